@@ -1,0 +1,1 @@
+"""What is read: text -> tokens -> windows. Nothing here knows which objective reads them."""

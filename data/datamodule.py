@@ -1,0 +1,209 @@
+"""The text of a run: corpus, tokenizer, token store, and the loaders that read it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import lightning
+from lightning.pytorch.utilities import rank_zero_info
+
+from data.batch import Corruption, Extent
+from data.corpora import EMBEDDED, Corpus, DocumentRule
+from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, Shares, StepLoader
+from data.recipe import Recipe
+from data.store import TokenStore, find_or_build, read_manifest, read_tokenizer
+from data.tokenizer import Vocabulary
+from data.windows import WindowRule, Windows
+
+WORKERS_BESIDE_A_GPU = 4  # a CPU is better off without: the step uses all cores, and the loader needs a twentieth
+
+
+class Reader(Protocol):
+    """What the data need to know of the objective that reads them."""
+
+    keep_documents_apart: bool
+
+    def corruption(self, vocabulary: Vocabulary) -> Corruption: ...
+    def extent(self, window: int) -> Extent: ...
+    def check_data(self, windows: Windows) -> None: ...
+
+
+def _tuple(names: str | list[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+class DataModule(lightning.LightningDataModule):
+    """What a run reads: the same windows in the same order for every objective.
+
+    Args:
+        corpus: `embedded`, the name of a hub dataset, or local .txt, .jsonl, .csv or .parquet files, folders or globs.
+        configuration: configuration of a hub dataset, such as wikitext-2-raw-v1.
+        split: split of a hub dataset that is trained on.
+        validation: files, or the split of a hub dataset, that validation reads; by default documents of the corpus
+            are set aside by their hash.
+        validation_fraction: share of the documents that is set aside.
+        text_column: column that holds the text.
+        documents: what a document of a .txt file is; `auto` is a file where there are several, else a paragraph.
+        tokenizer: `byte_bpe`, `wordpiece` or `unigram`, trained on the corpus, or the path of a tokenizer.json.
+        vocab_size: number of ids of a tokenizer trained here.
+        end_of_document: whether a document ends with the EOS token.
+        window: raw tokens a window.
+        windows: whether windows run on through documents (`contiguous`) or end with them (`within_document`).
+        batch_size: windows an optimizer step, over all devices.
+        micro_batch_size: windows a device computes at once; by default its whole share of the batch.
+        validation_windows: windows that a validation reads.
+        workers: processes that prepare batches for each device; by default none on a CPU, 4 beside a GPU.
+        cache: folder of the token stores.
+        seed: decides order and noise.
+
+    Raises:
+        ValueError: where a value is impossible.
+    """
+
+    def __init__(
+        self,
+        *,
+        corpus: str | list[str] = EMBEDDED,
+        configuration: str | None = None,
+        split: str = "train",
+        validation: str | list[str] | None = None,
+        validation_fraction: float = 0.05,
+        text_column: str = "text",
+        documents: DocumentRule = "auto",
+        tokenizer: str = "byte_bpe",
+        vocab_size: int = 8192,
+        end_of_document: bool = True,
+        window: int = 128,
+        windows: WindowRule = "contiguous",
+        batch_size: int = 32,
+        micro_batch_size: int | None = None,
+        validation_windows: int = 256,
+        workers: int | None = None,
+        cache: Path = Path("cache"),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        counts = {"window": window, "batch_size": batch_size, "validation_windows": validation_windows}
+        for name, count in {**counts, "micro_batch_size": micro_batch_size or batch_size}.items():
+            if count < 1:
+                raise ValueError(f"data.{name} = {count} must be at least 1")
+        if not 0 < validation_fraction < 1:
+            raise ValueError(f"data.validation_fraction = {validation_fraction} must lie between 0 and 1")
+        corpus_read = Corpus(
+            source=_tuple(corpus),
+            configuration=configuration,
+            split=split,
+            text_column=text_column,
+            documents=documents,
+        )
+        self.recipe = Recipe(
+            corpus=corpus_read,
+            validation=corpus_read.held_out(_tuple(validation)) if validation else None,
+            validation_fraction=validation_fraction,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            end_of_document=end_of_document,
+        )
+        self.window, self.seed = window, seed
+        self.window_rule: WindowRule = windows
+        self.batch_size, self.micro_batch_size = batch_size, micro_batch_size
+        self.validation_windows, self.workers, self.cache = validation_windows, workers, cache
+        self.folder: Path | None = None
+        self.loader: StepLoader | None = None
+
+    def prepare_data(self) -> None:
+        """Builds the token store where it is missing or damaged; called in one process of each machine."""
+        find_or_build(self.recipe, self.cache, report=lambda line: rank_zero_info(f"[data] {line}"))
+
+    def setup(self, stage: str) -> None:
+        """Opens the token store.
+
+        Raises:
+            ValueError: where its text cannot serve the objective.
+        """
+        if self.folder is None:
+            self.open()
+            self.reader.check_data(self.training_windows)
+
+    def open(self) -> None:
+        """Opens the token store that `prepare_data` left."""
+        self.folder = self.cache / self.recipe.fingerprint()
+        self.tokenizer, self.vocabulary = read_tokenizer(self.folder)
+        self.training_windows, self.held_out_windows = self._windows("train"), self._windows("validation")
+
+    def _windows(self, split: str) -> Windows:
+        assert self.folder is not None
+        store = TokenStore(self.folder, split)
+        return Windows(store, length=self.window, rule=self.window_rule, end_token=self.vocabulary.eos)
+
+    @property
+    def reader(self) -> Reader:
+        assert self.trainer is not None
+        return cast(Reader, self.trainer.lightning_module)
+
+    def shares(self, *, rank: int, world: int) -> Shares:
+        """How a batch is shared out to `world` devices.
+
+        Raises:
+            ValueError: where that does not come out even.
+        """
+        micro = self.micro_batch_size or max(self.batch_size // world, 1)
+        if self.batch_size % (world * micro):
+            raise ValueError(
+                f"data.batch_size = {self.batch_size} windows do not share out to {world} device(s) in micro-batches "
+                f"of {micro}: choose a multiple of {world * micro}"
+            )
+        return Shares(batch_size=self.batch_size, micro_batch_size=micro, rank=rank, world=world)
+
+    def micro_batches(self, world: int) -> int:
+        """Micro-batches that each of `world` devices computes in an optimizer step.
+
+        Raises:
+            ValueError: where the batch does not share out evenly.
+        """
+        return self.batch_size // (world * self.shares(rank=0, world=world).micro_batch_size)
+
+    def _shares_here(self) -> Shares:
+        assert self.trainer is not None
+        replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})
+        return self.shares(rank=replicas["rank"], world=replicas["num_replicas"])
+
+    def _gather(self, micro_batch_size: int) -> Gather:
+        return Gather(
+            micro_batch_size=micro_batch_size,
+            pad=self.vocabulary.pad,
+            extent=self.reader.extent(self.window),
+            keep_documents_apart=self.reader.keep_documents_apart,
+        )
+
+    def train_dataloader(self) -> StepLoader:
+        """Micro-batches without end, from the optimizer step on that the trainer has reached."""
+        assert self.trainer is not None
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        shares = self._shares_here()
+        self.loader = StepLoader(
+            Examples(self.training_windows, self.reader.corruption(self.vocabulary), seed=self.seed),
+            shares.steps(self.trainer.global_step),
+            self._gather(shares.micro_batch_size),
+            length=ENDLESS,
+            num_workers=self.workers if self.workers is not None else WORKERS_BESIDE_A_GPU * on_gpu,
+            pin_memory=on_gpu,
+        )
+        return self.loader
+
+    def val_dataloader(self) -> StepLoader:
+        """The held-out windows of a validation, as many batches in every process."""
+        corrupt = self.reader.corruption(self.vocabulary)
+        examples = HeldOutExamples(
+            self.held_out_windows, corrupt, seed=self.seed, chosen=self.validation_windows
+        )  # fmt: skip
+        here = self._shares_here()
+        micro = min(here.micro_batch_size, -(-examples.chosen // here.world))
+        shares = replace(here, batch_size=micro * here.world, micro_batch_size=micro)
+        steps = [shares.positions(step) for step in range(-(-examples.chosen // shares.batch_size))]
+        return StepLoader(examples, steps, self._gather(micro), length=len(steps))
+
+    def describe(self) -> dict[str, Any]:
+        """What a run folder keeps of its data: which store, and what is in it."""
+        assert self.folder is not None
+        return {"store": self.folder.name, **read_manifest(self.folder)}

@@ -1,0 +1,184 @@
+"""One tokenizer for every arm, and the vocabulary of ids that the objectives work with.
+
+Whatever the kind, the vocabulary holds the same special tokens, so that every arm has the same softmax.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+TokenizerKind = Literal["byte_bpe", "wordpiece", "unigram"]
+KINDS: tuple[TokenizerKind, ...] = ("byte_bpe", "wordpiece", "unigram")
+NUM_SENTINELS = 128  # UL2's (3, 0.5) at 512 needs 128; T5's own 100 would run into ordinary ids
+
+# The spelling used here comes first; the others are recognised in a tokenizer.json from elsewhere.
+SPELLINGS: dict[str, tuple[str, ...]] = {
+    "pad": ("<pad>", "[PAD]", "<|pad|>"),
+    "eos": ("</s>", "<|endoftext|>", "<|end_of_text|>"),
+    "unk": ("<unk>", "[UNK]"),
+    "bos": ("<s>", "<|begin_of_text|>"),
+    "cls": ("[CLS]",),
+    "sep": ("[SEP]",),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+def sentinel(k: int) -> str:
+    """The k-th sentinel as T5 spells it."""
+    return f"<extra_id_{k}>"
+
+
+# Sentinels stand in falling order, so that the k-th one's id is the 0-th one's less k, as in T5.
+SPECIAL_TOKENS = [spellings[0] for spellings in SPELLINGS.values()] + [
+    sentinel(k) for k in reversed(range(NUM_SENTINELS))
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Vocabulary:
+    """The ids an objective works with: roles, sentinels, and which ids stand for text.
+
+    Args:
+        size: number of ids, V.
+        sentinels: int64[num_sentinels], id of the k-th sentinel.
+        is_special: bool[V], ids that never stand for text.
+        begins_word: bool[V], ids whose text opens with white space, or, in WordPiece, is no continuation.
+        ends_word: bool[V], ids whose text closes with white space.
+    """
+
+    size: int
+    pad: int
+    eos: int
+    unk: int
+    bos: int
+    cls: int
+    sep: int
+    mask: int
+    sentinels: np.ndarray
+    is_special: np.ndarray
+    begins_word: np.ndarray
+    ends_word: np.ndarray
+
+    @property
+    def ordinary(self) -> np.ndarray:
+        """int64[...], the ids that stand for text, from which random replacements are drawn."""
+        return np.flatnonzero(~self.is_special)
+
+    def word_starts(self, tokens: np.ndarray) -> np.ndarray:
+        """bool[length], where a word begins: a maximal run between white space; special tokens stand alone."""
+        special = self.is_special[tokens]
+        starts = self.begins_word[tokens] | special
+        starts[1:] |= self.ends_word[tokens[:-1]] | special[:-1]
+        starts[:1] = True
+        return starts
+
+
+def _keep_text_text(tokenizer: Tokenizer) -> Tokenizer:
+    """Makes sure that no text becomes a special id: "[MASK]" in a corpus is text.
+
+    A `tokenizer.json` cannot say so itself. Unigram needs more: its special tokens are pieces like any other and
+    would match, so brackets are cut off from what they enclose before the model sees them.
+    """
+    tokenizer.encode_special_tokens = True
+    if isinstance(tokenizer.model, models.Unigram):
+        brackets = pre_tokenizers.Split(Regex(r"[\[\]<>|]"), "isolated")
+        inner = tokenizer.pre_tokenizer
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([brackets, inner]) if inner else brackets
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: int) -> Tokenizer:
+    """Trains a tokenizer whose vocabulary of `vocab_size` ids begins with the special tokens.
+
+    Byte-level BPE gives every Unicode text back exactly and comes out the same each time; WordPiece and Unigram do
+    neither (their trainers break ties at random).
+
+    Raises:
+        ValueError: where `vocab_size` has no room for the special tokens and the alphabet.
+    """
+    alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else []
+    least = len(SPECIAL_TOKENS) + max(len(alphabet), 1)
+    if vocab_size < least:
+        raise ValueError(
+            f"data.vocab_size = {vocab_size} has no room for {len(SPECIAL_TOKENS)} special tokens and an alphabet; "
+            f"it must be at least {least}"
+        )
+    shared = {"vocab_size": vocab_size, "special_tokens": SPECIAL_TOKENS, "show_progress": False}
+    if kind == "byte_bpe":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, **shared)
+    elif kind == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(**shared)
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+        tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
+        tokenizer = _keep_text_text(tokenizer)
+        trainer = trainers.UnigramTrainer(unk_token="<unk>", **shared)
+    try:
+        tokenizer.train_from_iterator(texts, trainer)
+    except Exception as error:  # the library raises bare Exceptions
+        raise ValueError(
+            f"data.tokenizer = '{kind}' cannot be trained with data.vocab_size = {vocab_size}: {error}"
+        ) from error
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Reads a `tokenizer.json` and adds the special tokens it lacks; text never becomes a special id.
+
+    Raises:
+        ValueError: where the file is missing or no tokenizer.
+    """
+    if not path.is_file():
+        raise ValueError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exceptions
+        raise ValueError(f"data.tokenizer: '{path}' is no tokenizer.json ({error})") from error
+    known = tokenizer.get_vocab()
+    lacking = [spellings[0] for spellings in SPELLINGS.values() if not any(name in known for name in spellings)]
+    lacking += [sentinel(k) for k in reversed(range(NUM_SENTINELS)) if sentinel(k) not in known]
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in lacking])
+    return _keep_text_text(tokenizer)
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    """The vocabulary of a tokenizer that `train_tokenizer` or `load_tokenizer` gave."""
+    ids = tokenizer.get_vocab()
+    size = max(ids.values()) + 1
+    roles = {role: next(ids[name] for name in spellings if name in ids) for role, spellings in SPELLINGS.items()}
+    sentinels = np.array([ids[sentinel(k)] for k in range(NUM_SENTINELS)])
+    is_special = np.zeros(size, dtype=bool)
+    is_special[[*roles.values(), *sentinels, *tokenizer.get_added_tokens_decoder()]] = True
+    is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
+    begins_word, ends_word = np.zeros((2, size), dtype=bool)
+    spaces = ("\u2581", "Ġ", "Ċ", "ĉ", "č", " ", "\n", "\t")  # Metaspace's, byte-level BPE's, and space itself
+    for token, index in ids.items():
+        begins_word[index] = not token.startswith("##") if is_wordpiece else token.startswith(spaces)
+        ends_word[index] = not is_wordpiece and token.endswith(spaces)
+    return Vocabulary(
+        size=size, **roles, sentinels=sentinels, is_special=is_special, begins_word=begins_word, ends_word=ends_word
+    )
+
+
+def tokenizer_fingerprint(tokenizer: str, vocab_size: int) -> dict[str, str | int]:
+    """What identifies a tokenizer before it is there: how it is trained, or the hash of its file."""
+    if tokenizer in KINDS:
+        return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__}
+    path = Path(tokenizer)
+    if not path.is_file():
+        raise ValueError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
