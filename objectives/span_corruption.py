@@ -1,0 +1,127 @@
+"""Span corruption: T5 (Raffel et al. 2020, 3.1.4 and 3.3.4; t5/data/preprocessors.py, denoise).
+
+    window     Thank you for inviting me to your party last week .
+    reads      Thank you <extra_id_0> me to your party <extra_id_1> week . </s>
+    says       <extra_id_0> for inviting <extra_id_1> last <extra_id_2> </s>
+
+loss = sum of -log p(target token | source, targets before it) / number of target tokens
+"""
+
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.random import Generator
+
+from data.batch import NOWHERE, Corruption, Example, Extent
+from data.tokenizer import NUM_SENTINELS, Vocabulary
+from data.windows import Window, Windows
+from objectives.base import Objective, check_between_0_and_1
+from objectives.noise import cut_runs, random_spans, replace_spans, span_counts
+
+
+def inputs_and_targets(
+    tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray, sentinels: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """What is read and what is said, each as int64 tokens and their origins, without EOS.
+
+    In what is read the k-th noise span is the k-th sentinel; what is said is each sentinel with the span it stands
+    for. Text behind the last span is closed by one more sentinel, as in the paper's example; the reference's masks
+    end with noise and never need it. The same as T5's `noise_span_to_unique_sentinel` of the mask and of its
+    complement, but for masks that begin with noise, where T5's numbers on the two sides do not fit.
+    """
+    source = replace_spans(tokens, starts, ends, sentinels[: len(starts)])
+    said, origins = [], []
+    for sentinel, start, end in zip(sentinels, starts, ends, strict=False):
+        said += [[sentinel], tokens[start:end]]
+        origins += [[start], np.arange(start, end)]
+    if len(ends) and ends[-1] < len(tokens):
+        said.append([sentinels[len(starts)]])
+        origins.append([ends[-1]])
+    empty = np.zeros(0, dtype=np.int64)
+    return source, (np.concatenate([empty, *said]).astype(np.int64), np.concatenate([empty, *origins]).astype(np.int64))
+
+
+def corrupt(
+    window: Window,
+    rng: Generator,
+    _windows: Windows,
+    *,
+    vocabulary: Vocabulary,
+    noise_density: float,
+    mean_span_length: float,
+    roll: bool,
+    cut_at_documents: bool,
+) -> Example:
+    """A window with spans of it replaced by sentinels, and those spans to be said; EOS closes both."""
+    length = len(window)
+    noise = random_spans(length, noise_density=noise_density, mean_span_length=mean_span_length, rng=rng)
+    if roll:
+        noise = np.roll(noise, int(rng.integers(length)))
+    cuts = window.document_starts if cut_at_documents else np.zeros(0, dtype=np.int64)
+    starts, ends = cut_runs(noise, cuts)
+    if len(starts) > len(vocabulary.sentinels):  # only where documents part spans; the rest stays text
+        starts, ends = starts[: len(vocabulary.sentinels) - 1], ends[: len(vocabulary.sentinels) - 1]
+    source, target = inputs_and_targets(window.tokens, starts, ends, vocabulary.sentinels)
+    labels = np.append(target[0], vocabulary.eos)
+    return Example(
+        encoder_ids=np.append(source[0], vocabulary.eos),
+        encoder_origins=np.append(source[1], NOWHERE),
+        decoder_ids=np.concatenate([[vocabulary.pad], labels[:-1]]),
+        decoder_origins=np.append(target[1], NOWHERE),
+        labels={"span": labels},
+    )
+
+
+class SpanCorruption(Objective):
+    """Spans are cut out of the text, and said, each behind the sentinel that stands in its place.
+
+    What differs from Raffel et al.: documents are parted by EOS where `data.end_of_document` has it so (T5 joins them
+    without); a window of one token hides nothing.
+
+    Args:
+        noise_density: share of the tokens that is hidden.
+        mean_span_length: mean length of a hidden span.
+        roll: whether the mask is rotated by a random offset, so that every place is hidden alike; the reference's
+            never hides the first token and always the last.
+        shared: what every objective takes.
+    """
+
+    uses_encoder: ClassVar[bool] = True
+    uses_decoder: ClassVar[bool] = True
+    token_term: ClassVar[str] = "span"
+
+    def __init__(
+        self, *, noise_density: float = 0.15, mean_span_length: float = 3.0, roll: bool = False, **shared: Any
+    ) -> None:
+        super().__init__(**shared)
+        check_between_0_and_1(noise_density=noise_density)
+        if mean_span_length < 1:
+            raise ValueError(f"model.init_args.mean_span_length = {mean_span_length} must be at least 1")
+        self.noise_density, self.mean_span_length, self.roll = noise_density, mean_span_length, roll
+
+    def corruption(self, vocabulary: Vocabulary) -> Corruption:
+        return partial(
+            corrupt,
+            vocabulary=vocabulary,
+            noise_density=self.noise_density,
+            mean_span_length=self.mean_span_length,
+            roll=self.roll,
+            cut_at_documents=self.keep_documents_apart,
+        )
+
+    def extent(self, window: int) -> Extent:
+        num_noise, num_spans = span_counts(window, self.noise_density, self.mean_span_length)
+        encoder, decoder = window - num_noise + num_spans + 1, num_noise + num_spans + 1
+        # A rotated mask may part a span at the edge, or leave text behind the last one, which takes a sentinel.
+        return Extent(encoder=encoder + self.roll, decoder=decoder + self.roll, targets=decoder + self.roll)
+
+    def check_window(self, window: int) -> None:
+        super().check_window(window)
+        needed = span_counts(window, self.noise_density, self.mean_span_length)[1] + self.roll
+        if needed > NUM_SENTINELS:
+            raise ValueError(
+                f"data.window = {window} with noise_density = {self.noise_density} and mean_span_length = "
+                f"{self.mean_span_length} makes {needed} spans, each with a sentinel of its own, and the vocabulary "
+                f"has {NUM_SENTINELS}: raise model.init_args.mean_span_length, or lower noise_density or data.window"
+            )

@@ -1,0 +1,49 @@
+"""Trains one run: python train.py --config configs/masked_lm.yaml.
+
+Settings are those of configs/base.yaml, of every --config after it, and of the command line, the last one winning:
+
+    python train.py --config configs/causal_lm.yaml --config configs/shapes/small.yaml --data.corpus my_texts/ \
+        --budget.raw_tokens 100M --trainer.devices 8
+
+The same command again goes on where the run stopped. See README.md.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# Large blocks of memory are otherwise returned and faulted in anew at every step; torch reads this when it starts.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    from data.datamodule import DataModule
+    from models.presets import TransformerConfig
+    from objectives.base import Objective
+    from training.cli import RunCLI, leave
+    from training.session import train
+    from training.stops import RunStopped
+
+    cli = RunCLI(
+        Objective,
+        DataModule,
+        TransformerConfig,
+        defaults=Path(__file__).parent / "configs/base.yaml",
+        arguments=arguments,
+    )
+    try:
+        cli.model.check_window(cli.datamodule.window)
+        train(cli)
+    except RunStopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
+    except ValueError as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

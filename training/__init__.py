@@ -1,0 +1,1 @@
+"""What every run does alike: optimizer, budget, checkpoints, logging, configuration."""

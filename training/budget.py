@@ -1,0 +1,107 @@
+"""How long a run lasts: one of four measures, turned into optimizer steps."""
+
+import math
+import re
+import time
+from dataclasses import dataclass, fields
+
+_SUFFIXES = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
+_QUANTITY = re.compile(r"\s*([\d_.]+(?:e[+-]?\d+)?)\s*([kmbgtpe]?)\s*", re.IGNORECASE)
+
+
+def quantity(value: str | float, name: str) -> float:
+    """The number that `10M`, `2.5e15` or `300_000` says; suffixes k, M, B or G, T, P, E count in thousands.
+
+    Raises:
+        ValueError: where it says none, or none above 0.
+    """
+    match = _QUANTITY.fullmatch(str(value))
+    number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()] if match else math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} = {value!r} must be a number above 0, such as 10M, 2.5e15 or 300000")
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long a run lasts; exactly one is set.
+
+    Args:
+        raw_tokens: tokens of the corpus that are read, such as 10M.
+        steps: optimizer steps.
+        flops: floating-point operations of the training steps (three times the forward pass), such as 2.5e15.
+        minutes: minutes of training.
+
+    Raises:
+        ValueError: where none or several are set, or one is not above 0.
+    """
+
+    raw_tokens: str | float | None = None
+    steps: str | float | None = None
+    flops: str | float | None = None
+    minutes: str | float | None = None
+
+    def __post_init__(self) -> None:
+        chosen = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        if len(chosen) > 1:
+            raise ValueError(f"budget: {' and '.join(chosen)} are set; choose one and set the others to null")
+        for name in chosen:
+            quantity(getattr(self, name), f"budget.{name}")
+
+    def total_steps(self, *, tokens_per_step: float, flops_per_step: float) -> int | None:
+        """Optimizer steps that use the budget up, the last one perhaps going beyond; None where a clock decides.
+
+        Raises:
+            ValueError: where nothing is set.
+        """
+        if self.minutes is not None:
+            return None
+        if self.steps is not None:
+            return math.ceil(quantity(self.steps, "budget.steps"))
+        if self.raw_tokens is not None:
+            return math.ceil(quantity(self.raw_tokens, "budget.raw_tokens") / tokens_per_step)
+        if self.flops is not None:
+            return math.ceil(quantity(self.flops, "budget.flops") / flops_per_step)
+        raise ValueError("budget: set one of raw_tokens, steps, flops, minutes, such as --budget.raw_tokens 10M")
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of training, where a clock decides."""
+        return None if self.minutes is None else 60 * quantity(self.minutes, "budget.minutes")
+
+
+class Progress:
+    """How far a run has come: in steps, or, where a clock decides, in seconds of training over all its sittings.
+
+    Attributes:
+        agreed_seconds: what the first process's clock said at the beginning of the step; all processes go by it.
+    """
+
+    def __init__(self, *, total_steps: int | None, seconds: float | None) -> None:
+        assert (total_steps is None) != (seconds is None)
+        self.total_steps, self.seconds = total_steps, seconds
+        self.agreed_seconds = 0.0
+        self._seconds_before, self._started = 0.0, math.nan
+
+    def start(self, seconds_before: float) -> None:
+        """Starts this sitting's clock, after that many seconds in earlier ones."""
+        self.agreed_seconds = self._seconds_before = seconds_before
+        self._started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, by this process's clock."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def fraction(self, step: int) -> float:
+        """The share of the budget that is used after `step` steps, at most 1."""
+        if self.total_steps is not None:
+            return min(step / self.total_steps, 1.0)
+        assert self.seconds is not None
+        return min(self.agreed_seconds / self.seconds, 1.0)
+
+    def total(self, step: int) -> float:
+        """Steps of the whole run; where a clock decides, as the time used so far lets expect."""
+        if self.total_steps is not None:
+            return self.total_steps
+        return max(step, 1) / max(self.fraction(step), 1e-9)

@@ -1,0 +1,187 @@
+"""Checkpoints: a folder of safetensors and JSON, written beside its place, synced, renamed, and hashed.
+
+    step-00000250/
+        weights.safetensors     the model
+        state.safetensors       tensors of the optimizer
+        state.json              everything else; tensors by name
+        sha256.json             hashes of the three, written last
+
+Nothing in it needs unpickling. A checkpoint exists under its name only once it is whole, wherever the process is
+killed; Lightning's own writer goes through $TMPDIR, often another disk, and is then no more than a copy
+(pytorch-lightning #21253).
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of the checkpoint after that many optimizer steps."""
+    return f"step-{step:08d}"
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest first; unfinished ones are not among them."""
+    found = {int(match[1]): path for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))}
+    return [found[step] for step in sorted(found, reverse=True)]
+
+
+def flatten(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """`tree` as JSON can hold it, its tensors moved into `tensors` under their paths.
+
+    Raises:
+        TypeError: where the tree holds what neither JSON nor safetensors can.
+    """
+    if isinstance(tree, Tensor):
+        tensors[path] = tree.detach().cpu().contiguous()
+        return {"__tensor__": path}
+    if isinstance(tree, dict):
+        if all(isinstance(key, str) and not key.startswith("__") for key in tree):
+            return {key: flatten(value, tensors, f"{path}/{key}") for key, value in tree.items()}
+        return {"__items__": [[key, flatten(value, tensors, f"{path}/{key}")] for key, value in tree.items()]}
+    if isinstance(tree, list | tuple):
+        items = [flatten(value, tensors, f"{path}/{index}") for index, value in enumerate(tree)]
+        return items if isinstance(tree, list) else {"__tuple__": items}
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    raise TypeError(f"a checkpoint cannot hold {type(tree).__name__} at '{path}'")
+
+
+def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `flatten` was given."""
+    if isinstance(tree, list):
+        return [unflatten(value, tensors) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "__tensor__" in tree:
+        return tensors[tree["__tensor__"]]
+    if "__items__" in tree:
+        return {key: unflatten(value, tensors) for key, value in tree["__items__"]}
+    if "__tuple__" in tree:
+        return tuple(unflatten(value, tensors) for value in tree["__tuple__"])
+    return {key: unflatten(value, tensors) for key, value in tree.items()}
+
+
+def sync(path: Path) -> None:
+    """Makes sure that a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced."""
+    writing = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    try:
+        fill(writing)
+        for path in writing.iterdir():
+            sync(path)
+        sync(writing)
+        if folder.exists():
+            shutil.rmtree(folder)
+        writing.rename(folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    names = sorted(path for path in folder.iterdir() if path.name != "sha256.json")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
+
+
+def write_checkpoint(checkpoint: dict[str, Any], folder: Path) -> None:
+    """Writes a checkpoint whole."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint["state_dict"].items()}
+    tensors: dict[str, Tensor] = {}
+    state = flatten({key: value for key, value in checkpoint.items() if key != "state_dict"}, tensors)
+
+    def fill(writing: Path) -> None:
+        save_file(weights, writing / "weights.safetensors")
+        save_file(tensors, writing / "state.safetensors")
+        (writing / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        (writing / "sha256.json").write_text(json.dumps(_hashes(writing), indent=2), encoding="utf-8")
+
+    write_whole(folder, fill)
+
+
+def damage(folder: Path) -> str | None:
+    """Name of the first file of a checkpoint that is missing or changed; None where all are sound."""
+    try:
+        expected: dict[str, str] = json.loads((folder / "sha256.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "sha256.json"
+    found = _hashes(folder)
+    names = sorted({"weights.safetensors", "state.safetensors", "state.json", *expected})
+    return next((name for name in names if found.get(name) != expected.get(name)), None)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Reads what `write_checkpoint` wrote.
+
+    Raises:
+        ValueError: where a file is missing or its hash differs.
+    """
+    if name := damage(folder):
+        raise ValueError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs)")
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    checkpoint = unflatten(state, load_file(folder / "state.safetensors"))
+    return {**checkpoint, "state_dict": load_file(folder / "weights.safetensors")}
+
+
+def newest_sound(folder: Path, warn: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint that is not damaged, with a warning for each newer one that is; None where there is none.
+
+    Raises:
+        ValueError: where there are checkpoints and all are damaged.
+    """
+    found = checkpoints_in(folder)
+    for path in found:
+        name = damage(path)
+        if name is None:
+            return path
+        warn(f"checkpoint {path}: {name} is damaged (its SHA-256 differs); going back to the one before")
+    if found:
+        raise ValueError(f"every checkpoint in {folder} is damaged; --resume never starts over")
+    return None
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's way to this module."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def load_weights(module: torch.nn.Module, folder: Path) -> None:
+    """Puts a checkpoint's weights into a module.
+
+    Raises:
+        ValueError: where they are damaged.
+    """
+    module.load_state_dict(read_checkpoint(folder)["state_dict"])

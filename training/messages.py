@@ -1,0 +1,39 @@
+"""A user's mistake in one line: what jsonargparse says of it, without its scaffolding, and the nearest valid name."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_SCAFFOLDING = re.compile(
+    r"^(Does not validate against any of|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|"
+    r"Not a valid subclass|Expected a path but|Problem with given class_path .*:$|Parser key \"(?P<key>[\w.]+)\":$)"
+)
+_UNKNOWN = re.compile(r"(?:unrecognized arguments?: |Option '|Key '|option ')(?:--)?(?P<name>[\w.]+)")
+_CLASS = re.compile(r"class_path '(?P<path>[\w.]+)'")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like `name`, compared in full and by its last part."""
+    names = sorted(set(valid))
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    by_last = {full.rsplit(".", 1)[-1]: full for full in names}
+    last = difflib.get_close_matches(name.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.7)
+    return by_last[last[0]] if last else None
+
+
+def one_line(message: str, valid: Iterable[str] = ()) -> str:
+    """`message` as one line: its key, what is wrong, and a valid name like the unknown one."""
+    keys = [
+        match["key"] for line in message.splitlines() if (match := _SCAFFOLDING.match(line.strip())) and match["key"]
+    ]
+    lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
+    said = [line for line in dict.fromkeys(lines) if line and not _SCAFFOLDING.match(line)]
+    text = " ".join(said)
+    for key in keys[-1:]:
+        if key not in text:
+            text = f"{key}: {text}"
+    unknown = _UNKNOWN.search(message)
+    suggestion = nearest(unknown["name"], valid) if unknown else None
+    return f"{text}; did you mean '{suggestion}'?" if suggestion else text

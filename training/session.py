@@ -1,0 +1,158 @@
+"""One sitting of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from filelock import FileLock
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from training.callbacks import Checkpoints, RunCallback, Schedule, Signals
+from training.cli import RunCLI
+from training.display import Display
+from training.logs import MetricsCsv, define_axes, make_wandb_logger, wandb_mode
+from training.module import ExactModule
+from training.run import RunFolder
+from training.settings import LoggingSettings
+from training.telemetry import Telemetry, named_results
+
+
+class Data(Protocol):
+    """What a sitting needs of the data."""
+
+    folder: Path
+
+    def micro_batches(self, world: int) -> int: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+class Story(RunCallback):
+    """Keeps what the run folder tells: data, tokenizer and sizes at the start, results at the end."""
+
+    def __init__(self, folder: RunFolder, telemetry: Telemetry) -> None:
+        self.folder, self.telemetry = folder, telemetry
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the beginning of the story.
+
+        Raises:
+            ValueError: where the run was begun on other data.
+        """
+        if not trainer.is_global_zero:
+            return
+        module, data = cast(ExactModule, pl_module), cast(Data, cast(Any, trainer).datamodule)
+        described, before = data.describe(), self.folder.read_info().get("data")
+        if before and before["sha256"] != described["sha256"]:
+            raise ValueError(
+                f"{self.folder.path} was trained on the token store {before['store']}, and this is "
+                f"{described['store']}: the text or the tokenizer has changed; give this run another --name"
+            )
+        shutil.copyfile(data.folder / "tokenizer.json", self.folder.path / "tokenizer.json")
+        assert module.progress is not None
+        self.folder.write_info(
+            data=described,
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            flops_per_step=module.flops_per_step,
+            total_steps=module.progress.total_steps,
+            references=module.references(),
+        )
+
+    def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        assert module.progress is not None
+        if trainer.is_global_zero and trainer.should_stop:
+            speed = {name: value for name, value in self.telemetry.latest.items() if name.startswith("speed/")}
+            self.folder.write_summary(
+                {
+                    "steps": trainer.global_step,
+                    **self.telemetry.consumed(trainer, module),
+                    "seconds": round(module.progress.elapsed, 1),
+                    **named_results("validation", module.validation_results, accuracy=True),
+                    **module.references(),
+                    **speed,
+                }
+            )
+
+
+def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Logger]:
+    settings: LoggingSettings = cli.config_init["logging"]
+    loggers: list[Logger] = [MetricsCsv(folder.metrics)]
+    mode = wandb_mode(settings.wandb)
+    if mode != "off":
+        wandb_id = folder.read_info().get("wandb_id", "")
+        loggers.append(
+            make_wandb_logger(
+                folder.path, settings, mode=mode, run_id=wandb_id, objective=cli.objective_name, config=config
+            )
+        )
+    return loggers
+
+
+class Axes(RunCallback):
+    """Begins every logger where the run goes on."""
+
+    def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                logger.keep_until(trainer.global_step)
+            elif isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                define_axes(logger)
+
+
+def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> FileLock:
+    """Makes the folder this run's: locked, with its settings in it.
+
+    Raises:
+        ValueError: where another process or another run has it.
+    """
+    lock = folder.lock()
+    if cli.config.resume == "never":
+        aside = folder.set_aside()
+        if aside:
+            rank_zero_info(f"set the run in {folder.path} aside, as {aside}")
+            lock.release()
+            lock = folder.lock()
+    folder.check_same(config)
+    folder.write_config(config)
+    folder.write_info()
+    return lock
+
+
+def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
+    """Trains to the end of the budget, from where the run stopped if it did, and returns its summary.
+
+    Raises:
+        RunStopped: where it stopped before that.
+        ValueError: where the run cannot begin.
+    """
+    trainer, module, data = cli.trainer, cast(ExactModule, cli.model), cast(Data, cli.datamodule)
+    trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)
+    folder, config = RunFolder(cli.folder), cli.resolved_config()
+    lock = _take_folder(cli, folder, config) if trainer.is_global_zero else None
+    try:
+        if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
+            rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
+            return summary
+        resumed = folder.checkpoint_to_resume(rank_zero_warn) if cli.config.resume == "auto" else None
+        if resumed:
+            rank_zero_info(f"going on from {resumed}")
+        logging, checkpoints = cli.config_init["logging"], cli.config_init["checkpoints"]
+        telemetry = Telemetry(every_steps=logging.every_steps)
+        trainer.loggers = _loggers(cli, folder, config)
+        saving = Checkpoints(
+            folder.checkpoints,
+            every_minutes=checkpoints.every_minutes,
+            every_steps=checkpoints.every_steps,
+            keep=checkpoints.keep,
+        )
+        schedule = Schedule(validate_every_steps=cli.config_init["validation"].every_steps)
+        # A step is measured before it is saved, and saved before anything may stop the run.
+        own = [Signals(), Axes(), schedule, telemetry, Display(telemetry), Story(folder, telemetry)]
+        cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
+        trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
+        return folder.read_summary() or {}
+    finally:
+        if lock is not None:
+            lock.release()

@@ -1,0 +1,98 @@
+"""The settings that every run has, beside its objective, its Transformer, its data and its optimizer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+WandbMode = Literal["auto", "online", "offline", "off"]
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "bf16-true"]
+StrategyName = Literal["auto", "ddp", "fsdp"]
+
+
+def _require_positive(group: str, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            raise ValueError(f"{group}.{name} = {value} must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """Where and how a run is computed.
+
+    Args:
+        accelerator: kind of device; `auto` is the best there is.
+        devices: devices of each machine; `auto` is all GPUs, or one CPU process, or what torchrun started.
+        num_nodes: machines.
+        strategy: `ddp` copies the model to every device, and is `auto` for several; `fsdp` shards it (FSDP2).
+        precision: `auto` is bf16-mixed where the hardware is fast at it, else 32-true.
+        deterministic: uses deterministic kernels on a GPU, some of them slower.
+    """
+
+    accelerator: Accelerator = "auto"
+    devices: int | Literal["auto"] = "auto"
+    num_nodes: int = 1
+    strategy: StrategyName = "auto"
+    precision: Precision = "auto"
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        devices = self.devices if isinstance(self.devices, int) else None
+        _require_positive("trainer", devices=devices, num_nodes=self.num_nodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingSettings:
+    """What is logged and where to; `metrics.csv` lies in the run folder whatever is chosen here.
+
+    Args:
+        every_steps: optimizer steps between two logs.
+        wandb: Weights & Biases: `online`, `offline` or `off`; `auto` is online where a key is set, else offline.
+        project: W&B project.
+        group: W&B group, such as the name of a comparison.
+        tags: W&B tags, beside the objective and the preset.
+        private: sends no command line, git remote, machine or package list to W&B.
+        examples: held-out windows that are shown, noised and filled in, at the start and at every validation.
+    """
+
+    every_steps: int = 10
+    wandb: WandbMode = "auto"
+    project: str = "objective-lab"
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    private: bool = False
+    examples: int = 4
+
+    def __post_init__(self) -> None:
+        _require_positive("logging", every_steps=self.every_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """When the held-out text is scored.
+
+    Args:
+        every_steps: optimizer steps between two; by default a tenth of the run, or 250 where a clock ends it.
+    """
+
+    every_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive("validation", every_steps=self.every_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    """When checkpoints are written; one follows every validation, and one the end.
+
+    Args:
+        every_minutes: minutes between two, at most.
+        every_steps: optimizer steps between two, where that is wanted besides.
+        keep: how many of the newest are kept, beside the best.
+    """
+
+    every_minutes: float = 10.0
+    every_steps: int | None = None
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _require_positive("checkpoints", every_minutes=self.every_minutes, every_steps=self.every_steps, keep=self.keep)
