@@ -27,6 +27,7 @@ class Example:
         encoder_origins, decoder_origins: int64[length], the place in the window that a position stands for, or
             NOWHERE, or EARLIER; a mask stands for the first token it hides.
         segments: int64[source_length], 0 or 1 (BERT's token types).
+        order: int64[window], where tokens changed places: the places in the order they were in before any was hidden.
     """
 
     encoder_ids: np.ndarray | None = None
@@ -34,6 +35,7 @@ class Example:
     decoder_ids: np.ndarray | None = None
     decoder_origins: np.ndarray | None = None
     segments: np.ndarray | None = None
+    order: np.ndarray | None = None
     labels: dict[str, np.ndarray]
 
 

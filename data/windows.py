@@ -1,13 +1,44 @@
 """Windows: runs of W raw tokens, the same for every objective."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import numpy as np
 
-from data.store import TokenStore
-
 WindowRule = Literal["contiguous", "within_document"]
+
+
+class Tokens(Protocol):
+    """Documents one after another: a token store, or arrays in memory.
+
+    `sentence_starts` and `document_starts` are rising indices into `tokens`; a document's start is a sentence's too.
+    """
+
+    tokens: np.ndarray
+    sentence_starts: np.ndarray
+    document_starts: np.ndarray
+
+
+@dataclass(kw_only=True, eq=False)
+class TokensInMemory:
+    """Tokens of a few documents."""
+
+    tokens: np.ndarray
+    sentence_starts: np.ndarray
+    document_starts: np.ndarray
+
+    @classmethod
+    def of(cls, documents: Sequence[Sequence[Sequence[int]]]) -> Self:
+        """Documents of sentences of ids."""
+        sentences = [sentence for document in documents for sentence in document]
+        starts = np.cumsum([0, *map(len, sentences)])
+        firsts = np.cumsum([0, *map(len, documents)])[:-1]
+        return cls(
+            tokens=np.array([token for sentence in sentences for token in sentence], dtype=np.uint32),
+            sentence_starts=starts[:-1],
+            document_starts=starts[firsts],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +81,7 @@ class Windows:
         end_token: stands for what came before the first token of the split.
     """
 
-    def __init__(self, store: TokenStore, *, length: int, rule: WindowRule = "contiguous", end_token: int) -> None:
+    def __init__(self, store: Tokens, *, length: int, rule: WindowRule = "contiguous", end_token: int) -> None:
         self.store, self.length, self.rule, self.end_token = store, length, rule, end_token
         self.num_tokens = len(store.tokens)
         if rule == "within_document":

@@ -83,7 +83,6 @@ class Objective(ExactModule):
         self.config, self.z_loss = transformer, z_loss
         self.num_blocks = transformer.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
         self.keep_documents_apart = transformer.document_masking
-        self.checkpoint_gradients = self.compiles = False
         self.transformer: Transformer | None = None
         self._term_of = term_of
 
@@ -96,6 +95,10 @@ class Objective(ExactModule):
     @abstractmethod
     def extent(self, window: int) -> Extent:
         """Positions and targets, at most, of a window of that many raw tokens."""
+
+    def nominal_rates(self, window: int) -> dict[str, float]:
+        """What the settings say of the rates that objectives/rates.py measures."""
+        return {"targets per raw token": self.extent(window).targets / window}
 
     def check_data(self, windows: Windows) -> None:
         """Raises ValueError where the text cannot serve this objective."""

@@ -64,6 +64,7 @@ class Source:
 
     def __init__(self, tokens: np.ndarray) -> None:
         self.tokens, self.origins = tokens.astype(np.int64), np.arange(len(tokens))
+        self.order = self.origins  # before anything is hidden
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -102,6 +103,7 @@ def noised(window: Window, rng: Generator, noises: Noises, *, mask: int, eos: in
     source = Source(window.tokens)
     if noises.permute_rate:
         source.take(permutation(window, noises.permute_rate, eos, rng))
+        source.order = source.origins
     if noises.infill_rate:
         wanted, place_spans = round(noises.infill_rate * len(source)), parted_spans
         if noises.sampler == "fairseq":
@@ -136,6 +138,7 @@ def corrupt(
         encoder_origins=np.concatenate([[NOWHERE], source.origins, [NOWHERE]]),
         decoder_ids=np.concatenate([[vocabulary.eos], labels[:-1]]),
         decoder_origins=np.concatenate([[NOWHERE], np.arange(len(window)), [NOWHERE]]),
+        order=source.order,
         labels={"token": labels},
     )
 
@@ -199,3 +202,13 @@ class Denoising(Objective):
 
     def extent(self, window: int) -> Extent:
         return Extent(encoder=window + 2, decoder=window + 2, targets=window + 2)
+
+    def nominal_rates(self, window: int) -> dict[str, float]:
+        noises = self.noises
+        hidden = 1 - (1 - noises.infill_rate) * (1 - noises.mask_rate) * (1 - noises.delete_rate)
+        of_spans = {
+            "mean span length": noises.mean_span_length,
+            "spans of length 0": math.exp(-noises.mean_span_length),
+        }
+        only_infilled = noises.infill_rate and not noises.mask_rate and not noises.delete_rate
+        return {"tokens hidden": hidden, **(of_spans if only_infilled else {}), **super().nominal_rates(window)}

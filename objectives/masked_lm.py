@@ -216,6 +216,16 @@ class MaskedLM(Objective):
         length = window + 2 + self.next_sentence
         return Extent(encoder=length, decoder=0, targets=budget(length, self.noise_density))
 
+    def nominal_rates(self, window: int) -> dict[str, float]:
+        rates = {
+            "positions hidden": self.noise_density,
+            "of these [MASK]": self.mask_rate,
+            "of these kept": 1 - self.mask_rate - self.random_rate,
+            "of these random": self.random_rate,
+        }
+        strangers = {"strangers": 0.5} if self.next_sentence else {}
+        return {**rates, **strangers, **super().nominal_rates(window)}
+
     def check_data(self, windows: Windows) -> None:
         """Refuses text in which no segment pair can be made, or no stranger found."""
         if not self.next_sentence:
@@ -225,8 +235,8 @@ class MaskedLM(Objective):
         documents = np.searchsorted(store.document_starts, inner_starts, side="right")
         if len(np.unique(documents)) < 2:
             raise ValueError(
-                f"next-sentence prediction needs two documents of several sentences, and {store.folder} has "
-                f"{len(np.unique(documents))} among {len(store.document_starts)}: cut the text otherwise "
+                f"next-sentence prediction needs two documents of several sentences, and data.corpus has "
+                f"{len(np.unique(documents))} among its {len(store.document_starts)}: cut the text otherwise "
                 f"(data.documents), or set model.init_args.next_sentence to false"
             )
 

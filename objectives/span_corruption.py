@@ -125,3 +125,7 @@ class SpanCorruption(Objective):
                 f"{self.mean_span_length} makes {needed} spans, each with a sentinel of its own, and the vocabulary "
                 f"has {NUM_SENTINELS}: raise model.init_args.mean_span_length, or lower noise_density or data.window"
             )
+
+    def nominal_rates(self, window: int) -> dict[str, float]:
+        rates = {"tokens hidden": self.noise_density, "mean span length": self.mean_span_length}
+        return {**rates, **super().nominal_rates(window)}

@@ -1,0 +1,168 @@
+"""Shows what every objective does to one text: what is read, what is to be said, and what became of each token.
+
+    python show.py "Thank you for inviting me to your party last week ."
+    python show.py --file essay.txt --seed 3 --denoising.permute_rate 0 --span_corruption.mean_span_length 5
+    python show.py --config configs/papers/t5.yaml --window 7
+    python show.py --config runs/NAME/config.yaml "A text cut by the tokenizer of that run."
+
+A text alone is cut into words. With --config it is cut by the tokenizer of that run, and --window shows a window of
+its corpus; a token store that is not there yet is built first.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.table import Table
+
+from data.datamodule import DataModule
+from data.order import Purpose, generator
+from data.text import sentences
+from data.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
+from data.windows import TokensInMemory, Window, Windows
+from models.presets import TransformerConfig
+from objectives.base import Objective
+from objectives.picture import Painter, legend, picture
+from objectives.rates import count, measured
+from training.budget import Budget
+from training.cli import RunCLI
+from training.messages import OneLineErrors, leave, one_line
+from training.optim import OptimizerConfig
+
+CONFIGS = Path(__file__).parent / "configs"
+SHARED: set[str | int] = {"transformer", "optimizer", "budget", "z_loss", "seed"}
+# Stands for the rest of the corpus, where next-sentence prediction looks for a stranger.
+ANOTHER_DOCUMENT = "The train was late . It had rained all day , and nobody had an umbrella . So they walked home ."
+DRAWS = 300  # of the same text, from which rates are measured
+
+
+def class_named(path: str) -> type[Objective]:
+    """The class that a dotted path names."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def objective_configs(named: list[Path] | None) -> dict[str, dict[str, Any]]:
+    """`model` of each config, by its objective's file: of those named, or of every objective there is."""
+    paths = named or [path for path in sorted(CONFIGS.glob("*.yaml")) if path.name != "base.yaml"]
+    models = [yaml.safe_load(path.read_text(encoding="utf-8")).get("model") for path in paths]
+    return {model["class_path"].split(".")[-2]: model for model in models if model}
+
+
+def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
+    """The command line, and the objectives with the knobs that it sets."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # the configs decide which knobs there are
+    first.add_argument("--config", type=Path, nargs="+")
+    named = first.parse_known_args(arguments)[0].config
+    parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.add_argument("text", nargs="?", help="the text; - reads standard input")
+    parser.add_argument("--file", type=Path, help="a file that holds the text")
+    parser.add_argument("--config", type=Path, nargs="+", help="configs whose objectives and tokenizer are shown")
+    parser.add_argument("--window", type=int, help="number of a window of the corpus of --config")
+    parser.add_argument("--seed", type=int, default=0, help="decides what is hidden")
+    models = objective_configs(named)
+    for name, model in models.items():
+        parser.add_class_arguments(class_named(model["class_path"]), name, skip=SHARED)
+        knobs = {knob: value for knob, value in model.get("init_args", {}).items() if knob not in SHARED}
+        parser.set_defaults({f"{name}.{knob}": value for knob, value in knobs.items()})
+    parsed = parser.parse_args(arguments)
+    shared: dict[str, Any] = {"transformer": TransformerConfig(), "optimizer": OptimizerConfig(), "budget": Budget()}
+    objectives = {
+        name: class_named(model["class_path"])(**vars(parsed[name]), **shared) for name, model in models.items()
+    }
+    return parsed, objectives
+
+
+def windows_of_text(text: str, tokenizer: Tokenizer, vocabulary: Vocabulary) -> Windows:
+    """The text as one window, and another document for a stranger."""
+    documents = [
+        [tokenizer.encode(sentence, add_special_tokens=False).ids for sentence in sentences(document)]
+        for document in (text.strip(), ANOTHER_DOCUMENT)
+    ]
+    tokens = TokensInMemory.of(documents)
+    length = sum(map(len, documents[0]))
+    if not length:
+        raise ValueError("there is no text to show")
+    return Windows(tokens, length=length, rule="within_document", end_token=vocabulary.eos)
+
+
+def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabulary]:
+    """The window that is shown among its windows, with what cuts and reads it.
+
+    Raises:
+        ValueError: where there is no such text or window.
+    """
+    text = parsed.file.read_text(encoding="utf-8", errors="replace") if parsed.file else parsed.text
+    text = sys.stdin.read() if text == "-" else text
+    if parsed.window is None and text is None:
+        raise ValueError('give a text, such as "Thank you for inviting me .", or --file, or --config with --window')
+    if not parsed.config:
+        if parsed.window is not None:
+            raise ValueError("--window needs a --config that names a corpus")
+        tokenizer = train_tokenizer(iter([text, ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17)
+        vocabulary = vocabulary_of(tokenizer)
+        windows = windows_of_text(text, tokenizer, vocabulary)
+        return windows, windows[0], tokenizer, vocabulary
+    options = [option for path in parsed.config for option in ("--config", str(path))]
+    data = RunCLI(
+        Objective, DataModule, TransformerConfig, defaults=CONFIGS / "base.yaml", arguments=options
+    ).datamodule
+    data.prepare_data()
+    data.open()
+    windows = data.training_windows if text is None else windows_of_text(text, data.tokenizer, data.vocabulary)
+    number = parsed.window or 0
+    if not 0 <= number < len(windows):
+        raise ValueError(f"--window = {number} must lie in 0 to {len(windows) - 1}")
+    return windows, windows[number], data.tokenizer, data.vocabulary
+
+
+def table_of_rates(objective: Objective, window: Window, windows: Windows, vocabulary: Vocabulary, seed: int) -> Table:
+    """Rates in this picture and over many draws of the same text, beside what the settings say."""
+    corrupt = objective.corruption(vocabulary)
+    draws = [
+        count(window, corrupt(window, generator(seed, Purpose.DISPLAY, draw, window.index), windows), vocabulary)
+        for draw in range(DRAWS)
+    ]
+    here, over_all, nominal = measured(draws[:1]), measured(draws), objective.nominal_rates(len(window))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("", "here", f"{DRAWS} draws", "nominal"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name in over_all:
+        if over_all[name] or nominal.get(name):
+            table.add_row(name, *(f"{rates[name]:.3f}" if name in rates else "" for rates in (here, over_all, nominal)))
+    return table
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    console = Console(highlight=False)
+    try:
+        parsed, objectives = parse(arguments)
+        windows, window, tokenizer, vocabulary = what_to_show(parsed)
+        painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
+        drawn = []
+        for name, objective in objectives.items():
+            rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
+            panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
+            story = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
+            console.rule(f"[bold]{name}[/]  {story}", align="left")
+            console.print(picture(panels, console.width))
+            console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
+            console.print()
+            drawn += panels
+        console.print(legend(drawn))
+    except (ValueError, OSError) as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(one_line(str(error)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
