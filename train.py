@@ -21,7 +21,9 @@ def main(arguments: list[str]) -> int:
     from data.datamodule import DataModule
     from models.presets import TransformerConfig
     from objectives.base import Objective
-    from training.cli import RunCLI, leave
+    from objectives.examples import Examples
+    from training.cli import RunCLI
+    from training.messages import leave
     from training.session import train
     from training.stops import RunStopped
 
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> int:
     )
     try:
         cli.model.check_window(cli.datamodule.window)
-        train(cli)
+        train(cli, [Examples(cli.folder, cli.config_init["logging"].examples)])
     except RunStopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status

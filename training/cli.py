@@ -1,7 +1,6 @@
 """From a command line to a run: LightningCLI with the groups of settings that a run has, and with its own messages."""
 
 import inspect
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -9,10 +8,9 @@ from typing import Any, Literal, NoReturn
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 
 from training.budget import Budget
-from training.messages import one_line
+from training.messages import OneLineErrors, leave, one_line
 from training.module import ExactModule
 from training.optim import OptimizerConfig
 from training.settings import CheckpointSettings, LoggingSettings, TrainerSettings, ValidationSettings
@@ -29,32 +27,21 @@ GROUPS = {
 BUDGETS = ("raw_tokens", "steps", "flops", "minutes")
 
 
-def leave(message: str) -> NoReturn:
-    """Ends the process with a user's mistake: one line, status 2, from one process of many."""
-    if getattr(rank_zero_only, "rank", 0) in (None, 0):
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
-    raise SystemExit(2)
-
-
-class Parser(LightningArgumentParser):
-    """Refuses what it does not know in one line."""
+class Parser(OneLineErrors, LightningArgumentParser):
+    """Knows the settings of every objective that is imported."""
 
     def valid_names(self) -> Iterator[str]:
-        """Every name that a setting may have, those of the chosen objective with them."""
-        for action in self._actions:
-            yield action.dest
+        yield from super().valid_names()
         for cls in _subclasses(ExactModule):
-            for parent in cls.__mro__:
-                for name in inspect.signature(parent.__init__).parameters if "__init__" in vars(parent) else ():
-                    yield f"model.init_args.{name}"
             yield f"{cls.__module__}.{cls.__name__}"
+            for parent in cls.__mro__:
+                if "__init__" in vars(parent):
+                    yield from (f"model.init_args.{name}" for name in inspect.signature(parent.__init__).parameters)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:  # jsonargparse tries the members of a union in turn
-            super().error(message, ex)
         if "arguments are required: model" in message:
-            message = "which objective? Name a config, such as --config configs/masked_lm.yaml"
-        leave(one_line(message, self.valid_names()))
+            leave("which objective? Name its config, such as --config configs/masked_lm.yaml")
+        super().error(message, ex)
 
 
 def _subclasses(cls: type) -> Iterator[type]:
@@ -80,6 +67,7 @@ class RunCLI(LightningCLI):
         transformer: class of `transformer`, which is given to the objective.
         defaults: configuration that lies under every other.
         arguments: the command line, without the program's name.
+        only_data: builds the data alone, and asks for no objective.
     """
 
     def __init__(
@@ -90,8 +78,9 @@ class RunCLI(LightningCLI):
         *,
         defaults: Path,
         arguments: Sequence[str],
+        only_data: bool = False,
     ) -> None:
-        self.transformer = transformer
+        self.transformer, self.only_data = transformer, only_data
         try:
             super().__init__(
                 objective,
@@ -124,7 +113,7 @@ class RunCLI(LightningCLI):
         )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True)
+        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True, required=not self.only_data)
         parser.add_lightning_class_args(self._datamodule_class, "data")
         parser.add_class_arguments(self.transformer, "transformer")
         for name, settings in GROUPS.items():
@@ -138,6 +127,12 @@ class RunCLI(LightningCLI):
 
     def _set_seed(self) -> None:
         """Nothing draws from the global generators: everything random has its own, and dropout is seeded anew."""
+
+    def instantiate_classes(self) -> None:
+        if self.only_data:
+            self.datamodule = self.parser.instantiate_classes(self.config)["data"]
+        else:
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.trainer_settings = resolved(self.config_init["trainer"])

@@ -137,3 +137,18 @@ def define_axes(logger: WandbLogger) -> None:
     logger.experiment.define_metric("raw_tokens")
     for pattern in ("train/*", "validation/*", "speed/*", "reference/*"):
         logger.experiment.define_metric(pattern, step_metric="raw_tokens")
+
+
+def log_artifact(logger: WandbLogger, folder: Path, checkpoint: Path) -> None:
+    """Sends what came of a run: the weights of its last checkpoint, its tokenizer and its settings."""
+    import wandb
+
+    artifact = wandb.Artifact(f"{folder.name}-weights", type="model")
+    for path in (checkpoint / "weights.safetensors", folder / "tokenizer.json", folder / "config.yaml"):
+        artifact.add_file(str(path))
+    logger.experiment.log_artifact(artifact)
+
+
+def finish(logger: WandbLogger, *, failed: bool) -> None:
+    """Closes the W&B run, so that all of it is on the disk or sent."""
+    logger.experiment.finish(exit_code=int(failed))

@@ -1,8 +1,15 @@
 """A user's mistake in one line: what jsonargparse says of it, without its scaffolding, and the nearest valid name."""
 
+import argparse
 import difflib
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+from lightning.pytorch.utilities import rank_zero_only
 
 _SCAFFOLDING = re.compile(
     r"^(Does not validate against any of|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|"
@@ -37,3 +44,23 @@ def one_line(message: str, valid: Iterable[str] = ()) -> str:
     unknown = _UNKNOWN.search(message)
     suggestion = nearest(unknown["name"], valid) if unknown else None
     return f"{text}; did you mean '{suggestion}'?" if suggestion else text
+
+
+def leave(message: str) -> NoReturn:
+    """Ends the process with a user's mistake: one line, status 2, from one process of many."""
+    if getattr(rank_zero_only, "rank", 0) in (None, 0):
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
+    raise SystemExit(2)
+
+
+class OneLineErrors(ArgumentParser):
+    """A parser that refuses what it does not know in one line."""
+
+    def valid_names(self) -> Iterator[str]:
+        """Every name that a setting may have."""
+        yield from (action.dest for action in self._actions if action.dest != argparse.SUPPRESS)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:  # jsonargparse tries the members of a union in turn
+            super().error(message, ex)
+        leave(one_line(message, self.valid_names()))

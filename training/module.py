@@ -108,6 +108,7 @@ class ExactModule(lightning.LightningModule, ABC):
     def __init__(self, *, optimizer: OptimizerConfig, budget: Budget, seed: int) -> None:
         super().__init__()
         self.optimizer_config, self.budget, self.seed = optimizer, budget, seed
+        self.checkpoint_gradients = self.compiles = False  # how the model is computed, once it is made
         self.progress: Progress | None = None
         self.training_sums, self.training_measures, self.validation_sums = Sums(), Sums(), Sums()
         self.validation_results: dict[str, Result] = {}

@@ -1,7 +1,8 @@
 """One sitting of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -11,9 +12,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from training.callbacks import Checkpoints, RunCallback, Schedule, Signals
+from training.checkpoint import checkpoints_in
 from training.cli import RunCLI
 from training.display import Display
-from training.logs import MetricsCsv, define_axes, make_wandb_logger, wandb_mode
+from training.logs import MetricsCsv, define_axes, finish, log_artifact, make_wandb_logger, wandb_mode
 from training.module import ExactModule
 from training.run import RunFolder
 from training.settings import LoggingSettings
@@ -129,6 +131,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """
     trainer, module, data = cli.trainer, cast(ExactModule, cli.model), cast(Data, cli.datamodule)
     trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)
+    module.compiles, module.checkpoint_gradients = cli.config.compile, cli.config.gradient_checkpointing
     folder, config = RunFolder(cli.folder), cli.resolved_config()
     lock = _take_folder(cli, folder, config) if trainer.is_global_zero else None
     try:
@@ -151,8 +154,25 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         # A step is measured before it is saved, and saved before anything may stop the run.
         own = [Signals(), Axes(), schedule, telemetry, Display(telemetry), Story(folder, telemetry)]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
-        trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
+        with _closing(trainer, folder):
+            trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
         return folder.read_summary() or {}
     finally:
         if lock is not None:
             lock.release()
+
+
+@contextmanager
+def _closing(trainer: Trainer, folder: RunFolder) -> Iterator[None]:
+    """Closes the W&B run however this sitting ends, and sends what came of it where it came to its end."""
+    has_failed = True
+    try:
+        yield
+        has_failed = False
+    finally:
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            if isinstance(logger, WandbLogger) and logger._experiment is not None:
+                newest = checkpoints_in(folder.checkpoints)
+                if not has_failed and newest:
+                    log_artifact(logger, folder.path, newest[0])
+                finish(logger, failed=has_failed)

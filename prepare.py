@@ -1,0 +1,56 @@
+"""Builds the token store of a corpus ahead of any run: text, tokenizer, tokens.
+
+    python prepare.py
+    python prepare.py --data.corpus "texts/*.txt" --data.vocab_size 16384
+    python prepare.py --config configs/corpora/wikitext2.yaml
+
+The settings are those of train.py; a run with the same ones finds the store. Prints where it lies and what is in it.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from data.datamodule import DataModule
+from data.store import read_manifest
+from models.presets import TransformerConfig
+from objectives.base import Objective
+from training.cli import RunCLI
+from training.messages import leave
+
+BASE = Path(__file__).parent / "configs/base.yaml"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    cli = RunCLI(Objective, DataModule, TransformerConfig, defaults=BASE, arguments=arguments, only_data=True)
+    data = cli.datamodule
+    try:
+        data.prepare_data()
+        data.open()
+    except ValueError as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(str(error))
+    console, manifest = Console(highlight=False), read_manifest(data.folder)
+    console.print(f"token store  {data.folder}", soft_wrap=True)
+    console.print(f"vocabulary   {data.vocabulary.size:,} ids")
+    for split, windows in {"train": data.training_windows, "validation": data.held_out_windows}.items():
+        counts = manifest[split]
+        console.print(
+            f"{split:<12} {counts['documents']:,} documents, {counts['sentences']:,} sentences, "
+            f"{counts['tokens']:,} tokens, {len(windows):,} windows of {data.window}; "
+            f"{counts['bytes'] / counts['tokens']:.2f} bytes a token, "
+            f"unigram entropy {counts['unigram_entropy']:.3f} nats",
+            soft_wrap=True,
+        )
+    for fault, number in manifest["faults"].items():
+        if number and fault != "read":
+            console.print(f"documents    {number:,} {fault}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

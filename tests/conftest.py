@@ -1,0 +1,56 @@
+"""What tests share as fixtures: the made-up corpus, its store, and the command line of a tiny run over it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports what reads it
+os.environ.setdefault("WANDB_MODE", "offline")
+
+from data.corpora import Corpus
+from data.recipe import Recipe
+from data.store import find_or_build
+from data.tokenizer import Vocabulary
+from data.windows import Windows
+from tests.helpers import ROOT, TINY, made_up_documents, make_vocabulary, make_windows, write_jsonl
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> Vocabulary:
+    return make_vocabulary()
+
+
+@pytest.fixture(scope="session")
+def windows(vocabulary: Vocabulary) -> Windows:
+    return make_windows(vocabulary)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_jsonl(tmp_path_factory.mktemp("corpus") / "made_up.jsonl", made_up_documents())
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def store(corpus_file: Path, cache: Path) -> Path:
+    """The token store of the made-up corpus."""
+    recipe = Recipe(corpus=Corpus(source=(str(corpus_file),)), vocab_size=480)
+    return find_or_build(recipe, cache, report=lambda line: None)
+
+
+@pytest.fixture
+def tiny_run(corpus_file: Path, cache: Path, store: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """The command line of a run of seconds: `tiny_run("masked_lm", name, *more)`."""
+
+    def command(objective: str, name: str, *more: str) -> list[str]:
+        config = str(ROOT / f"configs/{objective}.yaml")
+        where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(tmp_path / "runs")]
+        return ["--config", config, "--name", name, *TINY, *where, *more]
+
+    return command

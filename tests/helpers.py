@@ -1,0 +1,154 @@
+"""What tests share: a vocabulary by hand, random windows, a small made-up corpus, and ways to run the scripts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.store import TokenStore, read_tokenizer
+from data.tokenizer import NUM_SENTINELS, Vocabulary
+from data.windows import TokensInMemory, WindowRule, Windows
+from models.presets import TransformerConfig
+from training.budget import Budget
+from training.optim import OptimizerConfig
+
+ROOT = Path(__file__).parent.parent
+OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")
+NUM_SPECIAL = 7 + NUM_SENTINELS
+ENGLISH = "the a old young cat dog bird sees hears likes small big house tree river and then runs sleeps here"
+KOREAN = "그 저 작은 큰 고양이가 강아지가 새가 집을 나무를 강을 보고 듣고 좋아하고 그리고 달린다 잔다 여기 저기"
+
+
+def make_vocabulary(size: int = 1000) -> Vocabulary:
+    """Special ids first, sentinels falling; of the ordinary ids every third goes on with a word."""
+    is_special = np.arange(size) < NUM_SPECIAL
+    begins_word = ~is_special & (np.arange(size) % 3 != 0)
+    return Vocabulary(
+        size=size,
+        **{role: index for index, role in enumerate(("pad", "eos", "unk", "bos", "cls", "sep", "mask"))},
+        sentinels=np.arange(NUM_SPECIAL - 1, 6, -1),
+        is_special=is_special,
+        begins_word=begins_word,
+        ends_word=np.zeros(size, dtype=bool),
+    )
+
+
+def random_documents(
+    vocabulary: Vocabulary, *, documents: int, sentences: int, seed: int, end: bool = True
+) -> list[list[list[int]]]:
+    """Documents of up to so many sentences of 3 to 14 random ordinary tokens, EOS behind each document."""
+    rng = np.random.default_rng(seed)
+
+    def sentence() -> list[int]:
+        return rng.choice(vocabulary.ordinary, size=rng.integers(3, 15)).tolist()
+
+    text = [[sentence() for _ in range(rng.integers(1, sentences + 1))] for _ in range(documents)]
+    if end:
+        for document in text:
+            document[-1].append(vocabulary.eos)
+    return text
+
+
+def make_windows(
+    vocabulary: Vocabulary,
+    *,
+    documents: int = 40,
+    sentences: int = 12,
+    length: int = 128,
+    seed: int = 0,
+    rule: WindowRule = "contiguous",
+    end: bool = True,
+) -> Windows:
+    """Windows of `random_documents`."""
+    text = random_documents(vocabulary, documents=documents, sentences=sentences, seed=seed, end=end)
+    return Windows(TokensInMemory.of(text), length=length, rule=rule, end_token=vocabulary.eos)
+
+
+def shared(**transformer: Any) -> dict[str, Any]:
+    """What every objective takes, with those settings of the Transformer."""
+    return {
+        "transformer": TransformerConfig(**transformer),
+        "optimizer": OptimizerConfig(),
+        "budget": Budget(steps=10),
+    }
+
+
+def made_up_documents(number: int = 120, seed: int = 0) -> list[str]:
+    """Documents of short English and Korean sentences in which each word depends on the one before."""
+    rng = np.random.default_rng(seed)
+    languages: list[list[str]] = [[*ENGLISH.split()], [*KOREAN.split()]]
+    follows = {word: rng.choice(words, 3).tolist() for words in languages for word in words}
+
+    def sentence(words: list[str]) -> str:
+        chain = [str(rng.choice(words))]
+        for _ in range(int(rng.integers(3, 12))):
+            chain.append(str(rng.choice(follows[chain[-1]])))
+        return " ".join(chain).capitalize() + "."
+
+    return [
+        " ".join(sentence(languages[index % 3 == 0]) for _ in range(int(rng.integers(2, 9)))) for index in range(number)
+    ]
+
+
+def write_jsonl(path: Path, texts: list[str]) -> Path:
+    """Texts as JSON lines."""
+    path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
+    return path
+
+
+# A model and batches so small that a step takes milliseconds.
+TINY = (
+    *("--logging.wandb", "off", "--data.vocab_size", "480", "--data.window", "32", "--data.batch_size", "8"),
+    *("--data.validation_windows", "8", "--transformer.width", "32", "--transformer.num_heads", "2"),
+    *("--transformer.layers", "2", "--logging.every_steps", "2", "--logging.examples", "1"),
+)
+
+
+def train_in_process(arguments: list[str]) -> int:
+    """Runs train.py's command in this process; returns its exit status."""
+    import train
+
+    try:
+        return train.main(arguments)
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+def run_script(
+    script: str, *arguments: str, timeout: float = 300, stdin: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script of the root as a user does."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        input=stdin,
+        timeout=timeout,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Runs train.py in several processes that talk by gloo."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.run(
+        [*launcher, str(ROOT / "train.py"), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def opened(store: Path, split: str = "train", length: int = 32) -> tuple[Windows, Vocabulary]:
+    """A store's windows and vocabulary."""
+    _, vocabulary = read_tokenizer(store)
+    return Windows(TokenStore(store, split), length=length, end_token=vocabulary.eos), vocabulary
