@@ -1,5 +1,6 @@
 """What tests share: a vocabulary by hand, random windows, a small made-up corpus, and ways to run the scripts."""
 
+import csv
 import json
 import os
 import subprocess
@@ -8,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from data.datamodule import DataModule
 from data.store import TokenStore, read_tokenizer
 from data.tokenizer import NUM_SENTINELS, Vocabulary
 from data.windows import TokensInMemory, WindowRule, Windows
 from models.presets import TransformerConfig
+from objectives.base import Objective
 from training.budget import Budget
+from training.checkpoint import checkpoints_in, read_checkpoint
+from training.cli import RunCLI
 from training.optim import OptimizerConfig
 
 ROOT = Path(__file__).parent.parent
@@ -116,6 +122,24 @@ def train_in_process(arguments: list[str]) -> int:
         return train.main(arguments)
     except SystemExit as left:
         return int(left.code or 0)
+
+
+def make_cli(arguments: list[str]) -> RunCLI:
+    """What train.py makes of a command line."""
+    defaults = ROOT / "configs/base.yaml"
+    return RunCLI(Objective, DataModule, TransformerConfig, defaults=defaults, arguments=arguments)
+
+
+def weights_of(run: Path) -> dict[str, Tensor]:
+    """The weights of a run's newest checkpoint."""
+    return read_checkpoint(checkpoints_in(run / "checkpoints")[0])["state_dict"]
+
+
+def metrics_of(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics.csv without what a clock decides."""
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if not name.startswith("speed/")} for row in rows]
 
 
 def run_script(

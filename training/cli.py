@@ -14,7 +14,7 @@ from training.messages import OneLineErrors, leave, one_line
 from training.module import ExactModule
 from training.optim import OptimizerConfig
 from training.settings import CheckpointSettings, LoggingSettings, TrainerSettings, ValidationSettings
-from training.trainer import make_trainer, resolved
+from training.trainer import check_strategy, make_trainer, resolved
 
 GROUPS = {
     "optimizer": OptimizerConfig,
@@ -129,13 +129,16 @@ class RunCLI(LightningCLI):
         """Nothing draws from the global generators: everything random has its own, and dropout is seeded anew."""
 
     def instantiate_classes(self) -> None:
-        if self.only_data:
-            self.datamodule = self.parser.instantiate_classes(self.config)["data"]
-        else:
-            super().instantiate_classes()
+        """Builds everything; LightningCLI's own way is by a method that jsonargparse gives up."""
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule = self.config_init["data"]
+        if not self.only_data:
+            self.model = self.config_init["model"]
+            self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.trainer_settings = resolved(self.config_init["trainer"])
+        check_strategy(self.trainer_settings, self.config.optimizer.name)
         return make_trainer(self.trainer_settings, self.folder)
 
     def resolved_config(self) -> dict[str, Any]:

@@ -55,8 +55,22 @@ class Display(RunCallback):
             parts.append(f"{short(latest['speed/raw_tokens_per_second'])} tokens/s")
         return "  ".join([*parts, f"{duration(left)} left"])
 
+    def _introduce(self, trainer: Trainer, module: ExactModule) -> None:
+        """One line that says what is about to run."""
+        assert module.progress is not None
+        total, tokens = module.progress.total_steps, module.step_cost()[0]
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        parts = [
+            f"{trainer.default_root_dir}: {short(parameters)} parameters",
+            f"{total:,} steps of {short(tokens)} raw tokens" if total else f"steps of {short(tokens)} raw tokens",
+            f"{trainer.precision} on {trainer.world_size} {module.device.type}",
+        ]
+        self.console.print(", ".join(parts), soft_wrap=True)
+
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
         assert module.progress is not None
+        if trainer.is_global_zero:
+            self._introduce(trainer, module)
         self.started, self.first_fraction = time.monotonic(), module.progress.fraction(trainer.global_step)
         self.line_at = self.started
         if trainer.is_global_zero and self.console.is_terminal:

@@ -94,6 +94,23 @@ def wandb_mode(asked: WandbMode) -> Literal["online", "offline", "off"]:
     return "online" if has_wandb_key() else "offline"
 
 
+class TokenAxisLogger(WandbLogger):
+    """Weights & Biases, with every number drawn over raw tokens.
+
+    Names are defined one by one: Lightning defines `*` over its own step, and which of two patterns wins is not said.
+    """
+
+    _defined: frozenset[str] = frozenset()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Logs numbers, among them `raw_tokens`."""
+        for name in sorted(metrics.keys() - self._defined):
+            self.experiment.define_metric(name, step_metric=None if name == "raw_tokens" else "raw_tokens")
+        self._defined |= metrics.keys()
+        super().log_metrics(metrics, step)
+
+
 def make_wandb_logger(
     folder: Path,
     settings: LoggingSettings,
@@ -102,7 +119,7 @@ def make_wandb_logger(
     run_id: str,
     objective: str,
     config: dict[str, Any],
-) -> WandbLogger:
+) -> TokenAxisLogger:
     """A logger of the run in `folder`, which goes on under its id.
 
     With `settings.private` no command line, git remote, machine or package list is sent; environment variables never
@@ -113,7 +130,7 @@ def make_wandb_logger(
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))  # where artifacts wait, instead of the home folder
     private = settings.private
-    logger = WandbLogger(
+    logger = TokenAxisLogger(
         project=settings.project,
         name=folder.name,
         id=run_id,
@@ -130,13 +147,6 @@ def make_wandb_logger(
     )
     logger._wandb_init.pop("anonymous", None)  # wandb 0.31 warns of it, and a later one may refuse it
     return logger
-
-
-def define_axes(logger: WandbLogger) -> None:
-    """Draws everything over raw tokens, which every other axis is logged beside."""
-    logger.experiment.define_metric("raw_tokens")
-    for pattern in ("train/*", "validation/*", "speed/*", "reference/*"):
-        logger.experiment.define_metric(pattern, step_metric="raw_tokens")
 
 
 def log_artifact(logger: WandbLogger, folder: Path, checkpoint: Path) -> None:

@@ -15,7 +15,7 @@ _SCAFFOLDING = re.compile(
     r"^(Does not validate against any of|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|"
     r"Not a valid subclass|Expected a path but|Problem with given class_path .*:$|Parser key \"(?P<key>[\w.]+)\":$)"
 )
-_UNKNOWN = re.compile(r"(?:unrecognized arguments?: |Option '|Key '|option ')(?:--)?(?P<name>[\w.]+)")
+_UNKNOWN = re.compile(r"(?:unrecognized arguments?: |Option '|Key '|option '|no attribute ')(?:--)?(?P<name>[\w.]+)")
 _CLASS = re.compile(r"class_path '(?P<path>[\w.]+)'")
 
 

@@ -227,7 +227,8 @@ class ExactModule(lightning.LightningModule, ABC):
         total_steps = self.budget.total_steps(tokens_per_step=tokens, flops_per_step=self.flops_per_step)
         self.progress = progress = Progress(total_steps=total_steps, seconds=self.budget.seconds)
         config = self.optimizer_config
-        config.warmup_steps(progress.total(0) if total_steps else float("inf"))
+        if total_steps is not None:
+            config.check_warmup(total_steps)
         optimizer = make_optimizer(self, config)
         schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(config, step, progress.total(step)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

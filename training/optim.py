@@ -61,15 +61,16 @@ class OptimizerConfig:
             raise ValueError(f"optimizer.warmup = {self.warmup} and weight_decay = {self.weight_decay} must be >= 0")
 
     def warmup_steps(self, total: float) -> float:
-        """Steps of the warmup in a run of `total`.
+        """Steps of the warmup in a run of `total`."""
+        return self.warmup if self.warmup >= 1 else self.warmup * total
 
-        Raises:
-            ValueError: where it would not end before the run.
-        """
-        steps = self.warmup if self.warmup >= 1 else self.warmup * total
-        if self.schedule not in ("constant", "inverse_root") and steps >= total:
-            raise ValueError(f"optimizer.warmup = {self.warmup:g} steps must be below the run's {total:g}")
-        return steps
+    def check_warmup(self, total: int) -> None:
+        """Raises ValueError where the warmup would not end before a run of `total` steps does."""
+        if self.schedule not in ("constant", "inverse_root") and self.warmup_steps(total) >= total:
+            raise ValueError(
+                f"optimizer.warmup = {self.warmup:g} steps must be below the run's {total:,}; a share of them, such "
+                f"as 0.05, always is"
+            )
 
 
 def learning_rate_factor(config: OptimizerConfig, step: int, total: float) -> float:

@@ -15,7 +15,7 @@ from training.callbacks import Checkpoints, RunCallback, Schedule, Signals
 from training.checkpoint import checkpoints_in
 from training.cli import RunCLI
 from training.display import Display
-from training.logs import MetricsCsv, define_axes, finish, log_artifact, make_wandb_logger, wandb_mode
+from training.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
 from training.module import ExactModule
 from training.run import RunFolder
 from training.settings import LoggingSettings
@@ -92,15 +92,13 @@ def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Log
     return loggers
 
 
-class Axes(RunCallback):
-    """Begins every logger where the run goes on."""
+class Logs(RunCallback):
+    """Begins metrics.csv where the run goes on."""
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.keep_until(trainer.global_step)
-            elif isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                define_axes(logger)
 
 
 def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> FileLock:
@@ -152,7 +150,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         )
         schedule = Schedule(validate_every_steps=cli.config_init["validation"].every_steps)
         # A step is measured before it is saved, and saved before anything may stop the run.
-        own = [Signals(), Axes(), schedule, telemetry, Display(telemetry), Story(folder, telemetry)]
+        own = [Signals(), Logs(), schedule, telemetry, Display(telemetry), Story(folder, telemetry)]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
         with _closing(trainer, folder):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)

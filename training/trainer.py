@@ -26,7 +26,11 @@ from training.settings import TrainerSettings
 
 
 def resolved(settings: TrainerSettings) -> TrainerSettings:
-    """The settings with every `auto` decided for this machine."""
+    """The settings with every `auto` decided for this machine.
+
+    Raises:
+        ValueError: where this machine has not what they ask for.
+    """
     accelerator, devices, num_nodes = settings.accelerator, settings.devices, settings.num_nodes
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -34,7 +38,12 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     elif devices == "auto":
-        devices = torch.cuda.device_count() if accelerator == "cuda" else 1
+        devices = max(torch.cuda.device_count(), 1) if accelerator == "cuda" else 1
+    if accelerator == "cuda" and cast(int, devices) > torch.cuda.device_count():
+        raise ValueError(
+            f"trainer.accelerator = cuda and trainer.devices = {devices}, but torch finds {torch.cuda.device_count()} "
+            f"CUDA devices here"
+        )
     precision = settings.precision
     if precision == "auto":
         precision = "bf16-mixed" if has_fast_bfloat16(accelerator) else "32-true"
@@ -75,6 +84,19 @@ class ShardedStrategy(ModelParallelStrategy):
         return checkpoint
 
 
+def check_strategy(settings: TrainerSettings, optimizer: str) -> None:
+    """Raises ValueError where resolved settings, or an optimizer, do not go with the strategy."""
+    if settings.strategy != "fsdp":
+        return
+    if settings.precision == "64-true":
+        raise ValueError("trainer.precision = 64-true does not go with trainer.strategy = fsdp: choose 32-true, or ddp")
+    if optimizer == "muon":
+        raise ValueError(
+            "optimizer.name = muon does not go with trainer.strategy = fsdp, which shards the matrices that Muon "
+            "orthogonalises whole: choose adamw, or ddp"
+        )
+
+
 def _strategy(settings: TrainerSettings) -> Strategy | str:
     world = cast(int, settings.devices) * settings.num_nodes
     if settings.strategy == "fsdp":
@@ -82,7 +104,14 @@ def _strategy(settings: TrainerSettings) -> Strategy | str:
     return DDPStrategy(gradient_as_bucket_view=True) if world > 1 or settings.strategy == "ddp" else "auto"
 
 
-_NOISE = ("💡", "GPU available", "TPU available", "`Trainer.fit` stopped", "`Trainer(val_check_interval")
+_NOISE = (
+    "💡",
+    "GPU available",
+    "TPU available",
+    "Using bfloat16",
+    "`Trainer.fit` stopped",
+    "`Trainer(val_check_interval",
+)
 
 
 def _quieten() -> None:

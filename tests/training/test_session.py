@@ -1,0 +1,229 @@
+"""A run's sittings: it goes on exactly where it was stopped, by whatever means, and tells its story."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from tests.helpers import OBJECTIVES, ROOT, make_cli, metrics_of, run_script, train_in_process, weights_of
+from training.checkpoint import checkpoints_in, read_checkpoint
+from training.session import train
+from training.stops import Interrupted
+
+Command = Callable[..., list[str]]
+Reference = Callable[[str], Path]
+
+
+class At(Callback):
+    """Does something before a step, once."""
+
+    def __init__(self, step: int, act: Callable[[], Any]) -> None:
+        self.step, self.act, self.is_done = step, act, False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step and not self.is_done:
+            self.is_done = True
+            self.act()
+
+
+class Killed(BaseException):
+    """Stands for a process that is no more."""
+
+
+def killed() -> None:
+    raise Killed
+
+
+def assert_same_state(left: Any, right: Any) -> None:
+    """Weights, optimizer and counters, bit by bit; not the clock, nor Lightning's own counters."""
+    assert type(left) is type(right)
+    if isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left.keys() - {"seconds", "loops"}:
+            assert_same_state(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        for mine, other in zip(left, right, strict=True):
+            assert_same_state(mine, other)
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    else:
+        assert left == right
+
+
+def assert_same_run(run: Path, reference: Path) -> None:
+    """The same last checkpoint and the same logged numbers, bit by bit."""
+    newest, expected = (checkpoints_in(folder / "checkpoints")[0] for folder in (run, reference))
+    assert newest.name == expected.name
+    assert_same_state(read_checkpoint(newest), read_checkpoint(expected))
+    assert metrics_of(run) == metrics_of(reference)
+
+
+# Dropout, an odd number of steps between logs, validations and checkpoints, and epochs that end within the run.
+EVENTFUL = (
+    *("--budget.steps", "23", "--transformer.dropout", "0.1", "--data.batch_size", "64"),
+    *("--data.micro_batch_size", "32", "--logging.every_steps", "3", "--validation.every_steps", "7"),
+    *("--checkpoints.every_steps", "4", "--checkpoints.keep", "3"),
+)
+
+
+@pytest.fixture(scope="module")
+def finished() -> dict[str, Path]:
+    """Uninterrupted runs by their objectives."""
+    return {}
+
+
+@pytest.fixture
+def reference(tiny_run: Command, finished: dict[str, Path], tmp_path: Path) -> Reference:
+    """The folder of an objective's uninterrupted run."""
+
+    def run(objective: str) -> Path:
+        if objective not in finished:
+            assert train_in_process(tiny_run(objective, "reference", *EVENTFUL)) == 0
+            finished[objective] = tmp_path / "runs/reference"
+        return finished[objective]
+
+    return run
+
+
+@pytest.mark.parametrize("step", [2, 6, 13])  # before any checkpoint, where a validation follows, and later
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_killed_run_goes_on_bit_by_bit(
+    tiny_run: Command, tmp_path: Path, reference: Reference, objective: str, step: int
+) -> None:
+    command = tiny_run(objective, "killed", *EVENTFUL)
+    for at in (step, step + 5):
+        with pytest.raises(Killed):
+            train(make_cli(command), [At(at, killed)])
+    assert train_in_process(command) == 0
+    assert_same_run(tmp_path / "runs/killed", reference(objective))
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_saves_the_step_and_the_run_goes_on_bit_by_bit(
+    tiny_run: Command, tmp_path: Path, reference: Reference, name: str, status: int
+) -> None:
+    command = tiny_run("masked_lm", "stopped", *EVENTFUL)
+    number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
+    for step in (2, 6, 22):  # in between, where a validation follows, and at the last step
+        with pytest.raises(Interrupted, match=f"{name}: stopped at .*; the same command goes on") as stopped:
+            train(make_cli(command), [At(step, lambda: os.kill(os.getpid(), number))])
+        assert stopped.value.exit_status == status
+        assert checkpoints_in(tmp_path / "runs/stopped/checkpoints")[0].name == f"step-{step + 1:08d}"
+        assert signal.getsignal(number) is before
+    assert train_in_process(command) == 0
+    assert_same_run(tmp_path / "runs/stopped", reference("masked_lm"))
+
+
+def start(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Waits until `path` is there and holds something."""
+    end = time.monotonic() + seconds
+    while not (path.exists() and (path.is_dir() or path.stat().st_size)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_process_that_is_asked_to_stop_says_so_with_its_status(
+    tiny_run: Command, tmp_path: Path, name: str, status: int
+) -> None:
+    process = start(tiny_run("causal_lm", "asked", "--budget.steps", "100000", "--validation.every_steps", "100000"))
+    wait_for(tmp_path / "runs/asked/metrics.csv", process)
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith(f"{name}: stopped at ")
+
+
+def test_a_run_that_came_to_its_end_is_not_repeated_and_never_starts_over(tiny_run: Command, tmp_path: Path) -> None:
+    command = tiny_run("causal_lm", "once", "--budget.steps", "2")
+    assert train_in_process(command) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/once/checkpoints").rglob("*")}
+    assert train_in_process(command) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/once/checkpoints").rglob("*")}
+    assert train_in_process([*command, "--resume", "never"]) == 0
+    assert (tmp_path / "runs/once.1/summary.json").exists()
+    assert (tmp_path / "runs/once/summary.json").exists()
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_nothing_is_lost(
+    tiny_run: Command, tmp_path: Path, reference: Reference
+) -> None:
+    command = tiny_run("masked_lm", "damaged", *EVENTFUL)
+    with pytest.raises(Killed):
+        train(make_cli(command), [At(14, killed)])
+    newest = checkpoints_in(tmp_path / "runs/damaged/checkpoints")[0]
+    (newest / "weights.safetensors").write_bytes(b"\0" * 100)
+    with pytest.warns(UserWarning, match=r"step-00000014: weights\.safetensors is damaged .* going back to the one"):
+        assert train_in_process(command) == 0
+    assert_same_run(tmp_path / "runs/damaged", reference("masked_lm"))
+
+
+def test_the_newest_checkpoints_and_the_best_are_kept(tiny_run: Command, tmp_path: Path) -> None:
+    rising = ("--budget.steps", "12", "--validation.every_steps", "2", "--checkpoints.keep", "2")
+    # A learning rate that grows past what can be learned with: the best checkpoint is an early one.
+    rate = ("--optimizer.learning_rate", "3.0", "--optimizer.warmup", "11", "--optimizer.schedule", "constant")
+    assert train_in_process(tiny_run("causal_lm", "kept", *rising, *rate)) == 0
+    rows = [row for row in metrics_of(tmp_path / "runs/kept") if row["validation/loss"]]
+    best = min(rows, key=lambda row: float(row["validation/loss"]))
+    kept = [path.name for path in checkpoints_in(tmp_path / "runs/kept/checkpoints")]
+    assert kept == ["step-00000012", "step-00000010", f"step-{int(best['step']):08d}"]
+
+
+def test_a_clock_can_end_a_run_and_its_sittings_add_up(tiny_run: Command, tmp_path: Path) -> None:
+    command = tiny_run("causal_lm", "clock", "--budget.minutes", "0.03", "--validation.every_steps", "100000")
+    with pytest.raises(Killed):
+        train(make_cli([*command, "--checkpoints.every_steps", "2"]), [At(9, killed)])
+    assert train_in_process(command) == 0
+    summary = json.loads((tmp_path / "runs/clock/summary.json").read_text(encoding="utf-8"))
+    assert summary["seconds"] >= 1.8
+    rates = [float(row["train/learning_rate"]) for row in metrics_of(tmp_path / "runs/clock") if row["train/loss"]]
+    assert rates[-1] < 0.5 * max(rates)  # cosine has come down by the time the clock ends
+
+
+def assert_nearly_the_same_weights(run: Path, reference: Path) -> None:
+    found, expected = weights_of(run), weights_of(reference)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_recomputed_and_compiled_steps_differ_from_plain_ones_in_their_last_digits_alone(
+    tiny_run: Command, tmp_path: Path
+) -> None:
+    steps = ("--budget.steps", "4", "--trainer.precision", "32-true")
+    assert train_in_process(tiny_run("span_corruption", "plain", *steps)) == 0
+    assert train_in_process(tiny_run("span_corruption", "recomputed", *steps, "--gradient_checkpointing", "true")) == 0
+    compiled = run_script("train.py", *tiny_run("span_corruption", "compiled", *steps, "--compile", "true"))
+    assert compiled.returncode == 0, compiled.stderr
+    for name in ("recomputed", "compiled"):
+        assert_nearly_the_same_weights(tmp_path / "runs" / name, tmp_path / "runs/plain")
+
+
+def test_the_settings_in_a_run_folder_are_a_config_that_gives_the_same_run(tiny_run: Command, tmp_path: Path) -> None:
+    assert train_in_process(tiny_run("denoising", "first", "--budget.steps", "3")) == 0
+    config = tmp_path / "runs/first/config.yaml"
+    assert yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["window"] == 32
+    assert train_in_process(["--config", str(config), "--name", "second"]) == 0
+    assert_same_run(tmp_path / "runs/second", tmp_path / "runs/first")
