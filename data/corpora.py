@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,9 +44,12 @@ def _looks_like_a_path(source: str) -> bool:
 
 def _decoded_lines(path: Path) -> Iterator[str]:
     """Lines with their own line ends; bytes that are not UTF-8 become U+FFFD, to be counted by the store."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        for line in file:
-            yield line.decode("utf-8", errors="replace")
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                yield line.decode("utf-8", errors="replace")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
 
 
 def _text_documents(path: Path, rule: DocumentRule) -> Iterator[str]:
@@ -100,6 +104,7 @@ class Corpus:
         text_column: column that holds the text (jsonl, csv, parquet and hub datasets).
         documents: what one document of a `.txt` file is. `auto`: a file, where several are given; the paragraphs
             between blank lines, where it is one file.
+        key: the setting that named the source; for messages only.
     """
 
     source: tuple[str, ...] = (EMBEDDED,)
@@ -107,6 +112,7 @@ class Corpus:
     split: str = "train"
     text_column: str = "text"
     documents: DocumentRule = "auto"
+    key: str = "data.corpus"
 
     @property
     def is_embedded(self) -> bool:
@@ -120,22 +126,25 @@ class Corpus:
         """
         if self.is_embedded:
             return []
+        if not all(self.source or [""]):
+            raise ValueError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
         found = {source: local_files(source) for source in self.source}
         if not any(found.values()) and len(self.source) == 1 and not _looks_like_a_path(self.source[0]):
             return []
         for source, files in found.items():
             if not files:
-                raise ValueError(f"data.corpus: no file at '{source}' (looked from {Path.cwd()})")
+                raise ValueError(f"{self.key}: no file at '{source}' (looked from {Path.cwd()})")
             for file in files:
                 if _suffix(file) not in LINES_OF:
                     kinds = ", ".join(sorted(LINES_OF))
-                    raise ValueError(f"data.corpus: '{file}' is none of {kinds} (or one of these with .gz)")
+                    raise ValueError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
         return [file for files in found.values() for file in files]
 
     def held_out(self, validation: tuple[str, ...]) -> "Corpus":
         """The corpus that validation reads: another split where this is a hub dataset, else other files."""
         is_local = self.is_embedded or self.files()
-        return replace(self, source=validation) if is_local else replace(self, split=validation[0])
+        change = {"source": validation} if is_local else {"split": validation[0]}
+        return replace(self, key="data.validation", **change)
 
     def document_rule(self) -> DocumentRule:
         """`documents` with `auto` decided."""
@@ -146,6 +155,7 @@ class Corpus:
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the text without reading it as documents: file hashes, versions, or the hub's names."""
         identity: dict[str, Any] = asdict(self)
+        del identity["key"]
         files = self.files()
         if self.is_embedded:
             identity["versions"] = versions()
@@ -171,17 +181,18 @@ class Corpus:
             reading = {"paths": [str(file) for file in files], "rule": self.document_rule(), "column": self.text_column}
             return datasets.IterableDataset.from_generator(_local_rows, gen_kwargs=reading)
         if len(kinds) > 1:
-            raise ValueError(f"data.corpus: {' and '.join(sorted(kinds))} files cannot be mixed; give one kind")
+            raise ValueError(f"{self.key}: {' and '.join(sorted(kinds))} files cannot be mixed; give one kind")
         try:
             if files:
-                reader = {"encoding_errors": "replace"} if kinds == {"csv"} else {}
-                names = [str(file) for file in files]
+                # A text "NA" or "null" is a text.
+                reader = {"encoding_errors": "replace", "keep_default_na": False} if kinds == {"csv"} else {}
+                names = [glob.escape(str(file)) for file in files]
                 found = datasets.load_dataset(*kinds, data_files=names, split="train", streaming=True, **reader)
             else:
                 found = datasets.load_dataset(self.source[0], self.configuration, split=self.split)
-        except Exception as error:  # the library raises a dozen kinds; all mean that the corpus cannot be read
-            raise ValueError(f"data.corpus: cannot read '{self.source[0]}': {error.__cause__ or error}") from error
-        columns = found.column_names or list(next(iter(found), {}))
+            columns = found.column_names or list(next(iter(found), {}))
+        except Exception as error:
+            raise self._unreadable(error) from error
         if self.text_column not in columns:
             has = ", ".join(columns)
             raise ValueError(f"data.text_column: '{self.source[0]}' has no column '{self.text_column}' (it has: {has})")
@@ -190,8 +201,19 @@ class Corpus:
 
     def texts(self) -> Iterator[Any]:
         """The documents' texts as they stand, in order; not yet cleaned, and not yet known to be strings."""
-        for row in self.dataset():
-            yield row["text"]
+        rows = self.dataset()
+        try:
+            for row in rows:
+                yield row["text"]
+        except Exception as error:
+            if type(error) is ValueError:  # our own, which says which file and which line
+                raise
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> ValueError:
+        """The one error, on one line, for the dozen kinds that the library raises where it cannot read."""
+        reason = " ".join(str(error.__cause__ or error).split())
+        return ValueError(f"{self.key}: cannot read '{', '.join(self.source)}': {reason}")
 
 
 def sha256_of_file(path: Path) -> str:

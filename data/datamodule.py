@@ -84,9 +84,11 @@ class DataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         counts = {"window": window, "batch_size": batch_size, "validation_windows": validation_windows}
-        for name, count in {**counts, "micro_batch_size": micro_batch_size or batch_size}.items():
-            if count < 1:
+        for name, count in {**counts, "micro_batch_size": micro_batch_size}.items():
+            if count is not None and count < 1:
                 raise ValueError(f"data.{name} = {count} must be at least 1")
+        if workers is not None and workers < 0:
+            raise ValueError(f"data.workers = {workers} must be at least 0")
         if not 0 < validation_fraction < 1:
             raise ValueError(f"data.validation_fraction = {validation_fraction} must lie between 0 and 1")
         corpus_read = Corpus(

@@ -21,6 +21,7 @@ from data.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 SPLITS = ("train", "validation")
 TOKENIZER_SAMPLE_BYTES = 200_000_000  # of training text, from which a tokenizer is trained
 SENTENCES_AT_ONCE = 4_096
+_GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: its multiples spread evenly over 32 bits
 _HEADER = struct.Struct("<QQ")  # of a document in the spool: hash, number of bytes
 
 
@@ -58,11 +59,15 @@ def _spooled(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _tokenizer_sample(texts: Iterator[tuple[int, str]], num_bytes: int) -> Iterator[str]:
-    """Sentences of as many of the documents, chosen by hash, as make `TOKENIZER_SAMPLE_BYTES`."""
+    """Sentences of every document, evenly spread, as many as make `TOKENIZER_SAMPLE_BYTES`.
+
+    Whole documents would not do: of a few enormous ones it might take none.
+    """
     share = min(1.0, TOKENIZER_SAMPLE_BYTES / max(num_bytes, 1))
     for key, text in texts:
-        if (key & 0xFFFFFFFF) < share * 2**32:
-            yield from sentences(text)
+        for number, sentence in enumerate(sentences(text)):
+            if (key + number * _GOLDEN) % 2**32 < share * 2**32:
+                yield sentence
 
 
 class _SplitWriter:

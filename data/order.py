@@ -60,9 +60,9 @@ class Permutation:
             left, right = right, left ^ (_mix(right ^ key) & self.half_mask)
         return (left << self.half_bits) | right
 
-    def __call__(self, indices: np.ndarray) -> np.ndarray:
+    def __call__(self, indices: np.ndarray | np.integer) -> np.ndarray:
         """int64[...] places in the order -> int64[...] what stands there."""
-        values = self._feistel(np.asarray(indices).astype(np.uint64))
+        values = self._feistel(np.array(indices, dtype=np.uint64, ndmin=1))
         while (outside := values >= self.size).any():
             values[outside] = self._feistel(values[outside])
-        return values.astype(np.int64)
+        return values.astype(np.int64).reshape(np.shape(indices))

@@ -32,12 +32,13 @@ def _seal(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _entropy(tokens: np.ndarray, size: int) -> float:
+def _entropy(path: Path, dtype: str, size: int) -> float:
     """Entropy in nats of the token frequencies: what a model that knows nothing else can reach."""
     counts = np.zeros(size, dtype=np.int64)
-    for start in range(0, len(tokens), 1 << 24):
-        counts += np.bincount(tokens[start : start + (1 << 24)], minlength=size)
-    shares = counts[counts > 0] / max(len(tokens), 1)
+    with path.open("rb") as file:
+        while len(tokens := np.fromfile(file, dtype=dtype, count=1 << 20)):
+            counts += np.bincount(tokens, minlength=size)
+    shares = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(shares * np.log(shares)).sum())
 
 
@@ -59,8 +60,8 @@ def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
         counts, faults = ingest(recipe, building, report)
         vocabulary = vocabulary_of(load_tokenizer(building / "tokenizer.json"))
         for split in SPLITS:
-            tokens = np.fromfile(building / split / "tokens.bin", dtype=counts["dtype"])
-            counts[split]["unigram_entropy"] = _entropy(tokens, vocabulary.size)
+            tokens = building / split / "tokens.bin"
+            counts[split]["unigram_entropy"] = _entropy(tokens, counts["dtype"], vocabulary.size)
         files = sorted(path for path in building.rglob("*") if path.is_file())
         manifest = {
             "recipe": recipe.describe(),

@@ -70,16 +70,17 @@ def sentences(text: str) -> Iterator[str]:
     """The sentences of `text`, English or Korean; joined they are `text`.
 
     White space between two sentences is the beginning of the second, so that a tokenizer that cuts before white
-    space sees in the sentences just what it sees in the whole text.
+    space sees in the sentences just what it sees in the whole text; white space at the end belongs to the last.
     """
-    held = ""
+    last, held = "", ""  # the last sentence met, and the white space behind it
     for block in _blocks(text):
         for sentence in _sentences_of_block(block):
             body = sentence.rstrip()
             if not body:
                 held += sentence
                 continue
-            yield held + body
-            held = sentence[len(body) :]
-    if held:
-        yield held
+            if last:
+                yield last
+            last, held = held + body, sentence[len(body) :]
+    if last + held:
+        yield last + held

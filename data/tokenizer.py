@@ -82,11 +82,11 @@ class Vocabulary:
 def _keep_text_text(tokenizer: Tokenizer) -> Tokenizer:
     """Makes sure that no text becomes a special id: "[MASK]" in a corpus is text.
 
-    A `tokenizer.json` cannot say so itself. Unigram needs more: its special tokens are pieces like any other and
-    would match, so brackets are cut off from what they enclose before the model sees them.
+    A `tokenizer.json` cannot say so itself. A model that looks up whole words or pieces needs more: its special
+    tokens are words like any other and would match, so brackets are cut off from what they enclose before.
     """
     tokenizer.encode_special_tokens = True
-    if isinstance(tokenizer.model, models.Unigram):
+    if isinstance(tokenizer.model, models.Unigram | models.WordPiece | models.WordLevel):
         brackets = pre_tokenizers.Split(Regex(r"[\[\]<>|]"), "isolated")
         inner = tokenizer.pre_tokenizer
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([brackets, inner]) if inner else brackets
@@ -132,6 +132,11 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
         raise ValueError(
             f"data.tokenizer = '{kind}' cannot be trained with data.vocab_size = {vocab_size}: {error}"
         ) from error
+    if (size := tokenizer.get_vocab_size()) > vocab_size:  # WordPiece and Unigram keep every character they met
+        raise ValueError(
+            f"data.vocab_size = {vocab_size} has no room for the characters of this corpus: data.tokenizer = '{kind}' "
+            f"came out with {size} ids; choose a larger one, or byte_bpe, whose alphabet is 256 bytes"
+        )
     tokenizer.encode_special_tokens = True
     return tokenizer
 
@@ -139,8 +144,10 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
 def load_tokenizer(path: Path) -> Tokenizer:
     """Reads a `tokenizer.json` and adds the special tokens it lacks; text never becomes a special id.
 
+    A length to cut or pad texts to, which some of these files ask for, is forgotten: every token of a text counts.
+
     Raises:
-        ValueError: where the file is missing or no tokenizer.
+        ValueError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others.
     """
     if not path.is_file():
         raise ValueError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
@@ -148,10 +155,18 @@ def load_tokenizer(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions
         raise ValueError(f"data.tokenizer: '{path}' is no tokenizer.json ({error})") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     known = tokenizer.get_vocab()
     lacking = [spellings[0] for spellings in SPELLINGS.values() if not any(name in known for name in spellings)]
     lacking += [sentinel(k) for k in reversed(range(NUM_SENTINELS)) if sentinel(k) not in known]
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in lacking])
+    ours = {*SPECIAL_TOKENS, *(name for spellings in SPELLINGS.values() for name in spellings)}
+    words = [token.content for token in tokenizer.get_added_tokens_decoder().values() if not token.special]
+    names = lacking + [name for name in words if name in ours]  # the latter were added as words that text may hold
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    ids = list(tokenizer.get_vocab().values())
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"data.tokenizer: '{path}' leaves gaps between its ids, into which new special tokens fall")
     return _keep_text_text(tokenizer)
 
 
@@ -161,8 +176,10 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
     size = max(ids.values()) + 1
     roles = {role: next(ids[name] for name in spellings if name in ids) for role, spellings in SPELLINGS.items()}
     sentinels = np.array([ids[sentinel(k)] for k in range(NUM_SENTINELS)])
-    is_special = np.zeros(size, dtype=bool)
-    is_special[[*roles.values(), *sentinels, *tokenizer.get_added_tokens_decoder()]] = True
+    is_special = np.ones(size, dtype=bool)
+    is_special[list(ids.values())] = False  # there may be ids that no token has
+    added = [index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+    is_special[[*roles.values(), *sentinels, *added]] = True
     is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
     begins_word, ends_word = np.zeros((2, size), dtype=bool)
     spaces = ("\u2581", "Ġ", "Ċ", "ĉ", "č", " ", "\n", "\t")  # Metaspace's, byte-level BPE's, and space itself
