@@ -20,7 +20,8 @@ def _t5_stds(name: str, parameter: Tensor, transformer: Transformer) -> list[tup
     """Rows of a T5 parameter and their standard deviations.
 
     As Mesh TensorFlow has them: queries are drawn small in place of a scale of the scores. A head of its own is drawn
-    so that the first loss is ln V; the reference's standard deviation of 1 starts at hundreds of nats.
+    so that logits have a variance of 1, and the first loss is ln V and a half; with Hugging Face's standard deviation
+    of 1 it is hundreds of nats.
     """
     config = transformer.config
     width, head_width = config.width, config.width_of_head
