@@ -109,7 +109,7 @@ class Batch:
 def documents_of(window: Window, origins: np.ndarray) -> np.ndarray:
     """int64[length], the document of each position, counted from 1 within the window; 0 where it has none."""
     documents = window.documents() - window.first_document + 1
-    return np.where(origins >= 0, documents[origins], np.where(origins == EARLIER, -1, 0))
+    return np.where(origins >= 0, documents[np.maximum(origins, 0)], np.where(origins == EARLIER, -1, 0))
 
 
 def _rows(rows: Sequence[np.ndarray], width: int, padding: int) -> Tensor:

@@ -78,7 +78,7 @@ class Objective(ExactModule):
 
     def __init__(self, *, transformer: TransformerConfig, z_loss: float = 0.0, seed: int = 0, **shared: Any) -> None:
         super().__init__(seed=seed, **shared)
-        if z_loss < 0:
+        if not z_loss >= 0:
             raise ValueError(f"model.init_args.z_loss = {z_loss} must not be negative")
         self.config, self.z_loss = transformer, z_loss
         self.num_blocks = transformer.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
@@ -114,9 +114,9 @@ class Objective(ExactModule):
     # --- what follows from it ---
 
     def longest_window(self, positions: int) -> int:
-        """The most raw tokens whose window fits into that many positions."""
+        """The most raw tokens whose window fits into that many positions; 0 where none does."""
         window = 2 * positions
-        while window > 1 and max(self.extent(window)[:2]) > positions:
+        while window and max(self.extent(window)[:2]) > positions:
             window -= 1
         return window
 

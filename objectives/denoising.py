@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.random import Generator
 
-from data.batch import NOWHERE, Corruption, Example, Extent
+from data.batch import NOWHERE, Corruption, Example, Extent, documents_of
 from data.tokenizer import Vocabulary
 from data.windows import Window, Windows
 from objectives.base import Objective, check_between_0_and_1, check_share
@@ -29,6 +29,7 @@ from objectives.noise import (
     poisson_lengths,
     replace_spans,
     rotate,
+    shifted,
 )
 
 Sampler = Literal["exact", "fairseq"]
@@ -128,16 +129,24 @@ def noised(window: Window, rng: Generator, noises: Noises, *, mask: int, eos: in
 
 
 def corrupt(
-    window: Window, rng: Generator, _windows: Windows, *, vocabulary: Vocabulary, pool: np.ndarray, noises: Noises
+    window: Window,
+    rng: Generator,
+    _windows: Windows,
+    *,
+    vocabulary: Vocabulary,
+    pool: np.ndarray,
+    noises: Noises,
+    keep_documents_apart: bool,
 ) -> Example:
     """The noised window to be read, and the window as it was to be said, `<s>` before and `</s>` behind each."""
     source = noised(window, rng, noises, mask=vocabulary.mask, eos=vocabulary.eos, pool=pool)
     labels = np.concatenate([[vocabulary.bos], window.tokens, [vocabulary.eos]]).astype(np.int64)
+    said = np.concatenate([[NOWHERE], np.arange(len(window)), [NOWHERE]])
     return Example(
         encoder_ids=np.concatenate([[vocabulary.bos], source.tokens, [vocabulary.eos]]),
         encoder_origins=np.concatenate([[NOWHERE], source.origins, [NOWHERE]]),
-        decoder_ids=np.concatenate([[vocabulary.eos], labels[:-1]]),
-        decoder_origins=np.concatenate([[NOWHERE], np.arange(len(window)), [NOWHERE]]),
+        decoder_ids=shifted(labels, vocabulary.eos, documents_of(window, said) if keep_documents_apart else None),
+        decoder_origins=said,
         order=source.order,
         labels={"token": labels},
     )
@@ -184,8 +193,8 @@ class Denoising(Objective):
         for name, rate in {"infill_rate": infill_rate, "mask_rate": mask_rate, "delete_rate": delete_rate}.items():
             if rate:
                 check_between_0_and_1(**{name: rate})
-        if mean_span_length <= 0:
-            raise ValueError(f"model.init_args.mean_span_length = {mean_span_length} must be above 0")
+        if not 0 < mean_span_length < math.inf:
+            raise ValueError(f"model.init_args.mean_span_length = {mean_span_length} must be above 0 and finite")
         self.noises = Noises(
             permute_rate=permute_rate,
             infill_rate=infill_rate,
@@ -198,7 +207,13 @@ class Denoising(Objective):
         )
 
     def corruption(self, vocabulary: Vocabulary) -> Corruption:
-        return partial(corrupt, vocabulary=vocabulary, pool=vocabulary.ordinary, noises=self.noises)
+        return partial(
+            corrupt,
+            vocabulary=vocabulary,
+            pool=vocabulary.ordinary,
+            noises=self.noises,
+            keep_documents_apart=self.keep_documents_apart,
+        )
 
     def extent(self, window: int) -> Extent:
         return Extent(encoder=window + 2, decoder=window + 2, targets=window + 2)

@@ -54,8 +54,8 @@ def choose_spans(
 ) -> np.ndarray:
     """Mask of just `count` candidates in spans of whole words, the last cut to fit (Joshi et al. 2020, SpanBERT 3.1).
 
-    A span's length in words is geometric with parameter `p`, cut off at `longest`; its first word is one that is not
-    yet masked, every one equally likely.
+    A span's length in words is geometric with parameter `p`, cut off at `longest`; it begins with the word of a token
+    that is not yet masked, every such token equally likely.
     """
     words = np.cumsum(word_starts)
     chosen = np.zeros(len(candidates), dtype=bool)
@@ -157,6 +157,22 @@ def replace_spans(
     noised[starts] = replacements
     origins = np.flatnonzero(kept)
     return noised[origins], origins
+
+
+# --- what a decoder reads: T5 and BART ---
+
+
+def shifted(labels: np.ndarray, start: int, documents: np.ndarray | None = None) -> np.ndarray:
+    """int64[length], the label before each, and `start` before the first.
+
+    Of documents that are kept apart, given by their number at each label, each begins with `start` (seqio, packing):
+    what one of them says is not read in the next. 0 is none.
+    """
+    ids = np.concatenate([[start], labels[:-1]])
+    if documents is not None:
+        before, here = documents[:-1], documents[1:]
+        ids[1:][(before != here) & (before > 0) & (here > 0)] = start
+    return ids
 
 
 # --- which spans: BART ---

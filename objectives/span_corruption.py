@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 
-from data.batch import NOWHERE, Corruption, Example, Extent
+from data.batch import NOWHERE, Corruption, Example, Extent, documents_of
 from data.tokenizer import NUM_SENTINELS, Vocabulary
 from data.windows import Window, Windows
 from objectives.base import Objective, check_between_0_and_1
-from objectives.noise import cut_runs, random_spans, replace_spans, span_counts
+from objectives.noise import cut_runs, random_spans, replace_spans, shifted, span_counts
 
 
 def inputs_and_targets(
@@ -51,24 +51,25 @@ def corrupt(
     noise_density: float,
     mean_span_length: float,
     roll: bool,
-    cut_at_documents: bool,
+    keep_documents_apart: bool,
 ) -> Example:
     """A window with spans of it replaced by sentinels, and those spans to be said; EOS closes both."""
     length = len(window)
     noise = random_spans(length, noise_density=noise_density, mean_span_length=mean_span_length, rng=rng)
     if roll:
         noise = np.roll(noise, int(rng.integers(length)))
-    cuts = window.document_starts if cut_at_documents else np.zeros(0, dtype=np.int64)
+    cuts = window.document_starts if keep_documents_apart else np.zeros(0, dtype=np.int64)
     starts, ends = cut_runs(noise, cuts)
-    if len(starts) > len(vocabulary.sentinels):  # only where documents part spans; the rest stays text
+    num_sentinels = len(starts) + (ends[-1:] < length).sum()  # text behind the last span takes one more
+    if num_sentinels > len(vocabulary.sentinels):  # only where documents part spans; the rest stays text
         starts, ends = starts[: len(vocabulary.sentinels) - 1], ends[: len(vocabulary.sentinels) - 1]
     source, target = inputs_and_targets(window.tokens, starts, ends, vocabulary.sentinels)
-    labels = np.append(target[0], vocabulary.eos)
+    labels, said = np.append(target[0], vocabulary.eos), np.append(target[1], NOWHERE)
     return Example(
         encoder_ids=np.append(source[0], vocabulary.eos),
         encoder_origins=np.append(source[1], NOWHERE),
-        decoder_ids=np.concatenate([[vocabulary.pad], labels[:-1]]),
-        decoder_origins=np.append(target[1], NOWHERE),
+        decoder_ids=shifted(labels, vocabulary.pad, documents_of(window, said) if keep_documents_apart else None),
+        decoder_origins=said,
         labels={"span": labels},
     )
 
@@ -96,7 +97,7 @@ class SpanCorruption(Objective):
     ) -> None:
         super().__init__(**shared)
         check_between_0_and_1(noise_density=noise_density)
-        if mean_span_length < 1:
+        if not mean_span_length >= 1:
             raise ValueError(f"model.init_args.mean_span_length = {mean_span_length} must be at least 1")
         self.noise_density, self.mean_span_length, self.roll = noise_density, mean_span_length, roll
 
@@ -107,14 +108,17 @@ class SpanCorruption(Objective):
             noise_density=self.noise_density,
             mean_span_length=self.mean_span_length,
             roll=self.roll,
-            cut_at_documents=self.keep_documents_apart,
+            keep_documents_apart=self.keep_documents_apart,
         )
 
     def extent(self, window: int) -> Extent:
         num_noise, num_spans = span_counts(window, self.noise_density, self.mean_span_length)
-        encoder, decoder = window - num_noise + num_spans + 1, num_noise + num_spans + 1
+        if self.keep_documents_apart:
+            num_spans = num_noise  # documents of one token each would part every span
         # A rotated mask may part a span at the edge, or leave text behind the last one, which takes a sentinel.
-        return Extent(encoder=encoder + self.roll, decoder=decoder + self.roll, targets=decoder + self.roll)
+        edge = int(self.roll and num_noise > 0)
+        encoder, decoder = window - num_noise + min(num_spans + edge, num_noise) + 1, num_noise + num_spans + edge + 1
+        return Extent(encoder=encoder, decoder=decoder, targets=decoder)
 
     def check_window(self, window: int) -> None:
         super().check_window(window)
@@ -127,5 +131,6 @@ class SpanCorruption(Objective):
             )
 
     def nominal_rates(self, window: int) -> dict[str, float]:
+        num_targets = sum(span_counts(window, self.noise_density, self.mean_span_length)) + 1
         rates = {"tokens hidden": self.noise_density, "mean span length": self.mean_span_length}
-        return {**rates, **super().nominal_rates(window)}
+        return {**rates, "targets per raw token": num_targets / window}
