@@ -5,6 +5,7 @@ BIN := .venv/bin
 OBJECTIVES := masked_lm causal_lm denoising span_corruption
 DEMO_TOKENS ?= 1M
 DEMO_NAME ?= demo
+PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format bench clean
@@ -31,10 +32,10 @@ demo: .venv/installed ## trains the four objectives for a minute or two each and
 	@echo "checkpoints/ and wandb/ (offline; 'wandb sync' sends it). The token store lies in cache/."
 
 test: .venv/installed ## the default tests, a few minutes on two cores
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: .venv/installed ## the default tests and the slow end-to-end ones
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest $(PARALLEL) -m ''
 
 check: .venv/installed ## ruff (lint and format) and pyright
 	$(BIN)/ruff check .
@@ -46,7 +47,7 @@ format: .venv/installed ## formats every file
 	$(BIN)/ruff format --quiet .
 
 bench: .venv/installed ## side-by-side measurements against transformers, and of the loader; some minutes
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
 clean: ## removes .venv, caches and token stores; runs stay
 	rm -rf .venv cache .pytest_cache .ruff_cache .hypothesis

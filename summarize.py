@@ -15,7 +15,7 @@ from training.display import duration, short
 from training.messages import leave
 from training.run import RunFolder
 
-COLUMNS = ("run", "parameters", "raw tokens", "tokens/s", "time", "validation loss", "right", "unigram", "ln V")
+COLUMNS = ("run", "size", "tokens", "tokens/s", "time", "loss", "right", "unigram", "ln V")
 
 
 def token_term(summary: dict[str, Any]) -> str:
@@ -50,14 +50,14 @@ def main(arguments: list[str]) -> int:
     if not runs:
         leave("name the folders of runs, such as runs/*" if not arguments else f"no run in {', '.join(arguments)}")
     console = Console(highlight=False)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
     for folder in runs:
         table.add_row(*row(folder))
     console.print(table)
     console.print(
-        "validation loss in nats a token, of each objective's own question: compare each with its ln V (knows nothing) "
+        "loss: nats a token on held-out text, of each objective's own question: compare each with its ln V (knows nothing) "
         "and unigram entropy (knows how frequent tokens are), not with the others",
         style="dim",
     )

@@ -25,7 +25,8 @@ class Example:
         labels: for each loss term int64[length], what is to be said at each position of the stack that predicts (the
             decoder where there is one), IGNORE where nothing is.
         encoder_origins, decoder_origins: int64[length], the place in the window that a position stands for, or
-            NOWHERE, or EARLIER; a mask stands for the first token it hides.
+            NOWHERE, or EARLIER; a mask stands for the first token it hides, and a position of a decoder that looks at
+            an encoder for what is said there.
         segments: int64[source_length], 0 or 1 (BERT's token types).
         order: int64[window], where tokens changed places: the places in the order they were in before any was hidden.
     """

@@ -1,0 +1,53 @@
+"""The README's commands are commands, and what the documents name is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, make_cli
+
+DOCUMENTS = sorted(ROOT.glob("*.md"))
+FENCE = re.compile(r"```\n(.*?)```", re.DOTALL)
+NAMED_FILE = re.compile(r"`((?:data|models|objectives|training|configs|tests|benchmarks)/[\w/.]+\.(?:py|yaml))`")
+
+
+def commands(script: str) -> list[str]:
+    """The commands of the README that run a script, lines that go on put together."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = "\n".join(FENCE.findall(text)).replace("\\\n", " ").splitlines()
+    return [line for line in lines if f"{script} " in line and line.startswith(("python ", "torchrun "))]
+
+
+@pytest.mark.parametrize("command", commands("train.py"))
+def test_every_training_command_of_the_readme_is_valid(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = shlex.split(command)[shlex.split(command).index("train.py") + 1 :]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "texts").mkdir()
+    for name in ("texts/one.txt", "articles.jsonl", "train.jsonl", "validation.jsonl"):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    cli = make_cli([argument for argument in arguments if argument not in ("--trainer.devices", "8")])
+    assert cli.folder.parent == Path("runs")
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands("train.py")) >= 10
+    assert len(commands("show.py")) >= 3
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_the_documents_name_are_there(document: Path) -> None:
+    for name in NAMED_FILE.findall(document.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists() or name.endswith("prefix_lm.py"), name
+
+
+def test_the_makefile_lists_every_target_with_a_reason() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"\.PHONY: (.*)", text)
+    assert targets is not None
+    for target in targets[1].split():
+        assert re.search(rf"^{target}:.*## \w", text, re.MULTILINE), target
