@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> int:
         table.add_row(*row(folder))
     console.print(table)
     console.print(
-        "loss: nats a token on held-out text, of each objective's own question: compare each with its ln V (knows nothing) "
-        "and unigram entropy (knows how frequent tokens are), not with the others",
+        "loss: nats a token on held-out text, of each objective's own question: compare each with its ln V (knows "
+        "nothing) and unigram entropy (knows how frequent tokens are), not with the others",
         style="dim",
     )
     return 0
