@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.cache import KeysAndValues
 from models.presets import TransformerConfig
 
 # In bf16 on a CPU, batched matmuls beat the fused kernel's backward pass fourfold at 128 keys and break even near 512.
@@ -32,7 +33,12 @@ def positions_of(documents_BT: Tensor) -> Tensor:
 
 
 def visible_keys(
-    num_keys: int, *, key_lengths_B: Tensor | None, query_documents_BT: Tensor | None, key_documents_BS: Tensor | None
+    num_keys: int,
+    *,
+    key_starts_B: Tensor | None = None,
+    key_lengths_B: Tensor | None = None,
+    query_documents_BT: Tensor | None = None,
+    key_documents_BS: Tensor | None = None,
 ) -> Tensor | None:
     """bool[B, 1, 1 or T, S], which keys a query may see by padding and documents; None where it may see all.
 
@@ -41,6 +47,9 @@ def visible_keys(
     visible: Tensor | None = None
     if key_lengths_B is not None:
         visible = (torch.arange(num_keys, device=key_lengths_B.device) < key_lengths_B[:, None])[:, None, None, :]
+    if key_starts_B is not None:
+        begun = (torch.arange(num_keys, device=key_starts_B.device) >= key_starts_B[:, None])[:, None, None, :]
+        visible = begun if visible is None else visible & begun
     if query_documents_BT is not None and key_documents_BS is not None:
         keys_B11S = key_documents_BS[:, None, None, :]
         same = (query_documents_BT[:, None, :, None] == keys_B11S) | (keys_B11S == 0)
@@ -93,7 +102,7 @@ def relative_buckets(distances: Tensor, *, bidirectional: bool, num_buckets: int
 def rotary_angles(positions: Tensor, head_width: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
     """Cosines and sines [..., T, C] of rotary positions (Su et al. 2021), halves side by side as Llama has them."""
     exponents = torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32) / head_width
-    angles = positions[..., None].float() * base**-exponents
+    angles = positions[..., None].float() * (1.0 / base**exponents)
     angles = torch.cat([angles, angles], dim=-1)
     return angles.cos(), angles.sin()
 
@@ -165,17 +174,25 @@ class Attention(nn.Module):
         *,
         memory_BSD: Tensor | None = None,
         angles: tuple[Tensor, Tensor] | None = None,
+        cache: KeysAndValues | None = None,
     ) -> Tensor:
         """[B, T, D]. `memory_BSD` is what a cross-attention looks at, `angles` the rotary positions."""
         if self.is_cross:
             query_BHTC = self._heads(self.query(states_BTD))
-            key_BKSC, value_BKSC = self._heads(self.key_value(memory_BSD)).split(self.key_heads, dim=1)
+            if cache is not None and cache.length:  # the memory does not grow
+                key_BKSC, value_BKSC = cache.read()
+            else:
+                key_BKSC, value_BKSC = self._heads(self.key_value(memory_BSD)).split(self.key_heads, dim=1)
+                if cache is not None:
+                    cache.append(key_BKSC, value_BKSC)
         else:
             heads = self._heads(self.query_key_value(states_BTD))
             query_BHTC, key_BKSC, value_BKSC = heads.split([self.query_heads, self.key_heads, self.key_heads], dim=1)
         if angles is not None:
             cosines, sines = (angle.to(query_BHTC.dtype) for angle in angles)
             query_BHTC, key_BKSC = rotate(query_BHTC, cosines, sines), rotate(key_BKSC, cosines, sines)
+        if cache is not None and not self.is_cross:
+            key_BKSC, value_BKSC = cache.append(key_BKSC, value_BKSC)
         dropout = self.dropout if self.training else 0.0
         mixed_BHTC = attend(query_BHTC, key_BKSC, value_BKSC, mask, scale=self.scale, dropout=dropout)
         return self.output(mixed_BHTC.transpose(1, 2).flatten(-2))

@@ -11,7 +11,8 @@ import re
 import torch
 from torch import Tensor, nn
 
-from models.transformer import EMBEDDING_STD, Transformer
+from models.layers import EMBEDDING_STD
+from models.transformer import Transformer
 
 _RESIDUAL_OUTPUT = re.compile(r"(attention\.output|feed_forward\.down)\.weight$")
 

@@ -4,12 +4,9 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, F feed-forwa
 positions.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -22,51 +19,12 @@ from models.attention import (
     rotary_angles,
     visible_keys,
 )
-from models.presets import Activation, Preset, TransformerConfig
+from models.cache import BlockCache, Cache
+from models.layers import FeedForward, Head, make_norm, sinusoids
+from models.presets import TransformerConfig
 
 NUM_RELATIVE_BUCKETS = 32
-EMBEDDING_STD = 0.02  # of every preset but T5's; see models/initialisation.py
-
-
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # the approximation that GPT-2 and T5 1.1 were trained with
-    "relu": F.relu,
-    "silu": F.silu,
-}
-
-
-def make_norm(parts: Preset, width: int) -> nn.Module:
-    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang & Sennrich 2019), which has neither mean nor bias."""
-    kind = nn.LayerNorm if parts.norm == "layer" else nn.RMSNorm
-    return kind(width, eps=parts.norm_epsilon)
-
-
-def sinusoids(length: int, width: int) -> Tensor:
-    """[length, width], the positions of Vaswani et al. 2017 (3.5), as large as the embeddings they are added to."""
-    angles = torch.arange(length)[:, None] * 10_000.0 ** (-torch.arange(0, width, 2) / width)
-    return EMBEDDING_STD * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
-
-
-class FeedForward(nn.Module):
-    """D -> F -> D. A gated one (Shazeer 2020) has the gate and what it lets through in one matrix, in that order."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        parts, inner = config.parts, config.width_of_feed_forward
-        self.activate, self.gated = ACTIVATIONS[parts.activation], parts.gated
-        self.up = nn.Linear(config.width, inner * (1 + parts.gated), bias=parts.biases)
-        self.down = nn.Linear(inner, config.width, bias=parts.biases)
-        self.dropout = nn.Dropout(config.dropout * parts.inner_dropout)
-
-    def forward(self, states_BTD: Tensor) -> Tensor:
-        up = self.up(states_BTD)
-        if self.gated:
-            gate, linear = up.chunk(2, dim=-1)
-            inner_BTF = self.activate(gate) * linear
-        else:
-            inner_BTF = self.activate(up)
-        return self.down(self.dropout(inner_BTF))
+NO_CACHE = BlockCache()
 
 
 class Memory(NamedTuple):
@@ -93,14 +51,23 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, states_BTD: Tensor, mask: Mask, angles: tuple[Tensor, Tensor] | None, memory: Memory | None
+        self,
+        states_BTD: Tensor,
+        mask: Mask,
+        angles: tuple[Tensor, Tensor] | None,
+        memory: Memory | None,
+        cache: BlockCache = NO_CACHE,
     ) -> Tensor:
-        branches = [(self.self_norm, lambda states: self.self_attention(states, mask, angles=angles))]
+        branches = [
+            (self.self_norm, lambda states: self.self_attention(states, mask, angles=angles, cache=cache.own)),
+        ]
         if memory is not None:
             branches.append(
                 (
                     self.cross_norm,
-                    lambda states: self.cross_attention(states, memory.mask, memory_BSD=memory.states_BSD),
+                    lambda states: self.cross_attention(
+                        states, memory.mask, memory_BSD=memory.states_BSD, cache=cache.cross
+                    ),
                 )
             )
         branches.append((self.feed_forward_norm, self.feed_forward))
@@ -137,14 +104,13 @@ class Stack(nn.Module):
         self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
         self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
 
-    def _relative_bias(self, length: int, device: torch.device) -> Tensor | None:
-        """[1, H, T, T], T5's bias, which all blocks of a stack share."""
+    def _relative_bias(self, past: int, length: int, device: torch.device) -> Tensor | None:
+        """[1, H, T, past + T], T5's bias, which all blocks of a stack share."""
         if self.positions != "relative":
             return None
-        places = torch.arange(length, device=device)
-        buckets = relative_buckets(
-            places[None, :] - places[:, None], bidirectional=not self.is_decoder, num_buckets=NUM_RELATIVE_BUCKETS
-        )
+        places = torch.arange(past + length, device=device)
+        distances = places[None, :] - places[past:, None]
+        buckets = relative_buckets(distances, bidirectional=not self.is_decoder, num_buckets=NUM_RELATIVE_BUCKETS)
         return self.relative_table(buckets).permute(2, 0, 1)[None]
 
     def forward(
@@ -155,10 +121,22 @@ class Stack(nn.Module):
         documents_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
         memory: Memory | None = None,
+        starts_B: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
-        """[B, T, D]. Padding stands on the right, so a decoder never sees any."""
+        """[B, T, D].
+
+        Padding stands on the right, so a decoder never sees any, but where `starts_B` says how much stands on the
+        left. With a cache, these positions stand behind those that it has seen: the first ones, or one.
+        """
         length, device = embedded_BTD.shape[1], embedded_BTD.device
-        places = torch.arange(length, device=device) if documents_BT is None else positions_of(documents_BT)
+        past = 0 if cache is None else cache.length
+        assert past == 0 or length == 1
+        places = torch.arange(past, past + length, device=device)
+        if documents_BT is not None:
+            places = positions_of(documents_BT)
+        elif starts_B is not None:
+            places = (places - starts_B[:, None]).clamp(min=0)
         states_BTD, angles = embedded_BTD, None
         if self.positions == "learned":
             states_BTD = states_BTD + self.position_table(places)
@@ -171,44 +149,33 @@ class Stack(nn.Module):
             states_BTD = states_BTD + self.segment_table(segments_BT)
         states_BTD = self.embedding_dropout(self.embedding_norm(states_BTD))
         visible = visible_keys(
-            length,
+            past + length,
+            key_starts_B=starts_B,
             key_lengths_B=None if self.is_decoder else lengths_B,
             query_documents_BT=documents_BT,
             key_documents_BS=documents_BT,
         )
-        relative = self._relative_bias(length, device)
-        mask = make_mask(visible, relative, causal_length=length if self.is_decoder else None, like=states_BTD)
-        for block in self.blocks:
+        relative = self._relative_bias(past, length, device)
+        looks_ahead = not self.is_decoder or past > 0  # one position behind all others may see all
+        mask = make_mask(visible, relative, causal_length=None if looks_ahead else length, like=states_BTD)
+        for number, block in enumerate(self.blocks):
             if self.checkpoint_gradients and self.training:
                 states_BTD = checkpoint(block, states_BTD, mask, angles, memory, use_reentrant=False)
+            elif cache is not None:
+                states_BTD = block(states_BTD, mask, angles, memory, cache.blocks[number])
             else:
                 states_BTD = block(states_BTD, mask, angles, memory)
+        if cache is not None:
+            cache.length += length
         return self.final_dropout(self.final_norm(states_BTD))
 
 
-class Head(nn.Module):
-    """From states to logits over the vocabulary, with the token embeddings where it is tied to them."""
-
-    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
-        super().__init__()
-        parts = config.parts
-        self.scale = config.width**-0.5 if parts.scaled_logits else None
-        self.activate = ACTIVATIONS[parts.activation]
-        self.transform = nn.Linear(config.width, config.width) if parts.head_transform else None
-        self.norm = make_norm(parts, config.width) if parts.head_transform else None
-        self.weight = None if parts.tied else nn.Parameter(torch.empty(vocab_size, config.width))
-        self.bias = nn.Parameter(torch.zeros(vocab_size)) if parts.head_bias else None
-
-    def forward(self, states_ND: Tensor, embeddings_VD: Tensor) -> Tensor:
-        if self.transform is not None and self.norm is not None:
-            states_ND = self.norm(self.activate(self.transform(states_ND)))
-        if self.scale is not None:
-            states_ND = states_ND * self.scale
-        return F.linear(states_ND, embeddings_VD if self.weight is None else self.weight, self.bias)
-
-
 class Inputs(NamedTuple):
-    """What the Transformer reads; lengths are None where no row is padded, documents where they are not kept apart."""
+    """What the Transformer reads.
+
+    Lengths are None where no row is padded, documents where they are not kept apart, and the decoder's starts where no
+    row is padded on the left.
+    """
 
     encoder_ids_BS: Tensor | None = None
     encoder_lengths_B: Tensor | None = None
@@ -216,6 +183,7 @@ class Inputs(NamedTuple):
     segments_BS: Tensor | None = None
     decoder_ids_BT: Tensor | None = None
     decoder_documents_BT: Tensor | None = None
+    decoder_starts_B: Tensor | None = None
 
 
 class Transformer(nn.Module):
@@ -260,8 +228,8 @@ class Transformer(nn.Module):
             segments_BT=inputs.segments_BS,
         )
 
-    def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None) -> Tensor:
-        """[B, T, D], the decoder's states; it looks at the encoder's where there is one."""
+    def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """[B, T, D], the decoder's states; it looks at the encoder's where there is one, and behind what is cached."""
         assert self.decoder is not None
         memory = None
         if memory_BSD is not None:
@@ -273,7 +241,13 @@ class Transformer(nn.Module):
             )
             memory = Memory(memory_BSD, make_mask(visible, None, causal_length=None, like=memory_BSD))
         embedded = self.token_table(inputs.decoder_ids_BT)
-        return self.decoder(embedded, documents_BT=inputs.decoder_documents_BT, memory=memory)
+        return self.decoder(
+            embedded,
+            documents_BT=inputs.decoder_documents_BT,
+            memory=memory,
+            starts_B=inputs.decoder_starts_B,
+            cache=cache,
+        )
 
     def logits(self, states_ND: Tensor) -> Tensor:
         """[N, V]."""

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from models.initialisation import initialise
+from models.layers import sinusoids
 from models.presets import PRESETS, PositionKind, PresetName, TransformerConfig
-from models.transformer import Inputs, Transformer, sinusoids
+from models.transformer import Inputs, Transformer
 
 V, S, T = 60, 9, 8
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (2, 2)}

@@ -1,0 +1,118 @@
+"""A run that has been trained, taken up from its folder alone: for whatever measures, converts or uses it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from data.batch import Batch, Example, collate
+from data.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
+from data.windows import Window
+from objectives.base import Objective
+from training.checkpoint import checkpoint_name, checkpoints_in, damage, load_weights, newest_sound
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A run with the weights of one of its checkpoints.
+
+    Attributes:
+        folder, checkpoint: where it lies.
+        config: every setting, as config.yaml keeps it.
+        objective: the module with these weights, in evaluation mode.
+        tokenizer, vocabulary: the run's own.
+        window: raw tokens a window.
+    """
+
+    folder: Path
+    checkpoint: Path
+    config: dict[str, Any]
+    objective: Objective
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    window: int
+
+    @property
+    def max_positions(self) -> int:
+        """The longest sequence of either stack."""
+        return self.objective.config.max_positions or max(self.objective.extent(self.window)[:2])
+
+    def batch(self, windows: Sequence[Window], examples: Sequence[Example]) -> Batch:
+        """Examples, with the windows that they were made of, as this objective reads them."""
+        return collate(
+            windows,
+            examples,
+            pad=self.vocabulary.pad,
+            extent=self.objective.extent(self.window),
+            keep_documents_apart=self.objective.keep_documents_apart,
+        )
+
+
+def objective_of(config: dict[str, Any]) -> Objective:
+    """The objective that a run's config.yaml describes, without its model.
+
+    Raises:
+        ValueError: where the settings are none of this version's.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Objective, "model")
+    linked = {name: config[name] for name in ("transformer", "optimizer", "budget", "seed")}
+    model = config["model"]
+    settings = {"class_path": model["class_path"], "init_args": {**model.get("init_args", {}), **linked}}
+    try:
+        return parser.instantiate(parser.parse_object({"model": settings})).model
+    except ArgumentError as error:
+        raise ValueError(f"the settings of {config.get('name')} are not this version's: {error}") from error
+
+
+def checkpoint_of(folder: Path, step: int | None = None) -> Path:
+    """The newest sound checkpoint of a run, or the one after `step` optimizer steps.
+
+    Raises:
+        ValueError: where there is no such checkpoint, or it is damaged.
+    """
+    checkpoints = folder / "checkpoints"
+    if not (folder / "config.yaml").is_file():
+        raise ValueError(f"'{folder}' is not a run: it has no config.yaml")
+    if step is None:
+        found = newest_sound(checkpoints, warn=print)
+        if found is None:
+            raise ValueError(f"'{folder}' has no checkpoint yet")
+        return found
+    path = checkpoints / checkpoint_name(step)
+    if path not in checkpoints_in(checkpoints):
+        steps = ", ".join(str(int(other.name.removeprefix("step-"))) for other in checkpoints_in(checkpoints))
+        raise ValueError(f"'{folder}' has no checkpoint of step {step}; it has {steps or 'none'}")
+    if name := damage(path):
+        raise ValueError(f"checkpoint {path}: {name} is damaged (its SHA-256 differs)")
+    return path
+
+
+def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
+    """A run from its folder, with the weights of its newest checkpoint or of the one after `step` steps, on the CPU.
+
+    Raises:
+        ValueError: where the folder is not a run, or has no such checkpoint.
+    """
+    checkpoint = checkpoint_of(folder, step)
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    objective = objective_of(config)
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]
+    with torch.random.fork_rng(devices=[]):
+        objective.build(vocab_size=vocabulary.size, window=window)
+    load_weights(objective, checkpoint)
+    objective.eval().requires_grad_(False)
+    return TrainedRun(
+        folder=folder,
+        checkpoint=checkpoint,
+        config=config,
+        objective=objective,
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        window=window,
+    )
