@@ -104,7 +104,7 @@ FAMILIES: dict[PresetName, Family] = {
         },
         fixed={"activation_function": "gelu", "scale_embedding": False, "tie_word_embeddings": True},
         dropout=("dropout",),
-        written={"attention_dropout": 0.0, "activation_dropout": 0.0},
+        written={"attention_dropout": 0.0, "activation_dropout": 0.0, "forced_eos_token_id": None},
     ),
     "t5": Family(
         name="T5ForConditionalGeneration",
@@ -218,12 +218,13 @@ def to_huggingface_config(
 
 def _preset_of(theirs: Mapping[str, Any]) -> PresetName:
     model_type = theirs.get("model_type")
-    presets = [preset for preset, family in FAMILIES.items() if family.model_type == model_type]
+    presets: list[PresetName] = [preset for preset, family in FAMILIES.items() if family.model_type == model_type]
     if not presets:
         known = sorted({family.model_type for family in FAMILIES.values()})
         raise ValueError(f"config.json: model_type = {model_type} is none of {', '.join(known)}")
     is_gated = "gated" in theirs.get("feed_forward_proj", "")
-    return next((preset for preset in presets if PRESETS[preset].gated == is_gated), presets[0])
+    same: list[PresetName] = [preset for preset in presets if PRESETS[preset].gated == is_gated]
+    return (same or presets)[0]
 
 
 def from_huggingface_config(theirs: Mapping[str, Any]) -> tuple[TransformerConfig, int]:

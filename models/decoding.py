@@ -1,0 +1,83 @@
+"""How the next token is chosen from its logits.
+
+Shapes: B rows, T tokens said before, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How the next token is chosen; greedily by default.
+
+    Args:
+        max_new_tokens: the most that are said; fewer where the model has no more positions, or says EOS.
+        temperature: 0 takes the likeliest token; above that, tokens are drawn, from logits divided by it.
+        top_k: draws from that many likeliest tokens.
+        top_p: draws from the fewest likeliest tokens that hold this share of the probability (Holtzman et al. 2020).
+        repetition_penalty: divides the positive logits of tokens that were said before, multiplies the negative ones
+            (Keskar et al. 2019, 4.1).
+        beams: hypotheses that are followed; above 1, the best of them by log-probability / length ** length_penalty.
+        length_penalty: above 0 favours longer texts, below 0 shorter ones.
+        seed: decides what is drawn, for each prompt by its number.
+
+    Raises:
+        ValueError: where a value is impossible, or values contradict each other.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    beams: int = 1
+    length_penalty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, count in {"max_new_tokens": self.max_new_tokens, "top_k": self.top_k, "beams": self.beams}.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} = {count} must be at least 1")
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature = {self.temperature} must not be negative")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p = {self.top_p} must lie in (0, 1]")
+        if not self.repetition_penalty > 0:
+            raise ValueError(f"repetition_penalty = {self.repetition_penalty} must be above 0")
+        if self.beams > 1 and self.temperature:
+            raise ValueError(f"beams = {self.beams} with temperature = {self.temperature}: beam search draws nothing")
+        if not self.temperature and (self.top_k is not None or self.top_p < 1):
+            raise ValueError("top_k and top_p need a temperature above 0: at 0 the likeliest token is taken")
+
+
+def penalised(scores_BV: Tensor, said_BT: Tensor, penalty: float) -> Tensor:
+    """Scores made worse for tokens that were said before."""
+    if penalty == 1:
+        return scores_BV
+    before_BT = scores_BV.gather(1, said_BT)
+    return scores_BV.scatter(1, said_BT, torch.where(before_BT < 0, before_BT * penalty, before_BT / penalty))
+
+
+def candidates(logits_BV: Tensor, decoding: Decoding) -> Tensor:
+    """[B, V], probabilities of what may be drawn; 0 for all that top_k and top_p leave out."""
+    logits_BV = logits_BV / decoding.temperature
+    if decoding.top_k is not None:
+        least_B1 = logits_BV.topk(min(decoding.top_k, logits_BV.shape[1])).values[:, -1:]
+        logits_BV = logits_BV.masked_fill(logits_BV < least_B1, -torch.inf)
+    probabilities_BV = logits_BV.softmax(dim=-1)
+    if decoding.top_p < 1:
+        falling_BV, order_BV = probabilities_BV.sort(dim=-1, descending=True)
+        held_before_BV = falling_BV.cumsum(dim=-1) - falling_BV
+        falling_BV = falling_BV.masked_fill(held_before_BV >= decoding.top_p, 0)
+        probabilities_BV = torch.zeros_like(probabilities_BV).scatter(1, order_BV, falling_BV)
+        probabilities_BV = probabilities_BV / probabilities_BV.sum(dim=-1, keepdim=True)
+    return probabilities_BV
+
+
+def draw(probabilities_BV: Tensor, chances_B: Tensor) -> Tensor:
+    """int64[B], the token at which each row's probabilities, summed up, exceed a number in [0, 1)."""
+    sums_BV = probabilities_BV.double().cumsum(dim=-1)
+    return torch.searchsorted(sums_BV, chances_B[:, None].double() * sums_BV[:, -1:], right=True)[:, 0]
