@@ -36,7 +36,7 @@ from training.messages import OneLineErrors, leave, one_line
 from training.optim import OptimizerConfig
 
 CONFIGS = Path(__file__).parent / "configs"
-SHARED: set[str | int] = {"transformer", "optimizer", "budget", "z_loss", "seed"}
+SHARED: set[str | int] = {"transformer", "optimizer", "budget", "z_loss", "init_from", "seed"}
 # Stands for the rest of the corpus, where next-sentence prediction looks for a stranger.
 ANOTHER_DOCUMENT = "The train was late . It had rained all day , and nobody had an umbrella . So they walked home ."
 DRAWS = 300  # of the same text, from which rates are measured

@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> int:
     from models.presets import TransformerConfig
     from objectives.base import Objective
     from objectives.examples import Examples
+    from objectives.warm_start import take_tokenizer
     from training.cli import RunCLI
     from training.messages import leave
     from training.session import train
@@ -33,9 +34,11 @@ def main(arguments: list[str]) -> int:
         TransformerConfig,
         defaults=Path(__file__).parent / "configs/base.yaml",
         arguments=arguments,
+        settle=take_tokenizer,
     )
     try:
         cli.model.check_window(cli.datamodule.window)
+        cli.model.check_init_from()
         train(cli, [Examples(cli.folder, cli.config_init["logging"].examples)])
     except RunStopped as stop:
         print(stop, file=sys.stderr)

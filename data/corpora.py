@@ -26,23 +26,23 @@ def local_files(source: str) -> list[Path]:
     """The files a path, a folder or a glob names, sorted; empty where it names none."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file() and _suffix(file) in LINES_OF)
+        return sorted(file for file in path.rglob("*") if file.is_file() and suffix_of(file) in LINES_OF)
     if path.is_file():
         return [path]
     return sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """`.txt` of `a.txt` and of `a.txt.gz`."""
     return Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
 
 
 def _looks_like_a_path(source: str) -> bool:
     """Whether a name that no file answers to was meant as a file rather than as a hub dataset (`owner/name`)."""
-    return source.startswith((".", "/", "~")) or any(c in source for c in "*?[\\") or _suffix(Path(source)) in LINES_OF
+    return source.startswith((".", "/", "~")) or any(c in source for c in "*?[\\") or suffix_of(Path(source)) in LINES_OF
 
 
-def _decoded_lines(path: Path) -> Iterator[str]:
+def decoded_lines(path: Path) -> Iterator[str]:
     """Lines with their own line ends; bytes that are not UTF-8 become U+FFFD, to be counted by the store."""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
@@ -54,7 +54,7 @@ def _decoded_lines(path: Path) -> Iterator[str]:
 
 def _text_documents(path: Path, rule: DocumentRule) -> Iterator[str]:
     """Documents of a text file: the whole of it, its paragraphs (parted by blank lines) or its lines."""
-    lines = _decoded_lines(path)
+    lines = decoded_lines(path)
     if rule == "file":
         yield "".join(lines)
     elif rule == "line":
@@ -66,7 +66,7 @@ def _text_documents(path: Path, rule: DocumentRule) -> Iterator[str]:
 
 
 def _json_documents(path: Path, column: str) -> Iterator[Any]:
-    for number, line in enumerate(_decoded_lines(path), start=1):
+    for number, line in enumerate(decoded_lines(path), start=1):
         if not line.strip("\ufeff\r\n\t "):
             continue
         try:
@@ -83,7 +83,7 @@ def _local_rows(paths: list[str], rule: DocumentRule, column: str) -> Iterator[d
     """Rows `{"text": ...}` of local text and JSON-lines files, in order."""
     for name in paths:
         path = Path(name)
-        is_text = LINES_OF[_suffix(path)] == "text"
+        is_text = LINES_OF[suffix_of(path)] == "text"
         for text in _text_documents(path, rule) if is_text else _json_documents(path, column):
             yield {"text": text}
 
@@ -135,7 +135,7 @@ class Corpus:
             if not files:
                 raise ValueError(f"{self.key}: no file at '{source}' (looked from {Path.cwd()})")
             for file in files:
-                if _suffix(file) not in LINES_OF:
+                if suffix_of(file) not in LINES_OF:
                     kinds = ", ".join(sorted(LINES_OF))
                     raise ValueError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
         return [file for files in found.values() for file in files]
@@ -174,7 +174,7 @@ class Corpus:
 
         datasets.disable_progress_bars()
         files = self.files()
-        kinds = {LINES_OF[_suffix(file)] for file in files}
+        kinds = {LINES_OF[suffix_of(file)] for file in files}
         if self.is_embedded:
             return datasets.IterableDataset.from_generator(_embedded_rows)
         if kinds and kinds <= {"text", "jsonl"}:  # read here, so that bad bytes are counted and bad lines named

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from data.batch import Corruption, Extent
 from data.corpora import EMBEDDED, Corpus, DocumentRule
 from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, Shares, StepLoader
+from data.order import order_sha256
 from data.recipe import Recipe
 from data.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.tokenizer import Vocabulary
@@ -209,3 +210,7 @@ class DataModule(lightning.LightningDataModule):
         """What a run folder keeps of its data: which store, and what is in it."""
         assert self.folder is not None
         return {"store": self.folder.name, **read_manifest(self.folder)}
+
+    def windows_sha256(self, steps: int) -> str:
+        """Hash of which windows that many optimizer steps read, in order: two runs are paired where it is the same."""
+        return order_sha256(len(self.training_windows), seed=self.seed, consumed=steps * self.batch_size)

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -89,6 +89,14 @@ class Shares:
             first += 1
 
 
+def counted(batches: list[Batch]) -> list[Batch]:
+    """One process's part of an optimizer step, in which every micro-batch knows the labels of the whole part."""
+    totals = {term: sum(batch.counts()[term] for batch in batches) for term in batches[0].labels}
+    for batch in batches:
+        batch.step_counts, batch.step_raw_tokens = totals, sum(batch.raw_tokens for batch in batches)
+    return batches
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gather:
     """Puts one process's part of an optimizer step into micro-batches that know the labels of the whole part."""
@@ -111,10 +119,7 @@ class Gather:
                     keep_documents_apart=self.keep_documents_apart,
                 )
             )
-        totals = {term: sum(batch.counts()[term] for batch in batches) for term in batches[0].labels}
-        for batch in batches:
-            batch.step_counts, batch.step_raw_tokens = totals, sum(batch.raw_tokens for batch in batches)
-        return batches
+        return counted(batches)
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
@@ -131,7 +136,13 @@ class StepLoader:
     """
 
     def __init__(
-        self, examples: Examples, steps: Iterable[list[int]], gather: Gather, *, length: int, **options: Any
+        self,
+        examples: Dataset[Any],
+        steps: Iterable[list[int]],
+        gather: Callable[[list[Any]], list[Batch]],
+        *,
+        length: int,
+        **options: Any,
     ) -> None:
         self.length, self.seconds_waited = length, 0.0
         self.loader: DataLoader[Any] = DataLoader(

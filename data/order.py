@@ -4,6 +4,7 @@ Nothing is stored and nothing is advanced, so the order and the noise are the sa
 and micro-batches, and resuming costs nothing.
 """
 
+import hashlib
 from enum import IntEnum
 
 import numpy as np
@@ -66,3 +67,13 @@ class Permutation:
         while (outside := values >= self.size).any():
             values[outside] = self._feistel(values[outside])
         return values.astype(np.int64).reshape(np.shape(indices))
+
+
+def order_sha256(size: int, *, seed: int, consumed: int, chunk: int = 1 << 16) -> str:
+    """SHA-256 of the numbers of the first `consumed` windows that a run reads, as int64 in little-endian order."""
+    digest = hashlib.sha256()
+    for epoch, first in enumerate(range(0, consumed, size)):
+        order, end = Permutation(size, seed=seed, epoch=epoch), min(size, consumed - first)
+        for start in range(0, end, chunk):
+            digest.update(order(np.arange(start, min(start + chunk, end))).astype("<i8").tobytes())
+    return digest.hexdigest()

@@ -14,7 +14,7 @@ class Decoding:
     """How the next token is chosen; greedily by default.
 
     Args:
-        max_new_tokens: the most that are said; fewer where the model has no more positions, or says EOS.
+        max_new_tokens: the most that are said; by default as many as the model has positions for. EOS ends it before.
         temperature: 0 takes the likeliest token; above that, tokens are drawn, from logits divided by it.
         top_k: draws from that many likeliest tokens.
         top_p: draws from the fewest likeliest tokens that hold this share of the probability (Holtzman et al. 2020).
@@ -28,7 +28,7 @@ class Decoding:
         ValueError: where a value is impossible, or values contradict each other.
     """
 
-    max_new_tokens: int = 64
+    max_new_tokens: int | None = None
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float = 1.0

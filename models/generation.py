@@ -3,15 +3,26 @@
 Shapes: B prompts, K beams, T positions, D width, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.cache import Cache
 from models.decoding import Decoding, candidates, draw, penalised
 from models.transformer import Inputs, Transformer
+
+SAID_DOCUMENT = 1  # the document that all that is said belongs to, where documents are kept apart
+NO_DOCUMENT = -2  # of padding
+
+
+class Documents(NamedTuple):
+    """The document of each token of sources and prompts, where they are kept apart; what is said is of document 1."""
+
+    prompts: Sequence[Sequence[int]]
+    sources: Sequence[Sequence[int]] | None = None
 
 
 class Said(NamedTuple):
@@ -25,6 +36,8 @@ class Said(NamedTuple):
 class Reader:
     """A decoder that reads a batch of prompts of unequal lengths, then one position of each at a time.
 
+    Where documents are kept apart, what a position may see changes with those behind it, so that nothing is cached.
+
     Args:
         transformer: with a decoder.
         prompts: what the decoder reads first, a token at least.
@@ -32,6 +45,7 @@ class Reader:
         copies: rows for each prompt.
         num_steps: tokens that are said, at most.
         pad: any id.
+        documents: where they are kept apart.
     """
 
     def __init__(
@@ -43,21 +57,29 @@ class Reader:
         copies: int,
         num_steps: int,
         pad: int,
+        documents: Documents | None = None,
     ) -> None:
         self.transformer, self.device = transformer, transformer.token_table.weight.device
         assert transformer.decoder is not None
         assert (transformer.encoder is None) == (sources is None)
-        self.cache = Cache(len(transformer.decoder.blocks), max(map(len, prompts)) + num_steps)
+        capacity = max(map(len, prompts)) + num_steps
+        self.cache = Cache(len(transformer.decoder.blocks), capacity) if documents is None else None
         self.inputs, self.memory_BSD = Inputs(), None
         if sources is not None:
             lengths_B = torch.tensor([len(source) for source in sources], device=self.device)
-            rows = [[*source, *[pad] * (int(lengths_B.max()) - len(source))] for source in sources]
-            encoder = Inputs(encoder_ids_BS=torch.tensor(rows, device=self.device), encoder_lengths_B=lengths_B)
+            encoder = Inputs(encoder_ids_BS=self._rows(sources, pad, 1), encoder_lengths_B=lengths_B)
+            if documents is not None:
+                assert documents.sources is not None
+                encoder = encoder._replace(encoder_documents_BS=self._rows(documents.sources, NO_DOCUMENT, 1))
             self.memory_BSD = transformer.encode(encoder).repeat_interleave(copies, dim=0)
-            self.inputs = Inputs(encoder_lengths_B=lengths_B.repeat_interleave(copies))
+            kept = [encoder.encoder_lengths_B, encoder.encoder_documents_BS]
+            kept = [None if rows is None else rows.repeat_interleave(copies, dim=0) for rows in kept]
+            self.inputs = Inputs(encoder_lengths_B=kept[0], encoder_documents_BS=kept[1])
         starts = [max(map(len, prompts)) - len(prompt) for prompt in prompts]
-        rows = [[*[pad] * start, *prompt] for start, prompt in zip(starts, prompts, strict=True)]
-        self.ids_BT = torch.tensor(rows, device=self.device).repeat_interleave(copies, dim=0)
+        self.ids_BT = self._rows(prompts, pad, copies, on_left=True)
+        self.documents_BT = None
+        if documents is not None:
+            self.documents_BT = self._rows(documents.prompts, NO_DOCUMENT, copies, on_left=True)
         self._starts_B = torch.tensor(starts, device=self.device).repeat_interleave(copies)
         if any(starts):
             self.inputs = self.inputs._replace(decoder_starts_B=self._starts_B)
@@ -66,9 +88,16 @@ class Reader:
         is_padding_BT = torch.arange(self.ids_BT.shape[1], device=self.device) < self._starts_B[:, None]
         self.said_BT = torch.where(is_padding_BT, first_B1, self.ids_BT)
 
+    def _rows(self, rows: Sequence[Sequence[int]], padding: int, copies: int, *, on_left: bool = False) -> Tensor:
+        """int64[B · copies, length], the rows padded to the longest, `copies` of each."""
+        padded = [[padding] * (max(map(len, rows)) - len(row)) for row in rows]
+        filled = [[*pad, *row] if on_left else [*row, *pad] for pad, row in zip(padded, rows, strict=True)]
+        return torch.tensor(filled, device=self.device).repeat_interleave(copies, dim=0)
+
     def next_logits(self) -> Tensor:
         """[B · copies, V] in float32 at least: of the position behind what has been read."""
-        unread = self.inputs._replace(decoder_ids_BT=self.ids_BT[:, self.cache.length :])
+        read = 0 if self.cache is None else self.cache.length
+        unread = self.inputs._replace(decoder_ids_BT=self.ids_BT[:, read:], decoder_documents_BT=self.documents_BT)
         states_BTD = self.transformer.decode(unread, self.memory_BSD, self.cache)
         logits_BV = self.transformer.logits(states_BTD[:, -1])
         return logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
@@ -77,10 +106,13 @@ class Reader:
         """What is read next."""
         self.ids_BT = torch.cat([self.ids_BT, ids_B[:, None]], dim=1)
         self.said_BT = torch.cat([self.said_BT, ids_B[:, None]], dim=1)
+        if self.documents_BT is not None:
+            self.documents_BT = F.pad(self.documents_BT, (0, 1), value=SAID_DOCUMENT)
 
     def select(self, rows_B: Tensor) -> None:
         """Puts other rows of the same prompts in the places of these."""
-        self.cache.select(rows_B)
+        if self.cache is not None:
+            self.cache.select(rows_B)
         self.ids_BT, self.said_BT = self.ids_BT[rows_B], self.said_BT[rows_B]
 
 
@@ -93,7 +125,8 @@ def _steps(prompts: Sequence[Sequence[int]], decoding: Decoding, max_positions: 
     longest = max(map(len, prompts))
     if longest > max_positions:
         raise ValueError(f"a prompt has {longest} tokens, and the model reads at most {max_positions}: shorten it")
-    return min(decoding.max_new_tokens, max_positions - longest + 1)  # the last one said need not be read
+    room = max_positions - longest + 1  # the last one said need not be read
+    return min(decoding.max_new_tokens or room, room)
 
 
 @torch.inference_mode()
@@ -102,6 +135,7 @@ def stream(
     prompts: Sequence[Sequence[int]],
     *,
     sources: Sequence[Sequence[int]] | None = None,
+    documents: Documents | None = None,
     decoding: Decoding,
     eos: int,
     max_positions: int,
@@ -115,7 +149,7 @@ def stream(
     """
     assert decoding.beams == 1
     steps = _steps(prompts, decoding, max_positions)
-    reader = Reader(transformer, prompts, sources, copies=1, num_steps=steps, pad=eos)
+    reader = Reader(transformer, prompts, sources, copies=1, num_steps=steps, pad=eos, documents=documents)
     chances = [
         torch.rand(steps, generator=torch.Generator().manual_seed(decoding.seed + n)) for n in range(len(prompts))
     ]
@@ -159,6 +193,7 @@ def beam_search(
     prompts: Sequence[Sequence[int]],
     *,
     sources: Sequence[Sequence[int]] | None = None,
+    documents: Documents | None = None,
     decoding: Decoding,
     eos: int,
     max_positions: int,
@@ -171,7 +206,7 @@ def beam_search(
         ValueError: where a prompt is longer than the model reads.
     """
     K, B, steps = decoding.beams, len(prompts), _steps(prompts, decoding, max_positions)
-    reader = Reader(transformer, prompts, sources, copies=K, num_steps=steps, pad=eos)
+    reader = Reader(transformer, prompts, sources, copies=K, num_steps=steps, pad=eos, documents=documents)
     begins = reader.ids_BT.shape[1]
     sums_BK = torch.full((B, K), -torch.inf, device=reader.device, dtype=torch.float64)
     sums_BK[:, 0] = 0
@@ -203,11 +238,22 @@ def beam_search(
     return [[said for _, said in hypotheses.best] for hypotheses in found]
 
 
+def put_together(steps: Iterable[tuple[Tensor, Tensor]], *, eos: int) -> list[Said]:
+    """What the steps of a `stream` come to."""
+    ids, logged = zip(*steps, strict=True)
+    ids_BT = torch.stack(ids, dim=1).tolist()
+    sums_B = torch.stack(logged, dim=1).double().sum(dim=1).tolist()
+    ended = [eos in ids for ids in ids_BT]
+    texts = [ids[: ids.index(eos)] if end else ids for ids, end in zip(ids_BT, ended, strict=True)]
+    return [Said(*row) for row in zip(texts, ended, sums_B, strict=True)]
+
+
 def generate(
     transformer: Transformer,
     prompts: Sequence[Sequence[int]],
     *,
     sources: Sequence[Sequence[int]] | None = None,
+    documents: Documents | None = None,
     decoding: Decoding,
     eos: int,
     max_positions: int,
@@ -218,6 +264,7 @@ def generate(
         transformer: with a decoder, in evaluation mode.
         prompts: ids that the decoder reads first, a token at least; of an encoder-decoder usually its start alone.
         sources: ids that the encoder reads, where there is one.
+        documents: of prompts and sources, where they are kept apart.
         decoding: how the next token is chosen.
         eos: the token that ends a text.
         max_positions: the most that either stack reads.
@@ -225,12 +272,8 @@ def generate(
     Raises:
         ValueError: where a prompt is longer than the model reads.
     """
-    settings = {"sources": sources, "decoding": decoding, "eos": eos, "max_positions": max_positions}
+    settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
+    read = {"sources": sources, "documents": documents}
     if decoding.beams > 1:
-        return [found[0] for found in beam_search(transformer, prompts, **settings)]
-    said = list(stream(transformer, prompts, **settings))
-    ids_BT = torch.stack([ids_B for ids_B, _ in said], dim=1).tolist()
-    sums_B = torch.stack([logged_B.double() for _, logged_B in said], dim=1).sum(dim=1).tolist()
-    ended = [eos in ids for ids in ids_BT]
-    texts = [ids[: ids.index(eos)] if end else ids for ids, end in zip(ids_BT, ended, strict=True)]
-    return [Said(*row) for row in zip(texts, ended, sums_B, strict=True)]
+        return [found[0] for found in beam_search(transformer, prompts, **read, **settings)]
+    return put_together(stream(transformer, prompts, **read, **settings), eos=eos)

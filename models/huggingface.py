@@ -4,13 +4,14 @@ A `Transformer` of the presets `bert`, `gpt2`, `bart`, `t5` and `t5_v1_1`, and a
 exactly one of transformers' classes. Nothing here imports it: a class is its name, its configuration a dictionary.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from models.huggingface_config import check_representable
+from models.huggingface_config import FAMILIES, check_representable
 from models.presets import TransformerConfig
 
 BART_OFFSET = 2  # rows at the beginning of its position tables that nothing reads
@@ -207,16 +208,40 @@ def entries(config: TransformerConfig, num_blocks: tuple[int, int]) -> list[Entr
 
 
 def to_huggingface(
-    state: Mapping[str, Tensor], config: TransformerConfig, num_blocks: tuple[int, int]
+    state: Mapping[str, Tensor], config: TransformerConfig, num_blocks: tuple[int, int], *, copies: bool = True
 ) -> dict[str, Tensor]:
-    """Ours, or a gradient of each, under their names; a head that the state lacks is left out."""
+    """Ours, or a gradient of each, under their names, all of them or, as files have it, one for each tensor.
+
+    A head that the state lacks is left out.
+    """
     found = [entry for entry in entries(config, num_blocks) if entry.ours in state]
-    return {name: tensor for entry in found for name, tensor in entry.split(state[entry.ours]).items()}
+    named = {name: tensor for entry in found for name, tensor in entry.split(state[entry.ours]).items()}
+    left_out = set() if copies else {name for entry in found for name in entry.copies}
+    return {name: tensor for name, tensor in named.items() if name not in left_out}
+
+
+def _spelled_alike(state: Mapping[str, Tensor], entries: Iterable[Entry], base: str) -> dict[str, Tensor]:
+    """The same tensors under the names that the map has.
+
+    Files of a body alone lack its prefix, old ones say gamma and beta of a norm, and a tensor with several names may
+    be kept under any of them.
+    """
+    known = {name for entry in entries for name in (*entry.theirs, *entry.copies)}
+    spelled = {}
+    for name, tensor in state.items():
+        name = re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name))
+        spelled[name if name in known else f"{base}.{name}"] = tensor
+    for entry in entries:
+        for copy in entry.copies:
+            if copy in spelled:
+                spelled.setdefault(entry.theirs[0], spelled[copy])
+    return spelled
 
 
 def from_huggingface(
     state: Mapping[str, Tensor], config: TransformerConfig, num_blocks: tuple[int, int]
 ) -> dict[str, Tensor]:
-    """Theirs under our names; a head that the state lacks is left out."""
-    found = [entry for entry in entries(config, num_blocks) if all(name in state for name in entry.theirs)]
-    return {entry.ours: entry.join(state) for entry in found}
+    """Theirs, as any version of transformers saved them, under our names; a head that the state lacks is left out."""
+    every = entries(config, num_blocks)
+    spelled = _spelled_alike(state, every, FAMILIES[config.preset].base)
+    return {entry.ours: entry.join(spelled) for entry in every if all(name in spelled for name in entry.theirs)}

@@ -18,6 +18,7 @@ class Family:
     Attributes:
         name: of the class that a model with all heads is.
         model_type: its name in `config.json`.
+        base: what the names of the body's tensors begin with.
         has_encoder, has_decoder: its stacks.
         sizes: under which names it keeps each of our sizes.
         fixed: what it must say of the parts that our preset fixes.
@@ -28,6 +29,7 @@ class Family:
 
     name: str
     model_type: str
+    base: str
     has_encoder: bool
     has_decoder: bool
     sizes: dict[str, tuple[str, ...]]
@@ -56,6 +58,7 @@ FAMILIES: dict[PresetName, Family] = {
     "bert": Family(
         name="BertForPreTraining",
         model_type="bert",
+        base="bert",
         has_encoder=True,
         has_decoder=False,
         sizes={
@@ -71,6 +74,7 @@ FAMILIES: dict[PresetName, Family] = {
     "gpt2": Family(
         name="GPT2LMHeadModel",
         model_type="gpt2",
+        base="transformer",
         has_encoder=False,
         has_decoder=True,
         sizes={
@@ -92,6 +96,7 @@ FAMILIES: dict[PresetName, Family] = {
     "bart": Family(
         name="BartForConditionalGeneration",
         model_type="bart",
+        base="model",
         has_encoder=True,
         has_decoder=True,
         sizes={
@@ -109,6 +114,7 @@ FAMILIES: dict[PresetName, Family] = {
     "t5": Family(
         name="T5ForConditionalGeneration",
         model_type="t5",
+        base="",
         has_encoder=True,
         has_decoder=True,
         sizes=_T5_SIZES,
@@ -121,6 +127,7 @@ FAMILIES: dict[PresetName, Family] = {
     "t5_v1_1": Family(
         name="T5ForConditionalGeneration",
         model_type="t5",
+        base="",
         has_encoder=True,
         has_decoder=True,
         sizes=_T5_SIZES,
@@ -132,6 +139,7 @@ FAMILIES: dict[PresetName, Family] = {
     "lab": Family(
         name="LlamaForCausalLM",
         model_type="llama",
+        base="model",
         has_encoder=False,
         has_decoder=True,
         sizes={

@@ -80,7 +80,11 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """Positions and Blocks, from embedded tokens to states."""
+    """Positions and Blocks, from embedded tokens to states.
+
+    Attributes:
+        is_causal: whether a position sees only itself and those before; a decoder's, which fine-tuning may lift.
+    """
 
     def __init__(
         self, config: TransformerConfig, *, num_blocks: int, max_positions: int, is_decoder: bool, has_memory: bool
@@ -88,7 +92,7 @@ class Stack(nn.Module):
         super().__init__()
         parts = config.parts
         self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
-        self.checkpoint_gradients = False
+        self.is_causal, self.checkpoint_gradients = is_decoder, False
         if parts.positions == "learned":
             self.position_table = nn.Embedding(max_positions, config.width)
         elif parts.positions == "relative":
@@ -126,7 +130,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         """[B, T, D].
 
-        Padding stands on the right, so a decoder never sees any, but where `starts_B` says how much stands on the
+        Padding stands on the right, so a causal stack never sees any, but where `starts_B` says how much stands on the
         left. With a cache, these positions stand behind those that it has seen: the first ones, or one.
         """
         length, device = embedded_BTD.shape[1], embedded_BTD.device
@@ -151,12 +155,12 @@ class Stack(nn.Module):
         visible = visible_keys(
             past + length,
             key_starts_B=starts_B,
-            key_lengths_B=None if self.is_decoder else lengths_B,
+            key_lengths_B=None if self.is_causal else lengths_B,
             query_documents_BT=documents_BT,
             key_documents_BS=documents_BT,
         )
         relative = self._relative_bias(past, length, device)
-        looks_ahead = not self.is_decoder or past > 0  # one position behind all others may see all
+        looks_ahead = not self.is_causal or past > 0  # one position behind all others may see all
         mask = make_mask(visible, relative, causal_length=None if looks_ahead else length, like=states_BTD)
         for number, block in enumerate(self.blocks):
             if self.checkpoint_gradients and self.training:
@@ -182,6 +186,7 @@ class Inputs(NamedTuple):
     encoder_documents_BS: Tensor | None = None
     segments_BS: Tensor | None = None
     decoder_ids_BT: Tensor | None = None
+    decoder_lengths_B: Tensor | None = None
     decoder_documents_BT: Tensor | None = None
     decoder_starts_B: Tensor | None = None
 
@@ -243,6 +248,7 @@ class Transformer(nn.Module):
         embedded = self.token_table(inputs.decoder_ids_BT)
         return self.decoder(
             embedded,
+            lengths_B=inputs.decoder_lengths_B,
             documents_BT=inputs.decoder_documents_BT,
             memory=memory,
             starts_B=inputs.decoder_starts_B,

@@ -2,12 +2,14 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.distributed.fsdp import fully_shard
 
@@ -19,6 +21,11 @@ from models.accounting import forward_flops
 from models.initialisation import initialise
 from models.presets import TransformerConfig
 from models.transformer import Block, Inputs, Transformer
+from objectives.pretrained import open_pretrained
+from objectives.questions import Answer, Questions
+from objectives.scorers import Scorer
+from objectives.warm_start import begin_with, check_fits
+from training.budget import StepCost
 from training.module import ExactModule, Term
 
 MEASURED_WINDOWS = 64  # from which the mean lengths are taken that FLOPs are counted with
@@ -56,6 +63,14 @@ def term_of(prediction: Prediction, *, z_loss: float, count_correct: bool) -> Te
     return Term(entropy, minimised, len(ids_N), correct)
 
 
+class Framing(NamedTuple):
+    """Special tokens, by role, before and behind a text alone that is read, and with which a decoder beside begins."""
+
+    before: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+    decoder_start: str | None = None
+
+
 class Objective(ExactModule):
     """A pretraining objective over the shared Transformer.
 
@@ -65,6 +80,8 @@ class Objective(ExactModule):
     Args:
         transformer: shape of the shared Transformer.
         z_loss: weight of (log Z)², which keeps logits small; T5 was trained with 1e-4.
+        init_from: what the run begins with in place of random weights: a folder of a run, of one of its checkpoints,
+            or of transformers' save_pretrained, or a name on the Hugging Face hub. Its tokenizer comes along.
         seed: decides initial weights and dropout.
         shared: what every trained module takes: `optimizer` and `budget`.
 
@@ -74,13 +91,22 @@ class Objective(ExactModule):
 
     uses_encoder: ClassVar[bool]
     uses_decoder: ClassVar[bool]
+    framing: ClassVar[Framing] = Framing()  # as in training
     token_term: ClassVar[str]  # the loss term whose labels are tokens, said by the Transformer's head
 
-    def __init__(self, *, transformer: TransformerConfig, z_loss: float = 0.0, seed: int = 0, **shared: Any) -> None:
+    def __init__(
+        self,
+        *,
+        transformer: TransformerConfig,
+        z_loss: float = 0.0,
+        init_from: str | None = None,
+        seed: int = 0,
+        **shared: Any,
+    ) -> None:
         super().__init__(seed=seed, **shared)
         if not z_loss >= 0:
             raise ValueError(f"model.init_args.z_loss = {z_loss} must not be negative")
-        self.config, self.z_loss = transformer, z_loss
+        self.config, self.z_loss, self.init_from = transformer, z_loss, init_from
         self.num_blocks = transformer.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
         self.keep_documents_apart = transformer.document_masking
         self.transformer: Transformer | None = None
@@ -111,6 +137,22 @@ class Objective(ExactModule):
         logits, _ = self.run_transformer(batch)
         return {self.token_term: Prediction(logits, batch.labels[self.token_term].ids_N)}
 
+    def answer(self, questions: Questions) -> Iterator[Answer]:
+        """What the model says to texts of a user's, asked as it was asked in training.
+
+        Raises:
+            ValueError: where a text cannot be asked so, or this objective has no question for a user to ask.
+        """
+        raise ValueError(f"{type(self).__name__} answers no texts: it has no method `answer`")
+
+    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        """Ways to ask how likely a text is, by name: first the one that minimal pairs are to be judged by.
+
+        Raises:
+            ValueError: where this objective does not say how.
+        """
+        raise ValueError(f"{type(self).__name__} scores no texts: it has no method `scorers`")
+
     # --- what follows from it ---
 
     def longest_window(self, positions: int) -> int:
@@ -128,6 +170,11 @@ class Objective(ExactModule):
                 f"data.window = {window} raw tokens make {needed} positions, but transformer.max_positions = {limit}; "
                 f"the longest window that fits is {self.longest_window(limit)}"
             )
+
+    def check_init_from(self) -> None:
+        """Raises ValueError where the weights to begin with cannot be read, or do not fit."""
+        if self.init_from is not None:
+            check_fits(open_pretrained(self.init_from), self.config, self.num_blocks)
 
     def build(self, *, vocab_size: int, window: int) -> None:
         """Makes the Transformer and the heads, with initial weights."""
@@ -176,6 +223,10 @@ class Objective(ExactModule):
         """Makes the model once the vocabulary is known; shards it where the strategy asks for that (FSDP2)."""
         if self.transformer is None:
             self.build(vocab_size=self.data.vocabulary.size, window=self.data.window)
+            if self.init_from is not None and self.trainer.ckpt_path is None:  # a checkpoint holds every weight
+                report = begin_with(self, open_pretrained(self.init_from), self.config, self.num_blocks)
+                self.begun_with = {"origin": report.origin, "sha256": report.sha256}
+                rank_zero_info(str(report))
         assert self.transformer is not None
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
@@ -216,12 +267,16 @@ class Objective(ExactModule):
         store = self.data.held_out_windows.store
         return {"ln_vocabulary": math.log(self.transformer.vocab_size), "unigram_entropy": store.unigram_entropy}
 
-    def step_cost(self) -> tuple[float, float]:
-        """Raw tokens and floating-point operations of an optimizer step."""
+    def step_cost(self) -> StepCost:
+        """What an optimizer step takes: raw tokens, labels of `token_term`, floating-point operations."""
         windows: Windows = self.data.training_windows
         batch_size: int = self.data.batch_size
-        tokens = batch_size * windows.num_tokens / len(windows)
-        return tokens, FLOPS_OF_A_STEP * batch_size * self.flops_per_window()
+        return StepCost(
+            raw_tokens=batch_size * windows.num_tokens / len(windows),
+            target_tokens=batch_size * self.mean_extent[2],
+            flops=FLOPS_OF_A_STEP * batch_size * self.flops_per_window(),
+            epochs=batch_size / len(windows),
+        )
 
 
 def _length(ids: np.ndarray | None) -> int:

@@ -7,6 +7,7 @@
 loss = sum of -log p(token | all before it) / number of tokens
 """
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,10 +17,13 @@ from numpy.random import Generator
 from data.batch import EARLIER, IGNORE, Corruption, Example, Extent
 from data.tokenizer import Vocabulary
 from data.windows import Window, Windows
-from objectives.base import Objective
+from objectives.answers import Reading, said_in_turn, say
+from objectives.base import Framing, Objective
+from objectives.questions import Answer, Questions
+from objectives.scorers import Scorer, document
 
 
-def corrupt(window: Window, _rng: Generator, _windows: Windows, *, predict_across_documents: bool) -> Example:
+def next_tokens(window: Window, *, predict_across_documents: bool) -> Example:
     """Every token of the window is said once, the first of them from the token before the window."""
     labels = window.tokens.astype(np.int64)
     ids = np.concatenate([[window.previous], labels[:-1]])
@@ -29,6 +33,16 @@ def corrupt(window: Window, _rng: Generator, _windows: Windows, *, predict_acros
     if not predict_across_documents:
         labels[window.document_starts] = IGNORE
     return Example(decoder_ids=ids, decoder_origins=origins, labels={"next_token": labels})
+
+
+def corrupt(window: Window, _rng: Generator, _windows: Windows, *, predict_across_documents: bool) -> Example:
+    """Nothing is hidden, and nothing drawn."""
+    return next_tokens(window, predict_across_documents=predict_across_documents)
+
+
+def continued(text: list[int], said: Sequence[int], *, is_all: bool) -> list[int]:
+    """The text with what is said behind it."""
+    return [*text, *said]
 
 
 class CausalLM(Objective):
@@ -45,6 +59,7 @@ class CausalLM(Objective):
 
     uses_encoder: ClassVar[bool] = False
     uses_decoder: ClassVar[bool] = True
+    framing: ClassVar[Framing] = Framing(before=("eos",))  # the end of the document before it
     token_term: ClassVar[str] = "next_token"
 
     def __init__(self, *, predict_across_documents: bool = True, **shared: Any) -> None:
@@ -56,3 +71,32 @@ class CausalLM(Objective):
 
     def extent(self, window: int) -> Extent:
         return Extent(encoder=0, decoder=window, targets=window)
+
+    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        """The text as a document's beginning, read just as in training; the EOS that would end it does not count."""
+
+        def examples(prefix: np.ndarray, text: np.ndarray) -> list[Example]:
+            window = document(np.concatenate([prefix, text]), vocabulary.eos)
+            example = next_tokens(window, predict_across_documents=self.predict_across_documents)
+            example.labels[self.token_term][: len(prefix)] = IGNORE
+            return [example]
+
+        return {"log_likelihood": Scorer(examples=examples, is_normalised=True)}
+
+    def answer(self, questions: Questions) -> Iterator[Answer]:
+        """Each text, as the beginning of a document, continued; an empty one may become any document."""
+        questions.refuse_candidates("a causal LM continues a text, and fills no masks")
+        readings = []
+        for number, text in enumerate(questions.texts):
+            tokens = questions.read(text)
+            if not len(tokens) and not self.predict_across_documents:
+                raise ValueError(
+                    f"{questions.name(number)} is empty, and with model.init_args.predict_across_documents = false "
+                    f"this model never says the first token of a document: begin the text"
+                )
+            read = questions.framed(tokens, self.framing.before, origin=EARLIER)
+            complete = partial(continued, tokens.tolist())
+            readings.append(Reading.of(text, questions.window(tokens), decoder=read, complete=complete))
+        assert self.transformer is not None
+        for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
+            yield said_in_turn(questions, reading, said, continuation=questions.text_of(said.ids))

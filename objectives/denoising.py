@@ -9,6 +9,7 @@ loss = sum of -log p(token | source, tokens before it) / number of tokens
 
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -19,7 +20,8 @@ from numpy.random import Generator
 from data.batch import NOWHERE, Corruption, Example, Extent, documents_of
 from data.tokenizer import Vocabulary
 from data.windows import Window, Windows
-from objectives.base import Objective, check_between_0_and_1, check_share
+from objectives.answers import Reading, said_in_turn, say
+from objectives.base import Framing, Objective, check_between_0_and_1, check_share
 from objectives.noise import (
     choose_tokens,
     insertion_places,
@@ -31,6 +33,8 @@ from objectives.noise import (
     rotate,
     shifted,
 )
+from objectives.questions import MARK, Answer, Questions
+from objectives.scorers import Scorer, infilled, restored_whole, unread
 
 Sampler = Literal["exact", "fairseq"]
 
@@ -152,6 +156,11 @@ def corrupt(
     )
 
 
+def restored(bos: int, said: Sequence[int], *, is_all: bool) -> list[int]:
+    """What is said, without its `<s>`."""
+    return [*said[1:]] if said[:1] == [bos] else [*said]
+
+
 class Denoising(Objective):
     """The whole text is said from a noised copy of it.
 
@@ -173,6 +182,7 @@ class Denoising(Objective):
 
     uses_encoder: ClassVar[bool] = True
     uses_decoder: ClassVar[bool] = True
+    framing: ClassVar[Framing] = Framing(before=("bos",), behind=("eos",), decoder_start="eos")
     token_term: ClassVar[str] = "token"
 
     def __init__(
@@ -227,3 +237,29 @@ class Denoising(Objective):
         }
         only_infilled = noises.infill_rate and not noises.mask_rate and not noises.delete_rate
         return {"tokens hidden": hidden, **(of_spans if only_infilled else {}), **super().nominal_rates(window)}
+
+    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        """The text restored from one [MASK], or token by token, and from nothing that training knew."""
+        common = {"vocabulary": vocabulary, "term": self.token_term}
+        start = (vocabulary.eos, vocabulary.bos)
+        return {
+            "all_mask": Scorer(examples=partial(restored_whole, **common), is_normalised=True),
+            "infill_pll": Scorer(examples=partial(infilled, **common)),
+            "eos_encoder": Scorer(examples=partial(unread, start=start, **common), is_normalised=True, is_control=True),
+        }
+
+    def answer(self, questions: Questions) -> Iterator[Answer]:
+        """Each text restored: every [MASK] stands for any number of tokens, and sentences may have changed places."""
+        questions.refuse_candidates("a denoiser says the whole text, and no token for each mask")
+        vocabulary, readings = questions.vocabulary, []
+        for number, text in enumerate(questions.texts):
+            tokens = questions.read(text, MARK, itertools.repeat(vocabulary.mask))
+            if not len(tokens):
+                raise ValueError(f"{questions.name(number)} is empty: there is nothing to restore")
+            read = questions.framed(tokens, self.framing.before, self.framing.behind)
+            start = np.array([vocabulary.eos]), np.array([NOWHERE])
+            complete = partial(restored, vocabulary.bos)
+            readings.append(Reading.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete))
+        assert self.transformer is not None
+        for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
+            yield said_in_turn(questions, reading, said)

@@ -9,6 +9,8 @@ loss = sum of -log p(hidden token | all the rest) / number of hidden tokens
      + sum of -log p(follows or not | both segments) / number of pairs
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -20,8 +22,11 @@ from torch import Tensor, nn
 from data.batch import IGNORE, NOWHERE, Batch, Corruption, Example, Extent
 from data.tokenizer import Vocabulary
 from data.windows import Window, Windows
-from objectives.base import Objective, Prediction, check_between_0_and_1, check_share
+from objectives.answers import fill
+from objectives.base import Framing, Objective, Prediction, check_between_0_and_1, check_share
 from objectives.noise import budget, choose_spans, choose_tokens, choose_words, mask_keep_or_randomise
+from objectives.questions import MARK, Answer, Questions
+from objectives.scorers import Scorer, masked_copies, rest_of_text, rest_of_word, token_alone
 
 FOLLOWS, STRANGER = 0, 1  # as in BERT and in Hugging Face's classes
 TRIES_FOR_A_STRANGER = 10  # as in BERT, which keeps the tenth whatever it is; here the pair is given up
@@ -173,6 +178,7 @@ class MaskedLM(Objective):
 
     uses_encoder: ClassVar[bool] = True
     uses_decoder: ClassVar[bool] = False
+    framing: ClassVar[Framing] = Framing(before=("cls",), behind=("sep",))
     token_term: ClassVar[str] = "masked"
 
     def __init__(
@@ -253,3 +259,36 @@ class MaskedLM(Objective):
             states_ND = states_BSD.flatten(0, 1)[labels.positions_N]
             said["next_sentence"] = Prediction(self.next_sentence_head(states_ND), labels.ids_N)
         return said
+
+    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        """Pseudo-log-likelihoods of the text as one segment, and a chain."""
+        copies = partial(masked_copies, vocabulary=vocabulary, term=self.token_term)
+        return {
+            "pll_word_l2r": Scorer(examples=partial(copies, hidden_to=rest_of_word)),
+            "pll": Scorer(examples=partial(copies, hidden_to=token_alone)),
+            "chain": Scorer(
+                examples=partial(copies, hidden_to=rest_of_text),
+                is_normalised=True,
+                caveat="more is masked than ever in training, and the number of masks tells the length",
+            ),
+        }
+
+    def answer(self, questions: Questions) -> Iterator[Answer]:
+        """Each text, as one segment, with every [MASK] filled, whatever the others are filled with."""
+        questions.refuse_decoding("a masked LM names the likeliest tokens of each mask, and draws none")
+        mask, read = questions.vocabulary.mask, []
+        for number, text in enumerate(questions.texts):
+            questions.check_marks(number, MARK, "[MASK]")
+            tokens = questions.read(text, MARK, itertools.repeat(mask))
+            ids, origins = questions.framed(tokens, self.framing.before, self.framing.behind)
+            questions.check_length(number, len(ids))
+            labels = {self.token_term: np.where(ids == mask, ids, IGNORE)}
+            segments = np.zeros(len(ids), dtype=np.int64)
+            example = Example(encoder_ids=ids, encoder_origins=origins, segments=segments, labels=labels)
+            read.append((questions.window(tokens), example))
+        return fill(
+            lambda batch: self.run_transformer(batch.to(self.device))[0],
+            questions,
+            read,
+            keep_documents_apart=self.keep_documents_apart,
+        )

@@ -7,6 +7,9 @@
 loss = sum of -log p(target token | source, targets before it) / number of target tokens
 """
 
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -15,9 +18,15 @@ from numpy.random import Generator
 
 from data.batch import NOWHERE, Corruption, Example, Extent, documents_of
 from data.tokenizer import NUM_SENTINELS, Vocabulary
+from data.tokenizer import sentinel as spelling
 from data.windows import Window, Windows
-from objectives.base import Objective, check_between_0_and_1
+from objectives.answers import Reading, said_in_turn, say
+from objectives.base import Framing, Objective, check_between_0_and_1
 from objectives.noise import cut_runs, random_spans, replace_spans, shifted, span_counts
+from objectives.questions import MARK, Answer, Questions
+from objectives.scorers import Scorer, span_copies, unread
+
+MARKS = re.compile(rf"{MARK.pattern}|<extra_id_\d+>")  # either way, the k-th of them is the k-th sentinel
 
 
 def inputs_and_targets(
@@ -74,6 +83,41 @@ def corrupt(
     )
 
 
+def spans_said(said: Sequence[int], sentinels: Sequence[int]) -> dict[int, list[int]]:
+    """What is said behind each sentinel, by its number; behind one that goes back, nothing is."""
+    numbers = {token: number for number, token in enumerate(sentinels)}
+    spans: dict[int, list[int]] = {}
+    span: list[int] = []
+    for token in said:
+        if token not in numbers:
+            span.append(token)
+            continue
+        span = []
+        if numbers[token] > max(spans, default=-1):
+            spans[numbers[token]] = span
+    return spans
+
+
+def filled(
+    text: Sequence[int], sentinels: Sequence[int], num_marks: int, said: Sequence[int], *, is_all: bool
+) -> list[int]:
+    """The text with the spans in the places of their sentinels, as far as the last one said or, if that is all, whole.
+
+    A sentinel without a span stays.
+    """
+    spans, ids = spans_said(said, sentinels), []
+    numbers = {token: number for number, token in enumerate(sentinels[:num_marks])}
+    last = num_marks if is_all else max(spans, default=-1)
+    for token in text:
+        number = numbers.get(token)
+        if number is not None and number > last:
+            break
+        ids += [token] if number is None else spans.get(number, [token])
+        if number == last:
+            break
+    return ids
+
+
 class SpanCorruption(Objective):
     """Spans are cut out of the text, and said, each behind the sentinel that stands in its place.
 
@@ -90,6 +134,7 @@ class SpanCorruption(Objective):
 
     uses_encoder: ClassVar[bool] = True
     uses_decoder: ClassVar[bool] = True
+    framing: ClassVar[Framing] = Framing(behind=("eos",), decoder_start="pad")
     token_term: ClassVar[str] = "span"
 
     def __init__(
@@ -134,3 +179,43 @@ class SpanCorruption(Objective):
         num_targets = sum(span_counts(window, self.noise_density, self.mean_span_length)) + 1
         rates = {"tokens hidden": self.noise_density, "mean span length": self.mean_span_length}
         return {**rates, "targets per raw token": num_targets / window}
+
+    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        """The text said word by word, or all of it, behind the sentinel that stands for it, and with nothing read."""
+        common = {"vocabulary": vocabulary, "term": self.token_term}
+        spans = partial(span_copies, **common)
+        return {
+            "span_pll": Scorer(examples=partial(spans, one_by_one=True)),
+            "one_span": Scorer(
+                examples=partial(spans, one_by_one=False),
+                is_normalised=True,
+                caveat="the span is longer than those of training",
+            ),
+            "eos_encoder": Scorer(
+                examples=partial(unread, start=(vocabulary.pad,), **common), is_normalised=True, is_control=True
+            ),
+        }
+
+    def answer(self, questions: Questions) -> Iterator[Answer]:
+        """Each text with the spans filled in that its marks stand for, which are sentinels in their order."""
+        questions.refuse_candidates("span corruption says text of any length, and no token, for each mark")
+        vocabulary, readings = questions.vocabulary, []
+        sentinels: list[int] = vocabulary.sentinels.tolist()
+        for number, text in enumerate(questions.texts):
+            num_marks = questions.check_marks(number, MARKS, f"[MASK] or {spelling(0)}")
+            if num_marks > len(sentinels):
+                raise ValueError(
+                    f"{questions.name(number)} has {num_marks} marks, and there are {len(sentinels)} sentinels"
+                )
+            tokens = questions.read(text, MARKS, sentinels)
+            read = questions.framed(tokens, self.framing.before, self.framing.behind)
+            start = np.array([vocabulary.pad]), np.array([0])  # of the document of the first span
+            complete = partial(filled, tokens.tolist(), sentinels, num_marks)
+            readings.append(Reading.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete))
+        assert self.transformer is not None
+        for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
+            assert reading.source is not None
+            spans, marks = spans_said(said.ids, sentinels), [token for token in reading.source if token in sentinels]
+            texts = [questions.text_of(spans[number]) if number in spans else None for number in range(len(marks))]
+            notes = [f"  {spelling(k)}   {'-' if text is None else text.strip()}" for k, text in enumerate(texts)]
+            yield replace(said_in_turn(questions, reading, said, spans=texts), notes=notes)

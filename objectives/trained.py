@@ -13,7 +13,8 @@ from data.batch import Batch, Example, collate
 from data.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.windows import Window
 from objectives.base import Objective
-from training.checkpoint import checkpoint_name, checkpoints_in, damage, load_weights, newest_sound
+from training.checkpoint import load_weights
+from training.run import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,36 +70,13 @@ def objective_of(config: dict[str, Any]) -> Objective:
         raise ValueError(f"the settings of {config.get('name')} are not this version's: {error}") from error
 
 
-def checkpoint_of(folder: Path, step: int | None = None) -> Path:
-    """The newest sound checkpoint of a run, or the one after `step` optimizer steps.
-
-    Raises:
-        ValueError: where there is no such checkpoint, or it is damaged.
-    """
-    checkpoints = folder / "checkpoints"
-    if not (folder / "config.yaml").is_file():
-        raise ValueError(f"'{folder}' is not a run: it has no config.yaml")
-    if step is None:
-        found = newest_sound(checkpoints, warn=print)
-        if found is None:
-            raise ValueError(f"'{folder}' has no checkpoint yet")
-        return found
-    path = checkpoints / checkpoint_name(step)
-    if path not in checkpoints_in(checkpoints):
-        steps = ", ".join(str(int(other.name.removeprefix("step-"))) for other in checkpoints_in(checkpoints))
-        raise ValueError(f"'{folder}' has no checkpoint of step {step}; it has {steps or 'none'}")
-    if name := damage(path):
-        raise ValueError(f"checkpoint {path}: {name} is damaged (its SHA-256 differs)")
-    return path
-
-
 def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     """A run from its folder, with the weights of its newest checkpoint or of the one after `step` steps, on the CPU.
 
     Raises:
         ValueError: where the folder is not a run, or has no such checkpoint.
     """
-    checkpoint = checkpoint_of(folder, step)
+    checkpoint = RunFolder(folder).checkpoint(step)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     objective = objective_of(config)
     tokenizer = load_tokenizer(folder / "tokenizer.json")

@@ -18,7 +18,11 @@ FLOORS = {
 SCRIPTS = sorted(path for path in ROOT.glob("*.py"))
 MODULES = sorted(path for room in FLOORS for path in (ROOT / room).rglob("*.py"))
 LONGEST_FILE = 300
-BESIDE_OBJECTIVES = {"base", "noise", "picture", "rates", "examples", "trained"}  # files of objectives/ that are none themselves
+# Files of objectives/ that are none themselves.
+BESIDE_OBJECTIVES = {
+    *("base", "noise", "picture", "rates", "examples", "trained", "pretrained", "warm_start", "exported"),
+    *("questions", "answers", "scorers"),
+}
 
 
 def imported(path: Path) -> set[str]:

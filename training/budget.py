@@ -1,9 +1,10 @@
-"""How long a run lasts: one of four measures, turned into optimizer steps."""
+"""How long a run lasts: one of six measures, turned into optimizer steps."""
 
 import math
 import re
 import time
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 _SUFFIXES = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
 _QUANTITY = re.compile(r"\s*([\d_.]+(?:e[+-]?\d+)?)\s*([kmbgtpe]?)\s*", re.IGNORECASE)
@@ -22,6 +23,15 @@ def quantity(value: str | float, name: str) -> float:
     return number
 
 
+class StepCost(NamedTuple):
+    """What an optimizer step takes of each measure; target tokens and FLOPs as the first windows have them."""
+
+    raw_tokens: float
+    target_tokens: float
+    flops: float
+    epochs: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """How long a run lasts; exactly one is set.
@@ -30,6 +40,8 @@ class Budget:
         raw_tokens: tokens of the corpus that are read, such as 10M.
         steps: optimizer steps.
         flops: floating-point operations of the training steps (three times the forward pass), such as 2.5e15.
+        target_tokens: labels that the loss is over, such as 1M.
+        epochs: times that the training data are read.
         minutes: minutes of training.
 
     Raises:
@@ -39,6 +51,8 @@ class Budget:
     raw_tokens: str | float | None = None
     steps: str | float | None = None
     flops: str | float | None = None
+    target_tokens: str | float | None = None
+    epochs: str | float | None = None
     minutes: str | float | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +62,7 @@ class Budget:
         for name in chosen:
             quantity(getattr(self, name), f"budget.{name}")
 
-    def total_steps(self, *, tokens_per_step: float, flops_per_step: float) -> int | None:
+    def total_steps(self, cost: StepCost) -> int | None:
         """Optimizer steps that use the budget up, the last one perhaps going beyond; None where a clock decides.
 
         Raises:
@@ -58,11 +72,12 @@ class Budget:
             return None
         if self.steps is not None:
             return math.ceil(quantity(self.steps, "budget.steps"))
-        if self.raw_tokens is not None:
-            return math.ceil(quantity(self.raw_tokens, "budget.raw_tokens") / tokens_per_step)
-        if self.flops is not None:
-            return math.ceil(quantity(self.flops, "budget.flops") / flops_per_step)
-        raise ValueError("budget: set one of raw_tokens, steps, flops, minutes, such as --budget.raw_tokens 10M")
+        for name, per_step in cost._asdict().items():
+            if getattr(self, name) is not None:
+                # Rounded first: an epoch of 49 steps is 49.00000000000001 times its 49th part.
+                return math.ceil(round(quantity(getattr(self, name), f"budget.{name}") / per_step, 6))
+        names = ", ".join(field.name for field in fields(self))
+        raise ValueError(f"budget: set one of {names}, such as --budget.raw_tokens 10M")
 
     @property
     def seconds(self) -> float | None:

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from training.checkpoint import checkpoint_name, checkpoints_in
+from training.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in
 from training.module import ExactModule, Request
+from training.settings import CheckpointSettings
 from training.stops import Interrupted
 
 REQUEST_OF_SIGNAL = {signal.SIGTERM: Request.TERMINATE, signal.SIGINT: Request.INTERRUPT}
@@ -121,13 +122,11 @@ class Checkpoints(RunCallback):
 
     Args:
         folder: where checkpoints lie.
-        every_minutes: minutes between two, at most.
-        every_steps: steps between two, where that is wanted besides.
-        keep: how many of the newest are kept, beside the best.
+        settings: when, and how many are kept.
     """
 
-    def __init__(self, folder: Path, *, every_minutes: float, every_steps: int | None, keep: int) -> None:
-        self.folder, self.every_minutes, self.every_steps, self.keep = folder, every_minutes, every_steps, keep
+    def __init__(self, folder: Path, settings: CheckpointSettings) -> None:
+        self.folder, self.settings = folder, settings
         self.best: dict[str, Any] = {"loss": math.inf, "name": ""}
         self.saved_step, self.saved_at = -1, 0.0
 
@@ -148,8 +147,8 @@ class Checkpoints(RunCallback):
             self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
             if trainer.is_global_zero:
                 found = checkpoints_in(self.folder)
-                for old in found[self.keep :]:
-                    if old.name != self.best["name"]:
+                for old in found[self.settings.keep :]:
+                    if old.name != self.best["name"] and checkpoint_step(old) not in self.settings.at_steps:
                         trainer.strategy.remove_checkpoint(old)
         return path
 
@@ -162,16 +161,17 @@ class Checkpoints(RunCallback):
         if validation_follows(trainer):
             return
         self._stop_if_asked(trainer, module)
-        if trainer.is_global_zero and time.monotonic() - self.saved_at > 60 * self.every_minutes:
+        if trainer.is_global_zero and time.monotonic() - self.saved_at > 60 * self.settings.every_minutes:
             module.requests.add(Request.SAVE)
-        is_due = self.every_steps is not None and trainer.global_step % self.every_steps == 0
+        every, step = self.settings.every_steps, trainer.global_step
+        is_due = step in self.settings.at_steps or (every is not None and step % every == 0)
         if is_due or Request.SAVE in module.agreed:
             module.requests.discard(Request.SAVE)
             self._save(trainer)
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
-        loss = sum(result.loss for result in module.validation_results.values())
-        if loss < self.best["loss"]:
-            self.best = {"loss": loss, "name": checkpoint_name(trainer.global_step)}
+        cost = module.validation_cost()
+        if cost < self.best["loss"]:
+            self.best = {"loss": cost, "name": checkpoint_name(trainer.global_step)}
         self._save(trainer)
         self._stop_if_asked(trainer, module)

@@ -33,9 +33,15 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def checkpoint_step(path: Path) -> int | None:
+    """The number of optimizer steps in a checkpoint's name; None where it is no such name."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the newest first; unfinished ones are not among them."""
-    found = {int(match[1]): path for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))}
+    found = {step: path for path in folder.glob("step-*") if (step := checkpoint_step(path)) is not None}
     return [found[step] for step in sorted(found, reverse=True)]
 
 

@@ -1,13 +1,15 @@
 """From a command line to a run: LightningCLI with the groups of settings that a run has, and with its own messages."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
 
 from training.budget import Budget
 from training.messages import OneLineErrors, leave, one_line
@@ -24,7 +26,7 @@ GROUPS = {
     "validation": ValidationSettings,
     "checkpoints": CheckpointSettings,
 }
-BUDGETS = ("raw_tokens", "steps", "flops", "minutes")
+BUDGETS = ("raw_tokens", "steps", "flops", "target_tokens", "epochs", "minutes")
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
@@ -68,7 +70,11 @@ class RunCLI(LightningCLI):
         defaults: configuration that lies under every other.
         arguments: the command line, without the program's name.
         only_data: builds the data alone, and asks for no objective.
+        settle: completes the settings by what other settings imply, and returns what is to be said of that.
     """
+
+    job_type = "pretrain"  # what W&B calls it
+    parser_of_runs: type[Parser] = Parser
 
     def __init__(
         self,
@@ -79,15 +85,16 @@ class RunCLI(LightningCLI):
         defaults: Path,
         arguments: Sequence[str],
         only_data: bool = False,
+        settle: Callable[[Namespace], str | None] | None = None,
     ) -> None:
-        self.transformer, self.only_data = transformer, only_data
+        self.transformer, self.only_data, self.settle = transformer, only_data, settle
         try:
             super().__init__(
                 objective,
                 data,
                 subclass_mode_model=True,
                 save_config_callback=None,
-                parser_class=Parser,
+                parser_class=self.parser_of_runs,
                 parser_kwargs={"default_config_files": [str(defaults)], "allow_abbrev": False},
                 args=one_budget(arguments),
                 run=False,
@@ -105,6 +112,12 @@ class RunCLI(LightningCLI):
             type=Literal["auto", "never"],
             default="auto",
             help="`auto` goes on where the run of that name stopped; `never` sets it aside and starts over",
+        )
+        parser.add_argument(
+            "--branch_from",
+            type=Path | None,
+            default=None,
+            help="checkpoint of another run, which differs in its budget alone, to go on from",
         )
         parser.add_argument("--seed", type=int, default=0, help="decides weights, order, noise and dropout")
         parser.add_argument("--compile", type=bool, default=False, help="compiles the step (torch.compile)")
@@ -124,6 +137,8 @@ class RunCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
+        if self.settle and (said := self.settle(self.config)):
+            rank_zero_info(said)
 
     def _set_seed(self) -> None:
         """Nothing draws from the global generators: everything random has its own, and dropout is seeded anew."""
@@ -146,6 +161,11 @@ class RunCLI(LightningCLI):
         config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
         config["trainer"]["precision"] = self.trainer_settings.precision
         return config
+
+    @property
+    def tags(self) -> list[str]:
+        """What W&B finds this run by, beside its `logging.tags`."""
+        return [self.objective_name, self.config.transformer.preset]
 
     @property
     def objective_name(self) -> str:

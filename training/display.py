@@ -58,7 +58,7 @@ class Display(RunCallback):
     def _introduce(self, trainer: Trainer, module: ExactModule) -> None:
         """One line that says what is about to run."""
         assert module.progress is not None
-        total, tokens = module.progress.total_steps, module.step_cost()[0]
+        total, tokens = module.progress.total_steps, module.step_cost().raw_tokens
         parameters = sum(parameter.numel() for parameter in module.parameters())
         parts = [
             f"{trainer.default_root_dir}: {short(parameters)} parameters",
@@ -98,6 +98,7 @@ class Display(RunCallback):
         results, references = module.validation_results, module.references()
         terms = [f"{name} {r.loss:.3f} ({r.accuracy:.1%} right)" for name, r in results.items()]
         line = f"validation at step {trainer.global_step:,}, {short(module.raw_tokens)} tokens: {', '.join(terms)}"
+        line += "".join(f", {name} {value:.4g}" for name, value in module.validation_metrics.items())
         if references:
             line += f"; ln V {references['ln_vocabulary']:.3f}, unigram {references['unigram_entropy']:.3f}"
         self.console.print(line, soft_wrap=True)

@@ -1,5 +1,7 @@
 """What the machine can do: the precision that pays, and the peak that utilisation is measured against."""
 
+import resource
+import sys
 import time
 
 import torch
@@ -47,3 +49,10 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
         name = torch.cuda.get_device_name(device)
         return next((peak for word, peak in PEAK_BF16_FLOPS.items() if word in name), None)
     return None
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has had so far: of the GPU's memory, or, on a CPU, of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

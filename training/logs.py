@@ -3,7 +3,7 @@
 import csv
 import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,7 +117,8 @@ def make_wandb_logger(
     *,
     mode: Literal["online", "offline"],
     run_id: str,
-    objective: str,
+    job_type: str,
+    tags: Sequence[str],
     config: dict[str, Any],
 ) -> TokenAxisLogger:
     """A logger of the run in `folder`, which goes on under its id.
@@ -138,8 +139,8 @@ def make_wandb_logger(
         resume="allow",
         mode=mode,
         group=settings.group,
-        job_type="pretrain",
-        tags=[objective, config["transformer"]["preset"], *settings.tags],
+        job_type=job_type,
+        tags=[*tags, *settings.tags],
         settings=wandb.Settings(
             console="off", disable_git=private, x_disable_meta=private, x_save_requirements=not private, save_code=False
         ),

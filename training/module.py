@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from training.budget import Budget, Progress
+from training.budget import Budget, Progress, StepCost
 from training.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.stops import Diverged
 
@@ -112,10 +112,12 @@ class ExactModule(lightning.LightningModule, ABC):
         self.progress: Progress | None = None
         self.training_sums, self.training_measures, self.validation_sums = Sums(), Sums(), Sums()
         self.validation_results: dict[str, Result] = {}
+        self.validation_metrics: dict[str, float] = {}  # what a validation found beside the loss terms
         self.raw_tokens = self.target_tokens = 0  # consumed so far, by all processes
         self.gradient_norm = self.learning_rate = self.flops_per_step = math.nan
         self.requests: set[Request] = set()  # of this process
         self.agreed: set[Request] = set()  # of any process, as of the beginning of the step
+        self.begun_with: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
         self._seconds_before = 0.0
         self._step = torch.zeros(0)  # what the processes agreed on at the beginning of the step, see _agree
         self._step_losses: list[Tensor] = []
@@ -126,12 +128,24 @@ class ExactModule(lightning.LightningModule, ABC):
         """The loss terms of a batch."""
 
     @abstractmethod
-    def step_cost(self) -> tuple[float, float]:
-        """Raw tokens and floating-point operations of an optimizer step."""
+    def step_cost(self) -> StepCost:
+        """What an optimizer step takes of each measure of a budget."""
 
     def references(self) -> dict[str, float]:
         """Numbers to read a loss by, logged beside it."""
         return {}
+
+    def validation_cost(self) -> float:
+        """What the last validation makes of the weights; those with the lowest are the best, and are kept."""
+        return sum(result.loss for result in self.validation_results.values())
+
+    def make_optimizer(self) -> Optimizer:
+        """The optimizer of what is trained; a group's learning rate is the greatest that it comes to."""
+        return make_optimizer(self, self.optimizer_config)
+
+    def learning_rate_factor(self, group: dict[str, Any], step: int, total: float) -> float:
+        """The share of its greatest learning rate that a group has in update number `step` (from 0) of `total`."""
+        return learning_rate_factor(self.optimizer_config, step, total)
 
     def measure(self, name: str, values: Tensor) -> None:
         """Logs the mean of some numbers over the training steps between two logs."""
@@ -223,14 +237,20 @@ class ExactModule(lightning.LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer, with a learning rate that follows from the step and the budget."""
-        tokens, self.flops_per_step = self.step_cost()
-        total_steps = self.budget.total_steps(tokens_per_step=tokens, flops_per_step=self.flops_per_step)
+        cost = self.step_cost()
+        self.flops_per_step, total_steps = cost.flops, self.budget.total_steps(cost)
         self.progress = progress = Progress(total_steps=total_steps, seconds=self.budget.seconds)
         config = self.optimizer_config
         if total_steps is not None:
             config.check_warmup(total_steps)
-        optimizer = make_optimizer(self, config)
-        schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(config, step, progress.total(step)))
+        optimizer = self.make_optimizer()
+        schedule = LambdaLR(
+            optimizer,
+            [
+                lambda step, group=group: self.learning_rate_factor(group, step, progress.total(step))
+                for group in optimizer.param_groups
+            ],
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --- resuming ---

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Adafactor, AdamW, Muon, Optimizer
 
 OptimizerName = Literal["adamw", "adafactor", "muon"]
-ScheduleName = Literal["constant", "linear", "cosine", "inverse_root", "wsd"]
+ScheduleName = Literal["constant", "linear", "cosine", "slanted_triangular", "inverse_root", "wsd"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,8 @@ class OptimizerConfig:
         weight_decay: of matrices; norms and biases have none.
         decay_embeddings: whether token and position tables count as matrices there.
         schedule: `constant`; `linear` or `cosine` down to the end of the budget; `wsd`, constant and then linear down
-            over the last `decay` of it; `inverse_root`, T5's: flat for the warmup (no rise), then with 1/sqrt(step).
+            over the last `decay` of it; `inverse_root`, T5's: flat for the warmup (no rise), then with 1/sqrt(step);
+            `slanted_triangular`, ULMFiT's (Howard & Ruder 2018, 3.2): up from `final` and down to it, linearly.
         warmup: linear rise: steps, or, below 1, a share of the budget.
         decay: share of the budget over which `wsd` goes down.
         final: the last learning rate, as a share of the greatest.
@@ -78,6 +79,9 @@ def learning_rate_factor(config: OptimizerConfig, step: int, total: float) -> fl
     warmup = config.warmup_steps(total)
     if config.schedule == "inverse_root":
         return math.sqrt(max(warmup, 1) / max(step, warmup, 1))
+    if config.schedule == "slanted_triangular":
+        rise, fall = step / max(warmup, 1), (total - step) / max(total - warmup, 1)
+        return config.final + (1 - config.final) * max(min(rise, fall), 0.0)
     if step < warmup:
         return (step + 1) / max(warmup, step + 1)
     if config.schedule == "constant":
@@ -147,8 +151,18 @@ def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     return AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=fused)
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """The optimizer of all of a model's trainable parameters."""
+def make_optimizer(
+    model: nn.Module, config: OptimizerConfig, groups: list[dict[str, Any]] | None = None
+) -> Optimizer:
+    """The optimizer of all of a model's trainable parameters, or of groups of them with settings of their own.
+
+    Raises:
+        ValueError: where the optimizer knows no such groups.
+    """
+    if groups is not None and config.name == "muon":
+        raise ValueError("optimizer.name = muon knows no layers with learning rates of their own: choose adamw")
+    if groups is not None:
+        return _adamw(groups, config) if config.name == "adamw" else Adafactor(groups, lr=config.learning_rate)
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     named = list(model.named_parameters())
     if config.name == "adamw":

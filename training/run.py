@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from training.checkpoint import newest_sound
+from training.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
 
 PACKAGES = (
     "torch",
@@ -41,7 +41,18 @@ PACKAGES = (
 
 # What a run may go on with otherwise than it began: how it is computed and shown, not what is computed.
 FREE = (
-    *("config", "name", "runs", "resume", "compile", "gradient_checkpointing", "logging", "checkpoints", "validation"),
+    *(
+        "config",
+        "name",
+        "runs",
+        "resume",
+        "branch_from",
+        "compile",
+        "gradient_checkpointing",
+        "logging",
+        "checkpoints",
+        "validation",
+    ),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic"),
     *("data.micro_batch_size", "data.workers", "data.cache"),
 )
@@ -158,13 +169,42 @@ class RunFolder:
         return merged
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Writes what came out."""
-        (self.path / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+        """Writes what came out, whole or not at all."""
+        writing = self.path / ".summary.writing"
+        writing.write_text(json.dumps(summary, indent=2), encoding="utf-8")
+        writing.replace(self.path / "summary.json")
 
     def read_summary(self) -> dict[str, Any] | None:
-        """What came out, if the run has come to its end."""
+        """What came out, if the run has come to its end.
+
+        A process that was killed between its summary and its last checkpoint did not come to it.
+        """
         path = self.path / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        summary, found = json.loads(path.read_text(encoding="utf-8")), checkpoints_in(self.checkpoints)
+        return None if found and checkpoint_step(found[0]) != summary["steps"] else summary
+
+    def checkpoint(self, step: int | None = None) -> Path:
+        """The newest sound checkpoint, or the one after `step` optimizer steps.
+
+        Raises:
+            ValueError: where there is no such checkpoint, or it is damaged.
+        """
+        if not (self.path / "config.yaml").is_file():
+            raise ValueError(f"'{self.path}' is not a run: it has no config.yaml")
+        if step is None:
+            found = newest_sound(self.checkpoints, warn=print)
+            if found is None:
+                raise ValueError(f"'{self.path}' has no checkpoint yet")
+            return found
+        path, there = self.checkpoints / checkpoint_name(step), checkpoints_in(self.checkpoints)
+        if path not in there:
+            steps = ", ".join(str(checkpoint_step(other)) for other in there)
+            raise ValueError(f"'{self.path}' has no checkpoint of step {step}; it has {steps or 'none'}")
+        if name := damage(path):
+            raise ValueError(f"checkpoint {path}: {name} is damaged (its SHA-256 differs)")
+        return path
 
     def checkpoint_to_resume(self, warn: Callable[[str], None]) -> Path | None:
         """The newest sound checkpoint; what a killed process left half written goes.

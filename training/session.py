@@ -11,15 +11,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from training.branch import Trunk
 from training.callbacks import Checkpoints, RunCallback, Schedule, Signals
 from training.checkpoint import checkpoints_in
 from training.cli import RunCLI
 from training.display import Display
+from training.hardware import peak_memory
 from training.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
 from training.module import ExactModule
 from training.run import RunFolder
 from training.settings import LoggingSettings
-from training.telemetry import Telemetry, named_results
+from training.telemetry import Telemetry, named_validation
 
 
 class Data(Protocol):
@@ -29,19 +31,20 @@ class Data(Protocol):
 
     def micro_batches(self, world: int) -> int: ...
     def describe(self) -> dict[str, Any]: ...
+    def windows_sha256(self, steps: int) -> str: ...
 
 
 class Story(RunCallback):
     """Keeps what the run folder tells: data, tokenizer and sizes at the start, results at the end."""
 
-    def __init__(self, folder: RunFolder, telemetry: Telemetry) -> None:
-        self.folder, self.telemetry = folder, telemetry
+    def __init__(self, folder: RunFolder, telemetry: Telemetry, trunk: Trunk | None = None) -> None:
+        self.folder, self.telemetry, self.trunk = folder, telemetry, trunk
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the beginning of the story.
 
         Raises:
-            ValueError: where the run was begun on other data.
+            ValueError: where the run was begun on other data, or could not have branched where it did.
         """
         if not trainer.is_global_zero:
             return
@@ -52,27 +55,35 @@ class Story(RunCallback):
                 f"{self.folder.path} was trained on the token store {before['store']}, and this is "
                 f"{described['store']}: the text or the tokenizer has changed; give this run another --name"
             )
-        shutil.copyfile(data.folder / "tokenizer.json", self.folder.path / "tokenizer.json")
         assert module.progress is not None
+        if self.trunk:
+            self.trunk.check_run(
+                module.optimizer_config, total_steps=module.progress.total_steps, data=described["sha256"]
+            )
+        shutil.copyfile(data.folder / "tokenizer.json", self.folder.path / "tokenizer.json")
         self.folder.write_info(
             data=described,
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             flops_per_step=module.flops_per_step,
             total_steps=module.progress.total_steps,
             references=module.references(),
+            **({"begun_with": module.begun_with} if module.begun_with else {}),
         )
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
         assert module.progress is not None
         if trainer.is_global_zero and trainer.should_stop:
             speed = {name: value for name, value in self.telemetry.latest.items() if name.startswith("speed/")}
+            data = cast(Data, cast(Any, trainer).datamodule)
             self.folder.write_summary(
                 {
                     "steps": trainer.global_step,
                     **self.telemetry.consumed(trainer, module),
                     "seconds": round(module.progress.elapsed, 1),
-                    **named_results("validation", module.validation_results, accuracy=True),
+                    **named_validation(module),
                     **module.references(),
+                    "windows_sha256": data.windows_sha256(trainer.global_step),
+                    "peak_memory_bytes": peak_memory(module.device),
                     **speed,
                 }
             )
@@ -86,7 +97,7 @@ def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Log
         wandb_id = folder.read_info().get("wandb_id", "")
         loggers.append(
             make_wandb_logger(
-                folder.path, settings, mode=mode, run_id=wandb_id, objective=cli.objective_name, config=config
+                folder.path, settings, mode=mode, run_id=wandb_id, job_type=cli.job_type, tags=cli.tags, config=config
             )
         )
     return loggers
@@ -136,21 +147,20 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
             rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
             return summary
-        resumed = folder.checkpoint_to_resume(rank_zero_warn) if cli.config.resume == "auto" else None
+        trunk = Trunk(cli.config.branch_from) if cli.config.branch_from is not None else None
+        if trunk and trainer.is_global_zero and not checkpoints_in(folder.checkpoints):
+            trunk.check_settings(config)
+            trunk.graft(folder)
+        resumed = folder.checkpoint_to_resume(rank_zero_warn) if trunk or cli.config.resume == "auto" else None
         if resumed:
             rank_zero_info(f"going on from {resumed}")
         logging, checkpoints = cli.config_init["logging"], cli.config_init["checkpoints"]
         telemetry = Telemetry(every_steps=logging.every_steps)
         trainer.loggers = _loggers(cli, folder, config)
-        saving = Checkpoints(
-            folder.checkpoints,
-            every_minutes=checkpoints.every_minutes,
-            every_steps=checkpoints.every_steps,
-            keep=checkpoints.keep,
-        )
+        saving = Checkpoints(folder.checkpoints, checkpoints)
         schedule = Schedule(validate_every_steps=cli.config_init["validation"].every_steps)
         # A step is measured before it is saved, and saved before anything may stop the run.
-        own = [Signals(), Logs(), schedule, telemetry, Display(telemetry), Story(folder, telemetry)]
+        own = [Signals(), Logs(), schedule, telemetry, Display(telemetry), Story(folder, telemetry, trunk)]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
         with _closing(trainer, folder):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)

@@ -87,11 +87,13 @@ class CheckpointSettings:
     Args:
         every_minutes: minutes between two, at most.
         every_steps: optimizer steps between two, where that is wanted besides.
+        at_steps: optimizer steps after which one is written and kept for good.
         keep: how many of the newest are kept, beside the best.
     """
 
     every_minutes: float = 10.0
     every_steps: int | None = None
+    at_steps: tuple[int, ...] = ()
     keep: int = 2
 
     def __post_init__(self) -> None:

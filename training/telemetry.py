@@ -17,6 +17,12 @@ class TimedLoader(Protocol):
     seconds_waited: float
 
 
+def named_validation(module: ExactModule) -> dict[str, float]:
+    """What the last validation found: losses, accuracies, and the metrics that a module has beside them."""
+    metrics = {f"validation/{name}": value for name, value in module.validation_metrics.items()}
+    return {**named_results("validation", module.validation_results, accuracy=True), **metrics}
+
+
 def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) -> dict[str, float]:
     """`train/loss`, the sum, and `train/masked` and so on, its terms; with accuracies where they were counted."""
     metrics = {f"{prefix}/loss": sum(result.loss for result in results.values())}
@@ -102,7 +108,7 @@ class Telemetry(RunCallback):
         self.validation_started = time.perf_counter()
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
-        metrics = named_results("validation", module.validation_results, accuracy=True)
+        metrics = named_validation(module)
         references = {f"reference/{name}": value for name, value in module.references().items()}
         self._log(trainer, module, {**metrics, **references})
         self.paused += time.perf_counter() - self.validation_started

@@ -1,11 +1,13 @@
 """Order and noise: pure functions of seed, epoch and index."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.order import Permutation, Purpose, generator
+from data.order import Permutation, Purpose, generator, order_sha256
 
 sizes = st.integers(1, 3_000) | st.sampled_from([4**k + shift for k in range(1, 7) for shift in (-1, 0, 1)])
 
@@ -91,3 +93,14 @@ def test_the_stream_of_a_window_does_not_run_into_the_next() -> None:
     long = generator(0, Purpose.NOISE, 0, 5).integers(0, 2**63, 50_000)
     following = generator(0, Purpose.NOISE, 0, 6).integers(0, 2**63, 4)
     assert not np.isin(following, long).any()
+
+
+@given(size=st.integers(1, 40), consumed=st.integers(0, 150), chunk=st.integers(1, 50), seed=st.integers(0, 9))
+@settings(deadline=None, derandomize=True)
+def test_the_hash_of_an_order_is_that_of_the_windows_read_one_by_one(
+    size: int, consumed: int, chunk: int, seed: int
+) -> None:
+    orders = [Permutation(size, seed=seed, epoch=epoch) for epoch in range(consumed // size + 1)]
+    read = [int(orders[place // size](np.int64(place % size))) for place in range(consumed)]
+    expected = hashlib.sha256(np.array(read, dtype="<i8").tobytes()).hexdigest()
+    assert order_sha256(size, seed=seed, consumed=consumed, chunk=chunk) == expected

@@ -222,8 +222,10 @@ def test_mean_lengths_are_those_of_the_first_windows(objective_class: type[Objec
 def test_a_step_costs_all_raw_tokens_and_three_forward_passes(objective_class: type[Objective], run_of: Any) -> None:
     objective = run_of(objective_class)
     windows = objective.data.training_windows
-    tokens, flops = objective.step_cost()
+    tokens, targets, flops, epochs = objective.step_cost()
+    assert epochs == pytest.approx(4 / len(windows))
     assert tokens == pytest.approx(4 * windows.num_tokens / len(windows))
+    assert targets == pytest.approx(4 * objective.mean_extent[2])
     assert flops == pytest.approx(FLOPS_OF_A_STEP * 4 * objective.flops_per_window())
     dense = 2 * sum(parameter.numel() for name, parameter in objective.named_parameters() if "blocks" in name)
     assert flops > 0.5 * dense * FLOPS_OF_A_STEP * 4 * min(length for length in objective.mean_extent if length)

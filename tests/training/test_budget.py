@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from training.budget import Budget, Progress, quantity
+from training.budget import Budget, Progress, StepCost, quantity
+
+COST = StepCost(raw_tokens=300, target_tokens=45, flops=3e11, epochs=1 / 49)
 
 
 @pytest.mark.parametrize(
@@ -33,16 +35,18 @@ def test_a_quantity_that_is_no_positive_number_is_refused_by_name_and_value(said
 def test_exactly_one_budget_is_set() -> None:
     with pytest.raises(ValueError, match="raw_tokens and steps are set; choose one"):
         Budget(raw_tokens="10M", steps=5)
-    with pytest.raises(ValueError, match="set one of raw_tokens, steps, flops, minutes"):
-        Budget().total_steps(tokens_per_step=1, flops_per_step=1)
+    with pytest.raises(ValueError, match="set one of raw_tokens, steps, flops, target_tokens, epochs, minutes"):
+        Budget().total_steps(COST)
 
 
 def test_a_budget_is_used_up_to_the_last_started_step() -> None:
-    assert Budget(raw_tokens="1k").total_steps(tokens_per_step=300, flops_per_step=1) == 4
-    assert Budget(raw_tokens=900).total_steps(tokens_per_step=300, flops_per_step=1) == 3
-    assert Budget(flops="1T").total_steps(tokens_per_step=1, flops_per_step=3e11) == 4
-    assert Budget(steps="2k").total_steps(tokens_per_step=1, flops_per_step=1) == 2000
-    assert Budget(minutes=2).total_steps(tokens_per_step=1, flops_per_step=1) is None
+    assert Budget(raw_tokens="1k").total_steps(COST) == 4
+    assert Budget(raw_tokens=900).total_steps(COST) == 3
+    assert Budget(flops="1T").total_steps(COST) == 4
+    assert Budget(target_tokens=91).total_steps(COST) == 3
+    assert [Budget(epochs=number).total_steps(COST) for number in range(1, 200)] == list(range(49, 9800, 49))
+    assert Budget(steps="2k").total_steps(COST) == 2000
+    assert Budget(minutes=2).total_steps(COST) is None
     assert Budget(minutes=2).seconds == 120
 
 

@@ -55,8 +55,17 @@ def test_inverse_root_is_t5s() -> None:
         assert rate == pytest.approx(1 / math.sqrt(max(step, 10_000)))
 
 
+def test_the_slanted_triangle_is_ulmfits() -> None:
+    """Howard & Ruder 2018, equation 3, with cut_frac 0.1 and ratio 32, at every update of the run."""
+    cut, ratio = 10, 32
+    found = factors(schedule="slanted_triangular", warmup=0.1, final=1 / ratio)
+    for step, factor in enumerate(found):
+        share = step / cut if step < cut else 1 - (step - cut) / (cut * (1 / 0.1 - 1))
+        assert factor == pytest.approx((1 + share * (ratio - 1)) / ratio)
+
+
 def test_every_schedule_stays_within_nought_and_one_and_never_rises_after_its_warmup() -> None:
-    for schedule in ("constant", "linear", "cosine", "wsd", "inverse_root"):
+    for schedule in ("constant", "linear", "cosine", "slanted_triangular", "wsd", "inverse_root"):
         found = factors(schedule=schedule, warmup=7)
         assert all(0 < factor <= 1 for factor in found)
         assert all(after <= before + 1e-12 for before, after in pairwise(found[7:]))

@@ -1,0 +1,33 @@
+"""Writes a run as a folder that Hugging Face's transformers loads: python export.py runs/NAME --to FOLDER.
+
+    python export.py runs/bert-s0 --to exported/bert
+    python export.py runs/bert-s0 --to exported/bert-early --step 1000
+
+Presets bert, gpt2, bart, t5 and t5_v1_1, and lab with a decoder alone, are classes of transformers; nothing else is.
+"""
+
+import sys
+from pathlib import Path
+
+from objectives.exported import export_run
+from objectives.trained import load_run
+from training.messages import OneLineErrors, leave
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--to", type=Path, required=True, help="folder to write, which must not be there yet")
+    parser.add_argument("--step", type=int | None, default=None, help="checkpoint to take; the newest by default")
+    parsed = parser.parse_args(arguments)
+    try:
+        name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
+    except ValueError as error:
+        leave(str(error))
+    print(f"{parsed.to}: {name}, for transformers' from_pretrained('{parsed.to}')")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
