@@ -8,7 +8,7 @@ DEMO_NAME ?= demo
 PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo test test-all mutants check format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: .venv/installed ## the default tests, a few minutes on two cores
 
 test-all: .venv/installed ## the default tests and the slow end-to-end ones
 	$(BIN)/python -m pytest $(PARALLEL) -m ''
+
+mutants: .venv/installed ## the tests against a hundred careless mistakes, one at a time; half an hour and more
+	$(BIN)/python -m tests.mutation.run
 
 check: .venv/installed ## ruff (lint and format) and pyright
 	$(BIN)/ruff check .

@@ -1,0 +1,6 @@
+"""All mutants: realistic mistakes, spread over everything that a result depends on."""
+
+from tests.mutation import data, models, objectives, training
+from tests.mutation.mutant import Mutant
+
+MUTANTS: list[Mutant] = [*objectives.MUTANTS, *models.MUTANTS, *data.MUTANTS, *training.MUTANTS]

@@ -1,0 +1,228 @@
+"""Mistakes in what is compared: what is hidden, what is said, and how the losses are summed."""
+
+from tests.mutation.mutant import Mutant
+
+CAUSAL_LM = "tests/objectives/test_causal_lm.py"
+MASKED_LM = "tests/objectives/test_masked_lm.py"
+NEXT_SENTENCE = "tests/objectives/test_next_sentence.py"
+DENOISING = "tests/objectives/test_denoising.py"
+SPAN_CORRUPTION = "tests/objectives/test_span_corruption.py"
+NOISE = "tests/objectives/test_noise.py"
+NOISE_SPANS = "tests/objectives/test_noise_spans.py"
+APART = "tests/objectives/test_documents_apart.py"
+BASE = "tests/objectives/test_base.py"
+LAW_5 = "tests/test_laws.py::test_law_5_input_and_labels_together_hold_every_token_of_every_window"
+WARM_START = "tests/objectives/test_warm_start.py"
+
+MUTANTS = [
+    Mutant(
+        file="objectives/causal_lm.py",
+        original="np.concatenate([[window.previous], labels[:-1]])",
+        replacement="labels",
+        mistake="labels are not shifted: each token is read where it is to be said",
+        tests=(CAUSAL_LM,),
+    ),
+    Mutant(
+        file="objectives/causal_lm.py",
+        original="labels[window.document_starts] = IGNORE",
+        replacement="labels[window.document_starts - 1] = IGNORE",
+        mistake="the last token of a document goes unsaid in place of the next one's first",
+        tests=(CAUSAL_LM,),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="FOLLOWS, STRANGER = 0, 1",
+        replacement="FOLLOWS, STRANGER = 1, 0",
+        mistake="the label of next-sentence prediction is flipped",
+        tests=(NEXT_SENTENCE, LAW_5),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="own.stop <= documents.start",
+        replacement="own.start <= documents.start",
+        mistake="a stranger may come from the first segment's own document",
+        tests=(NEXT_SENTENCE,),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="[[number] * (len(tokens) + 1)]",
+        replacement="[[number] * len(tokens), [0]]",
+        mistake="the [SEP] behind the second segment belongs to the first",
+        tests=(MASKED_LM,),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="candidates = ~vocabulary.is_special[ids]",
+        replacement="candidates = ids != vocabulary.pad",
+        mistake="[CLS], [SEP] and EOS may be hidden",
+        tests=(MASKED_LM,),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="count = budget(len(ids), noise_density)",
+        replacement="count = budget(int(candidates.sum()), noise_density)",
+        mistake="the share is taken of the ordinary tokens in place of all positions",
+        tests=(MASKED_LM,),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="np.where(chosen, ids, IGNORE)",
+        replacement="np.where(noised == vocabulary.mask, ids, IGNORE)",
+        mistake="labels stand at [MASK] alone, not at hidden tokens that are kept or random",
+        tests=(MASKED_LM,),
+    ),
+    Mutant(
+        file="objectives/masked_lm.py",
+        original="pool=vocabulary.ordinary",
+        replacement="pool=np.arange(vocabulary.size)",
+        mistake="random tokens may be special ones",
+        tests=(MASKED_LM,),
+    ),
+    Mutant(
+        file="objectives/noise.py",
+        original="return max(1, round(length * rate))",
+        replacement="return max(1, int(length * rate))",
+        mistake="the budget is rounded down",
+        tests=(NOISE,),
+    ),
+    Mutant(
+        file="objectives/noise.py",
+        original="noised[places[draws < mask_rate]] = mask",
+        replacement="noised[places[draws < random_rate]] = mask",
+        mistake="80 and 10 of 80/10/10 change places",
+        tests=(NOISE,),
+    ),
+    Mutant(
+        file="objectives/noise.py",
+        original="[: parts - 1]) + 1",
+        replacement="[: parts - 1])",
+        mistake="a span may have no length",
+        tests=(NOISE_SPANS,),
+    ),
+    Mutant(
+        file="objectives/noise.py",
+        original="ids = np.concatenate([[start], labels[:-1]])",
+        replacement="ids = np.append(labels[1:], start)",
+        mistake="the decoder's input is shifted to the wrong side",
+        tests=(SPAN_CORRUPTION, APART),
+    ),
+    Mutant(
+        file="objectives/noise.py",
+        original="ids[1:][(before != here)",
+        replacement="ids[:-1][(before != here)",
+        mistake="the token before a document's first becomes the start token",
+        tests=(APART,),
+    ),
+    Mutant(
+        file="objectives/noise.py",
+        original="math.ceil(rate * len(sentences))",
+        replacement="int(rate * len(sentences))",
+        mistake="too few sentences change places",
+        tests=(NOISE_SPANS,),
+    ),
+    Mutant(
+        file="objectives/span_corruption.py",
+        original="ends, sentinels[: len(starts)])",
+        replacement="ends, sentinels[1 : len(starts) + 1])",
+        mistake="the sentinels that are read are off by one from those that are said",
+        tests=(SPAN_CORRUPTION,),
+    ),
+    Mutant(
+        file="objectives/span_corruption.py",
+        original="np.append(target[0], vocabulary.eos), np.append(target[1], NOWHERE)",
+        replacement="target",
+        mistake="EOS is not among the targets",
+        tests=(SPAN_CORRUPTION,),
+    ),
+    Mutant(
+        file="objectives/span_corruption.py",
+        original="shifted(labels, vocabulary.pad,",
+        replacement="shifted(labels, vocabulary.bos,",
+        mistake="T5's decoder starts with another token than the padding",
+        tests=(SPAN_CORRUPTION, APART),
+    ),
+    Mutant(
+        file="objectives/denoising.py",
+        original="shifted(labels, vocabulary.eos,",
+        replacement="shifted(labels, vocabulary.bos,",
+        mistake="BART's decoder starts with <s> in place of </s>",
+        tests=(DENOISING, APART),
+    ),
+    Mutant(
+        file="objectives/denoising.py",
+        original="body_end = end - (window.tokens[end - 1] == eos)",
+        replacement="body_end = end",
+        mistake="EOS wanders into the document with the last sentence",
+        tests=(DENOISING,),
+    ),
+    Mutant(
+        file="objectives/denoising.py",
+        original="min(num_insertions, len(window) - len(source))",
+        replacement="max(num_insertions, len(window) - len(source))",
+        mistake="insertions make the source longer than the window",
+        tests=(DENOISING,),
+    ),
+    Mutant(
+        file="objectives/base.py",
+        original='reduction="sum"',
+        replacement='reduction="mean"',
+        mistake="a term is the mean of a micro-batch, so that a step is a mean of means",
+        tests=(BASE,),
+    ),
+    Mutant(
+        file="objectives/base.py",
+        original="return Term(entropy, minimised,",
+        replacement="return Term(minimised, minimised,",
+        mistake="the z-loss is reported as if it were cross entropy",
+        tests=(BASE,),
+    ),
+    Mutant(
+        file="objectives/base.py",
+        original="encoder_lengths_B=batch.encoder_lengths_B,",
+        replacement="encoder_lengths_B=None,",
+        mistake="the padding mask never reaches the Transformer",
+        tests=(BASE, "tests/objectives/test_contract.py"),
+    ),
+    Mutant(
+        file="objectives/base.py",
+        original="encoder_documents_BS=batch.encoder_documents_BS,",
+        replacement="encoder_documents_BS=None,",
+        mistake="documents meant to be apart meet in the encoder",
+        tests=(APART,),
+    ),
+    Mutant(
+        file="objectives/base.py",
+        original="FLOPS_OF_A_STEP = 3",
+        replacement="FLOPS_OF_A_STEP = 2",
+        mistake="the backward pass is counted as one forward pass",
+        tests=(BASE,),
+    ),
+    Mutant(
+        file="objectives/warm_start.py",
+        original="theirs.double().mean(dim=0",
+        replacement="theirs.double().sum(dim=0",
+        mistake="rows of new tokens are the sum of the others",
+        tests=(WARM_START,),
+    ),
+    Mutant(
+        file="objectives/warm_start.py",
+        original="source != stack and name.endswith(BOUND_TO_STACK)",
+        replacement="False",
+        mistake="relative positions are carried from one direction to both",
+        tests=(WARM_START,),
+    ),
+    Mutant(
+        file="objectives/base.py",
+        original="self.init_from is not None and self.trainer.ckpt_path is None",
+        replacement="self.init_from is not None and self.trainer.ckpt_path is not None",
+        mistake="a run begins at random, and when it goes on, with the weights it should have begun with",
+        tests=(WARM_START,),
+    ),
+    Mutant(
+        file="objectives/exported.py",
+        original='single = [*before, "$A", *behind]',
+        replacement='single = [*behind, "$A", *before]',
+        mistake="an exported tokenizer frames texts the wrong way round",
+        tests=("tests/objectives/test_exported.py",),
+    ),
+]
