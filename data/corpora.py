@@ -39,7 +39,9 @@ def suffix_of(path: Path) -> str:
 
 def _looks_like_a_path(source: str) -> bool:
     """Whether a name that no file answers to was meant as a file rather than as a hub dataset (`owner/name`)."""
-    return source.startswith((".", "/", "~")) or any(c in source for c in "*?[\\") or suffix_of(Path(source)) in LINES_OF
+    return (
+        source.startswith((".", "/", "~")) or any(c in source for c in "*?[\\") or suffix_of(Path(source)) in LINES_OF
+    )
 
 
 def decoded_lines(path: Path) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Said(NamedTuple):
 class Reader:
     """A decoder that reads a batch of prompts of unequal lengths, then one position of each at a time.
 
-    Where documents are kept apart, what a position may see changes with those behind it, so that nothing is cached.
+    Where documents are kept apart nothing is cached: places and masks are made from the documents of whole rows.
 
     Args:
         transformer: with a decoder.

@@ -95,8 +95,9 @@ class CausalLM(Objective):
                     f"this model never says the first token of a document: begin the text"
                 )
             read = questions.framed(tokens, self.framing.before, origin=EARLIER)
+            window = questions.window(np.append(tokens, questions.vocabulary.eos))  # the last stands for what is said
             complete = partial(continued, tokens.tolist())
-            readings.append(Reading.of(text, questions.window(tokens), decoder=read, complete=complete))
+            readings.append(Reading.of(text, window, decoder=read, complete=complete))
         assert self.transformer is not None
         for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
             yield said_in_turn(questions, reading, said, continuation=questions.text_of(said.ids))

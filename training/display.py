@@ -96,7 +96,8 @@ class Display(RunCallback):
         if not trainer.is_global_zero:
             return
         results, references = module.validation_results, module.references()
-        terms = [f"{name} {r.loss:.3f} ({r.accuracy:.1%} right)" for name, r in results.items()]
+        right = {name: "" if math.isnan(r.accuracy) else f" ({r.accuracy:.1%} right)" for name, r in results.items()}
+        terms = [f"{name} {result.loss:.3f}{right[name]}" for name, result in results.items()]
         line = f"validation at step {trainer.global_step:,}, {short(module.raw_tokens)} tokens: {', '.join(terms)}"
         line += "".join(f", {name} {value:.4g}" for name, value in module.validation_metrics.items())
         if references:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ class RunFolder:
         if not (self.path / "config.yaml").is_file():
             raise ValueError(f"'{self.path}' is not a run: it has no config.yaml")
         if step is None:
-            found = newest_sound(self.checkpoints, warn=print)
+            found = newest_sound(self.checkpoints, warn=partial(print, file=sys.stderr))
             if found is None:
                 raise ValueError(f"'{self.path}' has no checkpoint yet")
             return found

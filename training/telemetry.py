@@ -1,5 +1,6 @@
 """What is measured while a run goes on: losses, speed, utilisation, waiting, against everything consumed so far."""
 
+import math
 import time
 from typing import Any, Protocol, cast
 
@@ -28,7 +29,7 @@ def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) ->
     metrics = {f"{prefix}/loss": sum(result.loss for result in results.values())}
     for name, result in results.items():
         metrics[f"{prefix}/{name}"] = result.loss
-        if accuracy:
+        if accuracy and not math.isnan(result.accuracy):  # a number is neither right nor wrong
             metrics[f"{prefix}/{name}_accuracy"] = result.accuracy
     return metrics
 

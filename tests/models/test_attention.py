@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import models.attention
 from models.attention import (
@@ -78,6 +79,25 @@ def test_matrix_products_and_the_fused_kernel_agree_in_bf16(monkeypatch: pytest.
     monkeypatch.setattr(models.attention, "LONGEST_KEYS_FOR_MATMULS", 0)
     fused = attend(query, key, value, mask, scale=8**-0.5)
     torch.testing.assert_close(by_products, fused, rtol=0.05, atol=0.03)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("key_heads", [4, 1])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_the_kernels_of_torch_agree(is_causal: bool, key_heads: int, dtype: torch.dtype, tolerance: float) -> None:
+    """Forwards and backwards: the fused kernel against plain operations."""
+    found = []
+    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.MATH):
+        query, key, value = (
+            random(2, heads, 40, 8, seed=seed).to(dtype).requires_grad_()
+            for seed, heads in enumerate((4, key_heads, key_heads))
+        )
+        with sdpa_kernel(backend):
+            mixed = attend(query, key, value, Mask(is_causal=is_causal), scale=0.3)
+        mixed.square().sum().backward()
+        found.append([mixed.detach(), query.grad, key.grad, value.grad])
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=tolerance, atol=tolerance)
 
 
 def test_a_query_that_sees_no_key_gives_numbers_all_the_same() -> None:

@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from models.cache import Cache
 from models.decoding import Decoding, candidates, draw, penalised
-from models.generation import Reader, beam_search, generate
+from models.generation import Documents, Reader, beam_search, generate
 from models.huggingface_config import FAMILIES
 from models.presets import PRESETS, PresetName
 from models.transformer import Inputs
@@ -96,6 +96,25 @@ def test_a_batch_says_what_each_prompt_says_alone(preset: PresetName, seed: int)
         (single,) = generate(ours.transformer, **alone, **settings)
         assert single.ids == said.ids
         assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
+
+
+@pytest.mark.parametrize("decoding", [{}, {"beams": 3}], ids=str)
+@pytest.mark.parametrize("preset", WITH_DECODER)
+def test_documents_are_apart_in_a_batch_as_they_are_alone(preset: PresetName, decoding: dict[str, Any]) -> None:
+    """Of prompts that begin with another document's end, and sources that begin and end with no document's tokens."""
+    ours, texts = make_ours(preset), asked(make_ours(preset))
+    begins = 0 if texts["sources"] else -1
+    of_prompts = [[begins, *[1] * (len(prompt) - 1)] for prompt in texts["prompts"]]
+    of_sources = [[0, *[1] * (len(source) - 2), 0][: len(source)] for source in texts["sources"] or []] or None
+    settings = {"decoding": Decoding(max_new_tokens=6, **decoding), "eos": EOS, "max_positions": POSITIONS}
+    together = generate(ours.transformer, **texts, documents=Documents(of_prompts, of_sources), **settings)
+    for number, said in enumerate(together):
+        alone = {name: value and [value[number]] for name, value in texts.items()}
+        documents = Documents([of_prompts[number]], of_sources and [of_sources[number]])
+        (single,) = generate(ours.transformer, **alone, documents=documents, **settings)
+        assert single.ids == said.ids
+        assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
+    assert together != generate(ours.transformer, **texts, **settings)
 
 
 @pytest.mark.parametrize("seed", range(3))

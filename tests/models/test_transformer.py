@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.initialisation import initialise
@@ -143,6 +144,24 @@ def test_blocks_computed_twice_give_the_same_gradient(preset: PresetName, stacks
     for plain, recomputed in zip(*gradients, strict=True):
         assert (plain is None) == (recomputed is None)
         assert plain is None or torch.equal(plain, recomputed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stacks", STACKS)
+def test_a_compiled_transformer_says_and_learns_the_same(stacks: str) -> None:
+    """Float32, 1e-5: logits, and gradients to the scale of the largest."""
+    found = []
+    for compiles in (False, True):
+        model, inputs = make("lab", stacks).float(), inputs_of(stacks)
+        if compiles:
+            model.compile()
+        logits, _ = model(inputs, torch.arange(12))
+        F.cross_entropy(logits, torch.arange(12)).backward()
+        gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
+        found.append((logits.detach(), torch.cat(gradients)))
+    (logits, gradient), (compiled_logits, compiled_gradient) = found
+    torch.testing.assert_close(compiled_logits, logits, rtol=1e-5, atol=1e-5)
+    assert (compiled_gradient - gradient).abs().max() < 1e-5 * gradient.abs().max()
 
 
 @pytest.mark.parametrize("kind", ["learned", "sinusoidal", "relative", "rotary"])

@@ -63,7 +63,7 @@ def test_a_term_is_the_sum_of_cross_entropy_over_all_labels(objective_class: typ
 
 
 @every_objective
-def test_a_batch_twice_over_has_twice_the_sums_and_the_same_mean(objective_class: type[Objective]) -> None:
+def test_a_batch_twice_over_has_twice_the_sums_and_the_same_mean_and_gradient(objective_class: type[Objective]) -> None:
     """C24."""
     objective, windows = built(objective_class), make_windows(VOCABULARY, length=32, documents=6)
     pairs = examples_of(objective.corruption(VOCABULARY), windows)
@@ -73,6 +73,13 @@ def test_a_batch_twice_over_has_twice_the_sums_and_the_same_mean(objective_class
         torch.testing.assert_close(twice[name].loss_sum, 2 * term.loss_sum, rtol=1e-12, atol=0)
         assert twice[name].count == 2 * term.count
         assert cast(Tensor, twice[name].correct) == 2 * cast(Tensor, term.correct)
+        means = [one.minimised_sum / one.count for one in (term, twice[name])]
+        gradients = [
+            torch.autograd.grad(mean, list(objective.parameters()), allow_unused=True, retain_graph=True)
+            for mean in means
+        ]
+        for before, after in zip(*gradients, strict=True):
+            torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-14)
 
 
 def test_z_loss_is_minimised_and_not_reported() -> None:
@@ -128,20 +135,20 @@ def test_an_untrained_model_stands_at_ln_v(objective_class: type[Objective]) -> 
 
 @every_objective
 def test_a_batch_is_learnt_by_heart(objective_class: type[Objective]) -> None:
-    """C44: to below 0.05 nats; every answer is right, so greedy decoding says it again."""
+    """C44: to below 0.01 nats in 300 steps; every answer is right, so greedy decoding says it again."""
     objective, windows = built(objective_class).float(), make_windows(VOCABULARY, length=24, documents=2)
     batch = batch_of(objective, windows)
     optimizer = torch.optim.Adam(objective.parameters(), lr=5e-3)
-    for _ in range(150):
+    for _ in range(300):
         terms = objective.terms(batch, count_correct=True)
         loss = torch.stack([term.minimised_sum / max(term.count, 1) for term in terms.values()]).sum()
-        if loss < 0.04:
+        if loss < 0.009:
             break
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     for name, term in objective.terms(batch, count_correct=True).items():
-        assert term.loss_sum / term.count < 0.05, name
+        assert term.loss_sum / term.count < 0.01, name
         assert term.correct == term.count
 
 

@@ -5,6 +5,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -138,6 +139,28 @@ def test_adamw_is_torchs() -> None:
         theirs.step()
     for mine, other in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+
+
+def test_adamw_is_its_formula_by_hand() -> None:
+    """Loshchilov & Hutter 2019, algorithm 2: decay beside the gradient, both averages made free of their start."""
+    model = small().double()
+    weights = {name: parameter.detach().numpy().copy() for name, parameter in model.named_parameters()}
+    rate, decay, first, second, epsilon = 0.01, 0.3, 0.9, 0.95, 1e-6
+    config = OptimizerConfig(learning_rate=rate, weight_decay=decay, betas=(first, second), epsilon=epsilon)
+    optimizer = make_optimizer(model, config)
+    means, squares = ({name: np.zeros_like(weight) for name, weight in weights.items()} for _ in range(2))
+    for step in range(1, 4):
+        set_gradients(model, step)
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            gradient = parameter.grad.numpy()
+            means[name] = first * means[name] + (1 - first) * gradient
+            squares[name] = second * squares[name] + (1 - second) * gradient**2
+            adapted = means[name] / (1 - first**step) / (np.sqrt(squares[name] / (1 - second**step)) + epsilon)
+            weights[name] = weights[name] * (1 - rate * decay * (parameter.dim() >= 2)) - rate * adapted
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.detach().numpy(), weights[name], rtol=1e-12, atol=1e-14)
 
 
 def test_muon_turns_hidden_matrices_and_leaves_the_rest_to_adamw() -> None:

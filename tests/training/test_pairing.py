@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tests.helpers import OBJECTIVES, make_cli, train_in_process
@@ -47,6 +48,23 @@ def test_one_seed_reads_the_same_windows_in_every_arm_and_its_hash_is_that_of_wh
         assert hash_of(tmp_path / "runs" / objective) == reading.sha256
         hashes[objective] = reading.sha256
     assert len(set(hashes.values())) == 1
+
+
+def test_one_seed_begins_with_equal_weights_in_every_arm_where_shapes_coincide(tiny_run: Command) -> None:
+    weights = {}
+    for objective in OBJECTIVES:
+        module: Any = make_cli(tiny_run(objective, objective)).model
+        module.build(vocab_size=480, window=32)
+        weights[objective] = dict(module.transformer.named_parameters())
+    encoder, decoder = weights["masked_lm"], weights["causal_lm"]
+    assert {name.replace("encoder.", "decoder.", 1) for name in encoder} == decoder.keys()
+    for name, parameter in encoder.items():
+        assert torch.equal(parameter, decoder[name.replace("encoder.", "decoder.", 1)])
+        for both in (weights["denoising"], weights["span_corruption"]):
+            if "blocks.1" not in name:  # of two blocks in all, an encoder-decoder's encoder has one
+                assert torch.equal(parameter, both[name])
+    assert all(torch.equal(weights["denoising"][name], weights["span_corruption"][name]) for name in encoder if name in
+               weights["denoising"])  # fmt: skip
 
 
 def test_another_seed_reads_in_another_order(tiny_run: Command, tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""Measures generation beside transformers' on the same weights, as ratios: python -m benchmarks.generation.
+
+Tokens a second against how many are said, greedily, one text at a time, by one thread in float32: with keys and values
+kept from one token to the next, and without, where the whole text is read anew for every token. Both sides take turns
+in one process, and what is timed is what the processor spends on them, so that other processes do not count. Medians
+of the turns are printed, and written with --out.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from benchmarks.speed import hardware
+from models.decoding import Decoding
+from models.generation import stream
+from models.huggingface import to_huggingface
+from models.huggingface_config import FAMILIES, to_huggingface_config
+from models.initialisation import initialise
+from models.presets import PresetName, TransformerConfig
+from models.transformer import Inputs, Transformer
+
+SHAPES: dict[PresetName, tuple[int, int]] = {"gpt2": (0, 4), "bart": (4, 4), "t5": (4, 4)}  # blocks of either stack
+WIDTH, HEADS, VOCAB = 256, 4, 8192
+PROMPT, SOURCE = 16, 128  # tokens that a decoder, or an encoder, reads first
+LENGTHS = (64, 128, 256, 512, 1024)
+LONGEST_WITHOUT_CACHE = 256
+POSITIONS = PROMPT + max(LENGTHS)
+NEVER = VOCAB  # no token ends a text
+START = 0  # of the decoder that looks at an encoder
+
+Say = Callable[[int, "Clock"], list[int]]  # so many tokens, each noted when it is there
+
+
+class Clock:
+    """Seconds of the processor that had passed when each token was there; a streamer of transformers' besides."""
+
+    def __init__(self) -> None:
+        self.started, self.moments = time.process_time(), []
+
+    def put(self, _: Tensor) -> None:
+        self.moments.append(time.process_time() - self.started)
+
+    def end(self) -> None:
+        """All tokens have been put."""
+
+
+def make_ours(preset: PresetName) -> tuple[nn.ModuleDict, TransformerConfig]:
+    """A model of the family, with initial weights."""
+    config = TransformerConfig(preset=preset, width=WIDTH, num_heads=HEADS)
+    transformer = Transformer(config, num_blocks=SHAPES[preset], vocab_size=VOCAB, max_positions=POSITIONS)
+    initialise(transformer, 0)
+    return nn.ModuleDict({"transformer": transformer}).eval(), config
+
+
+def make_theirs(ours: nn.ModuleDict, config: TransformerConfig) -> Any:
+    """Transformers' class of the family with the same weights."""
+    import transformers
+
+    family, blocks = FAMILIES[config.preset], SHAPES[config.preset]
+    settings = to_huggingface_config(config, blocks, vocab_size=VOCAB, max_positions=POSITIONS)
+    special = {"pad_token_id": START, "bos_token_id": None, "eos_token_id": None, "decoder_start_token_id": START}
+    model = getattr(transformers, family.name)(transformers.AutoConfig.for_model(**{**settings, **special}))
+    model.load_state_dict(to_huggingface(ours.state_dict(), config, blocks), strict=True)
+    return model.eval()
+
+
+def sayers(preset: PresetName) -> dict[str, Say]:
+    """Ways to say a text: ours and theirs, with keys and values kept and without."""
+    ours, config = make_ours(preset)
+    model, transformer = make_theirs(ours, config), ours["transformer"]
+    assert isinstance(transformer, Transformer)
+    has_encoder = SHAPES[preset][0] > 0
+    read = torch.randint(1, VOCAB, (1, SOURCE if has_encoder else PROMPT), generator=torch.Generator().manual_seed(0))
+    sources = read.tolist() if has_encoder else None
+    prompts = [[START]] if has_encoder else read.tolist()
+
+    def ours_cached(length: int, clock: Clock) -> list[int]:
+        said, decoding = [], Decoding(max_new_tokens=length)
+        steps = stream(transformer, prompts, sources=sources, decoding=decoding, eos=NEVER, max_positions=POSITIONS)
+        for ids_B, _ in steps:
+            clock.put(ids_B)
+            said.append(int(ids_B[0]))
+        return said
+
+    @torch.inference_mode()
+    def ours_whole(length: int, clock: Clock) -> list[int]:
+        ids_BT = torch.tensor(prompts)
+        memory_BSD = transformer.encode(Inputs(encoder_ids_BS=read)) if has_encoder else None
+        for _ in range(length):
+            states_BTD = transformer.decode(Inputs(decoder_ids_BT=ids_BT), memory_BSD)
+            ids_B1 = transformer.logits(states_BTD[:, -1]).argmax(dim=-1, keepdim=True)
+            clock.put(ids_B1)
+            ids_BT = torch.cat([ids_BT, ids_B1], dim=1)
+        return ids_BT[0, len(prompts[0]) :].tolist()
+
+    def theirs(length: int, clock: Clock, *, use_cache: bool) -> list[int]:
+        said = model.generate(
+            read,
+            attention_mask=torch.ones_like(read),
+            max_new_tokens=length,
+            do_sample=False,
+            use_cache=use_cache,
+            streamer=clock,
+        )
+        del clock.moments[0]  # it is handed the prompt first
+        return said[0, 1 if has_encoder else PROMPT :].tolist()
+
+    return {
+        "ours": ours_cached,
+        "theirs": lambda length, clock: theirs(length, clock, use_cache=True),
+        "ours, no cache": ours_whole,
+        "theirs, no cache": lambda length, clock: theirs(length, clock, use_cache=False),
+    }
+
+
+def measure(preset: PresetName, turns: int) -> dict[str, Any]:
+    """For every way to say a text, tokens a second by how many are said; and how many tokens both sides agree on."""
+    ways = sayers(preset)
+    seconds: dict[str, list[list[float]]] = {name: [] for name in ways}
+    said: dict[str, list[int]] = {}
+    for turn in range(turns + 1):
+        for name, say in ways.items():
+            without = name.endswith("no cache")
+            longest = 8 if turn == 0 else LONGEST_WITHOUT_CACHE if without else max(LENGTHS)  # the first warms up
+            if without and turn > 1:
+                continue  # it takes long, and its lesson is plain
+            clock = Clock()
+            said[name] = say(longest, clock)
+            if turn:
+                seconds[name].append(clock.moments)
+    found: dict[str, Any] = {
+        name: {
+            length: length / statistics.median(moments[length - 1] for moments in runs)
+            for length in LENGTHS
+            if length <= len(runs[0])
+        }
+        for name, runs in seconds.items()
+    }
+    pairs = zip(said["ours"], said["theirs"], strict=True)
+    agreed = next((number for number, (mine, other) in enumerate(pairs) if mine != other), len(said["ours"]))
+    return {"tokens_per_second": found, "first_tokens_alike": agreed}
+
+
+def print_results(console: Console, results: dict[PresetName, Any]) -> None:
+    """A table of each family, and what a token costs at the end of the longest text beside the shortest."""
+    for preset, result in results.items():
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column(f"{preset}: tokens a second")
+        for length in LENGTHS:
+            table.add_column(f"{length}", justify="right")
+        table.add_column("a token, longest / shortest", justify="right")
+        rates = result["tokens_per_second"]
+        for name, row in rates.items():
+            ratio = row[min(row)] / row[max(row)]
+            cells = [f"{row[length]:,.0f}" if length in row else "" for length in LENGTHS]
+            table.add_row(name, *cells, f"{ratio:.2f}")
+        ratios = [f"{rates['ours'][length] / rates['theirs'][length]:.2f}" for length in LENGTHS]
+        table.add_row("ours / theirs", *ratios, style="bold")
+        console.print(table)
+        console.print(
+            f"theirs: {FAMILIES[preset].name}; the first {result['first_tokens_alike']:,} tokens are the same\n"
+        )
+
+
+def main() -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    console = Console(highlight=False)
+    machine = hardware("fp32", 0.0)
+    del machine["peak_tflops"]  # of what a matrix product reaches, which nothing here comes near
+    console.print(machine)
+    results = {preset: measure(preset, options.turns) for preset in options.presets}
+    print_results(console, results)
+    if options.out:
+        options.out.write_text(json.dumps({"hardware": machine, **results}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

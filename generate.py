@@ -1,0 +1,129 @@
+"""Asks a checkpoint what it was trained for: python generate.py runs/NAME "Thank you for [MASK] me .".
+
+    python generate.py runs/demo-masked_lm "Thank you for [MASK] me to your [MASK] last week ." --candidates 3
+    python generate.py runs/demo-causal_lm "Thank you for" --temperature 0.8 --top_p 0.9 --samples 3
+    python generate.py runs/demo-denoising "Thank you [MASK] your party last week ." --beams 4
+    python generate.py runs/demo-span_corruption --file texts.txt --json
+
+Masked LM: the likeliest tokens of every [MASK], and the text filled. Causal LM: the text continued, as the beginning of
+a document. Denoising: the text restored, every [MASK] standing for any number of tokens. Span corruption: text of any
+length for every [MASK] or <extra_id_0>, <extra_id_1> and so on. A single answer is printed as it is being said where a
+terminal reads it.
+"""
+
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from models.decoding import Decoding
+from objectives.questions import Answer, Questions
+from objectives.trained import load_run
+from training.messages import OneLineErrors, leave, one_line
+
+STANDARD_INPUT = "-"
+FLAGS = ("--json", "--help", "-h")
+
+
+def options_first(arguments: list[str]) -> list[str]:
+    """The command line with its words behind its options: argparse wants them in one place, people do not."""
+    options, words, rest = [], [], iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            words += rest
+        elif argument.startswith("-") and argument != STANDARD_INPUT:
+            options.append(argument)
+            if "=" not in argument and argument not in FLAGS:
+                options += [value for value in [next(rest, None)] if value is not None]
+        else:
+            words.append(argument)
+    return [*options, "--", *words] if words else options
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """The command line."""
+    parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("texts", nargs="*", help="texts; - reads standard input, one a line")
+    parser.add_argument("--file", type=Path, help="a file of texts, one a line")
+    parser.add_argument("--json", action="store_true", help="prints one JSON object for each answer")
+    parser.add_argument("--step", type=int | None, default=None, help="checkpoint to ask; the newest by default")
+    parser.add_argument("--samples", type=int, default=1, help="answers to each text, drawn at a temperature above 0")
+    parser.add_argument(
+        "--candidates", type=int | None, default=None, help="tokens named for each mask of a masked LM; 5 by default"
+    )
+    parser.add_class_arguments(Decoding)
+    return parser.parse_args(options_first(arguments))
+
+
+def texts_of(parsed: Namespace) -> list[str]:
+    """What is asked.
+
+    Raises:
+        ValueError: where there is no text, or two sources of texts.
+        OSError: where a file cannot be read.
+    """
+    if parsed.texts and parsed.file:
+        raise ValueError(f"--file {parsed.file} and texts on the command line: give one of them")
+    if not parsed.texts and not parsed.file:
+        raise ValueError('give a text, such as "Thank you for inviting me", or --file, or - for standard input')
+    if parsed.texts == [STANDARD_INPUT] or str(parsed.file) == STANDARD_INPUT:
+        text = sys.stdin.read()
+    elif parsed.file:
+        text = parsed.file.read_text(encoding="utf-8", errors="replace")
+    else:
+        return parsed.texts
+    return text.removesuffix("\n").split("\n")
+
+
+def show(answer: Answer, *, as_json: bool, told: str) -> None:
+    """Prints an answer, but for what has been told of its text."""
+    if as_json:
+        print(json.dumps({"prompt": answer.asked, "text": answer.text, **answer.details}, ensure_ascii=False))
+        return
+    print(answer.text.removeprefix(told))
+    for note in answer.notes:
+        print(note)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parsed = parse(arguments)
+    told: list[str] = []
+
+    def tell(piece: str) -> None:
+        told.append(piece)
+        print(piece, end="", flush=True)
+
+    try:
+        decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
+        texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
+        questions = Questions(
+            texts=texts,
+            tokenizer=run.tokenizer,
+            vocabulary=run.vocabulary,
+            max_positions=run.max_positions,
+            decoding=decoding,
+            samples=parsed.samples,
+            candidates=parsed.candidates,
+            listen=tell if sys.stdout.isatty() and not parsed.json else None,
+        )
+        for number, answer in enumerate(run.objective.answer(questions)):
+            if number and not parsed.json:
+                print()
+            show(answer, as_json=parsed.json, told="".join(told))
+    except KeyboardInterrupt:
+        print()
+        return 130
+    except (ValueError, OSError) as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(one_line(str(error)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""Measures a run by yardsticks that are valid for every objective: python score.py runs/NAME.
+
+    python score.py runs/demo-causal_lm
+    python score.py runs/demo-causal_lm --continuation corpus/test.jsonl --passages 1000
+    python score.py runs/demo-masked_lm --minimal_pairs blimp/data --scorer pll chain
+    python score.py runs/demo-denoising --last_word lambada.jsonl --json
+
+Without a yardstick, the continuation of the text that the run was validated on. Minimal pairs are judged by the
+objective's primary scorer, and by those named behind --scorer (all: by all that it has). What costs time is remembered
+in the run's folder, so that an interrupted command goes on where it was.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from evaluation.measuring import yardstick
+from evaluation.outcome import strata_means
+from evaluation.progress import plain_table
+from evaluation.results import EvaluationResult
+from evaluation.study import VALIDATION_LOSS
+from training.messages import OneLineErrors, leave, one_line
+from training.run import RunFolder
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """The command line."""
+    parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--continuation", nargs="*", help="files of held-out text; by default the run's own")
+    parser.add_argument("--minimal_pairs", nargs="+", help="files, folders or globs of pairs in BLiMP's form")
+    parser.add_argument("--last_word", nargs="+", help="files of passages in LAMBADA's form")
+    parser.add_argument("--scorer", nargs="+", help="scorers of minimal pairs beside the primary one, or all")
+    parser.add_argument("--passages", type=int | None, default=256, help="of the continuation; null reads all the text")
+    parser.add_argument("--bytes", type=int, default=256, help="of a passage, of which half is given")
+    parser.add_argument("--precision", type=str, default="float32", help="float32, or bfloat16, which is faster")
+    parser.add_argument("--cache", type=Path | None, default=None, help="folder that remembers; by default the run's")
+    parser.add_argument("--json", action="store_true", help="prints one JSON object")
+    return parser.parse_args(arguments)
+
+
+def declared(parsed: Namespace) -> dict[str, dict[str, Any]]:
+    """The yardsticks and their settings, as a study declares them.
+
+    Raises:
+        ValueError: where settings are given to a yardstick that is not asked for.
+    """
+    asked: dict[str, dict[str, Any]] = {}
+    if parsed.continuation is not None or not (parsed.minimal_pairs or parsed.last_word):
+        files = parsed.continuation or []
+        asked["continuation"] = {"files": files, "passages": parsed.passages, "bytes": parsed.bytes}
+    if parsed.minimal_pairs:
+        scorers = parsed.scorer or []
+        asked["minimal_pairs"] = {"files": parsed.minimal_pairs, "scorers": "all" if scorers == ["all"] else scorers}
+    elif parsed.scorer:
+        raise ValueError(f"--scorer {' '.join(parsed.scorer)} needs --minimal_pairs")
+    if parsed.last_word:
+        asked["last_word"] = {"files": parsed.last_word}
+    common = {"precision": parsed.precision, "cache": None if parsed.cache is None else str(parsed.cache)}
+    return {name: {**settings, **common} for name, settings in asked.items()}
+
+
+def shown(value: float, unit: str) -> str:
+    """A number with its unit."""
+    return f"{value:.1%}" if unit == "%" else f"{value:.3f} {unit}" if unit else f"{value:.4g}"
+
+
+def show(console: Console, results: list[EvaluationResult]) -> None:
+    """Prints means with what stands beside them, and the phenomena of what has several."""
+    table = plain_table("metric", "score")
+    for result in results:
+        table.add_row(result.metric, shown(result.mean, result.unit))
+    console.print(table)
+    phenomena: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        for stratum, mean in strata_means(result).items():
+            means = phenomena.setdefault(stratum.split("/")[0], {})
+            means.setdefault(result.metric, []).append(mean)
+    if phenomena:
+        metrics = list(dict.fromkeys(metric for means in phenomena.values() for metric in means))
+        table = plain_table("phenomenon", *metrics)
+        for name, means in sorted(phenomena.items()):
+            table.add_row(name, *(f"{sum(means[metric]) / len(means[metric]):.1%}" for metric in metrics))
+        console.print(table)
+    for result in results:
+        is_share = result.unit == "%"
+        beside = [f"{name} {shown(value, '%' if is_share else '')}" for name, value in result.beside.items()]
+        notes = [*beside, *[result.caveat] * bool(result.caveat)]
+        notes += ["not to be ranked across objectives"] * (not result.rankable)
+        console.print(f"{result.metric}: {', '.join(notes)}", style="dim", soft_wrap=True, markup=False)
+
+
+def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
+    """All of it but the items."""
+    names = ("mean", "unit", "higher_is_better", "rankable", "beside", "chance", "caveat")
+    metrics = {
+        result.metric: {**{name: getattr(result, name) for name in names}, "strata": strata_means(result)}
+        for result in results
+    }
+    return {"run": str(folder), "metrics": metrics}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parsed, console = parse(arguments), Console(highlight=False)
+    try:
+        evaluations = {name: yardstick(name, settings) for name, settings in declared(parsed).items()}
+        RunFolder(parsed.run).checkpoint()  # refused here where there is none
+        if RunFolder(parsed.run).read_summary() is not None:
+            evaluations[VALIDATION_LOSS] = yardstick(VALIDATION_LOSS, {})
+        results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
+        if parsed.json:
+            print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))
+        else:
+            show(console, results)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(one_line(str(error)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
