@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-OBJECTIVES := masked_lm causal_lm denoising span_corruption
 DEMO_TOKENS ?= 1M
 DEMO_NAME ?= demo
 PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
@@ -21,15 +20,11 @@ help: ## this list
 	$(BIN)/python -m pip install --quiet --group dev --constraint constraints.txt
 	@touch $@
 
-demo: .venv/installed ## trains the four objectives for a minute or two each and prints a table
-	@for objective in $(OBJECTIVES); do \
-		echo; echo "== $$objective =="; \
-		$(BIN)/python train.py --config configs/$$objective.yaml --name $(DEMO_NAME)-$$objective \
-			--budget.raw_tokens $(DEMO_TOKENS) || exit $$?; \
-	done
-	@echo; $(BIN)/python summarize.py $(addprefix runs/$(DEMO_NAME)-,$(OBJECTIVES))
-	@echo; echo "Each run lies in runs/$(DEMO_NAME)-OBJECTIVE: config.yaml, metrics.csv, examples.html (open it in a browser),"
-	@echo "checkpoints/ and wandb/ (offline; 'wandb sync' sends it). The token store lies in cache/."
+demo: .venv/installed ## trains the four objectives for a minute or two each, and writes a report
+	$(BIN)/python compare.py --config configs/comparisons/demo.yaml --name $(DEMO_NAME) --budget.raw_tokens $(DEMO_TOKENS)
+	@echo; echo "Open studies/$(DEMO_NAME)/report.html in a browser. Each run lies in studies/$(DEMO_NAME)/runs/ARM-sSEED:"
+	@echo "config.yaml, metrics.csv, examples.html, checkpoints/ and wandb/ (offline; 'wandb sync' sends it). The token"
+	@echo "store lies in cache/."
 
 test: .venv/installed ## the default tests, a few minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL)
@@ -49,8 +44,9 @@ format: .venv/installed ## formats every file
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-bench: .venv/installed ## side-by-side measurements against transformers, and of the loader; some minutes
+bench: .venv/installed ## side-by-side measurements against transformers, training and generation; some minutes
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.generation
 
 clean: ## removes .venv, caches and token stores; runs stay
 	rm -rf .venv cache .pytest_cache .ruff_cache .hypothesis

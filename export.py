@@ -2,13 +2,17 @@
 
     python export.py runs/bert-s0 --to exported/bert
     python export.py runs/bert-s0 --to exported/bert-early --step 1000
+    python export.py runs/sst2-bert-s0 --to exported/bert-sst2
 
 Presets bert, gpt2, bart, t5 and t5_v1_1, and lab with a decoder alone, are classes of transformers; nothing else is.
+Of a fine-tuned run the best weights are taken, and transformers' pipeline answers as predict.py does.
 """
 
 import sys
 from pathlib import Path
 
+from finetuning.exported import export_tuned
+from finetuning.tuned import is_tuned, load_tuned
 from objectives.exported import export_run
 from objectives.trained import load_run
 from training.messages import OneLineErrors, leave
@@ -22,7 +26,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--step", type=int | None, default=None, help="checkpoint to take; the newest by default")
     parsed = parser.parse_args(arguments)
     try:
-        name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
+        if is_tuned(parsed.run):
+            if parsed.step is not None:
+                raise ValueError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
+            name = export_tuned(load_tuned(parsed.run), parsed.to)
+        else:
+            name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
     except ValueError as error:
         leave(str(error))
     print(f"{parsed.to}: {name}, for transformers' from_pretrained('{parsed.to}')")

@@ -24,6 +24,11 @@ def token_term(summary: dict[str, Any]) -> str:
     return names[0]
 
 
+def _shown(summary: dict[str, Any], name: str, form: str) -> str:
+    """A number, or a dash: a fine-tuned run has no unigram entropy."""
+    return format(summary[name], form) if name in summary else "-"
+
+
 def row(folder: RunFolder) -> list[str]:
     """A run's row; one that has not come to its end has dashes."""
     summary, info = folder.read_summary(), folder.read_info()
@@ -37,9 +42,8 @@ def row(folder: RunFolder) -> list[str]:
         short(summary["speed/raw_tokens_per_second"]),
         duration(summary["seconds"]),
         f"{summary[term]:.3f}",
-        f"{summary[f'{term}_accuracy']:.1%}",
-        f"{summary['unigram_entropy']:.3f}",
-        f"{summary['ln_vocabulary']:.3f}",
+        *(_shown(summary, f"{term}_accuracy", ".1%"), _shown(summary, "unigram_entropy", ".3f")),
+        _shown(summary, "ln_vocabulary", ".3f"),
     ]
 
 

@@ -1,11 +1,15 @@
 """The README's commands are commands, and what the documents name is there."""
 
+import inspect
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+import generate
+from evaluation.reading import parse as parse_study
+from models.decoding import Decoding
 from tests.helpers import ROOT, make_cli
 
 DOCUMENTS = sorted(ROOT.glob("*.md"))
@@ -34,9 +38,37 @@ def test_every_training_command_of_the_readme_is_valid(
     assert cli.folder.parent == Path("runs")
 
 
+@pytest.mark.parametrize("command", commands("generate.py"))
+def test_every_question_of_the_readme_can_be_asked(command: str) -> None:
+    parsed = generate.parse(shlex.split(command)[2:])
+    assert parsed.run.parent == Path("runs")
+    assert parsed.texts or parsed.file
+    assert Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
+
+
+@pytest.mark.parametrize("command", commands("compare.py"))
+def test_every_study_of_the_readme_can_be_declared(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    study, options = parse_study(shlex.split(command)[2:])
+    assert study.arms
+    assert options.studies == Path("studies")
+
+
+def test_the_study_in_the_readme_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    fences = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    (shown,) = [fence for fence in fences if fence.startswith("arms:")]
+    (tmp_path / "shown.yaml").write_text(shown, encoding="utf-8")
+    study, _ = parse_study(["--config", str(tmp_path / "shown.yaml")])
+    assert len(study.arms) == 4
+    assert len(study.hypotheses) == 2
+
+
 def test_there_are_commands_to_check() -> None:
     assert len(commands("train.py")) >= 10
     assert len(commands("show.py")) >= 3
+    assert len(commands("generate.py")) >= 4
+    assert len(commands("compare.py")) >= 2
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

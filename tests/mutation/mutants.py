@@ -1,6 +1,13 @@
 """All mutants: realistic mistakes, spread over everything that a result depends on."""
 
-from tests.mutation import data, models, objectives, training
+from tests.mutation import data, evaluation, models, objectives, scoring, training
 from tests.mutation.mutant import Mutant
 
-MUTANTS: list[Mutant] = [*objectives.MUTANTS, *models.MUTANTS, *data.MUTANTS, *training.MUTANTS]
+MUTANTS: list[Mutant] = [
+    *objectives.MUTANTS,
+    *models.MUTANTS,
+    *data.MUTANTS,
+    *training.MUTANTS,
+    *evaluation.MUTANTS,
+    *scoring.MUTANTS,
+]

@@ -1,0 +1,67 @@
+r"""Compares objectives: python compare.py --config configs/comparisons/demo.yaml.
+
+Trains every arm with every seed on the same text in the same order at one budget, measures them with yardsticks that
+are valid across objectives, and writes a report:
+
+    python compare.py --config configs/comparisons/four_objectives.yaml --dry-run
+    python compare.py --config configs/comparisons/four_objectives.yaml --seeds '[0, 1]' --budget.raw_tokens 2M \
+        --forks '[1M]'
+
+Everything lies in studies/NAME. The same command again does what is left to do: runs that are finished are not
+repeated, interrupted ones go on, and failed ones are tried again. See README.md.
+"""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+DEFAULTS = Path(__file__).parent / "configs/base.yaml"
+WIDTH = 120  # where there is no terminal
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
+    from rich.console import Console
+
+    from evaluation.conduct import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
+    from evaluation.jobs import Place
+    from evaluation.measuring import yardsticks
+    from evaluation.outcome import conclude, is_concluded
+    from evaluation.reading import parse
+    from training.messages import leave
+    from training.stops import RunStopped
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    try:
+        study, options = parse(arguments, __doc__)
+        place, fingerprint = Place(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
+        with locked(place):
+            evaluations = yardsticks(study)
+            plan = plan_of(study, fingerprint, DEFAULTS, place)
+            jobs, environments = jobs_of(study, plan, place), environments_of(plan, options.parallel)
+            if options.dry_run:
+                print_plan(console, study, plan, jobs, at_once=len(environments))
+                return 0
+            declarations = declare(study, fingerprint, place)
+            if is_concluded(place, jobs):
+                console.print(f"nothing to do: {len(jobs.all)} runs are over, and {place.results} holds what came out",
+                              soft_wrap=True)  # fmt: skip
+            else:
+                print_plan(console, study, plan, jobs, at_once=len(environments))
+                jobs = train_study(study, plan, place, environments, console)
+                conclude(
+                    study, plan, place, jobs, declarations, evaluations, command=shlex.join(arguments), console=console
+                )  # fmt: skip
+            return int(place.faults.is_file() or not jobs.are_complete())
+    except RunStopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
+    except ValueError as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""What a study comes to once its runs are over: they are measured, compared, and written down whole."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from evaluation.comparing import scores_of, verdicts
+from evaluation.conduct import Jobs
+from evaluation.departures import departures
+from evaluation.findings import Findings, find
+from evaluation.jobs import Job, Place, last_loss, logged
+from evaluation.measuring import Results, check_ranked, write_items
+from evaluation.plan import ArmPlan, Plan
+from evaluation.progress import plain_table
+from evaluation.publishing import publish
+from evaluation.record import (
+    ArmRecord,
+    CostRecord,
+    Measure,
+    MetricRecord,
+    PointRecord,
+    RunRecord,
+    ScoreRecord,
+    StudyRecord,
+    TuningRecord,
+)
+from evaluation.report import write_report
+from evaluation.results import Evaluation, EvaluationResult
+from evaluation.showing import shown
+from evaluation.study import Study
+
+
+def is_concluded(place: Place, jobs: Jobs) -> bool:
+    """Whether results.json is newer than everything that it follows from, and nothing was left unmeasured."""
+    if place.faults.is_file() or not (place.results.is_file() and jobs.are_over()):
+        return False
+    sources = [place.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
+    return all(path.stat().st_mtime <= place.results.stat().st_mtime for path in sources)
+
+
+def finite(value: float) -> float | None:
+    """A number as a record holds it."""
+    return float(value) if np.isfinite(value) else None
+
+
+def strata_means(result: EvaluationResult) -> dict[str, float]:
+    """The mean of each stratum's items, where there are several strata."""
+    strata = np.array(result.strata)
+    names = dict.fromkeys(result.strata)
+    return {name: float(result.scores[strata == name].mean()) for name in names} if len(names) > 1 else {}
+
+
+def _curve(job: Job) -> tuple[PointRecord, ...]:
+    """Its validation losses."""
+    return tuple(
+        PointRecord(
+            step=int(row["step"]),
+            raw_tokens=row["raw_tokens"],
+            flops=row["flops"],
+            target_tokens=row["target_tokens"],
+            loss=finite(row["validation/loss"]),
+        )
+        for row in logged(job.run)
+        if "validation/loss" in row
+    )
+
+
+def _run(job: Job, results: Results) -> RunRecord:
+    status, reason = job.outcome()
+    summary, cost = job.run.read_summary(), None
+    if summary is not None:
+        speed = summary["raw_tokens"] / summary["seconds"] if summary["seconds"] else None
+        cost = CostRecord(
+            seconds=summary["seconds"], tokens_per_second=speed, peak_memory=summary.get("peak_memory_bytes")
+        )
+    return RunRecord(
+        arm=job.arm,
+        seed=job.seed,
+        status=status,
+        budget=job.amount if job.fork else None,
+        reason=reason,
+        folder=str(job.run.path),
+        windows_sha256=(summary or {}).get("windows_sha256"),
+        curve=_curve(job),
+        cost=cost,
+        scores={
+            metric: ScoreRecord(mean=finite(result.mean), strata=strata_means(result), beside=result.beside)
+            for metric, result in results.items()
+        },
+    )
+
+
+def _arm(study: Study, label: str, arm: ArmPlan, rates: Mapping[str, float | None]) -> ArmRecord:
+    declared = study.arms[label]
+    return ArmRecord(
+        label=label,
+        objective=arm.objective.rpartition(".")[2],
+        config=declared.config,
+        settings=declared.settings,
+        parameters=arm.parameters,
+        non_embedding=arm.non_embedding,
+        active=arm.active,
+        layers=arm.layers,
+        flops_per_window=arm.cost.flops / arm.batch_size,
+        targets_per_raw_token=arm.cost.target_tokens / arm.cost.raw_tokens,
+        learning_rate=rates.get(label) or arm.settings["optimizer.learning_rate"],
+    )
+
+
+def _tuning(job: Job) -> TuningRecord:
+    assert job.learning_rate is not None
+    return TuningRecord(arm=job.arm, learning_rate=job.learning_rate, seed=job.seed, loss=finite(last_loss(job)))
+
+
+def _metrics(found: Mapping[str, Results]) -> tuple[MetricRecord, ...]:
+    """Every metric that was measured, once."""
+    results = {metric: result for of_run in found.values() for metric, result in of_run.items()}
+    return tuple(
+        MetricRecord(
+            name=metric,
+            unit=result.unit,
+            description=result.description,
+            higher_is_better=result.higher_is_better,
+            rankable=result.rankable,
+            chance=result.chance,
+        )
+        for metric, result in results.items()
+    )
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+
+
+def _versions(jobs: Sequence[Job]) -> dict[str, str]:
+    """Of packages, Python and this project, as the first run had them."""
+    info = next((info for job in jobs if (info := job.run.read_info())), {})
+    return {"python": info.get("python", ""), "commit": info.get("commit") or "", **info.get("versions", {})}
+
+
+def record_of(
+    study: Study,
+    plan: Plan,
+    jobs: Jobs,
+    findings: Findings,
+    *,
+    name: str,
+    command: str,
+    declarations: list[dict[str, Any]],
+) -> StudyRecord:
+    """Everything that the report shows."""
+    first = {job.arm: job for job in reversed(findings.jobs) if not job.fork}  # of each arm, in the order declared
+    metrics = _metrics(findings.results)
+    texts, drawn, said = shown({label: first[label] for label in plan.arms if label in first})
+    return StudyRecord(
+        name=name,
+        question=study.question,
+        command=command,
+        text=plan.text,
+        measure=cast(Measure, study.measure),
+        budget=study.amount,
+        seeds=study.seeds,
+        departures=(*departures(study, plan, jobs, declarations), *findings.caveats(), *findings.faults),
+        arms=tuple(_arm(study, label, arm, jobs.rates) for label, arm in plan.arms.items()),
+        runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.forks)),
+        metrics=metrics,
+        summaries=tuple(findings.summaries()),
+        verdicts=verdicts(study.hypotheses, scores_of(findings.by_arm()), {m.name: m.unit for m in metrics}),
+        tuning=tuple(map(_tuning, jobs.tuning)),
+        windows=tuple(texts),
+        samples=tuple(drawn),
+        continuations=tuple(said),
+        hardware=_hardware(),
+        versions=_versions(jobs.all),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def print_means(console: Console, record: StudyRecord) -> None:
+    """Every metric's mean over the seeds of each arm, and what became of each hypothesis."""
+    table = plain_table("arm", "runs", *(metric.name for metric in record.metrics))
+    for arm in record.arms:
+        runs = [run for run in record.runs_of(arm.label) if run.status == "finished"]
+        cells = []
+        for metric in record.metrics:
+            means = [score.mean for run in runs if (score := run.scores.get(metric.name)) and score.mean is not None]
+            factor, digits = (100, 1) if metric.unit == "%" else (1, 3)
+            cells.append(f"{factor * np.mean(means):.{digits}f}" if means else "-")
+        table.add_row(arm.label, f"{len(runs)}/{len(record.seeds)}", *cells)
+    console.print(table)
+    for verdict in record.verdicts:
+        console.print(f"{verdict.verdict}: {verdict.sentence}", soft_wrap=True, markup=False)
+    unranked = [metric.name for metric in record.metrics if not metric.rankable]
+    console.print(f"not to be ranked across objectives: {', '.join(unranked)}", style="dim", soft_wrap=True)
+
+
+def conclude(
+    study: Study,
+    plan: Plan,
+    place: Place,
+    jobs: Jobs,
+    declarations: list[dict[str, Any]],
+    evaluations: Mapping[str, Evaluation],
+    *,
+    command: str,
+    console: Console,
+) -> StudyRecord:
+    """Measures, compares and writes the report; returns what it says.
+
+    Raises:
+        ValueError: where a hypothesis ranks different objectives by what does not rank them.
+    """
+    findings = find(jobs, evaluations, console)
+    check_ranked(study.hypotheses, findings.results.values(), plan)
+    record = record_of(
+        study, plan, jobs, findings, name=place.folder.name, command=f"python compare.py {command}",
+        declarations=declarations,
+    )  # fmt: skip
+    if findings.faults:
+        place.faults.write_text("\n".join([*findings.faults, ""]), encoding="utf-8")
+    else:
+        place.faults.unlink(missing_ok=True)
+    write_items(findings.results, place.folder / "items.zip")
+    write_report(record, place.folder)
+    publish(record, place.folder, plan.logging, begun=declarations[0]["time"])
+    print_means(console, record)
+    console.print(f"the report: {place.folder / 'report.html'}", soft_wrap=True)
+    return record

@@ -1,0 +1,54 @@
+"""What a yardstick finds of one run: a score an item, so that items can be resampled as seeds are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+def macro_mean(scores: np.ndarray, strata: Sequence[str]) -> float:
+    """The mean of the strata's means."""
+    names = np.array(strata)
+    return float(np.mean([scores[names == name].mean() for name in dict.fromkeys(strata)]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvaluationResult:
+    """The scores of one run on one metric.
+
+    Attributes:
+        metric: its name, such as `minimal_pairs/span_pll`; one name is one question, put to every arm alike.
+        scores: float64[items], in an order that is the same for every run.
+        strata: a name for each item, such as its paradigm.
+        mean: the macro mean: of the strata's means.
+        higher_is_better: which way is up.
+        rankable: whether runs of different objectives may be ranked by it (law 7).
+        beside: numbers that are shown next to the mean, such as those of a baseline.
+        unit: such as "bits a byte"; "%" shows fractions as percentages.
+        description: what is asked, in a sentence.
+        chance: of a model that knows nothing, where that is known.
+        caveat: what to bear in mind of this run's.
+    """
+
+    metric: str
+    scores: np.ndarray
+    strata: tuple[str, ...]
+    mean: float
+    higher_is_better: bool
+    rankable: bool
+    beside: dict[str, float] = field(default_factory=dict)
+    unit: str = ""
+    description: str = ""
+    chance: float | None = None
+    caveat: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.scores.shape == (len(self.strata),)
+
+
+class Evaluation(Protocol):
+    """A yardstick with its settings: a function of a run's folder, which caches what it costs to find out."""
+
+    def __call__(self, run_folder: Path) -> Sequence[EvaluationResult]: ...

@@ -1,0 +1,95 @@
+"""What the tests of scores share: runs that know nothing, in memory and as folders, their scorers, and random texts."""
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from data.store import read_tokenizer
+from data.tokenizer import Vocabulary
+from evaluation.scoring import Likelihoods, Tokens, score
+from models.initialisation import initialise
+from objectives.base import Objective
+from objectives.causal_lm import CausalLM
+from objectives.denoising import Denoising
+from objectives.masked_lm import MaskedLM
+from objectives.scorers import Scorer
+from objectives.span_corruption import SpanCorruption
+from objectives.trained import TrainedRun
+from tests.helpers import ROOT, TINY, make_cli
+from tests.objectives.asked import tokenizer
+from tests.objectives.texts import VOCABULARY, made
+from training.checkpoint import checkpoint_name, write_checkpoint
+from training.run import RunFolder
+
+WINDOW = 40
+FAMILIES: tuple[type[Objective], ...] = (MaskedLM, CausalLM, Denoising, SpanCorruption)
+WAYS = [(family, name) for family in FAMILIES for name in made(family).scorers(VOCABULARY)]
+NORMALISED = [(family, name) for family, name in WAYS if made(family).scorers(VOCABULARY)[name].is_normalised]
+
+
+def run_of(
+    objective: type[Objective],
+    *,
+    vocabulary: Vocabulary = VOCABULARY,
+    transformer: dict[str, Any] | None = None,
+    seed: int = 0,
+    **knobs: Any,
+) -> TrainedRun:
+    """A run in float64 whose weights are random, and so large that every token matters."""
+    module = made(objective, transformer=transformer, seed=seed, **knobs)
+    module.build(vocab_size=vocabulary.size, window=WINDOW)
+    generator = torch.Generator().manual_seed(seed)
+    for child in module.children():
+        initialise(child, seed)
+    for parameter in module.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return TrainedRun(
+        folder=Path("runs/made-up"),
+        checkpoint=Path("runs/made-up/checkpoints/step-00000001"),
+        config={},
+        objective=module.double().eval().requires_grad_(False),
+        tokenizer=tokenizer(),
+        vocabulary=vocabulary,
+        window=WINDOW,
+    )
+
+
+def write_run(folder: Path, name: str, store: Path, *more: str) -> Path:
+    """The folder of a run over a token store, with a checkpoint of its initial weights."""
+    where = ("--data.cache", str(store.parent), "--trainer.precision", "32-true", "--name", folder.name)
+    cli = make_cli(["--config", str(ROOT / f"configs/{name}.yaml"), *TINY, *where, "--budget.steps", "1", *more])
+    run, config = RunFolder(folder), cli.resolved_config()
+    objective, (_, vocabulary) = cast(Objective, cli.model), read_tokenizer(store)
+    objective.build(vocab_size=vocabulary.size, window=config["data"]["window"])
+    folder.mkdir(parents=True)
+    run.write_config(config)
+    run.write_info(data={"store": store.name})
+    shutil.copy(store / "tokenizer.json", folder)
+    run.checkpoints.mkdir()
+    write_checkpoint({"state_dict": objective.state_dict()}, run.checkpoints / checkpoint_name(1))
+    return folder
+
+
+def scorer_of(run: TrainedRun, name: str) -> Scorer:
+    return run.objective.scorers(run.vocabulary)[name]
+
+
+def tokens(text: list[int], prefix: list[int] | None = None) -> Tokens:
+    return Tokens(text=np.array(text, dtype=np.int64), prefix=np.array(prefix or [], dtype=np.int64))
+
+
+def some_texts(number: int = 12, *, with_prefix: bool = True, seed: int = 0) -> list[Tokens]:
+    """Texts of 1 to 12 random ordinary tokens behind up to 8."""
+    rng = np.random.default_rng(seed)
+
+    def ids(low: int, high: int) -> list[int]:
+        return rng.choice(VOCABULARY.ordinary, size=rng.integers(low, high)).tolist()
+
+    return [tokens(ids(1, 13), ids(0, 9) if with_prefix else []) for _ in range(number)]
+
+
+def asked(run: TrainedRun, name: str, texts: list[Tokens], **more: Any) -> Likelihoods:
+    return score(run, scorer_of(run, name), texts, **more)
