@@ -1,9 +1,9 @@
 """Asks a checkpoint what it was trained for: python generate.py runs/NAME "Thank you for [MASK] me .".
 
-    python generate.py runs/demo-masked_lm "Thank you for [MASK] me to your [MASK] last week ." --candidates 3
-    python generate.py runs/demo-causal_lm "Thank you for" --temperature 0.8 --top_p 0.9 --samples 3
-    python generate.py runs/demo-denoising "Thank you [MASK] your party last week ." --beams 4
-    python generate.py runs/demo-span_corruption --file texts.txt --json
+    python generate.py runs/masked_lm-s0 "Thank you for [MASK] me to your [MASK] last week ." --candidates 3
+    python generate.py runs/causal_lm-s0 "Thank you for" --temperature 0.8 --top_p 0.9 --samples 3
+    python generate.py runs/denoising-s0 "Thank you [MASK] your party last week ." --beams 4
+    python generate.py runs/span_corruption-s0 --file texts.txt --json
 
 Masked LM: the likeliest tokens of every [MASK], and the text filled. Causal LM: the text continued, as the beginning of
 a document. Denoising: the text restored, every [MASK] standing for any number of tokens. Span corruption: text of any

@@ -1,9 +1,9 @@
 """Measures a run by yardsticks that are valid for every objective: python score.py runs/NAME.
 
-    python score.py runs/demo-causal_lm
-    python score.py runs/demo-causal_lm --continuation corpus/test.jsonl --passages 1000
-    python score.py runs/demo-masked_lm --minimal_pairs blimp/data --scorer pll chain
-    python score.py runs/demo-denoising --last_word lambada.jsonl --json
+    python score.py runs/causal_lm-s0
+    python score.py runs/causal_lm-s0 --continuation corpus/test.jsonl --passages 1000
+    python score.py runs/masked_lm-s0 --minimal_pairs blimp/data --scorer pll chain
+    python score.py runs/denoising-s0 --last_word lambada.jsonl --json
 
 Without a yardstick, the continuation of the text that the run was validated on. Minimal pairs are judged by the
 objective's primary scorer, and by those named behind --scorer (all: by all that it has). What costs time is remembered

@@ -151,9 +151,7 @@ def _adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
     return AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, fused=fused)
 
 
-def make_optimizer(
-    model: nn.Module, config: OptimizerConfig, groups: list[dict[str, Any]] | None = None
-) -> Optimizer:
+def make_optimizer(model: nn.Module, config: OptimizerConfig, groups: list[dict[str, Any]] | None = None) -> Optimizer:
     """The optimizer of all of a model's trainable parameters, or of groups of them with settings of their own.
 
     Raises:

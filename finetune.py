@@ -1,0 +1,42 @@
+"""Takes a checkpoint to a task: python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0.
+
+Settings are those of configs/tasks/base.yaml, of every --config after it, and of the command line, the last one
+winning. The same command again goes on where the run stopped. A grid of settings is one command as well:
+
+    python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0 \
+        --grid.learning_rates [1e-4,3e-4,1e-3] --grid.seeds [0,1,2]
+"""
+
+import os
+import sys
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train.py has it
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    from rich.console import Console
+
+    from finetuning.grid import fine_tune, grid_of, table_of
+    from training.messages import leave, one_line
+    from training.stops import RunStopped
+
+    console = Console(highlight=False)
+    try:
+        if (grid := grid_of(arguments)) is not None:
+            console.print(table_of(list(grid.run())))
+            return 0
+        for name, value in fine_tune(arguments).scores.items():
+            console.print(f"{name}  {value:.4f}")
+    except RunStopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
+    except ValueError as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(one_line(str(error)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

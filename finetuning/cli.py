@@ -1,0 +1,121 @@
+"""From a command line to a fine-tuning run: the settings of every run, and a task, a checkpoint and how it is tuned."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from finetuning.base import FineTuning
+from finetuning.body import run_of, start_from
+from finetuning.datamodule import ReadingSettings, TaskData
+from finetuning.task import Task
+from finetuning.tuning import Tuning
+from training.cli import GROUPS, Parser, RunCLI
+from training.messages import leave
+from training.run import RunFolder
+
+BASE = Path(__file__).parent.parent / "configs/tasks/base.yaml"
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+class FineTuningParser(Parser):
+    """Knows the settings of every kind of task."""
+
+    def valid_names(self) -> Iterator[str]:
+        yield from super().valid_names()
+        for cls in _subclasses(Task):
+            yield f"{cls.__module__}.{cls.__name__}"
+            yield from (f"task.{name}" for name in inspect.signature(cls).parameters)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if "required" in message and "task" in message:
+            leave("which task? Name its config, such as --config configs/tasks/sst2.yaml")
+        if "required" in message and "checkpoint" in message:
+            leave("which checkpoint? Name a run, such as --checkpoint runs/masked_lm-s0")
+        super().error(message, ex)
+
+
+class FineTuningCLI(RunCLI):
+    """Parses, checks and builds module, data and Trainer. The checkpoint is read, the task's rows are not yet.
+
+    Args:
+        arguments: the command line, without the program's name.
+        suffix: goes behind the name of the run.
+    """
+
+    job_type = "finetune"
+    parser_of_runs: type[Parser] = FineTuningParser
+    is_named = False  # whether `name` is the folder's already
+
+    def __init__(self, arguments: Sequence[str], *, suffix: str = "") -> None:
+        self.suffix = suffix
+        super().__init__(FineTuning, TaskData, Tuning, defaults=BASE, arguments=arguments)
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--checkpoint", type=str, required=True, help="a run, one of its checkpoints, or what transformers saved"
+        )
+        parser.add_subclass_arguments(Task, "task", required=True)
+        parser.add_class_arguments(Tuning, "tuning")
+        parser.add_class_arguments(ReadingSettings, "data")
+        for name, settings in GROUPS.items():
+            parser.add_class_arguments(settings, name)
+
+    def instantiate_classes(self) -> None:
+        """Builds everything.
+
+        Raises:
+            ValueError: where the checkpoint cannot be read, or the task makes no sense with it.
+        """
+        self.config_init = self.parser.instantiate(self.config)
+        settings = self.config_init
+        task, reading, tuning = settings["task"], settings["data"], settings["tuning"]
+        self.start, pretrained = start_from(self.config.checkpoint)
+        self.model = task.module(
+            task=task,
+            tuning=tuning,
+            start=self.start,
+            pretrained=pretrained,
+            max_length=reading.max_length or self.start.max_positions,
+            optimizer=settings["optimizer"],
+            budget=settings["budget"],
+            seed=self.config.seed,
+        )
+        self.datamodule = TaskData(task, reading, folder=self.start.tokenizer_file.parent, seed=self.config.seed)
+        info = RunFolder(run).read_info() if (run := run_of(self.config.checkpoint)) else {}
+        self.origin = {"sha256": pretrained.sha256, "wandb_id": info.get("wandb_id")}
+        self.trainer = self.instantiate_trainer()
+        if self.trainer_settings.strategy == "fsdp":
+            raise ValueError("trainer.strategy = fsdp: fine-tuning copies the model to every device; choose ddp")
+
+    def resolved_config(self) -> dict[str, Any]:
+        """Every setting, and what the body was like: enough to make it anew without its own folder."""
+        return {**super().resolved_config(), "start": {**self.start.describe(), **self.origin}}
+
+    @property
+    def tags(self) -> list[str]:
+        """The task, what it began with, and the preset."""
+        return [self.objective_name, Path(self.config.checkpoint).name, self.start.transformer.preset]
+
+    @property
+    def objective_name(self) -> str:
+        """The task's name."""
+        return self.config_init["task"].name
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder: `--name`, or the task, what it began with, and the seed."""
+        if not self.is_named:
+            origin = Path(self.config.checkpoint)
+            home = origin.parent.parent if origin.parent.name == "checkpoints" else origin
+            scratch = "-from_scratch" if self.config.tuning.from_scratch else ""
+            named = self.config.name or f"{self.objective_name}-{home.name}{scratch}-s{self.config.seed}"
+            self.config.name, self.is_named = f"{named}{self.suffix}", True
+        return super().folder

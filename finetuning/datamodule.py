@@ -1,0 +1,191 @@
+"""The rows of a task on their way into the model: read once, encoded once, in batches of like length."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import lightning
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+
+from data.loader import ENDLESS, Shares, StepLoader
+from finetuning.base import FineTuning
+from finetuning.batch import Example, Gather, InOrder, Order
+from finetuning.rows import Faults
+from finetuning.task import Split, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSettings:
+    """How rows are read.
+
+    Args:
+        batch_size: rows an optimizer step, over all devices.
+        micro_batch_size: rows a device computes at once; by default its whole share of the batch.
+        max_length: positions of the longest text; by default what the body was pretrained with.
+        workers: processes that prepare batches for each device.
+
+    Raises:
+        ValueError: where a value is impossible.
+    """
+
+    batch_size: int = 32
+    micro_batch_size: int | None = None
+    max_length: int | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "micro_batch_size", "max_length"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"data.{name} = {getattr(self, name)} must be at least 1")
+        if self.workers < 0:
+            raise ValueError(f"data.workers = {self.workers} must be at least 0")
+
+
+class _AllOnce(Order):
+    """Every example once, the short ones first."""
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        order = np.argsort(self.lengths, kind="stable")
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+
+class TaskData(lightning.LightningDataModule):
+    """What a fine-tuning run reads.
+
+    Args:
+        task: which rows.
+        reading: how.
+        folder: where the tokenizer lies.
+        seed: decides the order.
+    """
+
+    def __init__(self, task: Task, reading: ReadingSettings, *, folder: Path, seed: int) -> None:
+        super().__init__()
+        self.task, self.reading, self.folder, self.seed = task, reading, folder, seed
+        self.batch_size = reading.batch_size
+        self.rows: dict[Split, list[Any]] = {}
+        self.examples: dict[Split, list[Example]] = {}
+        self.faults = Faults()
+        self.loader: StepLoader | None = None
+
+    @property
+    def module(self) -> FineTuning:
+        assert self.trainer is not None
+        return cast(FineTuning, self.trainer.lightning_module)
+
+    def setup(self, stage: str) -> None:
+        """Reads and encodes every split, and says what was odd.
+
+        Raises:
+            ValueError: where a split cannot serve the task.
+        """
+        if not self.rows:
+            self.open(self.module)
+
+    def open(self, module: FineTuning) -> None:
+        """Reads and encodes every split for a module."""
+        self.rows = self.task.splits(self.faults)
+        module.learn_labels(self.rows["train"])
+        for split, rows in self.rows.items():
+            self.examples[split] = module.examples(rows, self.faults)
+            if not self.examples[split]:
+                raise ValueError(f"task.{split}: none of its {len(rows)} rows can be used")
+        counts = ", ".join(f"{len(rows):,} {split}" for split, rows in self.rows.items())
+        labels = f"; labels: {', '.join(module.labels)}" if module.labels else ""
+        rank_zero_info(f"[data] rows: {counts}{labels}")
+        for line in self.faults.lines():
+            rank_zero_info(f"[data] warning: {line}")
+
+    @cached_property
+    def order(self) -> Order:
+        """Which training examples stand in which optimizer step."""
+        return self.task.order(self.rows["train"], self.examples["train"], batch_size=self.batch_size, seed=self.seed)
+
+    @cached_property
+    def mean_extent(self) -> tuple[float, float, float]:
+        """Mean positions of encoder and decoder, and labels, of a training example."""
+        found = [
+            (
+                0 if example.encoder_ids is None else len(example.encoder_ids),
+                0 if example.decoder_ids is None else len(example.decoder_ids),
+                sum(len(labels) for labels in example.labels.values()),
+            )
+            for example in self.examples["train"]
+        ]
+        encoder, decoder, targets = np.mean(found, axis=0).tolist()
+        return encoder, decoder, targets
+
+    def shares(self, *, rank: int, world: int) -> Shares:
+        """How a batch is shared out to `world` devices.
+
+        Raises:
+            ValueError: where that does not come out even.
+        """
+        micro = self.reading.micro_batch_size or max(self.batch_size // world, 1)
+        if self.batch_size % (world * micro):
+            raise ValueError(
+                f"data.batch_size = {self.batch_size} rows do not share out to {world} device(s) in micro-batches of "
+                f"{micro}: choose a multiple of {world * micro}"
+            )
+        return Shares(batch_size=self.batch_size, micro_batch_size=micro, rank=rank, world=world)
+
+    def micro_batches(self, world: int) -> int:
+        """Micro-batches that each of `world` devices computes in an optimizer step.
+
+        Raises:
+            ValueError: where the batch does not share out evenly.
+        """
+        return self.batch_size // (world * self.shares(rank=0, world=world).micro_batch_size)
+
+    def _shares_here(self) -> Shares:
+        assert self.trainer is not None
+        replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})
+        return self.shares(rank=replicas["rank"], world=replicas["num_replicas"])
+
+    def train_dataloader(self) -> StepLoader:
+        """Micro-batches without end, from the optimizer step on that the trainer has reached."""
+        assert self.trainer is not None
+        shares = self._shares_here()
+        self.loader = StepLoader(
+            InOrder(self.examples["train"], self.order),
+            shares.steps(self.trainer.global_step),
+            Gather(micro_batch_size=shares.micro_batch_size, pad=self.module.start.vocabulary.pad),
+            length=ENDLESS,
+            num_workers=self.reading.workers,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+        )
+        return self.loader
+
+    def val_dataloader(self) -> StepLoader:
+        """The development split, as many batches in every process."""
+        here, examples = self._shares_here(), self.examples["development"]
+        shares = replace(here, batch_size=here.micro_batch_size * here.world)
+        lengths = np.array([len(example) for example in examples])
+        order = _AllOnce(lengths, batch_size=shares.batch_size, seed=0)
+        gather = Gather(micro_batch_size=shares.micro_batch_size, pad=self.module.start.vocabulary.pad)
+        steps = [shares.positions(step) for step in range(order.steps_per_epoch)]
+        return StepLoader(InOrder(examples, order), steps, gather, length=len(steps))
+
+    def describe(self) -> dict[str, Any]:
+        """What a run folder keeps of its data: hashes, sizes, labels, and what was odd."""
+        hashes = {
+            split: hashlib.sha256("\0".join(map(repr, rows)).encode("utf-8", "replace")).hexdigest()
+            for split, rows in self.rows.items()
+        }
+        return {
+            "store": self.task.name,
+            "sha256": hashes,
+            "rows": {split: len(rows) for split, rows in self.rows.items()},
+            "labels": self.module.labels,
+            "faults": self.faults.lines(),
+        }
+
+    def windows_sha256(self, steps: int) -> str:
+        """Hash of which rows that many optimizer steps read, in order."""
+        digest = hashlib.sha256()
+        for step in range(steps):
+            digest.update(self.order(step).astype("<i8").tobytes())
+        return digest.hexdigest()

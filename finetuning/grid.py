@@ -1,0 +1,226 @@
+"""One fine-tuning run from a command line, and a grid of them: learning rates by seeds."""
+
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch import LightningModule, Trainer
+from rich.table import Table
+
+from finetuning.base import FineTuning
+from finetuning.cli import FineTuningCLI
+from finetuning.datamodule import TaskData
+from finetuning.tuned import answers_of, best_checkpoint, load_tuned, write_predictions
+from training.callbacks import RunCallback
+from training.checkpoint import load_weights
+from training.messages import one_line
+from training.run import RunFolder
+from training.session import train
+
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuned:
+    """What came of a run.
+
+    Attributes:
+        folder: of the run.
+        learning_rate, seed: that it had.
+        metric: by which its best weights were chosen.
+        scores: of its best weights, such as `test/accuracy`.
+    """
+
+    folder: Path
+    learning_rate: float
+    seed: int
+    metric: str
+    scores: dict[str, float]
+
+    @property
+    def chosen(self) -> float:
+        """What the weights were chosen by: higher is better."""
+        return self.scores[f"development/{self.metric}"] * (-1 if self.metric in LOWER_IS_BETTER else 1)
+
+    def items(self, metric: str) -> np.ndarray:
+        """float64[rows], the part of each reported row in a metric that is a mean of rows; empty for another."""
+        with (self.folder / PREDICTIONS).open(encoding="utf-8") as file:
+            lines = [json.loads(line)["scores"] for line in file]
+        return np.array([line[metric] for line in lines if metric in line])
+
+
+LOWER_IS_BETTER = ("loss", "bits_per_byte")
+
+
+def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, float]:
+    """Scores of a run's best weights, which the module takes up, and predictions.jsonl of the reported split."""
+    load_weights(module, best_checkpoint(folder))
+    module.eval()
+    found = {}
+    if module.selects_by_loss:  # what is said is slow, and chooses nothing
+        found["development/loss"] = module.best_cost
+    for split in ("development", "test"):
+        if split not in data.rows or (split == "development" and module.selects_by_loss and "test" in data.rows):
+            continue
+        rows = data.rows[split]
+        answers = answers_of(module, rows, batch_size=data.batch_size)
+        scores = module.measure_answers(rows, answers)
+        found |= {f"{split}/{name}": value.value for name, value in scores.items()}
+        write_predictions(folder.path / PREDICTIONS, module, rows, answers, scores)
+    summary = folder.read_summary() or {}
+    folder.write_summary({**summary, "metric": module.metric_of(found), "scores": found})
+    return found
+
+
+class Scores(RunCallback):
+    """Scores the best weights when a run has come to its end.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and self.folder.read_summary() is not None:
+            module, data = cast(FineTuning, pl_module), cast(TaskData, cast(Any, trainer).datamodule)
+            found = score(module, data, self.folder)
+            for logger in trainer.loggers:
+                logger.log_metrics({"raw_tokens": module.raw_tokens, **found}, step=trainer.global_step)
+        trainer.strategy.barrier()  # the other processes read what this one writes
+
+
+def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuned:
+    """Fine-tunes to the end of the budget, from where the run stopped if it did, and scores the best weights.
+
+    Raises:
+        RunStopped: where it stopped before that.
+        ValueError: where the run cannot begin.
+    """
+    cli = FineTuningCLI(arguments, suffix=suffix)
+    folder = RunFolder(cli.folder)
+    train(cli, [Scores(folder)])
+    summary = folder.read_summary() or {}
+    if "scores" not in summary:  # the process ended between the last step and the scores
+        data = TaskData(
+            cli.config_init["task"], cli.config_init["data"], folder=folder.path, seed=cli.config.seed
+        )  # fmt: skip
+        data.open(cast(FineTuning, cli.model))
+        tuned = load_tuned(folder.path)
+        score(tuned.module, data, folder)
+        summary = folder.read_summary() or {}
+    return FineTuned(
+        folder=folder.path,
+        learning_rate=cli.config.optimizer.learning_rate,
+        seed=cli.config.seed,
+        metric=summary["metric"],
+        scores=summary["scores"],
+    )
+
+
+def over_seeds(checkpoint: Path, arguments: Sequence[str], seeds: Sequence[int]) -> list[FineTuned]:
+    """A task as a yardstick of a pretraining run: the same task from it with several seeds.
+
+    Args:
+        checkpoint: folder of the run.
+        arguments: as finetune.py takes them, without checkpoint and seed.
+        seeds: of the head, of dropout and of the order of the rows.
+
+    Raises:
+        RunStopped: where one of the runs stopped before its end.
+        ValueError: where one cannot begin.
+    """
+    return [fine_tune([*arguments, "--checkpoint", str(checkpoint), "--seed", str(seed)]) for seed in seeds]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Learning rates by seeds.
+
+    Args:
+        learning_rates: each is tried with every seed; null for the one of the settings.
+        seeds: each is tried with every learning rate.
+        arguments: of all the runs.
+    """
+
+    learning_rates: tuple[float, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    arguments: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name, values in {"learning_rates": self.learning_rates or (1.0,), "seeds": self.seeds}.items():
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"grid.{name} = {list(values)} must be different numbers, at least one")
+
+    def run(self) -> Iterator[FineTuned]:
+        """Every run of the grid; those that have come to their end are only read."""
+        for rate in self.learning_rates or (None,):
+            setting = [] if rate is None else [f"--optimizer.learning_rate={rate}"]
+            for seed in self.seeds:
+                suffix = "" if rate is None else f"-lr{rate:g}"
+                named = [*self.arguments, *setting, f"--seed={seed}"]
+                yield fine_tune(_without_name(named, seed), suffix=suffix)
+
+
+def _without_name(arguments: list[str], seed: int) -> list[str]:
+    """A name that was given is that of the grid: the seed goes behind it."""
+    for place, argument in enumerate(arguments):
+        if argument == "--name" and place + 1 < len(arguments):
+            return [*arguments[: place + 1], f"{arguments[place + 1]}-s{seed}", *arguments[place + 2 :]]
+        if argument.startswith("--name="):
+            return [*arguments[:place], f"{argument}-s{seed}", *arguments[place + 1 :]]
+    return arguments
+
+
+def grid_of(arguments: Sequence[str]) -> Grid | None:
+    """The grid that a command line asks for, if it does.
+
+    Raises:
+        ValueError: where its settings are none.
+    """
+    own: list[str] = []
+    rest: list[str] = []
+    for place, argument in enumerate(arguments):
+        is_value = place > 0 and arguments[place - 1].startswith("--grid.") and "=" not in arguments[place - 1]
+        (own if argument.startswith("--grid.") or is_value else rest).append(argument)
+    if not own:
+        return None
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--grid.learning_rates", type=tuple[float, ...] | None, default=None)
+    parser.add_argument("--grid.seeds", type=tuple[int, ...], default=(0,))
+    try:
+        settings = parser.parse_args(own).grid
+    except ArgumentError as error:
+        said = one_line(str(error))
+        raise ValueError(f"{said}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
+    return Grid(learning_rates=settings.learning_rates, seeds=settings.seeds, arguments=tuple(rest))
+
+
+def spread(values: Sequence[float]) -> str:
+    """`0.812 [0.805, 0.820]`: the median, the least and the greatest."""
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{statistics.median(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
+
+
+def table_of(runs: Sequence[FineTuned]) -> Table:
+    """Median and spread over the seeds of each learning rate; the best one, by the development split, is marked."""
+    by_rate: dict[float, list[FineTuned]] = {}
+    for run in runs:
+        by_rate.setdefault(run.learning_rate, []).append(run)
+    best = max(by_rate, key=lambda rate: statistics.median(run.chosen for run in by_rate[rate]))
+    metrics = [name for name in runs[0].scores if name.split("/", 1)[1] == runs[0].metric or name.startswith("test/")]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("learning rate", "seeds", *metrics):
+        table.add_column(heading, justify="right")
+    for rate, found in by_rate.items():
+        cells = [spread([run.scores[name] for run in found]) for name in metrics]
+        table.add_row(f"{rate:g}{' *' if rate == best else ''}", str(len(found)), *cells)
+    table.caption = f"* chosen by {runs[0].metric} of the development split; median [least, greatest] over the seeds"
+    return table

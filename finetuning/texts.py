@@ -1,0 +1,49 @@
+"""Texts as a user gives them and as a body has room for them, and labels as a loss weighs them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def shortened(texts: Sequence[Sequence[int]], room: int) -> list[list[int]]:
+    """Texts whose tokens together fit into `room`: the longer of two gives way first (Devlin et al. 2019's rule)."""
+    room, kept = max(room, 0), [len(text) for text in texts]
+    while (surplus := sum(kept) - room) > 0:
+        longest = kept.index(max(kept))
+        others = [length for number, length in enumerate(kept) if number != longest]
+        above = kept[longest] - max(others, default=0)  # down to the next shorter one at once
+        kept[longest] -= min(surplus, max(above, 1))
+    return [list(text[:length]) for text, length in zip(texts, kept, strict=True)]
+
+
+def balanced_weights(label_ids: np.ndarray, num_labels: int) -> list[float]:
+    """A weight for each label, so that all that were met count alike and the mean weight of a row is 1."""
+    counts = np.bincount(label_ids[label_ids >= 0], minlength=num_labels)
+    met = int((counts > 0).sum())
+    return [float(counts.sum() / (met * count)) if count else 0.0 for count in counts]
+
+
+def scale_of(numbers: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation; 1 for the deviation of numbers that are all the same."""
+    array = np.array(numbers, dtype=np.float64)
+    return float(array.mean()), float(array.std()) or 1.0
+
+
+def columns_of(given: Any, columns: Sequence[str]) -> tuple[str, ...]:
+    """The texts that a user asks about: a text; several, parted by tabs; or an object with these columns.
+
+    Raises:
+        ValueError: where it is none of these.
+    """
+    if isinstance(given, dict):
+        for column in columns:
+            if not isinstance(given.get(column), str):
+                raise ValueError(f"no text under '{column}' (there is: {', '.join(map(str, given))})")
+        return tuple(given[column] for column in columns)
+    if not isinstance(given, str):
+        raise ValueError(f"{given!r:.60} is neither a text nor an object with {', '.join(columns)}")
+    texts = tuple(given.split("\t")) if len(columns) > 1 else (given,)
+    if len(texts) != len(columns):
+        raise ValueError(f"'{given:.60}' must be {len(columns)} texts parted by a tab: {', '.join(columns)}")
+    return texts

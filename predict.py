@@ -1,0 +1,94 @@
+"""Asks a fine-tuned run what it answers.
+
+    python predict.py runs/sst2-masked_lm-s0 "It was a pleasure to watch ."
+    python predict.py runs/NAME "One text ." "Another ." --json
+    python predict.py runs/NAME --file texts.txt             a text a line
+    python predict.py runs/NAME --file questions.jsonl       an object a line, with the task's columns
+    cat texts.txt | python predict.py runs/NAME -            standard input, a text a line
+
+Two texts of one question are parted by a tab. An answer is a line; with --json, an object a line.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.progress import Progress
+
+from finetuning.tuned import ROWS_AT_ONCE, load_tuned
+from training.messages import OneLineErrors, leave, one_line
+
+
+def parse(arguments: list[str]) -> Namespace:
+    """The command line."""
+    parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="folder of a fine-tuned run")
+    parser.add_argument("texts", nargs="*", help="the texts; - reads standard input, a text a line")
+    parser.add_argument("--file", type=Path | None, default=None, help="a text a line, or, in a .jsonl, an object")
+    parser.add_argument("--jsonl", action="store_true", help="reads every line as JSON, whatever the file is called")
+    parser.add_argument("--json", action="store_true", help="answers with an object a line")
+    parser.add_argument("--batch_size", type=int, default=ROWS_AT_ONCE, help="texts that are read at once")
+    return parser.parse_args(arguments)
+
+
+def _lines(raw: bytes, origin: str) -> list[str]:
+    text = raw.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    if "\ufffd" in text:
+        print(f"{origin}: bytes that are not UTF-8 are read as \ufffd", file=sys.stderr)
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def _parsed(line: str, origin: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{origin}: not JSON on one line ({error})") from None
+
+
+def what_is_asked(parsed: Namespace) -> list[Any]:
+    """The texts and objects of the command line, of a file, or of standard input.
+
+    Raises:
+        ValueError: where there are none, or a line is no JSON.
+    """
+    if parsed.file is not None and parsed.texts:
+        raise ValueError("give texts or --file, not both")
+    is_json = parsed.jsonl or (parsed.file is not None and parsed.file.suffix in (".jsonl", ".ndjson"))
+    if parsed.file is not None:
+        origin, lines = str(parsed.file), _lines(parsed.file.read_bytes(), str(parsed.file))
+    elif parsed.texts == ["-"]:
+        origin, lines = "standard input", _lines(sys.stdin.buffer.read(), "standard input")
+    else:
+        origin, lines = "text", list(parsed.texts)
+    if not lines:
+        raise ValueError('there is nothing to ask: give a text, such as "It was a pleasure .", or --file, or -')
+    if not is_json:
+        return lines
+    return [_parsed(line, f"{origin}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parsed = parse(arguments)
+    try:
+        if parsed.batch_size < 1:
+            raise ValueError(f"--batch_size = {parsed.batch_size} must be at least 1")
+        asked = what_is_asked(parsed)
+        tuned = load_tuned(parsed.run)
+        is_watched = len(asked) > 1 and sys.stderr.isatty()
+        with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
+            for row, told in bar.track(tuned.answers(asked, batch_size=parsed.batch_size), total=len(asked)):
+                print(json.dumps(told, ensure_ascii=False) if parsed.json else tuned.module.shown(row, told))
+    except (ValueError, OSError) as error:
+        if "OBJECTIVE_LAB_DEBUG" in os.environ:
+            raise
+        leave(one_line(str(error)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

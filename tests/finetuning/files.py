@@ -1,0 +1,21 @@
+"""Small files of rows, as sources."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from finetuning.sources import Source
+
+
+def jsonl(folder: Path, *rows: dict[str, Any]) -> Source:
+    """A source of these rows."""
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return Source(name=(str(path),))
+
+
+def conll(folder: Path, text: str) -> Source:
+    """A source of these sentences."""
+    path = folder / "a.conll"
+    path.write_text(text, encoding="utf-8")
+    return Source(name=(str(path),))

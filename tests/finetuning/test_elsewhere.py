@@ -1,0 +1,130 @@
+"""Fine-tuning over several processes, from folders that transformers saved, and what W&B is told."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from finetuning.batch import collate
+from finetuning.body import framing_of, framing_of_preset, start_from, states_of
+from finetuning.grid import fine_tune
+from finetuning.tuned import load_tuned
+from objectives.trained import load_run
+from tests.finetuning.opened import opened
+from tests.helpers import OBJECTIVES, ROOT, weights_of
+from training.logs import make_wandb_logger
+
+Command = Callable[..., list[str]]
+
+
+def test_a_run_is_framed_as_its_objective_frames_a_document(pretrained: dict[str, Path]) -> None:
+    for objective in OBJECTIVES:
+        run = load_run(pretrained[objective])
+        ids = {name: getattr(run.vocabulary, name) for name in ("bos", "eos", "cls", "sep", "pad")}
+        framing = framing_of(run.objective, run.vocabulary)
+        found = [framing.before, framing.behind, framing.start, framing.said_before, framing.said_behind]
+        expected: dict[str, list[list[str]]] = {
+            "masked_lm": [["cls"], ["sep"], [], [], []],
+            "causal_lm": [["eos"], ["eos"], [], [], ["eos"]],
+            "denoising": [["bos"], ["eos"], ["eos"], ["bos"], ["eos"]],
+            "span_corruption": [[], ["eos"], ["pad"], [], ["eos"]],
+        }
+        assert found == [tuple(ids[name] for name in names) for names in expected[objective]]
+        families: Any = {"masked_lm": "bert", "causal_lm": "gpt2", "denoising": "bart", "span_corruption": "t5"}
+        assert run.objective.transformer is not None
+        assert framing_of_preset(families[objective], run.objective.transformer.num_blocks, run.vocabulary) == framing
+
+
+def test_two_texts_are_parted_and_told_apart(pretrained: dict[str, Path]) -> None:
+    start, _ = start_from(str(pretrained["masked_lm"]))
+    ids, segments = start.framing.around([300, 301], [302])
+    vocabulary = start.vocabulary
+    assert ids.tolist() == [vocabulary.cls, 300, 301, vocabulary.sep, 302, vocabulary.sep]
+    assert segments.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.slow
+def test_two_processes_come_to_what_one_comes_to(tiny_task: Command, tmp_path: Path) -> None:
+    """64 rows less 3, so that the last batch of an epoch does not fill both."""
+    exact = ("--trainer.precision", "64-true", "--budget.steps", "9", "--task.train_rows", "61")
+    one = fine_tune(tiny_task("entities", "masked_lm", *exact, "--name", "one"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, str(ROOT / "finetune.py"), *tiny_task("entities", "masked_lm", *exact, "--name", "two")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    weights, other = weights_of(one.folder), weights_of(tmp_path / "runs/two")
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-9, atol=1e-12)
+    two = fine_tune(tiny_task("entities", "masked_lm", *exact, "--name", "two"))
+    assert two.scores == pytest.approx(one.scores)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "objective"), [("BertModel", "masked_lm"), ("GPT2Model", "causal_lm")])
+def test_what_transformers_saved_is_fine_tuned(
+    tiny_task: Command, pretrained: dict[str, Path], tmp_path: Path, name: str, objective: str
+) -> None:
+    import transformers
+
+    kinds: dict[str, Callable[[int], Any]] = {
+        "BertModel": lambda size: transformers.BertForPreTraining(
+            transformers.BertConfig(
+                vocab_size=size,
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=64,
+                max_position_embeddings=40,
+            )
+        ),
+        "GPT2Model": lambda size: transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=40)
+        ),
+    }
+    start, _ = start_from(str(pretrained[objective]))
+    model = kinds[name](start.vocabulary.size).eval()
+    model.save_pretrained(tmp_path / "saved")
+    shutil.copyfile(pretrained[objective] / "tokenizer.json", tmp_path / "saved/tokenizer.json")
+    command = tiny_task("classification", objective)
+    command[command.index("--checkpoint") + 1] = str(tmp_path / "saved")
+    module, data = opened(command)
+    batch = collate(data.examples["train"][:1], pad=module.start.vocabulary.pad)
+    ids = batch.encoder_ids_BS if batch.decoder_ids_BT is None else batch.decoder_ids_BT
+    body = model.bert if name == "BertModel" else model.transformer
+    assert module.transformer is not None
+    with torch.no_grad():
+        expected = body(input_ids=ids).last_hidden_state
+        torch.testing.assert_close(states_of(module.transformer, batch), expected, rtol=1e-4, atol=1e-5)
+    tuned = fine_tune(command)
+    assert load_tuned(tuned.folder).module.start.is_limited
+
+
+@pytest.mark.slow
+def test_wandb_is_told_the_task_and_what_it_began_with(tiny_task: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+
+    def logger(folder: Path, settings: Any, **named: Any) -> Any:
+        told.update(named)
+        return make_wandb_logger(folder, settings, **named)
+
+    monkeypatch.setattr("training.session.make_wandb_logger", logger)
+    tuned = fine_tune([*tiny_task("classification", "masked_lm", "--budget.steps", "1"), "--logging.wandb", "offline"])
+    assert told["job_type"] == "finetune"
+    assert told["tags"] == ["tiny", "masked_lm", "lab"]
+    config = yaml.safe_load((tuned.folder / "config.yaml").read_text(encoding="utf-8"))
+    assert told["config"]["start"]["wandb_id"] == config["start"]["wandb_id"]
+    assert config["start"]["wandb_id"]

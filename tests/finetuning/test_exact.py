@@ -1,0 +1,130 @@
+"""The laws of pretraining hold in fine-tuning: the same step, the same resume, the same rows."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from finetuning.cli import FineTuningCLI
+from finetuning.grid import fine_tune
+from finetuning.tuned import load_tuned
+from tests.finetuning.opened import opened, terms_of
+from tests.helpers import metrics_of, weights_of
+from training.checkpoint import checkpoints_in, read_checkpoint
+from training.session import train
+from training.stops import Interrupted
+
+Command = Callable[..., list[str]]
+ALL = ("classification", "entities", "questions", "text_to_text", "generation", "several labels", "regression")
+
+
+def family_of(task: str) -> str:
+    return {"text_to_text": "denoising", "generation": "causal_lm"}.get(task, "masked_lm")
+
+
+@pytest.mark.parametrize("task", ALL)
+def test_the_loss_of_a_batch_is_the_sum_of_its_rows(tiny_task: Command, task: str) -> None:
+    module, data = opened(tiny_task(task, family_of(task)))
+    module = module.double()
+    numbers = range(8)
+    together = terms_of(module, data, numbers)
+    apart = [terms_of(module, data, [number]) for number in numbers]
+    for name, term in together.items():
+        assert term.count == sum(one[name].count for one in apart)
+        for part in ("loss_sum", "minimised_sum", "correct"):
+            found = getattr(term, part)
+            if found is not None:
+                expected = sum(float(getattr(one[name], part)) for one in apart)
+                assert float(found) == pytest.approx(expected, rel=1e-10, nan_ok=True)
+
+
+@pytest.mark.parametrize("task", [pytest.param("classification", marks=pytest.mark.slow), "entities"])
+def test_the_step_does_not_depend_on_how_its_rows_are_shared_out(tiny_task: Command, tmp_path: Path, task: str) -> None:
+    """Sentences of unequal lengths have unequal numbers of labels: a mean of means would not be the mean."""
+    exact = ("--trainer.precision", "64-true", "--budget.steps", "2")
+    weights = []
+    for micro in (8, 2):
+        name = f"micro{micro}"
+        fine_tune(tiny_task(task, "masked_lm", *exact, "--data.micro_batch_size", str(micro), "--name", name))
+        weights.append(weights_of(tmp_path / "runs" / name))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-9, atol=1e-12)
+
+
+class At(Callback):
+    """Raises a signal before a step, once."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            self.step = -1
+            signal.raise_signal(signal.SIGTERM)
+
+
+EVENTFUL = (
+    *("--budget.steps", "12", "--validation.every_steps", "5", "--checkpoints.keep", "3", "--tuning.dropout", "0.1"),
+    *("--tuning.unfreeze_every", "0.5", "--optimizer.schedule", "slanted_triangular", "--optimizer.final", "0.03"),
+)
+
+
+def test_a_stopped_run_goes_on_bit_by_bit(tiny_task: Command, tmp_path: Path) -> None:
+    whole = fine_tune(tiny_task("classification", "causal_lm", *EVENTFUL, "--name", "whole"))
+    command = tiny_task("classification", "causal_lm", *EVENTFUL, "--name", "stopped")
+    for step in (3, 7):
+        with pytest.raises(Interrupted):
+            train(FineTuningCLI(command), [At(step)])
+    stopped = fine_tune(command)
+    assert stopped.scores == whole.scores
+    runs = [tmp_path / "runs" / name for name in ("whole", "stopped")]
+    newest = [read_checkpoint(checkpoints_in(run / "checkpoints")[0]) for run in runs]
+    for name, tensor in newest[0]["state_dict"].items():
+        assert torch.equal(tensor, newest[1]["state_dict"][name])
+    assert newest[0]["tuning"] == newest[1]["tuning"]
+    assert metrics_of(runs[0]) == metrics_of(runs[1])
+    assert fine_tune(command).scores == whole.scores  # a run that has come to its end is only read
+
+
+def test_a_run_that_ended_before_its_scores_is_scored(tiny_task: Command) -> None:
+    command = tiny_task("classification", "masked_lm")
+    train(FineTuningCLI(command))  # without what scores it
+    tuned = fine_tune(command)
+    assert {"development/accuracy", "test/accuracy"} <= tuned.scores.keys()
+    assert (tuned.folder / "predictions.jsonl").is_file()
+
+
+def test_the_best_weights_are_those_of_the_best_validation(tiny_task: Command) -> None:
+    """A learning rate far too high, so that the last validation is not the best."""
+    wild = ("--budget.steps", "24", "--validation.every_steps", "4", "--optimizer.learning_rate", "0.05")
+    tuned = fine_tune(tiny_task("classification", "masked_lm", *wild))
+    found = [float(row["validation/accuracy"]) for row in metrics_of(tuned.folder) if row.get("validation/accuracy")]
+    assert tuned.scores["development/accuracy"] == pytest.approx(max(found))
+    best_step = int(load_tuned(tuned.folder).checkpoint.name.removeprefix("step-"))
+    assert best_step == 4 * (1 + int(np.argmax(found)))
+
+
+def test_training_stops_when_patience_is_at_its_end(tiny_task: Command) -> None:
+    still = ("--budget.steps", "40", "--validation.every_steps", "2", "--optimizer.learning_rate", "1e-12")
+    tuned = fine_tune(tiny_task("classification", "masked_lm", *still, "--tuning.patience", "3"))
+    rows = [row for row in metrics_of(tuned.folder) if row.get("validation/accuracy")]
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8]
+
+
+def test_from_scratch_begins_with_the_seeds_weights_and_not_the_pretrained_ones(tiny_task: Command) -> None:
+    def weights(*more: str) -> dict[str, torch.Tensor]:
+        module, _ = opened(tiny_task("classification", "masked_lm", *more))
+        return module.state_dict()
+
+    pretrained, scratch = weights(), weights("--tuning.from_scratch", "true")
+    other = weights("--tuning.from_scratch", "true", "--seed", "1")
+    body = [name for name in pretrained if name.startswith("transformer.") and pretrained[name].dim() > 1]
+    assert body
+    assert not any(torch.equal(pretrained[name], scratch[name]) for name in body)
+    assert not any(torch.equal(other[name], scratch[name]) for name in body)
+    assert torch.equal(pretrained["head.classifier.weight"], scratch["head.classifier.weight"])
