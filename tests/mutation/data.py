@@ -167,7 +167,7 @@ MUTANTS = [
         original="self.reader.corruption(self.vocabulary), seed=self.seed)",
         replacement="self.reader.corruption(self.vocabulary), seed=0)",
         mistake="the run's seed decides neither order nor noise",
-        tests=(f"{DATAMODULE}::test_training_goes_on_at_the_step_the_trainer_has_reached", DATAMODULE),
+        tests=("tests/training/test_determinism.py",),
     ),
     Mutant(
         file="data/store.py",

@@ -66,7 +66,7 @@ MUTANTS = [
         original="bidirectional=not self.is_decoder",
         replacement="bidirectional=True",
         mistake="a decoder's relative positions are bucketed as an encoder's",
-        tests=(TRANSFORMER,),
+        tests=(HUGGINGFACE,),
     ),
     Mutant(
         file="models/transformer.py",
