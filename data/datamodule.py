@@ -1,8 +1,10 @@
 """The text of a run: corpus, tokenizer, token store, and the loaders that read it."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning
 from lightning.pytorch.utilities import rank_zero_info
@@ -10,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from data.batch import Corruption, Extent
 from data.corpora import EMBEDDED, Corpus, DocumentRule
 from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, Shares, StepLoader
+from data.mixture import Choice, MixedExamples, MixedGather, blank_pair
 from data.order import order_sha256
 from data.recipe import Recipe
 from data.store import TokenStore, find_or_build, read_manifest, read_tokenizer
@@ -27,6 +30,15 @@ class Reader(Protocol):
     def corruption(self, vocabulary: Vocabulary) -> Corruption: ...
     def extent(self, window: int) -> Extent: ...
     def check_data(self, windows: Windows) -> None: ...
+
+
+@runtime_checkable
+class MixedReader(Protocol):
+    """What they need to know of one that is several."""
+
+    members: Mapping[str, Reader]
+
+    def choice(self, *, batch_size: int, seed: int) -> Choice: ...
 
 
 def _tuple(names: str | list[str]) -> tuple[str, ...]:
@@ -171,23 +183,48 @@ class DataModule(lightning.LightningDataModule):
         replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})
         return self.shares(rank=replicas["rank"], world=replicas["num_replicas"])
 
-    def _gather(self, micro_batch_size: int) -> Gather:
+    def _gather(self, micro_batch_size: int, reader: Reader | None = None) -> Gather:
+        reader = reader or self.reader
         return Gather(
             micro_batch_size=micro_batch_size,
             pad=self.vocabulary.pad,
-            extent=self.reader.extent(self.window),
-            keep_documents_apart=self.reader.keep_documents_apart,
+            extent=reader.extent(self.window),
+            keep_documents_apart=reader.keep_documents_apart,
         )
+
+    def _loader(
+        self,
+        make: Callable[[Corruption], Examples],
+        steps: Iterable[list[int]],
+        micro_batch_size: int,
+        choose: Choice | None = None,
+        **options: Any,
+    ) -> StepLoader:
+        """What the objective reads; where it is several, each reads what `choose` names it for, or all read all."""
+        reader = self.reader
+        if not isinstance(reader, MixedReader):
+            examples, gather = make(reader.corruption(self.vocabulary)), self._gather(micro_batch_size)
+            return StepLoader(examples, steps, gather, **options)
+        corruptions = {name: member.corruption(self.vocabulary) for name, member in reader.members.items()}
+        mixed = MixedExamples({name: make(corrupt) for name, corrupt in corruptions.items()}, choose)
+        gathering = MixedGather(
+            micro_batch_size=micro_batch_size,
+            gathers={name: self._gather(micro_batch_size, member) for name, member in reader.members.items()},
+            blanks={name: blank_pair(corrupt, self.training_windows) for name, corrupt in corruptions.items()},
+        )
+        return StepLoader(mixed, steps, gathering, **options)
 
     def train_dataloader(self) -> StepLoader:
         """Micro-batches without end, from the optimizer step on that the trainer has reached."""
         assert self.trainer is not None
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
         shares = self._shares_here()
-        self.loader = StepLoader(
-            Examples(self.training_windows, self.reader.corruption(self.vocabulary), seed=self.seed),
+        reader = self.reader
+        self.loader = self._loader(
+            partial(Examples, self.training_windows, seed=self.seed),
             shares.steps(self.trainer.global_step),
-            self._gather(shares.micro_batch_size),
+            shares.micro_batch_size,
+            reader.choice(batch_size=self.batch_size, seed=self.seed) if isinstance(reader, MixedReader) else None,
             length=ENDLESS,
             num_workers=self.workers if self.workers is not None else WORKERS_BESIDE_A_GPU * on_gpu,
             pin_memory=on_gpu,
@@ -196,15 +233,12 @@ class DataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> StepLoader:
         """The held-out windows of a validation, as many batches in every process."""
-        corrupt = self.reader.corruption(self.vocabulary)
-        examples = HeldOutExamples(
-            self.held_out_windows, corrupt, seed=self.seed, chosen=self.validation_windows
-        )  # fmt: skip
-        here = self._shares_here()
-        micro = min(here.micro_batch_size, -(-examples.chosen // here.world))
+        chosen, here = min(self.validation_windows, len(self.held_out_windows)), self._shares_here()
+        micro = min(here.micro_batch_size, -(-chosen // here.world))
         shares = replace(here, batch_size=micro * here.world, micro_batch_size=micro)
-        steps = [shares.positions(step) for step in range(-(-examples.chosen // shares.batch_size))]
-        return StepLoader(examples, steps, self._gather(micro), length=len(steps))
+        steps = [shares.positions(step) for step in range(-(-chosen // shares.batch_size))]
+        make = partial(HeldOutExamples, self.held_out_windows, seed=self.seed, chosen=chosen)
+        return self._loader(make, steps, micro, length=len(steps))
 
     def describe(self) -> dict[str, Any]:
         """What a run folder keeps of its data: which store, and what is in it."""

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -89,9 +89,22 @@ class Shares:
             first += 1
 
 
-def counted(batches: list[Batch]) -> list[Batch]:
+class Counts(Protocol):
+    """What a micro-batch says of itself, and is told of its step."""
+
+    raw_tokens: int
+    step_counts: dict[str, int]
+    step_raw_tokens: int
+
+    def counts(self) -> dict[str, int]: ...
+
+
+SomeBatch = TypeVar("SomeBatch", bound=Counts)
+
+
+def counted(batches: list[SomeBatch]) -> list[SomeBatch]:
     """One process's part of an optimizer step, in which every micro-batch knows the labels of the whole part."""
-    totals = {term: sum(batch.counts()[term] for batch in batches) for term in batches[0].labels}
+    totals = {term: sum(batch.counts()[term] for batch in batches) for term in batches[0].counts()}
     for batch in batches:
         batch.step_counts, batch.step_raw_tokens = totals, sum(batch.raw_tokens for batch in batches)
     return batches
@@ -106,20 +119,16 @@ class Gather:
     extent: Extent
     keep_documents_apart: bool
 
+    def batch(self, pairs: list[tuple[Window, Example]]) -> Batch:
+        """One micro-batch."""
+        windows, examples = zip(*pairs, strict=True)
+        return collate(
+            windows, examples, pad=self.pad, extent=self.extent, keep_documents_apart=self.keep_documents_apart
+        )
+
     def __call__(self, pairs: list[tuple[Window, Example]]) -> list[Batch]:
-        batches = []
-        for start in range(0, len(pairs), self.micro_batch_size):
-            windows, examples = zip(*pairs[start : start + self.micro_batch_size], strict=True)
-            batches.append(
-                collate(
-                    windows,
-                    examples,
-                    pad=self.pad,
-                    extent=self.extent,
-                    keep_documents_apart=self.keep_documents_apart,
-                )
-            )
-        return counted(batches)
+        starts = range(0, len(pairs), self.micro_batch_size)
+        return counted([self.batch(pairs[start : start + self.micro_batch_size]) for start in starts])
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
@@ -139,7 +148,7 @@ class StepLoader:
         self,
         examples: Dataset[Any],
         steps: Iterable[list[int]],
-        gather: Callable[[list[Any]], list[Batch]],
+        gather: Callable[[list[Any]], list[Any]],
         *,
         length: int,
         **options: Any,
@@ -163,11 +172,11 @@ class StepLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to take up."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         steps = iter(self.loader)
         while True:
             before = time.perf_counter()
-            batches = cast(list[Batch] | None, next(steps, None))
+            batches = cast(list[Any] | None, next(steps, None))
             self.seconds_waited += time.perf_counter() - before
             if batches is None:
                 return

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     NOISE = 1
     VALIDATION_NOISE = 2
     DISPLAY = 3
+    MEMBER = 4
 
 
 def generator(seed: int, purpose: Purpose, epoch: int, index: int) -> np.random.Generator:

@@ -107,14 +107,17 @@ class Reveal:
         return ""
 
 
-def windows(record: StudyRecord) -> list[Prose | Reveal | Window | Sample]:
+Part = Prose | Reveal | Window | Sample
+
+
+def windows(record: StudyRecord) -> list[Part]:
     """The samples of a study, window by window, arms below each other."""
     if not record.samples:
         return [Prose("No samples were drawn.", "note")]
-    kinds = {
+    kinds: set[Kind] = {
         cell.kind for s in record.samples for panel in s.panels for row in panel.values() for cell in row if cell.text
     }
-    blocks: list[Prose | Reveal | Window | Sample] = [
+    blocks: list[Part] = [
         Prose(
             "The same held-out text under every objective. Upper line: what the model reads. Lower line: what it is to "
             "say. What is hidden stands under its mask and shows under a pointer, a finger or the Tab key."

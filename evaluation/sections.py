@@ -27,7 +27,7 @@ def in_short(record: StudyRecord) -> Section:
     return Section("summary", "In short", [
         Prose(words.what_was_done(record)),
         Points("What can be said", words.can_be_said(record), "can"),
-        Points("What cannot be said", words.cannot_be_said(record) or ["Nothing that was declared is left open."], "cannot"),
+        Points("What cannot be said", words.cannot_be_said(record) or ["Nothing declared is left open."], "cannot"),
     ])  # fmt: skip
 
 
@@ -61,7 +61,9 @@ def ground(record: StudyRecord) -> Section:
         f"token, one that knows how frequent tokens are {number(text.unigram_entropy)}."
     )
     configs = [
-        f"{arm.label}: {' '.join(arm.config) or NONE}{''.join(f' --{key} {value}' for key, value in arm.settings.items())}"
+        " ".join(
+            [f"{arm.label}:", *(arm.config or [NONE]), *(f"--{key} {value}" for key, value in arm.settings.items())]
+        )
         for arm in record.arms
     ]
     return Section("ground", "What was compared, and on what", [
@@ -125,7 +127,8 @@ def hypotheses(record: StudyRecord) -> Section:
         return Section("hypotheses", "Hypotheses", [Prose("None was declared.", "note")])
     units = {metric.name: metric.unit for metric in record.metrics}
     rows = [
-        [f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict, difference(v.estimate, units.get(v.metric, "")),
+        [f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict,
+         difference(v.estimate, units.get(v.metric, "")),
          interval(v.low, v.high, units.get(v.metric, ""), signed=True), p_value(v.p), p_value(v.p_holm),
          p_value(v.p_sign_flip), number(v.minimum_detectable, units.get(v.metric, "")), str(v.seeds)]
         for v in record.verdicts
@@ -188,14 +191,15 @@ def all_runs(record: StudyRecord) -> Section:
         spent = words.totals(run)
         budget = [short(run.budget) if run.budget is not None else "whole"] if branched else []
         return [
-            labels[run.arm], str(run.seed), *budget, Entry(run.status, tone=f"status {run.status}"), spent["raw_tokens"],
-            spent["flops"], spent["target_tokens"], spent["loss"], duration(run.cost.seconds) if run.cost else NONE,
+            labels[run.arm], str(run.seed), *budget, Entry(run.status, tone=f"status {run.status}"),
+            spent["raw_tokens"], spent["flops"], spent["target_tokens"], spent["loss"],
+            duration(run.cost.seconds) if run.cost else NONE,
             (run.windows_sha256 or NONE)[:12], run.reason or NONE,
         ]  # fmt: skip
 
     branched = any(run.budget is not None for run in record.runs)
-    header = ["arm", "seed", *(["budget"] if branched else []), "status", "raw tokens", "FLOPs", "targets", "its own loss",
-              "time", "windows", "reason"]  # fmt: skip
+    header = ["arm", "seed", *(["budget"] if branched else []), "status", "raw tokens", "FLOPs", "targets",
+              "its own loss", "time", "windows", "reason"]  # fmt: skip
     finished = sum(run.status == "finished" for run in record.runs)
     caption = (
         f"All {len(record.runs)} runs, {finished} of them finished. Losses of different arms are not to be ranked."

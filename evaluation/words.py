@@ -45,8 +45,8 @@ def pairing(record: StudyRecord) -> tuple[str, bool]:
     apart = sum(len(set(arms.values())) > 1 for arms in groups)
     if apart:
         return (
-            f"In {apart} of {len(groups)} seeds the arms did NOT read the same windows in the same order (their SHA-256 "
-            f"differ): comparisons within a seed are not paired."
+            f"In {apart} of {len(groups)} seeds the arms did NOT read the same windows in the same order (their "
+            f"SHA-256 differ): comparisons within a seed are not paired."
         ), False
     return (
         f"Arms with one seed read the same windows in the same order: their SHA-256 agree in all {len(groups)} "
@@ -80,8 +80,8 @@ def cannot_be_said(record: StudyRecord) -> list[str]:
     said = []
     if len(record.seeds) == 1:
         said.append(
-            "One seed shows no difference between arms: another seed of the same arm would have come out elsewhere, and "
-            "nothing here says by how much. The numbers describe these runs and no procedure."
+            "One seed shows no difference between arms: another seed of the same arm would have come out elsewhere, "
+            "and nothing here says by how much. The numbers describe these runs and no procedure."
         )
     said += [verdict.sentence for verdict in record.verdicts if not is_shown(verdict)]
     if len({arm.objective for arm in record.arms}) > 1:

@@ -201,6 +201,7 @@ class Objective(ExactModule):
             encoder_documents_BS=batch.encoder_documents_BS,
             segments_BS=batch.segments_BS if self.config.parts.num_segments else None,
             decoder_ids_BT=batch.decoder_ids_BT,
+            decoder_lengths_B=batch.decoder_lengths_B,
             decoder_documents_BT=batch.decoder_documents_BT,
         )
         return self.transformer(inputs, batch.labels[self.token_term].positions_N)
@@ -242,9 +243,11 @@ class Objective(ExactModule):
     @cached_property
     def mean_extent(self) -> tuple[float, float, float]:
         """Mean positions of encoder and decoder, and targets, of a window, measured on the first of them."""
-        windows: Windows = self.data.training_windows
-        corrupt = self.corruption(self.data.vocabulary)
-        sample = range(min(MEASURED_WINDOWS, len(windows)))
+        return self.measured_extent(self.data.training_windows, self.data.vocabulary)
+
+    def measured_extent(self, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:
+        """`mean_extent` of these windows."""
+        corrupt, sample = self.corruption(vocabulary), range(min(MEASURED_WINDOWS, len(windows)))
         examples = [
             corrupt(windows[index], generator(0, Purpose.DISPLAY, 0, index), windows) for index in sample
         ]  # fmt: skip

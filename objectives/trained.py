@@ -53,19 +53,28 @@ class TrainedRun:
         )
 
 
+def made(class_path: str, init_args: dict[str, Any]) -> Objective:
+    """The objective of this class and these settings, without its model.
+
+    Raises:
+        ArgumentError: where it has no such settings, or they are impossible.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Objective, "model")
+    settings = parser.parse_object({"model": {"class_path": class_path, "init_args": init_args}})
+    return parser.instantiate(settings).model
+
+
 def objective_of(config: dict[str, Any]) -> Objective:
     """The objective that a run's config.yaml describes, without its model.
 
     Raises:
         ValueError: where the settings are none of this version's.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(Objective, "model")
     linked = {name: config[name] for name in ("transformer", "optimizer", "budget", "seed")}
     model = config["model"]
-    settings = {"class_path": model["class_path"], "init_args": {**model.get("init_args", {}), **linked}}
     try:
-        return parser.instantiate(parser.parse_object({"model": settings})).model
+        return made(model["class_path"], {**model.get("init_args", {}), **linked})
     except ArgumentError as error:
         raise ValueError(f"the settings of {config.get('name')} are not this version's: {error}") from error
 

@@ -21,7 +21,7 @@ LONGEST_FILE = 300
 # Files of objectives/ that are none themselves.
 BESIDE_OBJECTIVES = {
     *("base", "noise", "picture", "rates", "examples", "trained", "pretrained", "warm_start", "exported"),
-    *("questions", "answers", "scorers"),
+    *("questions", "answers", "scorers", "members"),
 }
 
 

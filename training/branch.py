@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from training.checkpoint import checkpoint_step, damage, write_whole
-from training.optim import OptimizerConfig, learning_rate_factor
+from training.module import ExactModule
+from training.optim import learning_rate_factor
 from training.run import RunFolder, differences
 
 
@@ -44,13 +45,15 @@ class Trunk:
             raise ValueError(f"a branch of {self.folder.path} differs from it in its budget alone, and here "
                              f"{'; '.join(changed)}")  # fmt: skip
 
-    def check_run(self, optimizer: OptimizerConfig, *, total_steps: int | None, data: dict[str, str]) -> None:
+    def check_run(self, module: ExactModule, *, total_steps: int | None, data: dict[str, str]) -> None:
         """Raises ValueError where a run of that length would not have come to this checkpoint."""
         if self.data != data:
             raise ValueError(f"branch_from = {self.checkpoint}: {self.folder.path} was trained on another token store")
         if total_steps is None or self.total_steps is None:
             raise ValueError(f"branch_from = {self.checkpoint}: a run whose budget is minutes has no branches")
         assert self.step is not None
+        module.check_branch(self.step, trunk_steps=self.total_steps, total_steps=total_steps)
+        optimizer = module.optimizer_config
         for step in range(self.step):
             was, now = (learning_rate_factor(optimizer, step, total) for total in (self.total_steps, total_steps))
             if was != now:

@@ -7,7 +7,7 @@ in the whole optimizer step, over all micro-batches and devices.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
@@ -120,6 +120,7 @@ class ExactModule(lightning.LightningModule, ABC):
         self.begun_with: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
         self._seconds_before = 0.0
         self._step = torch.zeros(0)  # what the processes agreed on at the beginning of the step, see _agree
+        self._step_terms: list[str] = []
         self._step_losses: list[Tensor] = []
         self._step_indices: list[int] = []
 
@@ -134,6 +135,13 @@ class ExactModule(lightning.LightningModule, ABC):
     def references(self) -> dict[str, float]:
         """Numbers to read a loss by, logged beside it."""
         return {}
+
+    def token_terms(self, terms: Sequence[str]) -> Sequence[str]:
+        """Those of the loss terms whose labels are the target tokens of a budget: the first."""
+        return terms[:1]
+
+    def check_branch(self, step: int, *, trunk_steps: int, total_steps: int) -> None:
+        """Raises ValueError where a run of `total_steps` has not come to `step` as one of `trunk_steps` has."""
 
     def validation_cost(self) -> float:
         """What the last validation makes of the weights; those with the lowest are the best, and are kept."""
@@ -168,6 +176,7 @@ class ExactModule(lightning.LightningModule, ABC):
         assert self.progress is not None
         seconds = self.progress.elapsed if self.trainer.is_global_zero else 0.0
         requests = [float(request in self.requests) for request in Request]
+        self._step_terms = list(batch.step_counts)
         numbers = [*batch.step_counts.values(), batch.step_raw_tokens, seconds, *requests]
         self._step = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         if self.trainer.world_size > 1:
@@ -207,7 +216,7 @@ class ExactModule(lightning.LightningModule, ABC):
         norm = gradient_norm(parameters)
         loss = torch.stack(self._step_losses).sum()
         read = torch.cat([torch.stack([norm, loss]).double(), self._step]).tolist()  # the one wait for the device
-        self.gradient_norm, loss, targets, *_ = read
+        self.gradient_norm, loss, *counts = read
         raw_tokens, seconds, *requests = read[-2 - len(Request) :]
         if not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
             raise Diverged(
@@ -219,7 +228,8 @@ class ExactModule(lightning.LightningModule, ABC):
         assert self.progress is not None
         self.progress.agreed_seconds = seconds
         self.raw_tokens += int(raw_tokens)
-        self.target_tokens += int(targets)
+        targets = dict(zip(self._step_terms, counts, strict=False))
+        self.target_tokens += int(sum(targets[term] for term in self.token_terms(self._step_terms)))
         self.agreed = {request for request in Request if requests[request]}
         if self.optimizer_config.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.optimizer_config.clip, norm)

@@ -57,9 +57,7 @@ class Story(RunCallback):
             )
         assert module.progress is not None
         if self.trunk:
-            self.trunk.check_run(
-                module.optimizer_config, total_steps=module.progress.total_steps, data=described["sha256"]
-            )
+            self.trunk.check_run(module, total_steps=module.progress.total_steps, data=described["sha256"])
         shutil.copyfile(data.folder / "tokenizer.json", self.folder.path / "tokenizer.json")
         self.folder.write_info(
             data=described,

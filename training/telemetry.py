@@ -28,6 +28,8 @@ def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) ->
     """`train/loss`, the sum, and `train/masked` and so on, its terms; with accuracies where they were counted."""
     metrics = {f"{prefix}/loss": sum(result.loss for result in results.values())}
     for name, result in results.items():
+        if not result.num:  # of a member of a schedule whose turn it is not
+            continue
         metrics[f"{prefix}/{name}"] = result.loss
         if accuracy and not math.isnan(result.accuracy):  # a number is neither right nor wrong
             metrics[f"{prefix}/{name}_accuracy"] = result.accuracy

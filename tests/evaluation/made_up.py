@@ -1,6 +1,7 @@
 """A made-up study, of which nothing was trained: arms, seeds, branches, failures and text in two scripts."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,15 +31,28 @@ ARMS = (  # label, objective, encoder and decoder layers, final loss, accuracy o
     ("span_corruption", "SpanCorruption", (2, 2), 3.98, 0.633, 0.2),
 )
 PHENOMENA = {
-    "anaphor_agreement": 2, "argument_structure": 9, "binding": 7, "control_raising": 5, "determiner_noun_agreement": 8,
-    "ellipsis": 2, "filler_gap_dependency": 7, "irregular_forms": 2, "island_effects": 8, "npi_licensing": 7,
-    "quantifiers": 4, "subject_verb_agreement": 6,
-}  # fmt: skip
+    "anaphor_agreement": 2,
+    "argument_structure": 9,
+    "binding": 7,
+    "control_raising": 5,
+    "determiner_noun_agreement": 8,
+    "ellipsis": 2,
+    "filler_gap_dependency": 7,
+    "irregular_forms": 2,
+    "island_effects": 8,
+    "npi_licensing": 7,
+    "quantifiers": 4,
+    "subject_verb_agreement": 6,
+}
 METRICS = (
-    MetricRecord(name="minimal_pairs", unit="%", description="Pairs of which the better sentence is likelier.", chance=0.5),
+    MetricRecord(
+        name="minimal_pairs", unit="%", description="Pairs of which the better sentence is likelier.", chance=0.5
+    ),
     MetricRecord(name="continuation", unit="bits a byte", description="Of held-out text.", higher_is_better=False),
-    MetricRecord(name="validation_loss", unit="nats", description="Of its own question.", higher_is_better=False, rankable=False),
-)  # fmt: skip
+    MetricRecord(
+        name="validation_loss", unit="nats", description="Of its own question.", higher_is_better=False, rankable=False
+    ),
+)
 
 
 def _curve(
@@ -67,10 +81,12 @@ def _run(random: np.random.Generator, place: int, seed: int, status: str) -> Run
             value = float(np.clip(accuracy + shift + hard + random.normal(0, 0.03), 0.02, 0.99))
             strata[f"{phenomenon}/{phenomenon}_{number + 1}"] = value
     scores = {
-        "minimal_pairs": ScoreRecord(mean=float(np.mean(list(strata.values()))), strata=strata, beside={"length only": 0.512}),
+        "minimal_pairs": ScoreRecord(
+            mean=float(np.mean(list(strata.values()))), strata=strata, beside={"length only": 0.512}
+        ),
         "continuation": ScoreRecord(mean=1.93 - accuracy / 3 + random.normal(0, 0.004)),
         "validation_loss": ScoreRecord(mean=final + random.normal(0, 0.03)),
-    }  # fmt: skip
+    }
     return RunRecord(
         arm=label,
         seed=seed,
@@ -104,38 +120,73 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
     if seeds == 1:
         return (
             VerdictRecord(
-                arm="causal_lm", against="masked_lm", metric="minimal_pairs", direction="greater", seeds=1,
-                verdict="one seed shows no difference", estimate=0.042,
+                arm="causal_lm",
+                against="masked_lm",
+                metric="minimal_pairs",
+                direction="greater",
+                seeds=1,
+                verdict="one seed shows no difference",
+                estimate=0.042,
                 sentence="One seed cannot show whether causal_lm is higher than masked_lm on minimal_pairs.",
             ),
-        )  # fmt: skip
+        )
     return (
         VerdictRecord(
-            arm="causal_lm", against="masked_lm", metric="minimal_pairs", direction="greater", seeds=seeds,
-            verdict="supported", estimate=0.042, low=0.029, high=0.055, p=0.0004, p_holm=0.0012, p_sign_flip=0.03125,
+            arm="causal_lm",
+            against="masked_lm",
+            metric="minimal_pairs",
+            direction="greater",
+            seeds=seeds,
+            verdict="supported",
+            estimate=0.042,
+            low=0.029,
+            high=0.055,
+            p=0.0004,
+            p_holm=0.0012,
+            p_sign_flip=0.03125,
             minimum_detectable=0.018,
-            sentence="causal_lm is 4.2 points higher than masked_lm on minimal_pairs; 5 seeds find differences above 1.8.",
+            sentence="causal_lm is 4.2 points higher than masked_lm on minimal_pairs; 5 seeds find what is above 1.8.",
         ),
         VerdictRecord(
-            arm="denoising", against="span_corruption", metric="continuation", direction="less", seeds=seeds,
-            verdict="not shown", estimate=-0.003, low=-0.012, high=0.006, p=0.41, p_holm=0.41, p_sign_flip=0.44,
+            arm="denoising",
+            against="span_corruption",
+            metric="continuation",
+            direction="less",
+            seeds=seeds,
+            verdict="not shown",
+            estimate=-0.003,
+            low=-0.012,
+            high=0.006,
+            p=0.41,
+            p_holm=0.41,
+            p_sign_flip=0.44,
             minimum_detectable=0.014,
             sentence="Not shown: 5 seeds cannot show a difference below 0.014 bits a byte.",
         ),
         VerdictRecord(
-            arm="denoising", against="span_corruption", metric="minimal_pairs", direction="equivalent", margin=0.02,
-            seeds=seeds, verdict="equivalent within the margin", estimate=0.006, low=-0.004, high=0.016, p=0.008,
-            p_holm=0.016, minimum_detectable=0.017,
+            arm="denoising",
+            against="span_corruption",
+            metric="minimal_pairs",
+            direction="equivalent",
+            margin=0.02,
+            seeds=seeds,
+            verdict="equivalent within the margin",
+            estimate=0.006,
+            low=-0.004,
+            high=0.016,
+            p=0.008,
+            p_holm=0.016,
+            minimum_detectable=0.017,
             sentence="denoising and span_corruption are within 2 points of each other on minimal_pairs.",
         ),
-    )  # fmt: skip
+    )
 
 
 def _row(words: list[str], kind: str = "plain") -> list[Cell]:
     return [Cell(word, kind) for word in words]  # pyright: ignore[reportArgumentType]
 
 
-def make_samples(window: int, words: list[str]) -> list[SampleRecord]:
+def make_samples(window: int, words: Sequence[str]) -> list[SampleRecord]:
     """What four objectives might do to words, the second and the last of which are hidden."""
     hidden = {1, len(words) - 1}
     reads = tuple(Cell("[MASK]", "hidden") if i in hidden else Cell(word) for i, word in enumerate(words))
@@ -149,10 +200,14 @@ def make_samples(window: int, words: list[str]) -> list[SampleRecord]:
         SampleRecord(arm="causal_lm", window=window, panels=({"reads": tuple(_row(words[:-1])), "says": shifted},)),
         SampleRecord(arm="denoising", window=window, panels=({"reads": reads, "for": says}, decoder)),
         SampleRecord(
-            arm="span_corruption", window=window,
-            panels=({"reads": reads, "for": says}, {"reads": tuple(_row(["<pad>", *spans[:-1]])), "says": tuple(_row(spans, "said"))}),
+            arm="span_corruption",
+            window=window,
+            panels=(
+                {"reads": reads, "for": says},
+                {"reads": tuple(_row(["<pad>", *spans[:-1]])), "says": tuple(_row(spans, "said"))},
+            ),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> StudyRecord:
@@ -165,18 +220,34 @@ def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> Study
     ]
     rates = (5e-4, 1e-3, 2e-3, 4e-3)
     tuning = [
-        TuningRecord(arm=label, learning_rate=rate, seed=seed, loss=None if (place, rate) == (2, 4e-3) else
-                     final + 0.4 + 0.3 * (math.log2(rate / 2e-3) + place / 2) ** 2 + random.normal(0, 0.02))
-        for place, (label, _, _, final, *_) in enumerate(ARMS) for rate in rates for seed in (100, 101)
-    ]  # fmt: skip
+        TuningRecord(
+            arm=label,
+            learning_rate=rate,
+            seed=seed,
+            loss=None
+            if (place, rate) == (2, 4e-3)
+            else final + 0.4 + 0.3 * (math.log2(rate / 2e-3) + place / 2) ** 2 + random.normal(0, 0.02),
+        )
+        for place, (label, _, _, final, *_) in enumerate(ARMS)
+        for rate in rates
+        for seed in (100, 101)
+    ]
     english = f"Robert Boulter is an English film actor {HOSTILE}"
     return StudyRecord(
         name="four_objectives",
         question="Do the four pretraining objectives differ on grammar when they read the same text?",
         command="python compare.py --config configs/comparisons/four_objectives.yaml",
         text=TextRecord(
-            corpus="wikitext2", train_tokens=2_689_752, validation_tokens=282_891, train_bytes=10_707_301, documents=629,
-            tokenizer="byte_bpe", vocab_size=8192, window=128, ln_vocabulary=9.0109, unigram_entropy=6.5818,
+            corpus="wikitext2",
+            train_tokens=2_689_752,
+            validation_tokens=282_891,
+            train_bytes=10_707_301,
+            documents=629,
+            tokenizer="byte_bpe",
+            vocab_size=8192,
+            window=128,
+            ln_vocabulary=9.0109,
+            unigram_entropy=6.5818,
         ),
         measure="raw_tokens",
         budget=4_915_200,
@@ -184,9 +255,16 @@ def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> Study
         departures=("One learning rate grid of four values, not five.", f"A departure with {HOSTILE}"),
         arms=tuple(
             ArmRecord(
-                label=label, objective=objective, config=(f"configs/{label}.yaml",), parameters=5_310_720 + 262_144 * place,
-                non_embedding=3_213_568, active=5_310_720, layers=layers, flops_per_window=(1.2 + 0.2 * place) * 1e9,
-                targets_per_raw_token=density, learning_rate=(1e-3, 2e-3, 1e-3, 5e-4)[place] if tuned else 1e-3,
+                label=label,
+                objective=objective,
+                config=(f"configs/{label}.yaml",),
+                parameters=5_310_720 + 262_144 * place,
+                non_embedding=3_213_568,
+                active=5_310_720,
+                layers=layers,
+                flops_per_window=(1.2 + 0.2 * place) * 1e9,
+                targets_per_raw_token=density,
+                learning_rate=(1e-3, 2e-3, 1e-3, 5e-4)[place] if tuned else 1e-3,
                 settings={"transformer.layers": list(layers)},
             )
             for place, (label, objective, layers, _, _, density) in enumerate(ARMS)
@@ -206,4 +284,4 @@ def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> Study
         hardware="2 CPU cores",
         versions={"python": "3.11.7", "torch": "2.13.0", "commit": "8ba116a9ccde"},
         finished="2026-11-21T09:00:00+00:00",
-    )  # fmt: skip
+    )

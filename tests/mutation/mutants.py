@@ -1,6 +1,6 @@
 """All mutants: realistic mistakes, spread over everything that a result depends on."""
 
-from tests.mutation import data, evaluation, models, objectives, scoring, training
+from tests.mutation import data, evaluation, models, objectives, schedules, scoring, training
 from tests.mutation.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
@@ -10,4 +10,5 @@ MUTANTS: list[Mutant] = [
     *training.MUTANTS,
     *evaluation.MUTANTS,
     *scoring.MUTANTS,
+    *schedules.MUTANTS,
 ]

@@ -14,9 +14,8 @@ from tests.helpers import ROOT, TINY, metrics_of, shared, train_in_process
 from tests.objectives.contract import LAWS_OF_TEXT
 from tests.objectives.contract_model import LAWS_OF_MODELS
 
-CONFIGS = sorted(
-    path for path in [*ROOT.glob("configs/*.yaml"), *ROOT.glob("configs/papers/*.yaml")] if path.name != "base.yaml"
-)
+FOLDERS = ("configs", "configs/papers", "configs/schedules")
+CONFIGS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.yaml") if path.name != "base.yaml")
 LAWS = [*LAWS_OF_TEXT, *LAWS_OF_MODELS]
 SMALL = {"width": 32, "num_heads": 2, "dropout": 0.0}
 
