@@ -137,6 +137,15 @@ def test_training_goes_on_at_the_step_the_trainer_has_reached(settings: dict[str
     assert [batch.indices for batch in itertools.islice(resumed, 3)] == expected[5:]
 
 
+def test_the_seed_of_the_run_decides_which_windows_come_and_what_is_hidden_in_them(settings: dict[str, Any]) -> None:
+    def read(seed: int) -> list[Batch]:
+        return list(itertools.islice(opened({**settings, "seed": seed}).train_dataloader(), 8))
+
+    one, again, other = read(3), read(3), read(4)
+    assert [batch.indices for batch in one] == [batch.indices for batch in again]
+    assert [batch.indices for batch in one] != [batch.indices for batch in other]
+
+
 def test_devices_read_the_windows_of_one_device(settings: dict[str, Any]) -> None:
     def read(**place: int) -> list[Batch]:
         return list(itertools.islice(opened(settings, micro_batch_size=3, **place).train_dataloader(), 8))

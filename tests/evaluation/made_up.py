@@ -182,7 +182,7 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
     )
 
 
-def _row(words: list[str], kind: str = "plain") -> list[Cell]:
+def _row(words: Sequence[str], kind: str = "plain") -> list[Cell]:
     return [Cell(word, kind) for word in words]  # pyright: ignore[reportArgumentType]
 
 

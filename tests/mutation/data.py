@@ -167,7 +167,7 @@ MUTANTS = [
         original="partial(Examples, self.training_windows, seed=self.seed)",
         replacement="partial(Examples, self.training_windows, seed=0)",
         mistake="the run's seed decides neither order nor noise",
-        tests=("tests/training/test_determinism.py",),
+        tests=(f"{DATAMODULE}::test_the_seed_of_the_run_decides_which_windows_come_and_what_is_hidden_in_them",),
     ),
     Mutant(
         file="data/store.py",
