@@ -129,7 +129,7 @@ MUTANTS = [
         original="norm_epsilon=1e-12",
         replacement="norm_epsilon=1e-5",
         mistake="BERT's norms have the others' epsilon",
-        tests=(PRESETS, TRANSFORMER),
+        tests=(HUGGINGFACE,),
     ),
     Mutant(
         file="models/presets.py",
