@@ -57,6 +57,9 @@ def main(arguments: list[str]) -> int:
     except RunStopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status
+    except KeyboardInterrupt:  # between two runs, or while one is measured
+        print("stopped; the same command goes on from there", file=sys.stderr)
+        return 130
     except ValueError as error:
         if "OBJECTIVE_LAB_DEBUG" in os.environ:
             raise

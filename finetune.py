@@ -12,6 +12,8 @@ import sys
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train.py has it
 
+WIDTH = 120  # where there is no terminal
+
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
@@ -21,7 +23,7 @@ def main(arguments: list[str]) -> int:
     from training.messages import leave, one_line
     from training.stops import RunStopped
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     try:
         if (grid := grid_of(arguments)) is not None:
             console.print(table_of(list(grid.run())))

@@ -23,7 +23,8 @@ class _Loader(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<` takes up another block
+        keys = [self.construct_object(key, deep=True) for key in own]
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
@@ -48,7 +49,7 @@ def as_argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _arm(where: str, said: Any) -> dict[str, Any]:
+def arm_in_full(where: str, said: Any) -> dict[str, Any]:
     """An arm in full, from a config, several, or a mapping.
 
     Raises:
@@ -82,9 +83,9 @@ def _in_full(tree: Any) -> dict[str, Any]:
     tree = dict(tree)
     if not isinstance(tree.get("arms"), dict):
         raise ValueError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
-    tree["arms"] = {str(label): _arm(f"arm '{label}'", said) for label, said in tree["arms"].items()}
+    tree["arms"] = {str(label): arm_in_full(f"arm '{label}'", said) for label, said in tree["arms"].items()}
     if tree.get("shared"):
-        tree["shared"] = _arm("shared", tree["shared"])
+        tree["shared"] = arm_in_full("shared", tree["shared"])
     yardsticks = tree.get("evaluations") or {}
     if isinstance(yardsticks, list):
         yardsticks = dict.fromkeys(yardsticks)

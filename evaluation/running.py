@@ -1,6 +1,7 @@
 """Trains the runs of a study, each in a process of its own, as many at once as there are places for them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -39,10 +40,39 @@ def slots(parallel: int | None, *, devices: int) -> list[dict[str, str]]:
     return [{"OMP_NUM_THREADS": str(threads)} if number > 1 else {} for _ in range(number)]
 
 
-def _last_line(log: Path) -> str:
-    """What a process said last."""
+def last_line(log: Path) -> str:
+    """What a process of one of the scripts said last."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("train.py: error: ") if lines else "it said nothing"
+    return re.sub(r"^\w+\.py: error: ", "", lines[-1]) if lines else "it said nothing"
+
+
+@contextmanager
+def passing_signals_on(pass_on: Callable[[signal.Signals], None]) -> Iterator[list[signal.Signals]]:
+    """SIGTERM, SIGHUP and Ctrl-C ask the processes of runs to save and to stop; a second one, to stop at once.
+
+    Args:
+        pass_on: is told what a run is to be sent.
+
+    Yields:
+        The signals that this process has received.
+    """
+    asked: list[signal.Signals] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(signal.Signals(number))
+        pass_on(signal.Signals(number) if number in REQUEST_OF_SIGNAL else signal.SIGTERM)  # a run knows two of them
+
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
+        yield asked
+        return
+    before: dict[signal.Signals, Any] = {
+        number: signal.signal(number, ask) for number in (*REQUEST_OF_SIGNAL, signal.SIGHUP)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -105,7 +135,7 @@ class Slot:
         if job.run.read_summary() is None:
             number = -status if status < 0 else status - 128
             is_signal = number in set(signal.Signals)
-            reason = f"ended by {signal.Signals(number).name}" if is_signal else _last_line(job.log)
+            reason = f"ended by {signal.Signals(number).name}" if is_signal else last_line(job.log)
             job.note_failure(status, reason)
         return job
 
@@ -117,43 +147,20 @@ class Slot:
 
 @dataclass
 class Crew:
-    """The runs that wait, and the places where runs are trained.
-
-    Attributes:
-        asked: signals that this process received.
-    """
+    """The runs that wait, and the places where runs are trained."""
 
     waiting: list[Job]
     places: list[Slot]
-    asked: list[signal.Signals] = field(default_factory=list)
 
     @property
     def training(self) -> list[Job]:
         return [place.job for place in self.places if place.job is not None]
 
-    @contextmanager
-    def _passing_signals_on(self) -> Iterator[None]:
-        """SIGTERM, SIGHUP and Ctrl-C ask every run to save and to stop; a second one has them stop at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self.asked.append(signal.Signals(number))
-            self.waiting = []
-            for place in self.places:
-                # A run knows what these two ask for.
-                known = signal.Signals(number) if number in REQUEST_OF_SIGNAL else signal.SIGTERM
-                place.ask_to_stop(known)
-
-        if threading.current_thread() is not threading.main_thread():  # where no handler can be set
-            yield
-            return
-        before: dict[signal.Signals, Any] = {
-            number: signal.signal(number, ask) for number in (*REQUEST_OF_SIGNAL, signal.SIGHUP)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _stop(self, number: signal.Signals) -> None:
+        """Begins nothing more."""
+        self.waiting = []
+        for place in self.places:
+            place.ask_to_stop(number)
 
     def work(self, show: Callable[["Crew"], None], ended: Callable[[Job], None]) -> None:
         """Trains until nothing waits.
@@ -165,19 +172,19 @@ class Crew:
         Raises:
             Interrupted: by a signal, once every run has saved its step and ended.
         """
-        with self._passing_signals_on():
+        with passing_signals_on(self._stop) as asked:
             while self.waiting or self.training:
                 for place in self.places:
                     if (job := place.look()) is not None:
                         ended(job)
                     if place.job is None and self.waiting:
                         place.begin(self.waiting.pop(0))
-                if self.asked and not any(place.process for place in self.places):
+                if asked and not any(place.process for place in self.places):
                     break  # what another call trains goes on
                 show(self)
                 time.sleep(SECONDS_BETWEEN_LOOKS)
-        if self.asked:
-            raise Interrupted(self.asked[0], "the last step of every run")
+        if asked:
+            raise Interrupted(asked[0], "the last step of every run")
 
 
 def train_all(

@@ -1,16 +1,15 @@
 """One fine-tuning run from a command line, and a grid of them: learning rates by seeds."""
 
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from rich.table import Table
+from rich.text import Text
 
 from finetuning.base import FineTuning
 from finetuning.cli import FineTuningCLI
@@ -47,12 +46,6 @@ class FineTuned:
         """What the weights were chosen by: higher is better."""
         return self.scores[f"development/{self.metric}"] * (-1 if self.metric in LOWER_IS_BETTER else 1)
 
-    def items(self, metric: str) -> np.ndarray:
-        """float64[rows], the part of each reported row in a metric that is a mean of rows; empty for another."""
-        with (self.folder / PREDICTIONS).open(encoding="utf-8") as file:
-            lines = [json.loads(line)["scores"] for line in file]
-        return np.array([line[metric] for line in lines if metric in line])
-
 
 LOWER_IS_BETTER = ("loss", "bits_per_byte")
 
@@ -73,7 +66,8 @@ def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, fl
         found |= {f"{split}/{name}": value.value for name, value in scores.items()}
         write_predictions(folder.path / PREDICTIONS, module, rows, answers, scores)
     summary = folder.read_summary() or {}
-    folder.write_summary({**summary, "metric": module.metric_of(found), "scores": found})
+    lower = [name for name in LOWER_IS_BETTER if any(key.endswith(f"/{name}") for key in found)]
+    folder.write_summary({**summary, "metric": module.metric_of(found), "lower_is_better": lower, "scores": found})
     return found
 
 
@@ -122,21 +116,6 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuned:
         metric=summary["metric"],
         scores=summary["scores"],
     )
-
-
-def over_seeds(checkpoint: Path, arguments: Sequence[str], seeds: Sequence[int]) -> list[FineTuned]:
-    """A task as a yardstick of a pretraining run: the same task from it with several seeds.
-
-    Args:
-        checkpoint: folder of the run.
-        arguments: as finetune.py takes them, without checkpoint and seed.
-        seeds: of the head, of dropout and of the order of the rows.
-
-    Raises:
-        RunStopped: where one of the runs stopped before its end.
-        ValueError: where one cannot begin.
-    """
-    return [fine_tune([*arguments, "--checkpoint", str(checkpoint), "--seed", str(seed)]) for seed in seeds]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,5 +201,6 @@ def table_of(runs: Sequence[FineTuned]) -> Table:
     for rate, found in by_rate.items():
         cells = [spread([run.scores[name] for run in found]) for name in metrics]
         table.add_row(f"{rate:g}{' *' if rate == best else ''}", str(len(found)), *cells)
-    table.caption = f"* chosen by {runs[0].metric} of the development split; median [least, greatest] over the seeds"
+    chosen = f"* chosen by {runs[0].metric} of the development split; median [least, greatest] over the seeds"
+    table.caption = Text(chosen)  # in which brackets are no markup
     return table

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -95,19 +96,23 @@ class MinimalPairs:
     Args:
         files: of pairs, each a file, a folder or a glob.
         scorers: names of scorers beside the objective's primary one, or all that it has; each is a metric of its own.
+        pairs: the first so many of each file, where time is short; by default all.
         precision: of the products.
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
-        ValueError: where a path names no file.
+        ValueError: where a path names no file, or pairs are none.
     """
 
     files: str | tuple[str, ...]
     scorers: tuple[str, ...] | Literal["all"] = ()
+    pairs: int | None = None
     precision: Precision = "float32"
     cache: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.pairs is not None and self.pairs < 1:
+            raise ValueError(f"minimal_pairs.pairs = {self.pairs} must be at least 1")
         self.paths()
 
     def paths(self) -> list[Path]:
@@ -133,7 +138,7 @@ class MinimalPairs:
         reader = Reader(load_run(run_folder), precision=self.precision, cache=self.cache)
         names = dict.fromkeys([reader.primary, *(reader.scorers if self.scorers == "all" else self.scorers)])
         reader.check(names)
-        files = [list(read_pairs(path)) for path in self.paths()]
+        files = [list(islice(read_pairs(path), self.pairs)) for path in self.paths()]
         pairs = [pair for file in files for pair in file]
         if not pairs:
             raise ValueError(f"minimal_pairs.files = {', '.join(several(self.files))} holds no pairs")

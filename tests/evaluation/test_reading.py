@@ -76,6 +76,16 @@ def test_a_hypothesis_is_declared_with_its_direction_and_margin(tmp_path: Path) 
     )
 
 
+def test_a_block_takes_up_another_as_yaml_has_it(tmp_path: Path) -> None:
+    blocks = (
+        "shared: &plain {settings: {transformer.layers: 2}}\n"
+        f"arms:\n  deep: {{<<: *plain, config: {MASKED}}}\n  wide: {{config: {MASKED}, <<: *plain}}\n"
+        "seeds: [0]\nbudget: {raw_tokens: 1M}\n"
+    )
+    arms = parse(write(tmp_path, blocks))[0].arms
+    assert arms["deep"] == arms["wide"] == Arm(config=(MASKED,), settings={"transformer.layers": "2"})
+
+
 HYPOTHESIS = "hypotheses: [{{arm: {}, against: causal, metric: {}, direction: {}}}]\n"
 
 
