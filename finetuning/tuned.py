@@ -18,6 +18,7 @@ from finetuning.task import Task
 from finetuning.tuning import Tuning
 from training.budget import Budget
 from training.checkpoint import checkpoint_name, load_weights
+from training.messages import one_line
 from training.optim import OptimizerConfig
 from training.run import RunFolder
 
@@ -39,7 +40,9 @@ def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Pat
     try:
         found = parser.instantiate(parser.parse_object({name: config[name] for name in ("task", *groups)}))
     except ArgumentError as error:
-        raise ValueError(f"the settings of {config.get('name')} are not this version's: {error}") from error
+        raise ValueError(
+            f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
+        ) from error
     start = Start.of_description(config["start"], tokenizer_file)
     module = found.task.module(
         task=found.task,

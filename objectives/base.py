@@ -26,7 +26,8 @@ from objectives.questions import Answer, Questions
 from objectives.scorers import Scorer
 from objectives.warm_start import begin_with, check_fits
 from training.budget import StepCost
-from training.module import ExactModule, Term
+from training.module import ExactModule
+from training.terms import Term
 
 MEASURED_WINDOWS = 64  # from which the mean lengths are taken that FLOPs are counted with
 FLOPS_OF_A_STEP = 3  # over those of a forward pass: the backward pass has two products for each of its one

@@ -28,7 +28,7 @@ from objectives.base import Objective, Prediction
 from objectives.members import Member, check_members, check_stacks, make_member, on_stack
 from objectives.questions import Answer, Questions
 from objectives.scorers import Scorer
-from training.module import Term
+from training.terms import Term
 
 
 class Schedule(Objective):

@@ -14,6 +14,7 @@ from data.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.windows import Window
 from objectives.base import Objective
 from training.checkpoint import load_weights
+from training.messages import one_line
 from training.run import RunFolder
 
 
@@ -76,7 +77,9 @@ def objective_of(config: dict[str, Any]) -> Objective:
     try:
         return made(model["class_path"], {**model.get("init_args", {}), **linked})
     except ArgumentError as error:
-        raise ValueError(f"the settings of {config.get('name')} are not this version's: {error}") from error
+        raise ValueError(
+            f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
+        ) from error
 
 
 def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:

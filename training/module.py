@@ -7,10 +7,9 @@ in the whole optimizer step, over all micro-batches and devices.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import lightning
 import torch
@@ -23,23 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from training.budget import Budget, Progress, StepCost
 from training.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.stops import Diverged
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss term of one batch.
-
-    Attributes:
-        loss_sum: sum of the losses, as it is reported.
-        minimised_sum: the same with whatever is minimised beside it.
-        count: number of losses; an integer, known without the device.
-        correct: number of right answers, where they were counted.
-    """
-
-    loss_sum: Tensor
-    minimised_sum: Tensor
-    count: int
-    correct: Tensor | None = None
+from training.terms import Result, Sums, Term
 
 
 class CountedBatch(Protocol):
@@ -58,42 +41,9 @@ class Request(IntEnum):
     SAVE = 2
 
 
-class Result(NamedTuple):
-    """Means of one loss term: loss in nats, share of right answers, and the number of labels they are over."""
-
-    loss: float
-    accuracy: float
-    num: int
-
-
-class Sums:
-    """Sums and counts of loss terms, gathered over batches and, when read, over devices."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Tensor] = {}  # term -> float64[3]: loss, correct, count
-
-    def add(self, terms: Mapping[str, Term]) -> None:
-        """Adds the terms of one batch."""
-        for name, term in terms.items():
-            correct = torch.zeros_like(term.loss_sum) if term.correct is None else term.correct
-            count = torch.full_like(term.loss_sum, term.count)
-            row = torch.stack([term.loss_sum.detach(), correct.detach(), count]).double()
-            self.values[name] = self.values[name] + row if name in self.values else row
-
-    def totals(self) -> dict[str, Tensor]:
-        """The sums over all devices. All processes must ask together."""
-        if not self.values:
-            return {}
-        table = torch.stack(list(self.values.values()))
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(table)
-        return dict(zip(self.values, table, strict=True))
-
-    def read(self) -> dict[str, Result]:
-        """The means of each term over all devices; gathering begins anew."""
-        rows = {name: row.tolist() for name, row in self.totals().items()}
-        self.values = {}
-        return {name: Result(loss / max(n, 1), right / max(n, 1), int(n)) for name, (loss, right, n) in rows.items()}
+def dropout_seed(seed: int, *, step: int, micro: int, accumulated: int, rank: int, world: int) -> int:
+    """What dropout is drawn from in a micro-batch: another seed for every step, micro-batch and device of a run."""
+    return (seed << 40) + (step * accumulated + micro) * world + rank
 
 
 class ExactModule(lightning.LightningModule, ABC):
@@ -185,8 +135,16 @@ class ExactModule(lightning.LightningModule, ABC):
     def on_train_batch_start(self, batch: CountedBatch, batch_idx: int) -> None:
         """Draws dropout from the place of the micro-batch alone, and agrees on the step at its first one."""
         micro = batch_idx % self._accumulated
-        place = (self.global_step * self._accumulated + micro) * self.trainer.world_size + self.trainer.global_rank
-        torch.manual_seed((self.seed << 40) + place)
+        torch.manual_seed(
+            dropout_seed(
+                self.seed,
+                step=self.global_step,
+                micro=micro,
+                accumulated=self._accumulated,
+                rank=self.trainer.global_rank,
+                world=self.trainer.world_size,
+            )
+        )
         if micro == 0:
             self._agree(batch)
             self._step_losses, self._step_indices = [], []

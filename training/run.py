@@ -123,14 +123,19 @@ class RunFolder:
         self.path.rename(aside)
         return aside
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run got as far as its data, so that there is something to go on with."""
+        return "data" in self.read_info()
+
     def check_same(self, config: dict[str, Any]) -> None:
-        """Refuses to go on with a run of other settings.
+        """Refuses to go on with a run of other settings; one that failed before it began may be set right.
 
         Raises:
             ValueError: naming each setting with both values.
         """
         path = self.path / "config.yaml"
-        if not path.exists():
+        if not path.exists() or not self.has_begun:
             return
         changed = differences(yaml.safe_load(path.read_text(encoding="utf-8")), config)
         if changed:
@@ -143,7 +148,7 @@ class RunFolder:
         """Writes config.yaml, or, for a later sitting that is computed otherwise, config-2.yaml and so on."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         number, path = 1, self.path / "config.yaml"
-        while path.exists():
+        while path.exists() and self.has_begun:
             if path.read_text(encoding="utf-8") == text:
                 return
             number += 1

@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 
 from training.callbacks import RunCallback
 from training.hardware import peak_flops
-from training.module import ExactModule, Result
+from training.module import ExactModule
+from training.terms import Result
 
 
 class TimedLoader(Protocol):

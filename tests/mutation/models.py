@@ -154,7 +154,7 @@ MUTANTS = [
     ),
     Mutant(
         file="models/generation.py",
-        original="found[prompt].add(said.log_probability / length**decoding.length_penalty, said)",
+        original="found[prompt].add(said.log_probability / (length + num_said) ** decoding.length_penalty, said)",
         replacement="found[prompt].add(said.log_probability, said)",
         mistake="finished texts are ranked without the length penalty",
         tests=(GENERATION,),

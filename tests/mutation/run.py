@@ -127,6 +127,8 @@ def main(arguments: Sequence[str]) -> int:
         mutants = chosen(options.only)
     except ValueError as error:
         sys.exit(str(error))
+    # As it is now: the project may be worked on while its copies are tested.
+    texts = {mutant.file: (ROOT / mutant.file).read_text(encoding="utf-8") for mutant in mutants}
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         copies: SimpleQueue[Path] = SimpleQueue()
         for number in range(options.jobs):
@@ -141,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
                 console.print(f"{place}  {mutant.file}: {mutant.mistake} -> {said}", markup=False)
     survivors = [outcome.mutant for outcome in outcomes if outcome.killer is None]
     for mutant in survivors:
-        text = (ROOT / mutant.file).read_text(encoding="utf-8")
+        text = texts[mutant.file]
         console.print(f"\n{mutant.file}:{mutant.line(text)}: {mutant.mistake}\n{mutant.difference(text)}", markup=False)
     share = 1 - len(survivors) / len(outcomes)
     console.print(f"\nkilled {len(outcomes) - len(survivors)}/{len(outcomes)} ({share:.1%})")

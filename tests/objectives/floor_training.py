@@ -14,8 +14,8 @@ from data.windows import Window, Windows
 from objectives.base import Objective
 from tests.objectives.markov import MarkovChain
 from tests.objectives.optimum import NUM_TOKENS, VOCABULARY, Optimum, windows_of
-from training.module import Term
 from training.optim import gradient_norm, learning_rate_factor, make_optimizer
+from training.terms import Term
 
 CHAIN = MarkovChain.random(NUM_TOKENS, seed=0, concentration=1.0)
 NUM_HELD_OUT = 1000

@@ -26,8 +26,8 @@ from tests.objectives.texts import SHAPE, VOCABULARY, batch_of
 from tests.training.test_session import At, Killed, assert_same_run, assert_same_state, killed
 from training.budget import Budget
 from training.checkpoint import checkpoints_in, read_checkpoint
-from training.module import Result
 from training.session import train
+from training.terms import Result
 
 Command = Callable[..., list[str]]
 CAUSAL, MASKED = "objectives.causal_lm.CausalLM", "objectives.masked_lm.MaskedLM"

@@ -135,3 +135,8 @@ def test_presets_on_the_command_line_are_those_of_the_models(tiny_run: Command) 
     for preset in PRESETS:
         cli = make_cli(tiny_run("masked_lm", "preset", "--transformer.preset", preset))
         assert cli.config_init["transformer"].preset == preset
+
+
+def test_the_seed_decides_first_weights_dropout_and_the_order_of_the_windows(tiny_run: Command) -> None:
+    cli = make_cli(tiny_run("masked_lm", "seeded", "--seed", "41"))
+    assert (cli.model.seed, cli.datamodule.seed) == (41, 41)

@@ -15,9 +15,10 @@ from data.loader import Examples
 from objectives.base import Objective
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, train_in_process, weights_of
 from training.checkpoint import checkpoints_in, damage
-from training.module import Sums, Term
+from training.module import dropout_seed
 from training.session import train
 from training.stops import Diverged
+from training.terms import Sums, Term
 
 Command = Callable[..., list[str]]
 
@@ -83,6 +84,38 @@ def test_a_run_does_not_depend_on_how_its_batches_are_split(tiny_run: Command, o
         )
 
 
+def test_dropout_is_drawn_anew_for_every_step_micro_batch_and_device() -> None:
+    places = [
+        dropout_seed(seed, step=step, micro=micro, accumulated=3, rank=rank, world=2)
+        for seed in range(2)
+        for step in range(5)
+        for micro in range(3)
+        for rank in range(2)
+    ]
+    assert len(set(places)) == len(places)
+
+
+class Seeds(Callback):
+    """Keeps the seed that each micro-batch was computed with."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
+        self.seeds.append(torch.initial_seed())
+
+
+def test_a_micro_batch_draws_its_dropout_from_its_place(tiny_run: Command) -> None:
+    kept = Seeds()
+    split = ("--budget.steps", "3", "--data.micro_batch_size", "4", "--transformer.dropout", "0.1", "--seed", "7")
+    train(make_cli(tiny_run("causal_lm", "seeds", *split)), [kept])
+    assert kept.seeds == [
+        dropout_seed(7, step=step, micro=micro, accumulated=2, rank=0, world=1)
+        for step in range(3)
+        for micro in range(2)
+    ]
+
+
 class Poison(Callback):
     """Makes a weight not a number before a step."""
 
@@ -102,6 +135,23 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_update(tiny_run: Comm
     newest = checkpoints_in(tmp_path / "runs/nan/checkpoints")[0]
     assert damage(newest) is None
     assert all(weights.isfinite().all() for weights in weights_of(tmp_path / "runs/nan").values())
+
+
+class Overflow(Callback):
+    """Makes a gradient infinite in a step whose loss is sound."""
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 3:
+            gradient = next(pl_module.parameters()).grad
+            assert gradient is not None
+            gradient.fill_(math.inf)
+
+
+def test_a_gradient_that_is_infinite_stops_the_run_before_the_update(tiny_run: Command, tmp_path: Path) -> None:
+    cli = make_cli(tiny_run("causal_lm", "infinite", "--budget.steps", "9", "--checkpoints.every_steps", "3"))
+    with pytest.raises(Diverged, match=r"step 3: loss \d+\.\d+, gradient norm inf"):
+        train(cli, [Overflow()])
+    assert all(weights.isfinite().all() for weights in weights_of(tmp_path / "runs/infinite").values())
 
 
 def test_after_a_divergence_the_same_command_goes_on_from_the_last_checkpoint(

@@ -27,16 +27,28 @@ def test_how_a_run_is_computed_is_free_and_what_is_computed_is_not() -> None:
 def test_a_run_of_other_settings_is_refused_with_both_values(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_config({"seed": 0})
+    folder.write_info(data={})
     folder.check_same({"seed": 0})
     with pytest.raises(ValueError, match=r"other settings \(seed: 0 -> 3\): give this one another --name"):
         folder.check_same({"seed": 3})
+
+
+def test_a_run_that_failed_before_it_read_its_data_may_be_set_right(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for corpus in ("mistyped", "right"):
+        folder.check_same({"data": {"corpus": corpus}})
+        folder.write_config({"data": {"corpus": corpus}})
+        folder.write_info()
+    assert [path.name for path in tmp_path.glob("*.yaml")] == ["config.yaml"]
+    assert "right" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
 
 
 def test_a_later_sitting_keeps_its_own_settings_beside_the_first(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for devices in (1, 2, 2, 1):
         folder.write_config({"trainer": {"devices": devices}})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config-2.yaml", "config.yaml"]
+        folder.write_info(data={})
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == ["config-2.yaml", "config.yaml"]
 
 
 def test_one_process_at_a_time_has_a_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run's sittings: it goes on exactly where it was stopped, by whatever means, and tells its story."""
 
+import itertools
 import json
 import os
 import signal
@@ -42,6 +43,15 @@ class Killed(BaseException):
 
 def killed() -> None:
     raise Killed
+
+
+class Begins(Callback):
+    """Keeps the step that a sitting begins with."""
+
+    step: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.step = trainer.global_step
 
 
 def assert_same_state(left: Any, right: Any) -> None:
@@ -95,6 +105,15 @@ def reference(tiny_run: Command, finished: dict[str, Path], tmp_path: Path) -> R
     return run
 
 
+def test_the_axes_grow_with_the_steps(reference: Reference) -> None:
+    run = reference("causal_lm")
+    rows, summary = metrics_of(run), json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert len(rows) > 3
+    for before, row in itertools.pairwise(rows):
+        assert float(row["flops"]) / int(row["step"]) == pytest.approx(summary["flops"] / 23)
+        assert float(before["raw_tokens"]) <= float(row["raw_tokens"]) <= summary["raw_tokens"]
+
+
 @pytest.mark.parametrize("step", [2, 6, 13])  # before any checkpoint, where a validation follows, and later
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_killed_run_goes_on_bit_by_bit(
@@ -104,7 +123,9 @@ def test_a_killed_run_goes_on_bit_by_bit(
     for at in (step, step + 5):
         with pytest.raises(Killed):
             train(make_cli(command), [At(at, killed)])
-    assert train_in_process(command) == 0
+    newest, begins = checkpoints_in(tmp_path / "runs/killed/checkpoints")[0], Begins()
+    train(make_cli(command), [begins])
+    assert begins.step == int(newest.name.removeprefix("step-")) > 0  # a run that starts over comes to the same end
     assert_same_run(tmp_path / "runs/killed", reference(objective))
 
 
