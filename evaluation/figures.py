@@ -230,7 +230,8 @@ def learning_rates(record: StudyRecord) -> Figure | None:
             same = [loss for other, loss in sound if other == rate]
             means += [(x(rate), y(statistics.fmean(same)))] if same else []
             if len(same) < sum(run.learning_rate == rate for run in runs):
-                drawing.text(x(rate), TOP + 8, "\u00d7 diverged", anchor="middle")
+                anchor = "end" if rate == rates[-1] else "start" if rate == rates[0] else "middle"
+                drawing.text(x(rate), TOP + 8, "\u00d7 diverged", anchor=anchor)
             for loss in same:
                 drawing.mark(x(rate), y(loss), series, size=2.4, hollow=True)
         drawing.line(means, kind(series), dash=DASHES[series % len(DASHES)])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def arm_in_full(where: str, said: Any) -> dict[str, Any]:
     return {"config": configs, "settings": {key: as_argument(value) for key, value in flat(settings)}}
 
 
+def _arms(said: Any) -> dict[str, Any]:
+    if not isinstance(said, dict):
+        raise ValueError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
+    return {str(label): arm_in_full(f"arm '{label}'", arm) for label, arm in said.items()}
+
+
 def _in_full(tree: Any) -> dict[str, Any]:
     """A study's YAML with its shorthands written out.
 
@@ -81,9 +88,7 @@ def _in_full(tree: Any) -> dict[str, Any]:
         raise ValueError("a study is a mapping with arms, seeds and a budget")
     check_names("the study", tree, [part.name for part in fields(Study)])
     tree = dict(tree)
-    if not isinstance(tree.get("arms"), dict):
-        raise ValueError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
-    tree["arms"] = {str(label): arm_in_full(f"arm '{label}'", said) for label, said in tree["arms"].items()}
+    tree["arms"] = _arms(tree.get("arms"))
     if tree.get("shared"):
         tree["shared"] = arm_in_full("shared", tree["shared"])
     yardsticks = tree.get("evaluations") or {}
@@ -109,6 +114,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
 
+IN_FULL = {"--arms": _arms, "--shared": lambda said: arm_in_full("shared", said)}  # as a file has them, and shorter
+
+
+def _in_full_of(option: str, value: str) -> dict[str, Any]:
+    """A part of a study that stands on the command line, with its shorthands written out.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    try:
+        return IN_FULL[option](yaml.load(value, _Loader))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{option.removeprefix('--')} = {value} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _split(argument: str) -> list[str]:
+    """An option and its value as two, where they are joined and the value is read here."""
+    option, joined, value = argument.partition("=")
+    return [option, value] if joined and option in ("--config", *IN_FULL) else [argument]
+
+
 def make_parser(description: str | None) -> OneLineErrors:
     """The command line of compare.py, without the study's file."""
     parser = OneLineErrors(prog="compare.py", description=description, allow_abbrev=False)
@@ -129,14 +155,13 @@ def parse(arguments: Sequence[str], description: str | None = None) -> tuple[Stu
     Raises:
         ValueError: where the study contradicts itself.
     """
-    parser, given = make_parser(description), list(arguments)
-    name = None
-    for place, argument in enumerate(given):
-        if argument == "--config" and place + 1 < len(given):
-            name, given[place + 1] = given[place + 1], json.dumps(read_yaml(Path(given[place + 1])))
-        elif argument.startswith("--config="):
-            name = argument.removeprefix("--config=")
-            given[place] = f"--config={json.dumps(read_yaml(Path(name)))}"
+    parser, name = make_parser(description), None
+    given = [part for argument in arguments for part in _split(argument)]
+    for place, (option, value) in enumerate(pairwise(list(given)), start=1):
+        if option == "--config":
+            name, given[place] = value, json.dumps(read_yaml(Path(value)))
+        elif option in IN_FULL:
+            given[place] = json.dumps(_in_full_of(option, value))
     if name is None and not {"-h", "--help"} & set(given):
         raise ValueError("which study? Name it, such as --config configs/comparisons/demo.yaml")
     named = {argument.split("=")[0].removeprefix("--budget.") for argument in given if argument.startswith("--budget.")}

@@ -19,7 +19,7 @@ def expected(verdict: VerdictRecord, unit: str) -> str:
     if verdict.direction != "equivalent":
         return said
     margin = f"{100 * verdict.margin:g}" if unit == "%" else f"{verdict.margin:g}"
-    return f"{said}, within {margin} {unit}".rstrip()
+    return f"{said}, within {margin} {'points' if unit == '%' else unit}".rstrip()
 
 
 @dataclass(frozen=True)

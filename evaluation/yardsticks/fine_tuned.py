@@ -105,7 +105,7 @@ def result_of(name: str, runs: Sequence[Tuned]) -> EvaluationResult:
     of_rows = [run.rows(metric) for run in runs]
     scores = np.mean(of_rows, axis=0) if all(map(len, of_rows)) else values
     strata = ("all",) * len(scores)
-    spread = {"standard deviation over fine-tuning seeds": float(values.std(ddof=1))} if len(values) > 1 else {}
+    spread = {"deviation over fine-tuning seeds": float(values.std(ddof=1))} if len(values) > 1 else {}
     return EvaluationResult(
         metric=f"fine_tuned/{name}",
         scores=scores,
@@ -113,9 +113,9 @@ def result_of(name: str, runs: Sequence[Tuned]) -> EvaluationResult:
         mean=macro_mean(scores, strata),
         higher_is_better=runs[0].sign(metric) > 0,
         rankable=True,
-        beside={"fine-tuning seeds": float(len(runs)), "learning rate": runs[0].learning_rate, **spread},
+        beside=spread,
         unit=UNITS.get(metric, "%"),
-        description=f"{metric} on the {split} split after fine-tuning on {name}.",
+        description=f"{metric} on the {split} split after fine-tuning, {len(runs)} times from each run.",
     )
 
 

@@ -67,7 +67,7 @@ def test_items_are_rows_meaned_over_the_fine_tuning_seeds(tmp_path: Path) -> Non
     assert result.metric == "fine_tuned/sst2"
     assert result.scores.tolist() == [1.0, 0.5]
     assert (result.mean, result.unit, result.higher_is_better, result.rankable) == (0.75, "%", True, True)
-    assert result.beside["standard deviation over fine-tuning seeds"] == pytest.approx(np.std([0.5, 1.0], ddof=1))
+    assert result.beside["deviation over fine-tuning seeds"] == pytest.approx(np.std([0.5, 1.0], ddof=1))
 
 
 def test_of_a_metric_that_is_no_mean_of_rows_the_items_are_the_fine_tuning_seeds(tmp_path: Path) -> None:

@@ -62,6 +62,22 @@ def test_the_command_line_wins_over_the_file_and_one_budget_over_another(tmp_pat
     assert (options.name, options.dry_run) == ("other", True)
 
 
+def test_arms_on_the_command_line_are_written_as_in_a_file(tmp_path: Path) -> None:
+    shared = f"{{config: {CAUSAL}, settings: {{optimizer.warmup: 50, transformer: {{layers: [4, 4]}}}}}}"
+    arms = f"{{one: {MASKED}, other: {{config: {CAUSAL}, settings: {{transformer.layers: 8}}}}}}"
+    for given in (["--shared", shared, "--arms", arms], [f"--shared={shared}", f"--arms={arms}"]):
+        study, _ = parse([*write(tmp_path, WHOLE), *given])
+        settings = {"optimizer.warmup": "50", "transformer.layers": "[4, 4]"}
+        assert study.shared == Arm(config=(CAUSAL,), settings=settings)
+        assert study.arms == {
+            "one": Arm(config=(MASKED,)),
+            "other": Arm(config=(CAUSAL,), settings={"transformer.layers": "8"}),
+        }
+    for wrong, expected in (("{config: no.yaml}", "shared: no config at 'no.yaml'"), ("{a: [}", "is no YAML")):
+        with pytest.raises(ValueError, match=expected):
+            parse([*write(tmp_path, WHOLE), "--shared", wrong])
+
+
 def test_a_hypothesis_is_declared_with_its_direction_and_margin(tmp_path: Path) -> None:
     text = (
         f"{WHOLE}evaluations: [continuation]\n"
