@@ -27,8 +27,9 @@ from models.transformer import Transformer
 from objectives.pretrained import Pretrained
 from objectives.warm_start import Report, begin_with
 from training.budget import Budget, StepCost
-from training.module import CountedBatch, ExactModule, Term
+from training.module import CountedBatch, ExactModule
 from training.optim import OptimizerConfig, make_optimizer
+from training.terms import Term
 
 FLOPS_OF_A_STEP = 3  # over those of a forward pass, as in pretraining
 

@@ -29,7 +29,7 @@ from finetuning.sources import Source
 from finetuning.task import Task
 from finetuning.texts import balanced_weights, columns_of, scale_of, shortened
 from models.transformer import Transformer
-from training.module import Term
+from training.terms import Term
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,8 @@ class Classification(FineTuning):
 
     A causal decoder is read at its last token, an encoder at the mean of its states, an encoder-decoder at the mean of
     the encoder's, unless `tuning.pooling` says otherwise. `cls` of an encoder is BERT's way, with its pooler; `last` of
-    an encoder-decoder is BART's way: the decoder reads the text as well (Lewis et al. 2020, 3.1).
+    an encoder-decoder is BART's way: the decoder reads the text as well, as far behind as in pretraining, and what it
+    knows where it is to say the text's last token is pooled alike (Lewis et al. 2020, 3.1).
     """
 
     task: ClassificationTask
@@ -134,7 +135,7 @@ class Classification(FineTuning):
             num_classes,
             self.tuning.dropout,
             bias=self.start.has_encoder,  # Hugging Face's causal classes have none
-            has_pooler=self.pooling == "cls" and self.start.has_encoder,
+            has_pooler=self.start.has_encoder and (self.pooling == "cls" or (self.pooling == "last" and self.decodes)),
         )
         self.weights_C: Tensor
         self.scale: Tensor
@@ -194,7 +195,7 @@ class Classification(FineTuning):
         stacks = {"encoder_ids": read, "segments": segments}
         if self.decodes:
             start = np.array(self.start.framing.start)
-            stacks["decoder_ids"] = start if self.pooling == "decoder_start" else np.concatenate([start, read])
+            stacks["decoder_ids"] = start if self.pooling == "decoder_start" else np.concatenate([start, read[:-1]])
         return stacks
 
     def scores(self, batch: Batch) -> Tensor:

@@ -1,4 +1,19 @@
-"""A fine-tuned run as a folder of transformers: `pipeline` then says what predict.py says."""
+"""A fine-tuned run as a folder of transformers: `pipeline`, or `generate`, then says what predict.py says.
+
+Labels, numbers and probabilities, the logits of tags and spans, and texts are the same, for texts cut to the
+tokenizer's `model_max_length` with `truncation=True`. The folder holds the settings of decoding, so that `generate`
+needs none. What differs:
+
+- tags: predict.py reads a text with its words and signs parted by `task.joiner`, as training does, and takes the
+  likeliest tags that follow from one another. `aggregation_strategy="first"` on a text parted so by blanks has the same
+  groups wherever the likeliest tag of each word follows from the one before.
+- spans: transformers 5 has no pipeline for them; the best one by the two logits, over windows, is to be found as BERT's
+  run_squad.py does.
+- texts: `task.prefix` is `prefix` in config.json. The pipeline `text-generation` puts it before a text itself; an
+  encoder-decoder has no pipeline, and wants it there. Texts that are drawn come from the same probabilities, with other
+  random numbers. The beginning of a text that is to be continued is cut at its left by predict.py, if it is too long.
+- sentences longer than `data.max_length` are tagged in parts by predict.py, and cut by the pipeline.
+"""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +25,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from finetuning.base import FineTuning
-from finetuning.body import Start
 from finetuning.classification import Classification
 from finetuning.question_answering import QuestionAnswering
 from finetuning.token_classification import TokenClassification
@@ -31,24 +45,44 @@ class Class:
         name: of the class.
         head: name of its last layer.
         pooler: name of the layer before it, where there is one.
+        body: what goes before the names that the body's tensors have in the class without this head.
     """
 
     name: str
     head: str
     pooler: str | None = None
+    body: str = ""
 
 
-# By the kind of the head, and by the preset of the body; what is not here has no class that is the same.
+_T5_CLASSIFIER = Class(
+    name="T5ForSequenceClassification",
+    head="classification_head.out_proj",
+    pooler="classification_head.dense",
+    body="transformer.",
+)
+_T5_TAGGER = Class(name="T5ForTokenClassification", head="classifier", body="transformer.")
+
+# By the kind of the head, and by the preset of the body; what is not here has no class that is the same: those of BART
+# and T5 for questions read them with the decoder as well, and BART has none for tags.
 CLASSES: dict[type[FineTuning], dict[str, Class]] = {
     Classification: {
         "bert": Class(name="BertForSequenceClassification", head="classifier", pooler="bert.pooler.dense"),
         "gpt2": Class(name="GPT2ForSequenceClassification", head="score"),
         "lab": Class(name="LlamaForSequenceClassification", head="score"),
+        "bart": Class(
+            name="BartForSequenceClassification",
+            head="classification_head.out_proj",
+            pooler="classification_head.dense",
+        ),
+        "t5": _T5_CLASSIFIER,
+        "t5_v1_1": _T5_CLASSIFIER,
     },
     TokenClassification: {
         "bert": Class(name="BertForTokenClassification", head="classifier"),
         "gpt2": Class(name="GPT2ForTokenClassification", head="classifier"),
         "lab": Class(name="LlamaForTokenClassification", head="score"),
+        "t5": _T5_TAGGER,
+        "t5_v1_1": _T5_TAGGER,
     },
     QuestionAnswering: {
         "bert": Class(name="BertForQuestionAnswering", head="qa_outputs"),
@@ -63,7 +97,7 @@ def _check(module: FineTuning) -> None:
         raise ValueError("tuning.attention = bidirectional: transformers' classes of this decoder are causal")
     if not isinstance(module, Classification):
         return
-    wanted = "cls" if module.start.has_encoder else "last"
+    wanted = "last" if module.start.has_decoder else "cls"
     if module.pooling != wanted:
         raise ValueError(
             f"tuning.pooling = {module.pooling}: transformers' class of this body pools by `{wanted}`; fine-tune with "
@@ -79,7 +113,6 @@ def class_of(module: FineTuning) -> str:
     Raises:
         ValueError: where none is.
     """
-    _check(module)
     preset = module.start.transformer.preset
     if isinstance(module, Writing):
         return FAMILIES[preset].name
@@ -88,7 +121,18 @@ def class_of(module: FineTuning) -> str:
         raise ValueError(
             f"no class of transformers is a {type(module).__name__} over this body (transformer.preset = {preset})"
         )
+    _check(module)
     return found.name
+
+
+def _body_of(module: FineTuning) -> dict[str, Tensor]:
+    """The body's tensors under their names."""
+    start = module.start
+    state = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("transformer.")}
+    tensors = to_huggingface(state, start.transformer, start.num_blocks, copies=False)
+    if isinstance(module, Writing):
+        return tensors
+    return {f"{CLASSES[type(module)][start.transformer.preset].body}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _head_of(module: FineTuning) -> dict[str, Tensor]:
@@ -108,18 +152,45 @@ def _head_of(module: FineTuning) -> dict[str, Tensor]:
     return tensors
 
 
-def _roles_of(start: Start) -> Roles:
-    """The frame of a text by the roles of its tokens."""
-    role_of = {getattr(start.vocabulary, role): role for role in ROLES}
-    framing = start.framing
+def _roles_of(module: FineTuning) -> Roles:
+    """The frame of a text by the roles of its tokens; of one that a causal decoder goes on from, that of a source."""
+    role_of = {getattr(module.start.vocabulary, role): role for role in ROLES}
+    framing = module.start.framing
     before, behind = (tuple(role_of[index] for index in ids) for ids in (framing.before, framing.behind))
+    if isinstance(module, Writing) and not module.start.has_encoder:
+        behind = module.closes_source
     return Roles(before=before, behind=behind, decoder_start=role_of[framing.start[0]] if framing.start else None)
+
+
+def _longest_read(module: FineTuning) -> int:
+    """Positions of the longest text that is read, its frame with it."""
+    if isinstance(module, Writing) and not module.start.has_encoder:
+        return module.max_length - (module.decoding.max_new_tokens or 0)
+    return module.max_length
+
+
+def _generation_of(module: Writing) -> dict[str, Any]:
+    """How a text is said, for `generation_config.json`."""
+    decoding, framing, start = module.decoding, module.start.framing, module.start
+    settings: dict[str, Any] = {"do_sample": decoding.temperature > 0, "num_beams": decoding.beams}
+    if decoding.temperature:
+        settings |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k or 0}
+    if decoding.beams > 1:
+        settings |= {"length_penalty": decoding.length_penalty, "early_stopping": False}
+    most = decoding.max_new_tokens or start.max_positions
+    if start.has_encoder:
+        most += len(framing.said_before)  # which there are said
+        most = min(most, start.max_positions) if start.is_limited else most
+        settings["forced_bos_token_id"] = next(iter(framing.said_before), None)
+    return {**settings, "max_new_tokens": most}
 
 
 def _settings_of(module: FineTuning) -> dict[str, Any]:
     """What `config.json` says of the head."""
-    if isinstance(module, Writing | QuestionAnswering):
+    if isinstance(module, QuestionAnswering):
         return {}
+    if isinstance(module, Writing):
+        return {"prefix": prefix} if (prefix := getattr(module.task, "prefix", "")) else {}
     names = module.labels or ["number"]
     settings: dict[str, Any] = {
         "id2label": {str(number): name for number, name in enumerate(names)},
@@ -140,22 +211,21 @@ def export_tuned(tuned: Tuned, folder: Path) -> str:
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"'{folder}' is not empty: name a new folder")
     module, start = tuned.module, tuned.module.start
-    name, roles = class_of(module), _roles_of(start)
+    name, roles = class_of(module), _roles_of(module)
     config = to_huggingface_config(
         start.transformer, start.num_blocks, vocab_size=start.vocabulary.size, max_positions=start.max_positions
     )
     ids = special_ids(roles, start.vocabulary)
-    body = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("transformer.")}
-    weights = {**to_huggingface(body, start.transformer, start.num_blocks, copies=False), **_head_of(module)}
+    weights = {**_body_of(module), **_head_of(module)}
 
     def fill(writing: Path) -> None:
         settings = {"architectures": [name], "dtype": "float32", **ids, **_settings_of(module)}
         write_json(writing / "config.json", {**config, **settings})
         if isinstance(module, Writing):
-            write_json(writing / "generation_config.json", ids)
+            write_json(writing / "generation_config.json", {**ids, **_generation_of(module)})
         tensors = {key: tensor.detach().contiguous() for key, tensor in weights.items()}
         (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-        write_tokenizer(writing, start.tokenizer, start.vocabulary, roles, max_positions=start.max_positions)
+        write_tokenizer(writing, start.tokenizer, start.vocabulary, roles, max_positions=_longest_read(module))
         if start.transformer.parts.num_segments:  # two texts are told apart
             path = writing / "tokenizer_config.json"
             told = json.loads(path.read_text(encoding="utf-8"))

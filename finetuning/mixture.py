@@ -122,8 +122,11 @@ class MixtureTask(Task):
     def splits(self, faults: Faults) -> dict[Split, list[MixedRow]]:
         found: dict[Split, list[MixedRow]] = {}
         for part, task in enumerate(self.tasks):
-            for split, rows in read_splits(task, faults).items():
-                found.setdefault(split, []).extend(self._mixed(part, rows))
+            try:
+                for split, rows in read_splits(task, faults).items():
+                    found.setdefault(split, []).extend(self._mixed(part, rows))
+            except ValueError as error:
+                raise ValueError(f"task.tasks, {task.name}: {error}") from error
         return found
 
     def order(self, rows: Sequence[MixedRow], examples: Sequence[Example], *, batch_size: int, seed: int) -> MixedOrder:
@@ -143,6 +146,10 @@ class Mixture(Writing):
 
     task: MixtureTask
 
+    @property
+    def decoding(self) -> Decoding:
+        return Decoding(max_new_tokens=self.task.longest_target)
+
     def examples(self, rows: Sequence[MixedRow], faults: Faults) -> list[Example]:
         return self.written(
             [row.source for row in rows],
@@ -154,7 +161,7 @@ class Mixture(Writing):
 
     @torch.inference_mode()
     def ask(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, str]]:
-        return self.say(examples, Decoding(max_new_tokens=self.task.longest_target), batch_size=batch_size)
+        return self.say(examples, batch_size=batch_size)
 
     def conclude(self, rows: Sequence[MixedRow], examples: Sequence[Example], outputs: Sequence[str]) -> list[str]:
         return list(outputs)

@@ -28,7 +28,7 @@ from finetuning.rows import Faults, QuestionRow
 from finetuning.sources import Source
 from finetuning.task import Task
 from finetuning.texts import columns_of
-from training.module import Term
+from training.terms import Term
 
 NO_ANSWER = "no answer"  # as it is said in words
 LONGEST_QUESTION = 0.5  # share of the positions

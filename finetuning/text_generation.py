@@ -8,7 +8,7 @@ loss = that of finetuning/writing.py; what is reported are bits per UTF-8 byte, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -77,6 +77,11 @@ class TextGeneration(Writing):
     """A causal decoder that says the text itself; a longer one than it reads is said in pieces."""
 
     task: GenerationTask
+    closes_source: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def decoding(self) -> Decoding:
+        return self.task.decoding
 
     def check(self) -> None:
         super().check()
@@ -131,7 +136,7 @@ class TextGeneration(Writing):
     @torch.inference_mode()
     def ask(self, examples: Sequence[Example], *, batch_size: int) -> Any:
         if all(not len(example.labels["target"]) for example in examples):
-            return self.say(examples, self.task.decoding, batch_size=batch_size)
+            return self.say(examples, batch_size=batch_size)
         return super().ask(examples, batch_size=batch_size)
 
     def conclude(self, rows: Sequence[TextRow], examples: Sequence[Example], outputs: Sequence[Any]) -> list[Any]:

@@ -102,6 +102,10 @@ class TextToText(Writing):
 
     task: TextToTextTask
 
+    @property
+    def decoding(self) -> Decoding:
+        return self.task.decoding
+
     def examples(self, rows: Sequence[PairRow], faults: Faults) -> list[Example]:
         texts = [self.task.as_text(row) for row in rows]
         return self.written(
@@ -114,7 +118,7 @@ class TextToText(Writing):
 
     @torch.inference_mode()
     def ask(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, str]]:
-        return self.say(examples, self.task.decoding, batch_size=batch_size)
+        return self.say(examples, batch_size=batch_size)
 
     def conclude(self, rows: Sequence[PairRow], examples: Sequence[Example], outputs: Sequence[str]) -> list[str]:
         return list(outputs)

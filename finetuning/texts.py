@@ -7,14 +7,17 @@ import numpy as np
 
 
 def shortened(texts: Sequence[Sequence[int]], room: int) -> list[list[int]]:
-    """Texts whose tokens together fit into `room`: the longer of two gives way first (Devlin et al. 2019's rule)."""
-    room, kept = max(room, 0), [len(text) for text in texts]
-    while (surplus := sum(kept) - room) > 0:
-        longest = kept.index(max(kept))
-        others = [length for number, length in enumerate(kept) if number != longest]
-        above = kept[longest] - max(others, default=0)  # down to the next shorter one at once
-        kept[longest] -= min(surplus, max(above, 1))
-    return [list(text[:length]) for text, length in zip(texts, kept, strict=True)]
+    """One or two texts whose tokens together fit into `room`: the longer of two gives way first.
+
+    As tokenizers' `longest_first` does: where both give way, the longer one keeps the odd token, the second of equals.
+    (Devlin et al. 2019's rule, which takes a token at a time, gives that one to the first.)
+    """
+    room, lengths = max(room, 0), [len(text) for text in texts]
+    if sum(lengths) <= room:
+        return [list(text) for text in texts]
+    longer = max(range(len(texts)), key=lambda number: (lengths[number], number))
+    least = min(*lengths, room // 2) if len(texts) > 1 else 0
+    return [list(text[: room - least if number == longer else least]) for number, text in enumerate(texts)]
 
 
 def balanced_weights(label_ids: np.ndarray, num_labels: int) -> list[float]:

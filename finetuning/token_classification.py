@@ -40,7 +40,7 @@ from finetuning.spans import (
 )
 from finetuning.task import Task
 from finetuning.texts import balanced_weights
-from training.module import Term
+from training.terms import Term
 
 
 @dataclass(frozen=True, kw_only=True)

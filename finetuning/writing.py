@@ -6,6 +6,7 @@
 loss = sum of -log p(token | source, tokens before it) / number of tokens of the targets
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -22,13 +23,19 @@ from finetuning.rows import Faults
 from models.decoding import Decoding
 from models.generation import generate
 from models.transformer import Transformer
-from training.module import Term
+from training.terms import Term
 
 
 class Writing(FineTuning):
     """A body with its head over the vocabulary; nothing beside it is new. The loss chooses the best weights."""
 
     selects_by_loss: ClassVar[bool] = True
+    closes_source: ClassVar[tuple[str, ...]] = ("sep",)  # what a causal decoder reads behind a source
+
+    @property
+    @abstractmethod
+    def decoding(self) -> Decoding:
+        """How a text is said."""
 
     def check(self) -> None:
         if not self.start.has_decoder:
@@ -67,7 +74,7 @@ class Writing(FineTuning):
         """Examples in order; a target that is None is what the model will be asked for.
 
         Args:
-            sources: what is read; "" for nothing.
+            sources: what is read.
             targets: what is said.
             origins: what each row is called in messages.
             longest: tokens of a target.
@@ -108,10 +115,10 @@ class Writing(FineTuning):
     def _by_decoder(
         self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, faults: Faults
     ) -> Example:
-        framing, vocabulary = self.start.framing, self.start.vocabulary
-        room = self.max_length - len(framing.before) - 1 - longest
-        read = self._cut(source, room, "sources", origin, faults)
-        prompt = [*framing.before, *read, *([vocabulary.sep] if source else [])]
+        framing = self.start.framing
+        behind = [getattr(self.start.vocabulary, role) for role in self.closes_source]
+        room = self.max_length - len(framing.before) - len(behind) - longest
+        prompt = [*framing.before, *self._cut(source, room, "sources", origin, faults), *behind]
         labels = np.array([*(target or []), *framing.said_behind], dtype=np.int64)
         if target is None:
             labels = labels[:0]
@@ -144,10 +151,10 @@ class Writing(FineTuning):
         """Nothing: a text is said one token after another."""
         return [None] * len(batch.indices)
 
-    def say(self, examples: Sequence[Example], decoding: Decoding, *, batch_size: int) -> Iterator[tuple[int, str]]:
+    def say(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, str]]:
         """The text that is said to each example, with its number; prompts of like length together."""
         assert self.transformer is not None
-        eos, tokenizer = self.start.framing.said_behind[0], self.start.tokenizer
+        decoding, framing, tokenizer = self.decoding, self.start.framing, self.start.tokenizer
         most = (
             self.start.max_positions if self.start.is_limited else self.max_length + (decoding.max_new_tokens or 0) + 1
         )
@@ -158,7 +165,13 @@ class Writing(FineTuning):
             prompts = [example.decoder_ids[: int(example.where[0])].tolist() for example in part]  # pyright: ignore
             sources = [ids.tolist() for example in part if (ids := example.encoder_ids) is not None] or None
             said = generate(
-                self.transformer, prompts, sources=sources, decoding=decoding, eos=eos, max_positions=most
-            )  # fmt: skip
+                self.transformer,
+                prompts,
+                sources=sources,
+                decoding=decoding,
+                eos=framing.said_behind[0],
+                max_positions=most,
+                num_said=len(framing.said_before),
+            )
             for number, one in zip(numbers, said, strict=True):
                 yield number, tokenizer.decode(one.ids, skip_special_tokens=True).strip()

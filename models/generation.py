@@ -197,10 +197,12 @@ def beam_search(
     decoding: Decoding,
     eos: int,
     max_positions: int,
+    num_said: int = 0,
 ) -> list[list[Said]]:
     """For every prompt its finished texts, the best first; at the end of the room, the unfinished count as well.
 
-    A text ends where EOS is among the `beams` likeliest of all that goes on from all beams.
+    A text ends where EOS is among the `beams` likeliest of all that goes on from all beams. The last `num_said` tokens
+    of every prompt count as said where lengths are weighed, as transformers counts the BOS that it forces BART to say.
 
     Raises:
         ValueError: where a prompt is longer than the model reads.
@@ -225,14 +227,14 @@ def beam_search(
                     continue
                 ids = reader.ids_BT[rows_BC[prompt, rank], begins:].tolist()
                 said = Said(ids if ended else [*ids, int(ids_BC[prompt, rank])], ended, float(sums_BC[prompt, rank]))
-                found[prompt].add(said.log_probability / length**decoding.length_penalty, said)
+                found[prompt].add(said.log_probability / (length + num_said) ** decoding.length_penalty, said)
         # What runs on: the first K that did not end.
         order_BK = is_end_BC.long().argsort(dim=1, stable=True)[:, :K]
         sums_BK = sums_BC.masked_fill(is_end_BC, -torch.inf).gather(1, order_BK)
         reader.select(rows_BC.gather(1, order_BK).flatten())
         reader.append(ids_BC.gather(1, order_BK).flatten())
         for prompt, hypotheses in enumerate(found):
-            hypotheses.settle(float(sums_BK[prompt, 0]) / length**decoding.length_penalty)
+            hypotheses.settle(float(sums_BK[prompt, 0]) / (length + num_said) ** decoding.length_penalty)
         if all(hypotheses.is_settled for hypotheses in found):
             break
     return [[said for _, said in hypotheses.best] for hypotheses in found]
@@ -257,6 +259,7 @@ def generate(
     decoding: Decoding,
     eos: int,
     max_positions: int,
+    num_said: int = 0,
 ) -> list[Said]:
     """What is said to each prompt.
 
@@ -268,6 +271,7 @@ def generate(
         decoding: how the next token is chosen.
         eos: the token that ends a text.
         max_positions: the most that either stack reads.
+        num_said: tokens at the end of every prompt that beam search counts as said.
 
     Raises:
         ValueError: where a prompt is longer than the model reads.
@@ -275,5 +279,5 @@ def generate(
     settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
     read = {"sources": sources, "documents": documents}
     if decoding.beams > 1:
-        return [found[0] for found in beam_search(transformer, prompts, **read, **settings)]
+        return [found[0] for found in beam_search(transformer, prompts, **read, **settings, num_said=num_said)]
     return put_together(stream(transformer, prompts, **read, **settings), eos=eos)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from safetensors.torch import save
 from tokenizers import Tokenizer, processors
+from tokenizers.decoders import ByteLevel
 
 from data.tokenizer import Vocabulary
 from models.huggingface import to_huggingface
@@ -43,7 +44,9 @@ def framed(tokenizer: Tokenizer, framing: Framing, vocabulary: Vocabulary) -> To
     single = [*before, "$A", *behind]
     pair = [*single, "$B:1", *(f"{name}:1" for name in behind)]
     ids = [(name, getattr(vocabulary, role)) for role, name in names.items()]
-    copy.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
+    frame = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
+    trimmed = processors.ByteLevel(trim_offsets=True)  # the blank before a word is not the word's; as Llama 3 has it
+    copy.post_processor = processors.Sequence([trimmed, frame]) if isinstance(copy.decoder, ByteLevel) else frame
     return copy
 
 

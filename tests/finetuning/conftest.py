@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from finetuning.exported import export_tuned
 from finetuning.grid import fine_tune
+from finetuning.tuned import Tuned
+from tests.finetuning.opened import learn_by_heart, opened
+from tests.finetuning.pipelines import Export
 from tests.finetuning.tasks import TASKS, write_tasks
 from tests.helpers import OBJECTIVES, ROOT, TINY, train_in_process
 
@@ -61,3 +65,36 @@ def tuned(pretrained: dict[str, Path], task_files: Path, tmp_path_factory: pytes
     """The folder of a run of the tiny classification."""
     command = _commands(pretrained, task_files, tmp_path_factory.mktemp("tuned"))
     return fine_tune(command("classification", "masked_lm")).folder
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`saved("bart")` is a folder that transformers saved; `"bert wordpiece"` has BERT's kind of tokenizer."""
+    from tests.finetuning.saved import save_random, save_tokenizer  # slow to import
+
+    home = tmp_path_factory.mktemp("saved")
+
+    def folder(name: str) -> Path:
+        if not (home / name).exists():
+            preset, _, kind = name.partition(" ")
+            save_tokenizer(kind, home / "tokenizer.json")
+            save_random(preset, home / name, home / "tokenizer.json")
+        return home / name
+
+    return folder
+
+
+@pytest.fixture
+def exported(tiny_task: Command, saved: Callable[[str], Path], tmp_path: Path) -> Export:
+    """A model for that task over a saved one, and its folder for transformers."""
+
+    def make(task: str, name: str, *more: str) -> tuple[Tuned, Path]:
+        command = tiny_task(task, "causal_lm", *more)
+        command[command.index("--checkpoint") + 1] = str(saved(name))
+        module, data = opened(command)
+        learn_by_heart(module, data, 24, 30)  # so that answers differ
+        tuned = Tuned(folder=tmp_path, checkpoint=tmp_path, module=module.requires_grad_(False))
+        export_tuned(tuned, tmp_path / "exported")
+        return tuned, tmp_path / "exported"
+
+    return make

@@ -9,7 +9,7 @@ from finetuning.base import FineTuning
 from finetuning.batch import collate
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
-from training.module import Term
+from training.terms import Term
 
 
 def opened(arguments: Sequence[str]) -> tuple[FineTuning, TaskData]:
@@ -26,3 +26,18 @@ def terms_of(module: FineTuning, data: TaskData, numbers: Sequence[int]) -> dict
     batch = collate([data.examples["train"][number] for number in numbers], pad=module.start.vocabulary.pad)
     with torch.no_grad():
         return module.terms(batch, count_correct=True)
+
+
+def learn_by_heart(module: FineTuning, data: TaskData, number: int, steps: int, rate: float = 5e-3) -> float:
+    """Trains on the first rows alone, all at once; returns the last loss."""
+    examples = [example for example in data.examples["train"] if example.row < number]
+    batch = collate(examples, pad=module.start.vocabulary.pad)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.0)
+    loss = torch.zeros(())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        terms = module.terms(batch, count_correct=False)
+        loss = torch.stack([term.minimised_sum / max(term.count, 1) for term in terms.values()]).sum()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())

@@ -1,7 +1,6 @@
-"""Fine-tuning over several processes, from folders that transformers saved, and what W&B is told."""
+"""How texts are framed, fine-tuning over several processes, and what W&B is told."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,12 +11,9 @@ import pytest
 import torch
 import yaml
 
-from finetuning.batch import collate
-from finetuning.body import framing_of, framing_of_preset, start_from, states_of
+from finetuning.body import framing_of, framing_of_preset, start_from
 from finetuning.grid import fine_tune
-from finetuning.tuned import load_tuned
 from objectives.trained import load_run
-from tests.finetuning.opened import opened
 from tests.helpers import OBJECTIVES, ROOT, weights_of
 from training.logs import make_wandb_logger
 
@@ -71,46 +67,6 @@ def test_two_processes_come_to_what_one_comes_to(tiny_task: Command, tmp_path: P
         torch.testing.assert_close(tensor, other[name], rtol=1e-9, atol=1e-12)
     two = fine_tune(tiny_task("entities", "masked_lm", *exact, "--name", "two"))
     assert two.scores == pytest.approx(one.scores)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "objective"), [("BertModel", "masked_lm"), ("GPT2Model", "causal_lm")])
-def test_what_transformers_saved_is_fine_tuned(
-    tiny_task: Command, pretrained: dict[str, Path], tmp_path: Path, name: str, objective: str
-) -> None:
-    import transformers
-
-    kinds: dict[str, Callable[[int], Any]] = {
-        "BertModel": lambda size: transformers.BertForPreTraining(
-            transformers.BertConfig(
-                vocab_size=size,
-                hidden_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=64,
-                max_position_embeddings=40,
-            )
-        ),
-        "GPT2Model": lambda size: transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=40)
-        ),
-    }
-    start, _ = start_from(str(pretrained[objective]))
-    model = kinds[name](start.vocabulary.size).eval()
-    model.save_pretrained(tmp_path / "saved")
-    shutil.copyfile(pretrained[objective] / "tokenizer.json", tmp_path / "saved/tokenizer.json")
-    command = tiny_task("classification", objective)
-    command[command.index("--checkpoint") + 1] = str(tmp_path / "saved")
-    module, data = opened(command)
-    batch = collate(data.examples["train"][:1], pad=module.start.vocabulary.pad)
-    ids = batch.encoder_ids_BS if batch.decoder_ids_BT is None else batch.decoder_ids_BT
-    body = model.bert if name == "BertModel" else model.transformer
-    assert module.transformer is not None
-    with torch.no_grad():
-        expected = body(input_ids=ids).last_hidden_state
-        torch.testing.assert_close(states_of(module.transformer, batch), expected, rtol=1e-4, atol=1e-5)
-    tuned = fine_tune(command)
-    assert load_tuned(tuned.folder).module.start.is_limited
 
 
 @pytest.mark.slow

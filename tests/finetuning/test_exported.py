@@ -157,7 +157,9 @@ def test_a_model_that_writes_writes_the_same(exported: Callable[..., Any], prese
     [
         ("classification", "bert", (), "fine-tune with --tuning.pooling cls to export"),
         ("classification", "gpt2", ("--tuning.attention", "bidirectional"), "are causal"),
-        ("classification", "bart", ("--tuning.pooling", "cls"), "no class of transformers is a Classification"),
+        ("classification", "bart", (), "fine-tune with --tuning.pooling last to export"),
+        ("entities", "bart", (), "no class of transformers is a TokenClassification"),
+        ("questions", "t5", (), "no class of transformers is a QuestionAnswering"),
         ("regression", "gpt2", (), "has no bias, which a number needs"),
         ("questions", "lab", (), "no class of transformers is a QuestionAnswering"),
     ],

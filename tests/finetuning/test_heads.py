@@ -10,34 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from finetuning.base import FineTuning
 from finetuning.batch import collate
 from finetuning.body import states_of
 from finetuning.classification import Classification
-from finetuning.datamodule import TaskData
 from finetuning.rows import Faults, QuestionRow, TextRow, TokenRow
 from finetuning.token_classification import TextToTag, TokenClassification
 from finetuning.tuned import answers_of
 from models.transformer import Inputs
 from objectives.trained import load_run
-from tests.finetuning.opened import opened, terms_of
+from tests.finetuning.opened import learn_by_heart, opened, terms_of
 
 Command = Callable[..., list[str]]
-
-
-def learn_by_heart(module: FineTuning, data: TaskData, number: int, steps: int, rate: float = 5e-3) -> float:
-    """Trains on the first rows alone, all at once; returns the last loss."""
-    examples = [example for example in data.examples["train"] if example.row < number]
-    batch = collate(examples, pad=module.start.vocabulary.pad)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.0)
-    loss = torch.zeros(())
-    for _ in range(steps):
-        optimizer.zero_grad()
-        terms = module.terms(batch, count_correct=False)
-        loss = torch.stack([term.minimised_sum / max(term.count, 1) for term in terms.values()]).sum()
-        loss.backward()
-        optimizer.step()
-    return float(loss.detach())
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from finetuning.batch import Example, InOrder, Order, collate
 from finetuning.classification import ClassificationTask
@@ -14,12 +15,15 @@ from finetuning.rows import Faults, TextRow
 from finetuning.task import chosen, cut, read_splits
 from finetuning.texts import balanced_weights, columns_of, shortened
 
+FIXED = settings(deadline=None, derandomize=True)
+
 
 def order(number: int, batch_size: int, seed: int = 0) -> Order:
     lengths = np.random.default_rng(1).integers(3, 100, size=number)
     return Order(lengths, batch_size=batch_size, seed=seed)
 
 
+@FIXED
 @given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 3))
 def test_every_example_comes_once_an_epoch(number: int, batch_size: int, epoch: int) -> None:
     made = order(number, batch_size)
@@ -131,11 +135,30 @@ def test_a_train_split_too_small_to_hold_any_out_is_refused(tmp_path: Any) -> No
         read_splits(ClassificationTask(name="tiny", train=str(tmp_path / "one.tsv")), Faults())
 
 
+def test_a_mistake_in_a_mixture_names_its_task(tmp_path: Any) -> None:
+    (tmp_path / "a.tsv").write_text("text\tlabel\ngood\ta\nbad\tb\n" * 20, encoding="utf-8")
+    sound = ClassificationTask(name="one", train=str(tmp_path / "a.tsv"))
+    for wrong, expected in (
+        (
+            ClassificationTask(name="two", train="no/such.tsv"),
+            r"^task\.tasks, two: task\.train: no file at 'no/such\.tsv'",
+        ),
+        (ClassificationTask(name="two", train=str(tmp_path / "a.tsv"), texts=("txt",)), r"^task\.tasks, two: .*'txt'"),
+        (
+            ClassificationTask(name="two", train=str(tmp_path / "a.tsv"), form="many"),
+            r"^task\.tasks, two: .*not told as text",
+        ),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            MixtureTask(name="both", tasks=(sound, wrong)).splits(Faults())
+
+
 # --- texts ---
 
 
+@FIXED
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=2), st.integers(0, 50))
-def test_the_longer_of_two_texts_gives_way_first(lengths: list[int], room: int) -> None:
+def test_the_longer_of_two_texts_gives_way_first_as_in_tokenizers(lengths: list[int], room: int) -> None:
     texts = [list(range(length)) for length in lengths]
     kept = shortened(texts, room)
     assert sum(map(len, kept)) == min(sum(lengths), room)
@@ -144,6 +167,12 @@ def test_the_longer_of_two_texts_gives_way_first(lengths: list[int], room: int) 
     while sum(reference) > room:
         reference[reference.index(max(reference))] -= 1
     assert sorted(map(len, kept)) == sorted(reference)
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.enable_truncation(room, strategy="longest_first")
+    first, second = [" ".join(letter * length) for letter, length in zip("ab", [*lengths, 0], strict=False)]
+    encoded = tokenizer.encode(first, second if len(lengths) > 1 else None)
+    assert [encoded.ids.count(number) for number in range(len(lengths))] == [len(part) for part in kept]
 
 
 def test_balanced_weights_have_the_mean_1_over_the_rows() -> None:
