@@ -50,6 +50,7 @@ def summaries(scores: Mapping[str, Mapping[str, Scores]], *, budget: float | Non
 def _record(verdict: Verdict) -> VerdictRecord:
     hypothesis = verdict.hypothesis
     low, high = verdict.interval or (None, None)
+    equivalence_low, equivalence_high = verdict.equivalence_interval or (None, None)
     return VerdictRecord(
         arm=hypothesis.arm,
         against=hypothesis.against,
@@ -62,10 +63,14 @@ def _record(verdict: Verdict) -> VerdictRecord:
         estimate=verdict.difference,
         low=low,
         high=high,
+        equivalence_low=equivalence_low,
+        equivalence_high=equivalence_high,
+        standard_deviation=verdict.standard_deviation,
         p=verdict.p,
         p_holm=verdict.adjusted_p,
         p_sign_flip=verdict.sign_flip_p,
         minimum_detectable=verdict.detectable_difference,
+        confirmable_margin=verdict.confirmable_margin,
     )
 
 

@@ -1,14 +1,13 @@
 """What a study found, whole: results.json, of which the report is a pure function.
 
-Everything is a plain value; a number that is not finite is None. `read_record(write_record(record, path)) == record`.
+Everything is a plain value; a number that is not finite is None. record_file.py writes and reads it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from objectives.picture import Cell
 
@@ -174,8 +173,11 @@ class VerdictRecord(_Strict):
 
     Attributes:
         low, high: the 95 % interval of the estimate.
+        equivalence_low, equivalence_high: the 90 % one, which lies within the margin where TOST finds equivalence.
+        standard_deviation: of the difference between paired seeds.
         p, p_holm, p_sign_flip: of the deciding test, the same with Holm's correction, and of the exact sign-flip test.
         minimum_detectable: the difference that these seeds find in 80 of 100 studies, in the metric's units.
+        confirmable_margin: the smallest within which they find arms equivalent that do not differ, as often.
         verdict: a few words, such as "supported".
         sentence: the same as one plain sentence, which names the minimum detectable effect.
     """
@@ -191,10 +193,14 @@ class VerdictRecord(_Strict):
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
+    equivalence_low: float | None = None
+    equivalence_high: float | None = None
+    standard_deviation: float | None = None
     p: float | None = None
     p_holm: float | None = None
     p_sign_flip: float | None = None
     minimum_detectable: float | None = None
+    confirmable_margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,29 +276,3 @@ class StudyRecord(_Strict):
     def runs_of(self, label: str, *, budget: float | None = None) -> Iterator[RunRecord]:
         """The runs of an arm, one a seed; with `budget`, its branches to that one."""
         return (run for run in self.runs if run.arm == label and run.budget == budget)
-
-
-_ADAPTER = TypeAdapter(StudyRecord)
-
-
-def write_record(record: StudyRecord, path: Path) -> None:
-    """Writes results.json: whole, or not at all."""
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_bytes(_ADAPTER.dump_json(record, indent=1) + b"\n")
-    beside.replace(path)
-
-
-def read_record(path: Path) -> StudyRecord:
-    """The record that results.json holds.
-
-    Raises:
-        ValueError: in one line, where it is not there, or is none of this version's.
-    """
-    try:
-        return _ADAPTER.validate_json(path.read_bytes())
-    except OSError:
-        raise ValueError(f"no results at '{path}'") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{path} is no record of format {FORMAT}: {place}: {first['msg']}") from None

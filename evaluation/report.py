@@ -13,7 +13,8 @@ from evaluation import figures, phenomena
 from evaluation.drawing import sheet, style
 from evaluation.figures import Figure
 from evaluation.page import Section, joined, plain
-from evaluation.record import StudyRecord, write_record
+from evaluation.record import StudyRecord
+from evaluation.record_file import write_record
 from evaluation.sections import all_sections
 
 PNG_ZOOM = 2  # pixels of a PNG for one of its SVG

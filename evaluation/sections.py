@@ -7,7 +7,7 @@ from evaluation import figures, phenomena, samples, words
 from evaluation.drawing import Drawing
 from evaluation.notation import NONE, difference, duration, interval, memory, number, p_value, short
 from evaluation.page import Block, Choice, Code, Entry, Folded, Picture, Points, Prose, Section, Table
-from evaluation.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
+from evaluation.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord, VerdictRecord
 from evaluation.verdicts import Card
 
 
@@ -126,18 +126,30 @@ def hypotheses(record: StudyRecord) -> Section:
     if not record.verdicts:
         return Section("hypotheses", "Hypotheses", [Prose("None was declared.", "note")])
     units = {metric.name: metric.unit for metric in record.metrics}
-    rows = [
-        [f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict,
-         difference(v.estimate, units.get(v.metric, "")),
-         interval(v.low, v.high, units.get(v.metric, ""), signed=True), p_value(v.p), p_value(v.p_holm),
-         p_value(v.p_sign_flip), number(v.minimum_detectable, units.get(v.metric, "")), str(v.seeds)]
-        for v in record.verdicts
-    ]  # fmt: skip
-    header = ["difference", "on", "expected", "verdict", "estimate", "95 % interval", "p", "p (Holm)", "p (sign flip)",
-              "detectable", "seeds"]  # fmt: skip
+
+    def row(v: VerdictRecord) -> list[str]:
+        unit = units.get(v.metric, "")
+        return [
+            f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict, difference(v.estimate, unit),
+            interval(v.low, v.high, unit, signed=True), number(v.standard_deviation, unit), p_value(v.p),
+            p_value(v.p_holm), p_value(v.p_sign_flip), number(v.minimum_detectable, unit),
+            interval(v.equivalence_low, v.equivalence_high, unit, signed=True), number(v.confirmable_margin, unit),
+            str(v.seeds),
+        ]  # fmt: skip
+
+    header = ["difference", "on", "expected", "verdict", "estimate", "95 % interval", "SD of seeds", "p", "p (Holm)",
+              "p (sign flip)", "detectable", "90 % interval", "confirmable margin", "seeds"]  # fmt: skip
     cards: list[Block] = [Card(verdict, units.get(verdict.metric, "")) for verdict in record.verdicts]
-    caption = "All declared hypotheses. Detectable: the difference that these seeds find in 80 of 100 studies."
-    return Section("hypotheses", "Hypotheses", [*cards, Table(caption, header, rows, frozenset({1, 2, 3}))])
+    caption = (
+        "All declared hypotheses. Detectable: the difference that these seeds find in 80 of 100 studies. An "
+        "equivalence is found where its 90 % interval lies within the margin; confirmable: the smallest margin that "
+        "they find as often."
+    )
+    return Section(
+        "hypotheses",
+        "Hypotheses",
+        [*cards, Table(caption, header, [row(v) for v in record.verdicts], frozenset({1, 2, 3}))],
+    )
 
 
 def by_phenomenon(record: StudyRecord) -> Section:

@@ -174,9 +174,13 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             estimate=0.006,
             low=-0.004,
             high=0.016,
+            equivalence_low=-0.002,
+            equivalence_high=0.0141,
+            standard_deviation=0.0083,
             p=0.008,
             p_holm=0.016,
             minimum_detectable=0.017,
+            confirmable_margin=0.0152,
             sentence="denoising and span_corruption are within 2 points of each other on minimal_pairs.",
         ),
     )

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from evaluation.jobs import Job
-from evaluation.record import RunRecord, StudyRecord, read_record
+from evaluation.record import RunRecord, StudyRecord
+from evaluation.record_file import read_record
 from tests.evaluation.test_plan import tiny_settings
 from tests.helpers import ROOT, run_script, train_in_process
 

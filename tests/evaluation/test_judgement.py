@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evaluation.comparing import scores_of, summaries, verdicts
 from evaluation.intervals import Scores
 from evaluation.judgement import Verdict, judge
-from evaluation.record import read_record, write_record
+from evaluation.record_file import read_record, write_record
 from evaluation.results import EvaluationResult
 from evaluation.sections import hypotheses as shown
 from evaluation.statistics import detectable_effect

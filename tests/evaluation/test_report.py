@@ -12,7 +12,8 @@ import pytest
 
 from evaluation.notation import difference, interval, number
 from evaluation.page import fenced, plain
-from evaluation.record import StudyRecord, read_record, write_record
+from evaluation.record import StudyRecord
+from evaluation.record_file import read_record, write_record
 from evaluation.report import all_figures, write_report
 from tests.evaluation.made_up import HOSTILE, KOREAN, make_record
 
@@ -65,7 +66,10 @@ def numbers_of(record: StudyRecord) -> list[str]:
         unit = units[summary.metric]
         found += [number(summary.mean, unit), interval(summary.low, summary.high, unit)]
     for verdict in record.verdicts:
-        found += [difference(verdict.estimate, units[verdict.metric]), verdict.sentence, verdict.verdict]
+        unit = units[verdict.metric]
+        found += [difference(verdict.estimate, unit), verdict.sentence, verdict.verdict]
+        found += [interval(verdict.equivalence_low, verdict.equivalence_high, unit, signed=True)]
+        found += [number(value, unit) for value in (verdict.standard_deviation, verdict.confirmable_margin)]
     return found
 
 
