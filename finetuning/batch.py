@@ -24,7 +24,7 @@ class Example:
         index: its place among the examples of its split; -1 where it only fills a batch up.
         row: number of the row.
         encoder_ids, decoder_ids: int64[length], what each stack reads.
-        segments: int64[length], the number of the text that each position of the encoder belongs to.
+        segments: int64[length], the number of the text that each position read belongs to.
         positions: for each loss term int64[n], places in the stack whose states are used.
         labels: for each loss term [n] or [n, classes], what is to be said there.
         where: int64[n], where the answer of each position goes: numbers of words, or of characters' starts.

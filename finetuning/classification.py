@@ -20,7 +20,7 @@ from data.batch import Batch
 from finetuning.base import FineTuning
 from finetuning.batch import Example
 from finetuning.body import lengths_of, make_body, states_of
-from finetuning.heads import LinearHead, as_arrays, rows_of
+from finetuning.heads import LinearHead, as_arrays, compared, means_of_texts, rows_of
 from finetuning.labels import label_ids, label_names, label_sets
 from finetuning.metrics import Score, accuracy, f1, macro_f1, mcc, mean_of, micro_f1, pearson, spearman
 from finetuning.reading import LabelForm, read_texts
@@ -95,7 +95,9 @@ class Classification(FineTuning):
     """A linear layer on one state of the text.
 
     A causal decoder is read at its last token, an encoder at the mean of its states, an encoder-decoder at the mean of
-    the encoder's, unless `tuning.pooling` says otherwise. `cls` of an encoder is BERT's way, with its pooler; `last` of
+    the encoder's, unless `tuning.pooling` says otherwise. Of two texts each has a mean of its own, and the layer reads
+    both, their difference and their product (`compared`): so it tells one from the other where the body has no token
+    types, as the `lab` preset has none. `cls` of an encoder is BERT's way, with its pooler; `last` of
     an encoder-decoder is BART's way: the decoder reads the text as well, as far behind as in pretraining, and what it
     knows where it is to say the text's last token is pooled alike (Lewis et al. 2020, 3.1).
     """
@@ -130,8 +132,9 @@ class Classification(FineTuning):
 
     def build_heads(self) -> None:
         num_classes = 1 if self.task.form == "number" else len(self.labels)
+        compares = self.pooling == "mean" and len(self.task.texts) == 2
         self.head = LinearHead(
-            self.start.transformer.width,
+            self.start.transformer.width * (4 if compares else 1),
             num_classes,
             self.tuning.dropout,
             bias=self.start.has_encoder,  # Hugging Face's causal classes have none
@@ -191,7 +194,7 @@ class Classification(FineTuning):
     def _stacks(self, read: np.ndarray, segments: np.ndarray) -> dict[str, np.ndarray]:
         """What each stack reads."""
         if not self.start.has_encoder:
-            return {"decoder_ids": read}
+            return {"decoder_ids": read, "segments": segments}
         stacks = {"encoder_ids": read, "segments": segments}
         if self.decodes:
             start = np.array(self.start.framing.start)
@@ -203,8 +206,9 @@ class Classification(FineTuning):
         assert self.transformer is not None
         states_BTD, lengths_B = states_of(self.transformer, batch), lengths_of(batch)
         if self.pooling == "mean":
-            is_text_BT = torch.arange(states_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
-            pooled_BD = (states_BTD * is_text_BT[..., None]).sum(dim=1) / lengths_B[:, None]
+            assert batch.segments_BS is not None  # of the stack that is read: the only one here
+            means = means_of_texts(states_BTD, lengths_B, batch.segments_BS, len(self.task.texts))
+            pooled_BD = means[0] if len(means) == 1 else compared(*means)
         elif self.pooling == "last":
             pooled_BD = states_BTD[torch.arange(len(states_BTD), device=lengths_B.device), lengths_B - 1]
         else:  # of the encoder's first token, or of the decoder's start

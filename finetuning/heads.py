@@ -1,9 +1,10 @@
 """The parts that heads are made of.
 
-Shapes: B batch, D width, C classes.
+Shapes: B batch, T positions, D width, C classes.
 """
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from data.batch import Batch
@@ -31,6 +32,21 @@ class LinearHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         pooled = states if self.pooler is None else self.pooler(states).tanh()
         return self.classifier(self.dropout(pooled))
+
+
+def means_of_texts(states_BTD: Tensor, lengths_B: Tensor, segments_BT: Tensor, num_texts: int) -> list[Tensor]:
+    """[B, D] for each text: the mean of the states of its positions, those of the frame behind it among them."""
+    is_read_BT = torch.arange(states_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
+    means = []
+    for number in range(num_texts):
+        is_text_BT1 = (is_read_BT & (segments_BT == number))[..., None]
+        means.append((states_BTD * is_text_BT1).sum(dim=1) / is_text_BT1.sum(dim=1).clamp(min=1))
+    return means
+
+
+def compared(first_BD: Tensor, second_BD: Tensor) -> Tensor:
+    """[B, 4 D]: both, the size of their difference, and their product (Conneau et al. 2017, 3.1)."""
+    return torch.cat([first_BD, second_BD, (first_BD - second_BD).abs(), first_BD * second_BD], dim=-1)
 
 
 def as_arrays(rows: Tensor) -> list[np.ndarray]:

@@ -23,6 +23,7 @@ class Tuning:
         pooling: what a text is classified from: the `mean` of its states; the state of the first token (`cls`) or of
             the `last`; what a decoder that looks at the encoder says first (`decoder_start`); `auto` is the one that
             suits the family: mean for an encoder, last for a causal decoder, mean of the encoder where there are both.
+            Two texts have a mean each.
         attention: `bidirectional` lifts the mask of a causal decoder.
         freeze: trains the head alone (a linear probe).
         head_learning_rate: of the new head; by default `optimizer.learning_rate`.

@@ -68,9 +68,16 @@ def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def _numbered(value: Any) -> Any:
+    """The same, lists of dictionaries as dictionaries under their entries' numbers."""
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        value = {str(number): entry for number, entry in enumerate(value)}
+    return {key: _numbered(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """`key: before -> now` for every setting that must not change and did."""
-    old, new = dict(flat(before)), dict(flat(now))
+    """`key: before -> now` for every setting that must not change and did; of a mixture's tasks by their numbers."""
+    old, new = (dict(flat(_numbered(settings))) for settings in (before, now))
     keys = [key for key in {**old, **new} if not any(key == name or key.startswith(f"{name}.") for name in FREE)]
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 

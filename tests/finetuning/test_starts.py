@@ -97,9 +97,12 @@ def test_a_classification_begins_with_the_states_of_transformers_body(
         ours_BTD = states_of(module.transformer, batch)
         torch.testing.assert_close(ours_BTD * mask_BT1, states_BTD * mask_BT1, **TOLERANCE)
         lengths_B = mask_BT1.sum(dim=(1, 2))
-        pooled_BD = (states_BTD * mask_BT1).sum(dim=1) / lengths_B[:, None]
-        if pooling == "last":
-            pooled_BD = states_BTD[torch.arange(len(ids)), lengths_B - 1]
+        pooled_BD = states_BTD[torch.arange(len(ids)), lengths_B - 1]
+        if pooling == "mean":
+            assert batch.segments_BS is not None
+            of_text = [mask_BT1 * (batch.segments_BS == number)[..., None] for number in (0, 1)]
+            one_BD, two_BD = ((states_BTD * mask).sum(dim=1) / mask.sum(dim=1) for mask in of_text)
+            pooled_BD = torch.cat([one_BD, two_BD, (one_BD - two_BD).abs(), one_BD * two_BD], dim=1)
         loss = F.cross_entropy(head(pooled_BD), batch.labels["label"].ids_N)
     term = terms_of(module, data, ROWS)["label"]
     torch.testing.assert_close(term.loss_sum / term.count, loss, **TOLERANCE)

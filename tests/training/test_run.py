@@ -14,6 +14,12 @@ def test_settings_are_compared_leaf_by_leaf() -> None:
     assert differences(before, after) == ["optimizer.name: adamw -> muon", "seed: 0 -> 1"]
 
 
+def test_of_a_list_of_settings_only_what_changed_is_named() -> None:
+    before = {"task": {"tasks": [{"name": "a"}, {"name": "b", "limit": 1}], "rates": [1, 2]}}
+    now = {"task": {"tasks": [{"name": "a"}, {"name": "b", "limit": 2}], "rates": [1, 3]}}
+    assert differences(before, now) == ["task.tasks.1.limit: 1 -> 2", "task.rates: [1, 2] -> [1, 3]"]
+
+
 def test_how_a_run_is_computed_is_free_and_what_is_computed_is_not() -> None:
     for name in FREE:
         head, _, tail = name.partition(".")
