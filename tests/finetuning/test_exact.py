@@ -14,7 +14,7 @@ from finetuning.cli import FineTuningCLI
 from finetuning.grid import fine_tune
 from finetuning.tuned import load_tuned
 from tests.finetuning.opened import opened, terms_of
-from tests.helpers import metrics_of, weights_of
+from tests.helpers import metrics_of, run_script, weights_of
 from training.checkpoint import checkpoints_in, read_checkpoint
 from training.session import train
 from training.stops import Interrupted
@@ -54,6 +54,19 @@ def test_the_step_does_not_depend_on_how_its_rows_are_shared_out(tiny_task: Comm
         weights.append(weights_of(tmp_path / "runs" / name))
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_compiled_steps_differ_from_plain_ones_in_their_last_digits_alone(tiny_task: Command, tmp_path: Path) -> None:
+    """Of both stacks, whatever the lengths of a batch."""
+    steps = ("--trainer.precision", "32-true", "--budget.steps", "6")
+    fine_tune(tiny_task("text_to_text", "denoising", *steps, "--name", "plain"))
+    command = tiny_task("text_to_text", "denoising", *steps, "--name", "compiled", "--compile", "true")
+    done = run_script("finetune.py", *command)
+    assert done.returncode == 0, done.stderr
+    plain, compiled = (weights_of(tmp_path / "runs" / name) for name in ("plain", "compiled"))
+    for name, tensor in plain.items():
+        torch.testing.assert_close(compiled[name], tensor, rtol=1e-3, atol=1e-5)
 
 
 class At(Callback):
