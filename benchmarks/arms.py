@@ -16,7 +16,8 @@ from torch.optim import AdamW
 
 from data.batch import IGNORE, Batch
 from data.datamodule import DataModule
-from data.loader import Examples, Gather, Shares, StepLoader
+from data.loader import Examples, Gather, StepLoader
+from data.shares import Shares
 from models.accounting import forward_flops
 from models.presets import TransformerConfig
 from objectives.base import FLOPS_OF_A_STEP, Objective

@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-import lightning
 from lightning.pytorch.utilities import rank_zero_info
 
 from data.batch import Corruption, Extent
 from data.corpora import EMBEDDED, Corpus, DocumentRule
-from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, Shares, StepLoader
+from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, StepLoader
 from data.mixture import Choice, MixedExamples, MixedGather, blank_pair
 from data.order import order_sha256
 from data.recipe import Recipe
+from data.shares import SharedData
 from data.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.tokenizer import Vocabulary
 from data.windows import WindowRule, Windows
@@ -45,7 +45,7 @@ def _tuple(names: str | list[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-class DataModule(lightning.LightningDataModule):
+class DataModule(SharedData):
     """What a run reads: the same windows in the same order for every objective.
 
     Args:
@@ -72,6 +72,8 @@ class DataModule(lightning.LightningDataModule):
     Raises:
         ValueError: where a value is impossible.
     """
+
+    unit = "windows"
 
     def __init__(
         self,
@@ -156,33 +158,6 @@ class DataModule(lightning.LightningDataModule):
         assert self.trainer is not None
         return cast(Reader, self.trainer.lightning_module)
 
-    def shares(self, *, rank: int, world: int) -> Shares:
-        """How a batch is shared out to `world` devices.
-
-        Raises:
-            ValueError: where that does not come out even.
-        """
-        micro = self.micro_batch_size or max(self.batch_size // world, 1)
-        if self.batch_size % (world * micro):
-            raise ValueError(
-                f"data.batch_size = {self.batch_size} windows do not share out to {world} device(s) in micro-batches "
-                f"of {micro}: choose a multiple of {world * micro}"
-            )
-        return Shares(batch_size=self.batch_size, micro_batch_size=micro, rank=rank, world=world)
-
-    def micro_batches(self, world: int) -> int:
-        """Micro-batches that each of `world` devices computes in an optimizer step.
-
-        Raises:
-            ValueError: where the batch does not share out evenly.
-        """
-        return self.batch_size // (world * self.shares(rank=0, world=world).micro_batch_size)
-
-    def _shares_here(self) -> Shares:
-        assert self.trainer is not None
-        replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})
-        return self.shares(rank=replicas["rank"], world=replicas["num_replicas"])
-
     def _gather(self, micro_batch_size: int, reader: Reader | None = None) -> Gather:
         reader = reader or self.reader
         return Gather(
@@ -218,7 +193,7 @@ class DataModule(lightning.LightningDataModule):
         """Micro-batches without end, from the optimizer step on that the trainer has reached."""
         assert self.trainer is not None
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
-        shares = self._shares_here()
+        shares = self.shares_here()
         reader = self.reader
         self.loader = self._loader(
             partial(Examples, self.training_windows, seed=self.seed),
@@ -233,7 +208,7 @@ class DataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> StepLoader:
         """The held-out windows of a validation, as many batches in every process."""
-        chosen, here = min(self.validation_windows, len(self.held_out_windows)), self._shares_here()
+        chosen, here = min(self.validation_windows, len(self.held_out_windows)), self.shares_here()
         micro = min(here.micro_batch_size, -(-chosen // here.world))
         shares = replace(here, batch_size=micro * here.world, micro_batch_size=micro)
         steps = [shares.positions(step) for step in range(-(-chosen // shares.batch_size))]

@@ -61,34 +61,6 @@ class HeldOutExamples(Examples):
         return window, example
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shares:
-    """How a batch of windows is shared out: micro-batch after micro-batch, each from every process in turn.
-
-    Over all processes the positions of a step are `step * batch_size` up to the next step's, each once, however many
-    processes and micro-batches there are.
-    """
-
-    batch_size: int
-    micro_batch_size: int
-    rank: int = 0
-    world: int = 1
-
-    def positions(self, step: int) -> list[int]:
-        """The positions that this process reads in a step, in order."""
-        first = step * self.batch_size
-        starts = range(
-            first + self.rank * self.micro_batch_size, first + self.batch_size, self.world * self.micro_batch_size
-        )
-        return [position for start in starts for position in range(start, start + self.micro_batch_size)]
-
-    def steps(self, first: int) -> Iterator[list[int]]:
-        """`positions` of every step from `first` on, without end."""
-        while True:
-            yield self.positions(first)
-            first += 1
-
-
 class Counts(Protocol):
     """What a micro-batch says of itself, and is told of its step."""
 

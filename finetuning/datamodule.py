@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import lightning
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
-from data.loader import ENDLESS, Shares, StepLoader
+from data.loader import ENDLESS, StepLoader
+from data.shares import SharedData
 from finetuning.base import FineTuning
 from finetuning.batch import Example, Gather, InOrder, Order
 from finetuning.rows import Faults
@@ -52,7 +52,7 @@ class _AllOnce(Order):
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
 
-class TaskData(lightning.LightningDataModule):
+class TaskData(SharedData):
     """What a fine-tuning run reads.
 
     Args:
@@ -62,10 +62,12 @@ class TaskData(lightning.LightningDataModule):
         seed: decides the order.
     """
 
+    unit = "rows"
+
     def __init__(self, task: Task, reading: ReadingSettings, *, folder: Path, seed: int) -> None:
         super().__init__()
         self.task, self.reading, self.folder, self.seed = task, reading, folder, seed
-        self.batch_size = reading.batch_size
+        self.batch_size, self.micro_batch_size = reading.batch_size, reading.micro_batch_size
         self.rows: dict[Split, list[Any]] = {}
         self.examples: dict[Split, list[Example]] = {}
         self.faults = Faults()
@@ -118,37 +120,10 @@ class TaskData(lightning.LightningDataModule):
         encoder, decoder, targets = np.mean(found, axis=0).tolist()
         return encoder, decoder, targets
 
-    def shares(self, *, rank: int, world: int) -> Shares:
-        """How a batch is shared out to `world` devices.
-
-        Raises:
-            ValueError: where that does not come out even.
-        """
-        micro = self.reading.micro_batch_size or max(self.batch_size // world, 1)
-        if self.batch_size % (world * micro):
-            raise ValueError(
-                f"data.batch_size = {self.batch_size} rows do not share out to {world} device(s) in micro-batches of "
-                f"{micro}: choose a multiple of {world * micro}"
-            )
-        return Shares(batch_size=self.batch_size, micro_batch_size=micro, rank=rank, world=world)
-
-    def micro_batches(self, world: int) -> int:
-        """Micro-batches that each of `world` devices computes in an optimizer step.
-
-        Raises:
-            ValueError: where the batch does not share out evenly.
-        """
-        return self.batch_size // (world * self.shares(rank=0, world=world).micro_batch_size)
-
-    def _shares_here(self) -> Shares:
-        assert self.trainer is not None
-        replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})
-        return self.shares(rank=replicas["rank"], world=replicas["num_replicas"])
-
     def train_dataloader(self) -> StepLoader:
         """Micro-batches without end, from the optimizer step on that the trainer has reached."""
         assert self.trainer is not None
-        shares = self._shares_here()
+        shares = self.shares_here()
         self.loader = StepLoader(
             InOrder(self.examples["train"], self.order),
             shares.steps(self.trainer.global_step),
@@ -161,7 +136,7 @@ class TaskData(lightning.LightningDataModule):
 
     def val_dataloader(self) -> StepLoader:
         """The development split, as many batches in every process."""
-        here, examples = self._shares_here(), self.examples["development"]
+        here, examples = self.shares_here(), self.examples["development"]
         shares = replace(here, batch_size=here.micro_batch_size * here.world)
         lengths = np.array([len(example) for example in examples])
         order = _AllOnce(lengths, batch_size=shares.batch_size, seed=0)

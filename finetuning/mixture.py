@@ -8,12 +8,11 @@
 loss = that of finetuning/writing.py, over all tasks alike
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from data.order import Permutation
 from finetuning.batch import Example, Order
@@ -159,13 +158,6 @@ class Mixture(Writing):
             faults=faults,
         )
 
-    @torch.inference_mode()
-    def ask(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, str]]:
-        return self.say(examples, batch_size=batch_size)
-
-    def conclude(self, rows: Sequence[MixedRow], examples: Sequence[Example], outputs: Sequence[str]) -> list[str]:
-        return list(outputs)
-
     def measure_answers(self, rows: Sequence[MixedRow], answers: Sequence[str]) -> dict[str, Score]:
         """Every task's own metrics under its name, such as `sst2.accuracy`."""
         found = {}
@@ -182,9 +174,3 @@ class Mixture(Writing):
         if not isinstance(given, str):
             raise ValueError(f"{given!r:.60} is no text; write it as the task is told, its name first")
         return MixedRow(part=0, row=None, source=given, target=None)
-
-    def told(self, row: MixedRow, answer: str) -> dict[str, Any]:
-        return {"text": answer}
-
-    def shown(self, row: MixedRow, told: dict[str, Any]) -> str:
-        return told["text"]

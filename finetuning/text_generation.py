@@ -6,7 +6,7 @@
 loss = that of finetuning/writing.py; what is reported are bits per UTF-8 byte, the same whatever the tokens
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from data.batch import Batch
+from finetuning.base import FineTuning
 from finetuning.batch import Example
 from finetuning.heads import rows_of
 from finetuning.metrics import Score, bits_per_byte
@@ -133,11 +134,10 @@ class TextGeneration(Writing):
         sums_B = torch.zeros(len(batch.indices), dtype=torch.float64, device=nats_N.device)
         return sums_B.index_add(0, rows_of(batch, "target"), nats_N).tolist()
 
-    @torch.inference_mode()
-    def ask(self, examples: Sequence[Example], *, batch_size: int) -> Any:
-        if all(not len(example.labels["target"]) for example in examples):
-            return self.say(examples, batch_size=batch_size)
-        return super().ask(examples, batch_size=batch_size)
+    def ask(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, Any]]:
+        """The continuation of each beginning, or the nats of each text."""
+        is_asked = all(not len(example.labels["target"]) for example in examples)
+        return (Writing if is_asked else FineTuning).ask(self, examples, batch_size=batch_size)
 
     def conclude(self, rows: Sequence[TextRow], examples: Sequence[Example], outputs: Sequence[Any]) -> list[Any]:
         """The nats of every row, or the continuation of a beginning."""
@@ -156,6 +156,3 @@ class TextGeneration(Writing):
 
     def told(self, row: TextRow, answer: Any) -> dict[str, Any]:
         return {"text": answer} if isinstance(row, Beginning) else {"nats": answer}
-
-    def shown(self, row: TextRow, told: dict[str, Any]) -> str:
-        return told["text"]

@@ -6,11 +6,9 @@
 loss = that of finetuning/writing.py
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from finetuning import overlap
 from finetuning.batch import Example
@@ -116,21 +114,8 @@ class TextToText(Writing):
             faults=faults,
         )
 
-    @torch.inference_mode()
-    def ask(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, str]]:
-        return self.say(examples, batch_size=batch_size)
-
-    def conclude(self, rows: Sequence[PairRow], examples: Sequence[Example], outputs: Sequence[str]) -> list[str]:
-        return list(outputs)
-
     def measure_answers(self, rows: Sequence[PairRow], answers: Sequence[str]) -> dict[str, Score]:
         return self.task.measure_text(rows, answers)
 
     def row_of(self, given: Any) -> PairRow:
         return self.task.row_of(given)
-
-    def told(self, row: PairRow, answer: str) -> dict[str, Any]:
-        return {"text": answer}
-
-    def shown(self, row: PairRow, told: dict[str, Any]) -> str:
-        return told["text"]

@@ -151,9 +151,11 @@ class Writing(FineTuning):
         """Nothing: a text is said one token after another."""
         return [None] * len(batch.indices)
 
-    def say(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, str]]:
+    @torch.inference_mode()
+    def ask(self, examples: Sequence[Example], *, batch_size: int) -> Iterator[tuple[int, Any]]:
         """The text that is said to each example, with its number; prompts of like length together."""
         assert self.transformer is not None
+        assert not self.training
         decoding, framing, tokenizer = self.decoding, self.start.framing, self.start.tokenizer
         most = (
             self.start.max_positions if self.start.is_limited else self.max_length + (decoding.max_new_tokens or 0) + 1
@@ -175,3 +177,12 @@ class Writing(FineTuning):
             )
             for number, one in zip(numbers, said, strict=True):
                 yield number, tokenizer.decode(one.ids, skip_special_tokens=True).strip()
+
+    def conclude(self, rows: Sequence[Any], examples: Sequence[Example], outputs: Sequence[Any]) -> list[Any]:
+        return list(outputs)
+
+    def told(self, row: Any, answer: Any) -> dict[str, Any]:
+        return {"text": answer}
+
+    def shown(self, row: Any, told: dict[str, Any]) -> str:
+        return told["text"]

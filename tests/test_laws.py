@@ -20,9 +20,10 @@ from torch import Tensor
 from data.batch import IGNORE, Batch, Example, collate
 from data.corpora import Corpus
 from data.datamodule import DataModule
-from data.loader import Examples, Gather, Shares, StepLoader
+from data.loader import Examples, Gather, StepLoader
 from data.order import Purpose, generator
 from data.recipe import Recipe
+from data.shares import Shares
 from data.store import TokenStore, find_or_build, read_tokenizer
 from data.tokenizer import Vocabulary
 from data.windows import Window, Windows

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.batch import IGNORE, Batch, Example, Extent
-from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, Shares, StepLoader
+from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, StepLoader
+from data.shares import Shares
 from data.windows import Window, Windows
 from tests.helpers import make_vocabulary, make_windows
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from data.batch import IGNORE, Batch, Example, Extent
-from data.loader import Examples, Gather, HeldOutExamples, Shares, StepLoader
+from data.loader import Examples, Gather, HeldOutExamples, StepLoader
 from data.mixture import Choice, Draws, MixedBatch, MixedExamples, MixedGather, Stages, blank_pair
+from data.shares import Shares
 from data.windows import Window, Windows
 from tests.helpers import make_vocabulary, make_windows
 from tests.objectives.texts import assert_distributed

@@ -114,7 +114,7 @@ MUTANTS = [
         tests=(LOADER,),
     ),
     Mutant(
-        file="data/loader.py",
+        file="data/shares.py",
         original="first + self.rank * self.micro_batch_size,",
         replacement="first + self.rank,",
         mistake="the parts of two processes overlap",
