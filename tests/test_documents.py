@@ -32,7 +32,7 @@ def test_every_training_command_of_the_readme_is_valid(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "texts").mkdir()
-    for name in ("texts/one.txt", "articles.jsonl", "train.jsonl", "validation.jsonl"):
+    for name in ("texts/one.txt", "articles.jsonl", "reviews.jsonl", "train.jsonl", "validation.jsonl"):
         (tmp_path / name).write_text("text", encoding="utf-8")
     cli = make_cli([argument for argument in arguments if argument not in ("--trainer.devices", "8")])
     assert cli.folder.parent == Path("runs")
