@@ -8,7 +8,8 @@
         sst2 from random weights: {config: configs/tasks/sst2.yaml, settings: {tuning.from_scratch: true}}
 
 Every run is taken through it by the same settings, with several fine-tuning seeds of its own: they are nested in the
-pretraining seed, which stays the unit of every interval (Sellam et al. 2022, MultiBERTs, 2106.16163, 4).
+pretraining seed, which stays the unit of every interval (Sellam et al. 2022, MultiBERTs, 2106.16163, 4). Runs of one
+pretraining seed share them, so that arms stay paired.
 """
 
 import hashlib
@@ -86,6 +87,11 @@ def tuned_in(folder: Path) -> list[Tuned]:
     return [tuned for _, tuned in sorted(found, key=lambda pair: pair[0])]
 
 
+def nested(seeds: Sequence[int], pretraining_seed: int) -> list[int]:
+    """As many seeds for every pretraining seed, none of them another's; of seed 0 the seeds themselves."""
+    return [pretraining_seed * (max(seeds) + 1) + seed for seed in seeds]
+
+
 def best_of(runs: Sequence[Tuned]) -> list[Tuned]:
     """The runs of the learning rate with the best mean on the development split, which is not reported."""
     by_rate: dict[float, list[Tuned]] = {}
@@ -127,7 +133,8 @@ class FineTuned:
 
     Args:
         tasks: by name, each a config of finetune.py, several, or configs and settings.
-        seeds: of the head, of dropout and of the order of the rows.
+        seeds: of the head, of dropout and of the order of the rows; those of a pretraining seed follow from them, so
+            that none has another's.
         learning_rates: the best one of each run, on the development split, is reported; by default the task's own.
 
     Raises:
@@ -189,7 +196,7 @@ class FineTuned:
             *(f"--logging.{key}={value}" for key, value in self._logging(run_folder).items()),
             f"--checkpoint={run_folder}",
             f"--runs={home}",
-            f"--grid.seeds={list(self.seeds)}",
+            f"--grid.seeds={nested(self.seeds, self._config(run_folder)['seed'])}",
             *rates,
         ]
         with (home / "log.txt").open("ab") as log:
@@ -205,9 +212,12 @@ class FineTuned:
         if asked:
             raise Interrupted(asked[0], "the last step of the fine-tuning run")
 
+    def _config(self, run_folder: Path) -> dict[str, Any]:
+        return yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
+
     def _logging(self, run_folder: Path) -> dict[str, Any]:
         """Where the pretraining run was logged, which the fine-tuning runs are as well."""
-        config = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))["logging"]
+        config = self._config(run_folder)["logging"]
         named = {key: config[key] for key in ("wandb", "project", "group") if config[key] is not None}
         return {**named, "private": json.dumps(config["private"])}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from evaluation.yardsticks.fine_tuned import FineTuned, Tuned, best_of, result_of, tuned_in
+from evaluation.yardsticks.fine_tuned import FineTuned, Tuned, best_of, nested, result_of, tuned_in
 from tests.evaluation.asking import write_run
 from tests.finetuning.tasks import TASKS, write_tasks
 
@@ -92,6 +92,13 @@ def task(tmp_path: Path) -> dict[str, Any]:
     config = tmp_path / "tiny.yaml"
     config.write_text(json.dumps({"task": TASKS["classification"](tmp_path / "rows")}), encoding="utf-8")
     return {"config": str(config), "settings": SMALL}
+
+
+def test_no_pretraining_seed_has_another_ones_fine_tuning_seeds() -> None:
+    """Else random weights, of which the fine-tuning seed is all, would be one run counted once a pretraining seed."""
+    found = [seed for pretraining in range(5) for seed in nested((0, 3, 1), pretraining)]
+    assert len(set(found)) == 15
+    assert found[:3] == [0, 3, 1]
 
 
 def test_a_run_is_taken_through_a_task_once_with_every_seed(
