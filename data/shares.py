@@ -71,6 +71,11 @@ class SharedData(lightning.LightningDataModule):
         return self.batch_size // (world * self.shares(rank=0, world=world).micro_batch_size)
 
     def shares_here(self) -> Shares:
+        """The shares of this process, by the trainer's strategy.
+
+        Raises:
+            ValueError: where the batch does not share out evenly.
+        """
         assert self.trainer is not None
         replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})
         return self.shares(rank=replicas["rank"], world=replicas["num_replicas"])

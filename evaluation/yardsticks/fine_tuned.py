@@ -16,7 +16,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +125,12 @@ def result_of(name: str, runs: Sequence[Tuned]) -> EvaluationResult:
     )
 
 
+def _logged_as(logging: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the pretraining run was logged, which the fine-tuning runs are as well."""
+    named = {key: logging[key] for key in ("wandb", "project", "group") if logging[key] is not None}
+    return {**named, "private": json.dumps(logging["private"])}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FineTuned:
     """Scores on tasks, each run taken through them by finetune.py.
@@ -176,16 +182,18 @@ class FineTuned:
 
     def _over_seeds(self, name: str, task: Arm, run_folder: Path) -> list[Tuned]:
         """Every run of the grid, trained where it is not there."""
-        home = run_folder / "fine_tuned" / self._digest(task, run_folder)
-        wanted = len(self.seeds) * max(len(self.learning_rates), 1)
+        config = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
+        seeds = nested(self.seeds, config["seed"])
+        home = run_folder / "fine_tuned" / self._digest(task, seeds, run_folder)
+        wanted = len(seeds) * max(len(self.learning_rates), 1)
         if len(tuned_in(home)) < wanted:
-            self._train(task, run_folder, home)
+            self._train(task, seeds, config["logging"], run_folder, home)
         found = tuned_in(home)
         if len(found) < wanted:
             raise ValueError(f"{name}: {last_line(home / 'log.txt')}")
         return found
 
-    def _train(self, task: Arm, run_folder: Path, home: Path) -> None:
+    def _train(self, task: Arm, seeds: Sequence[int], logging: Mapping[str, Any], run_folder: Path, home: Path) -> None:
         """Raises Interrupted by a signal, which finetune.py is told of."""
         home.mkdir(parents=True, exist_ok=True)
         configs = [argument for path in task.config for argument in ("--config", path)]
@@ -193,10 +201,10 @@ class FineTuned:
         arguments = [
             *configs,
             *(f"--{key}={value}" for key, value in task.settings.items()),
-            *(f"--logging.{key}={value}" for key, value in self._logging(run_folder).items()),
+            *(f"--logging.{key}={value}" for key, value in _logged_as(logging).items()),
             f"--checkpoint={run_folder}",
             f"--runs={home}",
-            f"--grid.seeds={nested(self.seeds, self._config(run_folder)['seed'])}",
+            f"--grid.seeds={list(seeds)}",
             *rates,
         ]
         with (home / "log.txt").open("ab") as log:
@@ -212,18 +220,9 @@ class FineTuned:
         if asked:
             raise Interrupted(asked[0], "the last step of the fine-tuning run")
 
-    def _config(self, run_folder: Path) -> dict[str, Any]:
-        return yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
-
-    def _logging(self, run_folder: Path) -> dict[str, Any]:
-        """Where the pretraining run was logged, which the fine-tuning runs are as well."""
-        config = self._config(run_folder)["logging"]
-        named = {key: config[key] for key in ("wandb", "project", "group") if config[key] is not None}
-        return {**named, "private": json.dumps(config["private"])}
-
-    def _digest(self, task: Arm, run_folder: Path) -> str:
+    def _digest(self, task: Arm, seeds: Sequence[int], run_folder: Path) -> str:
         digest = hashlib.sha256((RunFolder(run_folder).checkpoint() / "sha256.json").read_bytes())
         for path in (DEFAULTS, *map(Path, task.config)):
             digest.update(path.read_bytes())
-        digest.update(json.dumps([task.settings, self.seeds, self.learning_rates]).encode())
+        digest.update(json.dumps([task.settings, seeds, self.learning_rates]).encode())
         return digest.hexdigest()[:16]

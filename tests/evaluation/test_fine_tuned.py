@@ -114,6 +114,10 @@ def test_a_run_is_taken_through_a_task_once_with_every_seed(
     monkeypatch.setattr("subprocess.Popen", None)  # nothing is trained again
     (again,) = yardstick(run)
     assert np.array_equal(again.scores, result.scores)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "seed": 1}), encoding="utf-8")
+    with pytest.raises(TypeError):  # another pretraining seed has other fine-tuning seeds, which have yet to be trained
+        yardstick(run)
 
 
 def test_a_task_that_a_run_cannot_learn_is_named_with_the_reason(
