@@ -5,7 +5,7 @@ are valid across objectives, and writes a report:
 
     python compare.py --config configs/comparisons/four_objectives.yaml --dry-run
     python compare.py --config configs/comparisons/four_objectives.yaml --seeds '[0, 1]' --budget.raw_tokens 2M \
-        --forks '[1M]'
+        --branches '[1M]'
 
 Everything lies in studies/NAME. The same command again does what is left to do: runs that are finished are not
 repeated, interrupted ones go on, and failed ones are tried again. See README.md.
@@ -24,36 +24,36 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
     from rich.console import Console
 
-    from evaluation.conduct import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
-    from evaluation.jobs import Place
-    from evaluation.measuring import yardsticks
-    from evaluation.outcome import conclude, is_concluded
-    from evaluation.reading import parse
-    from training.messages import leave
-    from training.stops import RunStopped
+    from evaluation.outcome import finish_study, is_finished
+    from evaluation.scoring.evaluate import make_evaluations
+    from evaluation.study.jobs import StudyDir
+    from evaluation.study.parse import parse
+    from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
+    from training.setup.messages import leave
+    from training.step.stops import RunStopped
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     try:
         study, options = parse(arguments, __doc__)
-        place, fingerprint = Place(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
+        place, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
         with locked(place):
-            evaluations = yardsticks(study)
+            evaluations = make_evaluations(study)
             plan = plan_of(study, fingerprint, DEFAULTS, place)
             jobs, environments = jobs_of(study, plan, place), environments_of(plan, options.parallel)
             if options.dry_run:
                 print_plan(console, study, plan, jobs, at_once=len(environments))
                 return 0
             declarations = declare(study, fingerprint, place)
-            if is_concluded(place, jobs):
+            if is_finished(place, jobs):
                 console.print(f"nothing to do: {len(jobs.all)} runs are over, and {place.results} holds what came out",
                               soft_wrap=True)  # fmt: skip
             else:
                 print_plan(console, study, plan, jobs, at_once=len(environments))
                 jobs = train_study(study, plan, place, environments, console)
-                conclude(
+                finish_study(
                     study, plan, place, jobs, declarations, evaluations, command=shlex.join(arguments), console=console
                 )  # fmt: skip
-            return int(place.faults.is_file() or not jobs.are_complete())
+            return int(place.unmeasured.is_file() or not jobs.are_complete())
     except RunStopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status

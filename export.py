@@ -11,11 +11,11 @@ Of a fine-tuned run the best weights are taken, and transformers' pipeline answe
 import sys
 from pathlib import Path
 
-from finetuning.exported import export_tuned
-from finetuning.tuned import is_tuned, load_tuned
-from objectives.exported import export_run
-from objectives.trained import load_run
-from training.messages import OneLineErrors, leave
+from finetuning.export import export_tuned
+from finetuning.load import is_tuned, load_fine_tuned
+from objectives.weights.export import export_run
+from objectives.weights.load import load_run
+from training.setup.messages import OneLineErrors, leave
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         if is_tuned(parsed.run):
             if parsed.step is not None:
                 raise ValueError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
-            name = export_tuned(load_tuned(parsed.run), parsed.to)
+            name = export_tuned(load_fine_tuned(parsed.run), parsed.to)
         else:
             name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
     except ValueError as error:

@@ -20,8 +20,8 @@ def main(arguments: list[str]) -> int:
     from rich.console import Console
 
     from finetuning.grid import fine_tune, grid_of, table_of
-    from training.messages import leave, one_line
-    from training.stops import RunStopped
+    from training.setup.messages import leave, one_line
+    from training.step.stops import RunStopped
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     try:

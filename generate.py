@@ -19,10 +19,10 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from models.decoding import Decoding
-from objectives.questions import Answer, Questions
-from objectives.trained import load_run
-from training.messages import OneLineErrors, leave, one_line
+from models.generation.decoding import Decoding
+from objectives.core.prompts import Generation, Prompts
+from objectives.weights.load import load_run
+from training.setup.messages import OneLineErrors, leave, one_line
 
 STANDARD_INPUT = "-"
 FLAGS = ("--json", "--help", "-h")
@@ -79,7 +79,7 @@ def texts_of(parsed: Namespace) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def show(answer: Answer, *, as_json: bool, told: str) -> None:
+def show(answer: Generation, *, as_json: bool, told: str) -> None:
     """Prints an answer, but for what has been told of its text."""
     if as_json:
         print(json.dumps({"prompt": answer.asked, "text": answer.text, **answer.details}, ensure_ascii=False))
@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
     try:
         decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
         texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
-        questions = Questions(
+        questions = Prompts(
             texts=texts,
             tokenizer=run.tokenizer,
             vocabulary=run.vocabulary,

@@ -19,8 +19,8 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
 
-from finetuning.tuned import ROWS_AT_ONCE, load_tuned
-from training.messages import OneLineErrors, leave, one_line
+from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
+from training.setup.messages import OneLineErrors, leave, one_line
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         if parsed.batch_size < 1:
             raise ValueError(f"--batch_size = {parsed.batch_size} must be at least 1")
         asked = what_is_asked(parsed)
-        tuned = load_tuned(parsed.run)
+        tuned = load_fine_tuned(parsed.run)
         is_watched = len(asked) > 1 and sys.stderr.isatty()
         with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
             for row, told in bar.track(tuned.answers(asked, batch_size=parsed.batch_size), total=len(asked)):

@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 
 from data.datamodule import DataModule
-from data.store import read_manifest
+from data.store.store import read_manifest
 from models.presets import TransformerConfig
-from objectives.base import Objective
-from training.cli import RunCLI
-from training.messages import leave
+from objectives.core.base import Objective
+from training.setup.cli import RunCLI
+from training.setup.messages import leave
 
 BASE = Path(__file__).parent / "configs/base.yaml"
 
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
             f"unigram entropy {counts['unigram_entropy']:.3f} nats",
             soft_wrap=True,
         )
-    for fault, number in manifest["faults"].items():
+    for fault, number in manifest["warnings"].items():
         if number and fault != "read":
             console.print(f"documents    {number:,} {fault}")
     return 0

@@ -19,13 +19,13 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from evaluation.measuring import yardstick
 from evaluation.outcome import strata_means
-from evaluation.progress import plain_table
-from evaluation.results import EvaluationResult
-from evaluation.study import VALIDATION_LOSS
-from training.messages import OneLineErrors, leave, one_line
-from training.run import RunFolder
+from evaluation.scoring.evaluate import make_evaluation
+from evaluation.scoring.results import EvaluationResult
+from evaluation.study.progress import plain_table
+from evaluation.study.study import VALIDATION_LOSS
+from training.setup.messages import OneLineErrors, leave, one_line
+from training.storage.run_dir import RunFolder
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -109,10 +109,10 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed, console = parse(arguments), Console(highlight=False)
     try:
-        evaluations = {name: yardstick(name, settings) for name, settings in declared(parsed).items()}
+        evaluations = {name: make_evaluation(name, settings) for name, settings in declared(parsed).items()}
         RunFolder(parsed.run).checkpoint()  # refused here where there is none
         if RunFolder(parsed.run).read_summary() is not None:
-            evaluations[VALIDATION_LOSS] = yardstick(VALIDATION_LOSS, {})
+            evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
         results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
         if parsed.json:
             print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))

@@ -22,18 +22,18 @@ from rich.console import Console
 from rich.table import Table
 
 from data.datamodule import DataModule
-from data.order import Purpose, generator
-from data.text import sentences
-from data.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
-from data.windows import TokensInMemory, Window, Windows
+from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
+from data.stream.order import Purpose, generator
+from data.stream.windows import TokensInMemory, Window, Windows
+from data.text.cleaning import sentences
 from models.presets import TransformerConfig
-from objectives.base import Objective
-from objectives.picture import Painter, legend, picture
-from objectives.rates import count, measured
-from training.budget import Budget
-from training.cli import RunCLI
-from training.messages import OneLineErrors, leave, one_line
-from training.optim import OptimizerConfig
+from objectives.core.base import Objective
+from objectives.inspection.picture import Painter, legend, picture
+from objectives.inspection.rates import count, measured
+from training.setup.cli import RunCLI
+from training.setup.messages import OneLineErrors, leave, one_line
+from training.step.budget import Budget
+from training.step.optim import OptimizerConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 SHARED: set[str | int] = {"transformer", "optimizer", "budget", "z_loss", "init_from", "seed"}

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from training.display import duration, short
-from training.messages import leave
-from training.run import RunFolder
+from training.monitoring.display import duration, short
+from training.setup.messages import leave
+from training.storage.run_dir import RunFolder
 
 COLUMNS = ("run", "size", "tokens", "tokens/s", "time", "loss", "right", "unigram", "ln V")
 

@@ -20,13 +20,13 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from data.datamodule import DataModule
     from models.presets import TransformerConfig
-    from objectives.base import Objective
-    from objectives.examples import Examples
-    from objectives.warm_start import take_tokenizer
-    from training.cli import RunCLI
-    from training.messages import leave
+    from objectives.core.base import Objective
+    from objectives.inspection.examples import ExamplesCallback
+    from objectives.start.warm_start import take_tokenizer
     from training.session import train
-    from training.stops import RunStopped
+    from training.setup.cli import RunCLI
+    from training.setup.messages import leave
+    from training.step.stops import RunStopped
 
     cli = RunCLI(
         Objective,
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     try:
         cli.model.check_window(cli.datamodule.window)
         cli.model.check_init_from()
-        train(cli, [Examples(cli.folder, cli.config_init["logging"].examples)])
+        train(cli, [ExamplesCallback(cli.folder, cli.config_init["logging"].examples)])
     except RunStopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status

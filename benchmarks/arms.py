@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from data.batch import IGNORE, Batch
 from data.datamodule import DataModule
-from data.loader import Examples, Gather, StepLoader
-from data.shares import Shares
-from models.accounting import forward_flops
+from data.stream.batch import IGNORE, Batch
+from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
+from data.stream.sharding import BatchSharding
 from models.presets import TransformerConfig
-from objectives.base import FLOPS_OF_A_STEP, Objective
-from training.cli import RunCLI
-from training.optim import make_optimizer
+from models.transformer.accounting import forward_flops
+from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from training.setup.cli import RunCLI
+from training.step.optim import make_optimizer
 
 ROOT = Path(__file__).parent.parent
 PRESET_OF = {"masked_lm": "bert", "causal_lm": "gpt2", "denoising": "bart", "span_corruption": "t5"}
@@ -37,7 +37,7 @@ BATCHES = 8  # different ones, made ahead and used in turn
 
 
 @dataclass(frozen=True)
-class Arm:
+class TimedStep:
     """A step to be timed.
 
     Attributes:
@@ -78,15 +78,15 @@ def prepared(objective: str, preset: str) -> tuple[Objective, DataModule]:
 
 def loader_of(module: Objective, data: DataModule, *, workers: int = 0) -> StepLoader:
     """The training batches, as a run on one device reads them."""
-    shares = Shares(batch_size=data.batch_size, micro_batch_size=data.batch_size)
-    gather = Gather(
+    sharding = BatchSharding(batch_size=data.batch_size, micro_batch_size=data.batch_size)
+    collator = StepCollator(
         micro_batch_size=data.batch_size,
         pad=data.vocabulary.pad,
-        extent=module.extent(data.window),
+        max_lengths=module.max_lengths(data.window),
         keep_documents_apart=module.keep_documents_apart,
     )
-    examples = Examples(data.training_windows, module.corruption(data.vocabulary), seed=data.seed)
-    return StepLoader(examples, shares.steps(0), gather, length=1 << 40, num_workers=workers)
+    examples = CorruptedWindows(data.training_windows, module.corruption(data.vocabulary), seed=data.seed)
+    return StepLoader(examples, sharding.steps(0), collator, length=1 << 40, num_workers=workers)
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -102,7 +102,7 @@ def autocast(precision: str) -> Any:
 
 
 def our_step(module: Objective, optimizer: torch.optim.Optimizer, batch: Batch, precision: str) -> None:
-    """A step as training/module.py makes it, without Lightning."""
+    """A step as training/step/module.py makes it, without Lightning."""
     with autocast(precision):
         terms = module.terms(batch, count_correct=False)
     loss = torch.stack([term.minimised_sum / max(term.count, 1) for term in terms.values()]).sum()
@@ -110,7 +110,7 @@ def our_step(module: Objective, optimizer: torch.optim.Optimizer, batch: Batch, 
     update(module, optimizer)
 
 
-def ours(objective: str, preset: str, *, compiles: bool, precision: str) -> Arm:
+def ours(objective: str, preset: str, *, compiles: bool, precision: str) -> TimedStep:
     """The step of this project."""
     module, data = prepared(objective, preset)
     module.compiles = compiles
@@ -120,17 +120,17 @@ def ours(objective: str, preset: str, *, compiles: bool, precision: str) -> Arm:
     optimizer = make_optimizer(module, module.optimizer_config)
     batches = list(itertools.islice(loader_of(module, data), BATCHES))
     turn = itertools.cycle(batches)
-    encoder, decoder, targets = _mean_extent(batches)
+    encoder, decoder, targets = _mean_lengths(batches)
     assert module.transformer is not None
     flops = forward_flops(module.transformer, encoder=encoder, decoder=decoder, targets=targets)
-    return Arm(
+    return TimedStep(
         step=lambda: our_step(module, optimizer, next(turn), precision),
         raw_tokens=sum(batch.raw_tokens for batch in batches) / BATCHES,
         flops=FLOPS_OF_A_STEP * data.batch_size * flops,
     )
 
 
-def _mean_extent(batches: list[Batch]) -> tuple[float, float, float]:
+def _mean_lengths(batches: list[Batch]) -> tuple[float, float, float]:
     """Mean positions of encoder and decoder, padding included, and targets, of a window."""
 
     def width(ids: Tensor | None) -> int:
@@ -216,7 +216,7 @@ def _their_model(objective: str, vocab_size: int, dropout: float | None) -> nn.M
     return cls(cls.config_class(vocab_size=vocab_size, **special, **sizes[objective], **no_dropout))
 
 
-def theirs(objective: str, *, dropout: float | None, compiles: bool, precision: str) -> Arm:
+def theirs(objective: str, *, dropout: float | None, compiles: bool, precision: str) -> TimedStep:
     """The step of transformers' class of the same family."""
     module, data = prepared(objective, PRESET_OF[objective])
     batches = list(itertools.islice(loader_of(module, data), BATCHES))
@@ -232,4 +232,4 @@ def theirs(objective: str, *, dropout: float | None, compiles: bool, precision: 
         loss.backward()
         update(model, optimizer)
 
-    return Arm(step=step, raw_tokens=data.window * data.batch_size, flops=None)
+    return TimedStep(step=step, raw_tokens=data.window * data.batch_size, flops=None)

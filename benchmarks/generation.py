@@ -20,13 +20,13 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.speed import hardware
-from models.decoding import Decoding
-from models.generation import stream
-from models.huggingface import to_huggingface
-from models.huggingface_config import FAMILIES, to_huggingface_config
-from models.initialisation import initialise
+from models.generation.decoding import Decoding
+from models.generation.generation import stream
+from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
-from models.transformer import Inputs, Transformer
+from models.transformer.initialisation import initialise
+from models.transformer.transformer import Inputs, Transformer
 
 SHAPES: dict[PresetName, tuple[int, int]] = {"gpt2": (0, 4), "bart": (4, 4), "t5": (4, 4)}  # blocks of either stack
 WIDTH, HEADS, VOCAB = 256, 4, 8192

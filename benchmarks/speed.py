@@ -29,8 +29,8 @@ from rich.table import Table
 
 import train
 from benchmarks.arms import CLASS_OF, PRESET_OF, ROOT, loader_of, our_step, ours, prepared, theirs
-from training.hardware import has_fast_bfloat16, peak_flops
-from training.optim import make_optimizer
+from training.setup.hardware import has_fast_bfloat16, peak_flops
+from training.step.optim import make_optimizer
 
 VARIANTS = ("theirs", "theirs, no dropout", "theirs, compiled", "ours", "ours, compiled", "lab", "lab, compiled")
 

@@ -8,35 +8,35 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from data.batch import Corruption, Extent
-from data.corpora import EMBEDDED, Corpus, DocumentRule
-from data.loader import ENDLESS, Examples, Gather, HeldOutExamples, StepLoader
-from data.mixture import Choice, MixedExamples, MixedGather, blank_pair
-from data.order import order_sha256
-from data.recipe import Recipe
-from data.shares import SharedData
-from data.store import TokenStore, find_or_build, read_manifest, read_tokenizer
-from data.tokenizer import Vocabulary
-from data.windows import WindowRule, Windows
+from data.store.recipe import Recipe
+from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import Corruption, MaxLengths
+from data.stream.loader import ENDLESS, CorruptedWindows, HeldOutWindows, StepCollator, StepLoader
+from data.stream.mixture import Choice, MixedCollator, MixedExamples, blank_pair
+from data.stream.order import order_sha256
+from data.stream.sharding import ShardedData
+from data.stream.windows import WindowRule, Windows
+from data.text.corpora import EMBEDDED, Corpus, DocumentRule
 
 WORKERS_BESIDE_A_GPU = 4  # a CPU is better off without: the step uses all cores, and the loader needs a twentieth
 
 
-class Reader(Protocol):
+class Corruptor(Protocol):
     """What the data need to know of the objective that reads them."""
 
     keep_documents_apart: bool
 
     def corruption(self, vocabulary: Vocabulary) -> Corruption: ...
-    def extent(self, window: int) -> Extent: ...
+    def max_lengths(self, window: int) -> MaxLengths: ...
     def check_data(self, windows: Windows) -> None: ...
 
 
 @runtime_checkable
-class MixedReader(Protocol):
+class MixedCorruptor(Protocol):
     """What they need to know of one that is several."""
 
-    members: Mapping[str, Reader]
+    members: Mapping[str, Corruptor]
 
     def choice(self, *, batch_size: int, seed: int) -> Choice: ...
 
@@ -45,7 +45,7 @@ def _tuple(names: str | list[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-class DataModule(SharedData):
+class DataModule(ShardedData):
     """What a run reads: the same windows in the same order for every objective.
 
     Args:
@@ -154,22 +154,22 @@ class DataModule(SharedData):
         return Windows(store, length=self.window, rule=self.window_rule, end_token=self.vocabulary.eos)
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> Corruptor:
         assert self.trainer is not None
-        return cast(Reader, self.trainer.lightning_module)
+        return cast(Corruptor, self.trainer.lightning_module)
 
-    def _gather(self, micro_batch_size: int, reader: Reader | None = None) -> Gather:
+    def _collator(self, micro_batch_size: int, reader: Corruptor | None = None) -> StepCollator:
         reader = reader or self.reader
-        return Gather(
+        return StepCollator(
             micro_batch_size=micro_batch_size,
             pad=self.vocabulary.pad,
-            extent=reader.extent(self.window),
+            max_lengths=reader.max_lengths(self.window),
             keep_documents_apart=reader.keep_documents_apart,
         )
 
     def _loader(
         self,
-        make: Callable[[Corruption], Examples],
+        make: Callable[[Corruption], CorruptedWindows],
         steps: Iterable[list[int]],
         micro_batch_size: int,
         choose: Choice | None = None,
@@ -177,14 +177,14 @@ class DataModule(SharedData):
     ) -> StepLoader:
         """What the objective reads; where it is several, each reads what `choose` names it for, or all read all."""
         reader = self.reader
-        if not isinstance(reader, MixedReader):
-            examples, gather = make(reader.corruption(self.vocabulary)), self._gather(micro_batch_size)
-            return StepLoader(examples, steps, gather, **options)
+        if not isinstance(reader, MixedCorruptor):
+            examples, collator = make(reader.corruption(self.vocabulary)), self._collator(micro_batch_size)
+            return StepLoader(examples, steps, collator, **options)
         corruptions = {name: member.corruption(self.vocabulary) for name, member in reader.members.items()}
         mixed = MixedExamples({name: make(corrupt) for name, corrupt in corruptions.items()}, choose)
-        gathering = MixedGather(
+        gathering = MixedCollator(
             micro_batch_size=micro_batch_size,
-            gathers={name: self._gather(micro_batch_size, member) for name, member in reader.members.items()},
+            collators={name: self._collator(micro_batch_size, member) for name, member in reader.members.items()},
             blanks={name: blank_pair(corrupt, self.training_windows) for name, corrupt in corruptions.items()},
         )
         return StepLoader(mixed, steps, gathering, **options)
@@ -193,13 +193,13 @@ class DataModule(SharedData):
         """Micro-batches without end, from the optimizer step on that the trainer has reached."""
         assert self.trainer is not None
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
-        shares = self.shares_here()
+        sharding = self.sharding_here()
         reader = self.reader
         self.loader = self._loader(
-            partial(Examples, self.training_windows, seed=self.seed),
-            shares.steps(self.trainer.global_step),
-            shares.micro_batch_size,
-            reader.choice(batch_size=self.batch_size, seed=self.seed) if isinstance(reader, MixedReader) else None,
+            partial(CorruptedWindows, self.training_windows, seed=self.seed),
+            sharding.steps(self.trainer.global_step),
+            sharding.micro_batch_size,
+            reader.choice(batch_size=self.batch_size, seed=self.seed) if isinstance(reader, MixedCorruptor) else None,
             length=ENDLESS,
             num_workers=self.workers if self.workers is not None else WORKERS_BESIDE_A_GPU * on_gpu,
             pin_memory=on_gpu,
@@ -208,11 +208,11 @@ class DataModule(SharedData):
 
     def val_dataloader(self) -> StepLoader:
         """The held-out windows of a validation, as many batches in every process."""
-        chosen, here = min(self.validation_windows, len(self.held_out_windows)), self.shares_here()
+        chosen, here = min(self.validation_windows, len(self.held_out_windows)), self.sharding_here()
         micro = min(here.micro_batch_size, -(-chosen // here.world))
-        shares = replace(here, batch_size=micro * here.world, micro_batch_size=micro)
-        steps = [shares.positions(step) for step in range(-(-chosen // shares.batch_size))]
-        make = partial(HeldOutExamples, self.held_out_windows, seed=self.seed, chosen=chosen)
+        sharding = replace(here, batch_size=micro * here.world, micro_batch_size=micro)
+        steps = [sharding.positions(step) for step in range(-(-chosen // sharding.batch_size))]
+        make = partial(HeldOutWindows, self.held_out_windows, seed=self.seed, chosen=chosen)
         return self._loader(make, steps, micro, length=len(steps))
 
     def describe(self) -> dict[str, Any]:

@@ -1,1 +1,6 @@
-"""How runs are compared: studies, yardsticks, statistics, reports."""
+"""How runs are compared: studies, evaluations, statistics, reports.
+
+Begin with `study/study.py` (what is declared), then `outcome.py` (how a study ends).
+"""
+
+ROOMS = ("record", "study", "scoring", "statistics", "report", ".")  # lowest first

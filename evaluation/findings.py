@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from evaluation.comparing import scores_of, summaries
-from evaluation.conduct import Jobs
-from evaluation.jobs import Job
-from evaluation.measuring import Results, measure
-from evaluation.record import SummaryRecord
-from evaluation.results import Evaluation
+from evaluation.record.record import SummaryRecord
+from evaluation.scoring.evaluate import Results, measure
+from evaluation.scoring.results import Evaluation
+from evaluation.statistics.aggregate import scores_of, summaries
+from evaluation.study.jobs import Job
+from evaluation.study.runner import Jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Findings:
 
     jobs: tuple[Job, ...]
     results: dict[str, Results]
-    faults: tuple[str, ...]
+    unmeasured: tuple[str, ...]
 
     def of(self, job: Job) -> Results:
         """Of one run; empty where it did not come to its end."""
@@ -35,29 +35,33 @@ class Findings:
         }
         return [f"{metric} of {arm}: {caveat}." for (metric, arm), caveat in found.items()]
 
-    def by_arm(self, fork: float | None = None) -> dict[str, dict[int, Results]]:
+    def by_arm(self, branch: float | None = None) -> dict[str, dict[int, Results]]:
         """Of the runs of the whole budget, or of the branches to a smaller one, by arm and seed."""
         gathered: dict[str, dict[int, Results]] = {}
         for job in self.jobs:
-            if (job.amount if job.fork else None) == fork:
+            if (job.amount if job.branch else None) == branch:
                 gathered.setdefault(job.arm, {})[job.seed] = self.of(job)
         return gathered
 
     def summaries(self) -> list[SummaryRecord]:
         """Of every budget."""
-        forks = sorted({job.amount for job in self.jobs if job.fork})
-        return [record for fork in (None, *forks) for record in summaries(scores_of(self.by_arm(fork)), budget=fork)]
+        branches = sorted({job.amount for job in self.jobs if job.branch})
+        return [
+            record
+            for branch in (None, *branches)
+            for record in summaries(scores_of(self.by_arm(branch)), budget=branch)
+        ]
 
 
 def find(jobs: Jobs, evaluations: Mapping[str, Evaluation], console: Console) -> Findings:
     """Measures every run that has come to its end; a yardstick that cannot stops no other."""
-    results, faults = {}, []
-    measured = [job for job in (*jobs.runs, *jobs.forks) if job.outcome()[0] == "finished"]
+    results, unmeasured = {}, []
+    measured = [job for job in (*jobs.runs, *jobs.branches) if job.outcome()[0] == "finished"]
     for number, job in enumerate(measured, start=1):
         if len(evaluations) > 1:  # beside the validation loss, which is only read
             console.print(f"measuring {job.name} ({number} of {len(measured)})", soft_wrap=True, markup=False)
         results[job.name], of_run = measure(job, evaluations)
         for fault in of_run:
             console.print(fault, style="red", soft_wrap=True, markup=False)
-        faults += of_run
-    return Findings(jobs=tuple(measured), results=results, faults=tuple(faults))
+        unmeasured += of_run
+    return Findings(jobs=tuple(measured), results=results, unmeasured=tuple(unmeasured))

@@ -10,16 +10,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from evaluation.comparing import scores_of, verdicts
-from evaluation.conduct import Jobs
-from evaluation.departures import departures
 from evaluation.findings import Findings, find
-from evaluation.jobs import Job, Place, last_loss, logged
-from evaluation.measuring import Results, check_ranked, write_items
-from evaluation.plan import ArmPlan, Plan
-from evaluation.progress import plain_table
-from evaluation.publishing import publish
-from evaluation.record import (
+from evaluation.record.record import (
     ArmRecord,
     CostRecord,
     Measure,
@@ -30,15 +22,23 @@ from evaluation.record import (
     StudyRecord,
     TuningRecord,
 )
-from evaluation.report import write_report
-from evaluation.results import Evaluation, EvaluationResult
-from evaluation.showing import shown
-from evaluation.study import Study
+from evaluation.report.excerpts import shown
+from evaluation.report.publish import publish
+from evaluation.report.report import write_report
+from evaluation.scoring.evaluate import Results, check_ranked, write_items
+from evaluation.scoring.results import Evaluation, EvaluationResult
+from evaluation.statistics.aggregate import scores_of, verdicts
+from evaluation.study.deviations import deviations
+from evaluation.study.jobs import Job, StudyDir, last_loss, logged
+from evaluation.study.plan import ArmPlan, Plan
+from evaluation.study.progress import plain_table
+from evaluation.study.runner import Jobs
+from evaluation.study.study import Study
 
 
-def is_concluded(place: Place, jobs: Jobs) -> bool:
+def is_finished(place: StudyDir, jobs: Jobs) -> bool:
     """Whether results.json is newer than everything that it follows from, and nothing was left unmeasured."""
-    if place.faults.is_file() or not (place.results.is_file() and jobs.are_over()):
+    if place.unmeasured.is_file() or not (place.results.is_file() and jobs.are_over()):
         return False
     sources = [place.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
     return all(path.stat().st_mtime <= place.results.stat().st_mtime for path in sources)
@@ -83,7 +83,7 @@ def _run(job: Job, results: Results) -> RunRecord:
         arm=job.arm,
         seed=job.seed,
         status=status,
-        budget=job.amount if job.fork else None,
+        budget=job.amount if job.branch else None,
         reason=reason,
         folder=str(job.run.path),
         windows_sha256=(summary or {}).get("windows_sha256"),
@@ -157,7 +157,7 @@ def record_of(
     declarations: list[dict[str, Any]],
 ) -> StudyRecord:
     """Everything that the report shows."""
-    first = {job.arm: job for job in reversed(findings.jobs) if not job.fork}  # of each arm, in the order declared
+    first = {job.arm: job for job in reversed(findings.jobs) if not job.branch}  # of each arm, in the order declared
     metrics = _metrics(findings.results)
     texts, drawn, said = shown({label: first[label] for label in plan.arms if label in first})
     return StudyRecord(
@@ -168,9 +168,9 @@ def record_of(
         measure=cast(Measure, study.measure),
         budget=study.amount,
         seeds=study.seeds,
-        departures=(*departures(study, plan, jobs, declarations), *findings.caveats(), *findings.faults),
+        deviations=(*deviations(study, plan, jobs, declarations), *findings.caveats(), *findings.unmeasured),
         arms=tuple(_arm(study, label, arm, jobs.rates) for label, arm in plan.arms.items()),
-        runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.forks)),
+        runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
         metrics=metrics,
         summaries=tuple(findings.summaries()),
         verdicts=verdicts(study.hypotheses, scores_of(findings.by_arm()), {m.name: m.unit for m in metrics}),
@@ -202,10 +202,10 @@ def print_means(console: Console, record: StudyRecord) -> None:
     console.print(f"not to be ranked across objectives: {', '.join(unranked)}", style="dim", soft_wrap=True)
 
 
-def conclude(
+def finish_study(
     study: Study,
     plan: Plan,
-    place: Place,
+    place: StudyDir,
     jobs: Jobs,
     declarations: list[dict[str, Any]],
     evaluations: Mapping[str, Evaluation],
@@ -224,10 +224,10 @@ def conclude(
         study, plan, jobs, findings, name=place.folder.name, command=f"python compare.py {command}",
         declarations=declarations,
     )  # fmt: skip
-    if findings.faults:
-        place.faults.write_text("\n".join([*findings.faults, ""]), encoding="utf-8")
+    if findings.unmeasured:
+        place.unmeasured.write_text("\n".join([*findings.unmeasured, ""]), encoding="utf-8")
     else:
-        place.faults.unlink(missing_ok=True)
+        place.unmeasured.unlink(missing_ok=True)
     write_items(findings.results, place.folder / "items.zip")
     write_report(record, place.folder)
     publish(record, place.folder, plan.logging, begun=declarations[0]["time"])

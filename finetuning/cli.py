@@ -7,16 +7,16 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from finetuning.base import FineTuning
-from finetuning.body import run_of, start_from
+from finetuning.body.body import run_of, start_from
+from finetuning.body.tuning import Tuning
 from finetuning.datamodule import ReadingSettings, TaskData
-from finetuning.task import Task
-from finetuning.tuning import Tuning
-from training.cli import GROUPS, Parser, RunCLI
-from training.messages import leave
-from training.run import RunFolder
+from finetuning.tasks.base import FineTuning
+from finetuning.tasks.task import Task
+from training.setup.cli import GROUPS, Parser, RunCLI
+from training.setup.messages import leave
+from training.storage.run_dir import REPOSITORY, RunFolder
 
-BASE = Path(__file__).parent.parent / "configs/tasks/base.yaml"
+BASE = REPOSITORY / "configs/tasks/base.yaml"
 
 
 def _subclasses(cls: type) -> Iterator[type]:

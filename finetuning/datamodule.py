@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
-from data.loader import ENDLESS, StepLoader
-from data.shares import SharedData
-from finetuning.base import FineTuning
-from finetuning.batch import Example, Gather, InOrder, Order
-from finetuning.rows import Faults
-from finetuning.task import Split, Task
+from data.stream.loader import ENDLESS, StepLoader
+from data.stream.sharding import ShardedData
+from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
+from finetuning.data.rows import DataWarnings
+from finetuning.tasks.base import FineTuning
+from finetuning.tasks.task import Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class _AllOnce(Order):
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
 
-class TaskData(SharedData):
+class TaskData(ShardedData):
     """What a fine-tuning run reads.
 
     Args:
@@ -69,8 +69,8 @@ class TaskData(SharedData):
         self.task, self.reading, self.folder, self.seed = task, reading, folder, seed
         self.batch_size, self.micro_batch_size = reading.batch_size, reading.micro_batch_size
         self.rows: dict[Split, list[Any]] = {}
-        self.examples: dict[Split, list[Example]] = {}
-        self.faults = Faults()
+        self.examples: dict[Split, list[TaskExample]] = {}
+        self.warnings = DataWarnings()
         self.loader: StepLoader | None = None
 
     @property
@@ -89,16 +89,16 @@ class TaskData(SharedData):
 
     def open(self, module: FineTuning) -> None:
         """Reads and encodes every split for a module."""
-        self.rows = self.task.splits(self.faults)
+        self.rows = self.task.splits(self.warnings)
         module.learn_labels(self.rows["train"])
         for split, rows in self.rows.items():
-            self.examples[split] = module.examples(rows, self.faults)
+            self.examples[split] = module.examples(rows, self.warnings)
             if not self.examples[split]:
                 raise ValueError(f"task.{split}: none of its {len(rows)} rows can be used")
         counts = ", ".join(f"{len(rows):,} {split}" for split, rows in self.rows.items())
         labels = f"; labels: {', '.join(module.labels)}" if module.labels else ""
         rank_zero_info(f"[data] rows: {counts}{labels}")
-        for line in self.faults.lines():
+        for line in self.warnings.lines():
             rank_zero_info(f"[data] warning: {line}")
 
     @cached_property
@@ -107,7 +107,7 @@ class TaskData(SharedData):
         return self.task.order(self.rows["train"], self.examples["train"], batch_size=self.batch_size, seed=self.seed)
 
     @cached_property
-    def mean_extent(self) -> tuple[float, float, float]:
+    def mean_lengths(self) -> tuple[float, float, float]:
         """Mean positions of encoder and decoder, and labels, of a training example."""
         found = [
             (
@@ -123,11 +123,11 @@ class TaskData(SharedData):
     def train_dataloader(self) -> StepLoader:
         """Micro-batches without end, from the optimizer step on that the trainer has reached."""
         assert self.trainer is not None
-        shares = self.shares_here()
+        sharding = self.sharding_here()
         self.loader = StepLoader(
             InOrder(self.examples["train"], self.order),
-            shares.steps(self.trainer.global_step),
-            Gather(micro_batch_size=shares.micro_batch_size, pad=self.module.start.vocabulary.pad),
+            sharding.steps(self.trainer.global_step),
+            TaskCollator(micro_batch_size=sharding.micro_batch_size, pad=self.module.start.vocabulary.pad),
             length=ENDLESS,
             num_workers=self.reading.workers,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
@@ -136,13 +136,13 @@ class TaskData(SharedData):
 
     def val_dataloader(self) -> StepLoader:
         """The development split, as many batches in every process."""
-        here, examples = self.shares_here(), self.examples["development"]
-        shares = replace(here, batch_size=here.micro_batch_size * here.world)
+        here, examples = self.sharding_here(), self.examples["development"]
+        sharding = replace(here, batch_size=here.micro_batch_size * here.world)
         lengths = np.array([len(example) for example in examples])
-        order = _AllOnce(lengths, batch_size=shares.batch_size, seed=0)
-        gather = Gather(micro_batch_size=shares.micro_batch_size, pad=self.module.start.vocabulary.pad)
-        steps = [shares.positions(step) for step in range(order.steps_per_epoch)]
-        return StepLoader(InOrder(examples, order), steps, gather, length=len(steps))
+        order = _AllOnce(lengths, batch_size=sharding.batch_size, seed=0)
+        collator = TaskCollator(micro_batch_size=sharding.micro_batch_size, pad=self.module.start.vocabulary.pad)
+        steps = [sharding.positions(step) for step in range(order.steps_per_epoch)]
+        return StepLoader(InOrder(examples, order), steps, collator, length=len(steps))
 
     def describe(self) -> dict[str, Any]:
         """What a run folder keeps of its data: hashes, sizes, labels, and what was odd."""
@@ -155,7 +155,7 @@ class TaskData(SharedData):
             "sha256": hashes,
             "rows": {split: len(rows) for split, rows in self.rows.items()},
             "labels": self.module.labels,
-            "faults": self.faults.lines(),
+            "faults": self.warnings.lines(),
         }
 
     def windows_sha256(self, steps: int) -> str:

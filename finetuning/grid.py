@@ -11,21 +11,21 @@ from lightning.pytorch import LightningModule, Trainer
 from rich.table import Table
 from rich.text import Text
 
-from finetuning.base import FineTuning
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
-from finetuning.tuned import answers_of, best_checkpoint, load_tuned, write_predictions
-from training.callbacks import RunCallback
-from training.checkpoint import load_weights
-from training.messages import one_line
-from training.run import RunFolder
+from finetuning.load import answers_of, best_checkpoint, load_fine_tuned, write_predictions
+from finetuning.tasks.base import FineTuning
+from training.monitoring.callbacks import RunCallback
 from training.session import train
+from training.setup.messages import one_line
+from training.storage.checkpoint import load_weights
+from training.storage.run_dir import RunFolder
 
 PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuned:
+class FineTuningResult:
     """What came of a run.
 
     Attributes:
@@ -71,7 +71,7 @@ def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, fl
     return found
 
 
-class Scores(RunCallback):
+class ScoreCallback(RunCallback):
     """Scores the best weights when a run has come to its end.
 
     Args:
@@ -90,7 +90,7 @@ class Scores(RunCallback):
         trainer.strategy.barrier()  # the other processes read what this one writes
 
 
-def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuned:
+def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuningResult:
     """Fine-tunes to the end of the budget, from where the run stopped if it did, and scores the best weights.
 
     Raises:
@@ -99,17 +99,17 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuned:
     """
     cli = FineTuningCLI(arguments, suffix=suffix)
     folder = RunFolder(cli.folder)
-    train(cli, [Scores(folder)])
+    train(cli, [ScoreCallback(folder)])
     summary = folder.read_summary() or {}
     if "scores" not in summary:  # the process ended between the last step and the scores
         data = TaskData(
             cli.config_init["task"], cli.config_init["data"], folder=folder.path, seed=cli.config.seed
         )  # fmt: skip
         data.open(cast(FineTuning, cli.model))
-        tuned = load_tuned(folder.path)
+        tuned = load_fine_tuned(folder.path)
         score(tuned.module, data, folder)
         summary = folder.read_summary() or {}
-    return FineTuned(
+    return FineTuningResult(
         folder=folder.path,
         learning_rate=cli.config.optimizer.learning_rate,
         seed=cli.config.seed,
@@ -137,7 +137,7 @@ class Grid:
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"grid.{name} = {list(values)} must be different numbers, at least one")
 
-    def run(self) -> Iterator[FineTuned]:
+    def run(self) -> Iterator[FineTuningResult]:
         """Every run of the grid; those that have come to their end are only read."""
         for rate in self.learning_rates or (None,):
             setting = [] if rate is None else [f"--optimizer.learning_rate={rate}"]
@@ -188,9 +188,9 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
 
 
-def table_of(runs: Sequence[FineTuned]) -> Table:
+def table_of(runs: Sequence[FineTuningResult]) -> Table:
     """Median and spread over the seeds of each learning rate; the best one, by the development split, is marked."""
-    by_rate: dict[float, list[FineTuned]] = {}
+    by_rate: dict[float, list[FineTuningResult]] = {}
     for run in runs:
         by_rate.setdefault(run.learning_rate, []).append(run)
     best = max(by_rate, key=lambda rate: statistics.median(run.chosen for run in by_rate[rate]))

@@ -1,1 +1,13 @@
-"""What is shared: one Transformer. torch only; nothing here knows of text, objectives or training loops."""
+"""What is shared: one small Transformer, its generation, and its twins in transformers.
+
+Torch alone: no text, no Lightning. Begin with `presets.py` (which parts there are), then `transformer/transformer.py`
+(what they make together).
+"""
+
+ROOMS = (
+    ".",
+    "attention",
+    "transformer",
+    "generation",
+    "huggingface",
+)  # lowest first

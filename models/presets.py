@@ -27,7 +27,7 @@ class Preset:
         head_transform, head_bias: a dense layer, activation and norm before the head; a bias for each token.
         inner_dropout: whether dropout stands within the feed-forward and behind the stack as well.
         attention_dropout: whether dropout stands on attention weights as well.
-        initialisation: rule of models/initialisation.py.
+        initialisation: rule of models/transformer/initialisation.py.
     """
 
     norm: Literal["layer", "rms"]

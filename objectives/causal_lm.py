@@ -14,13 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 
-from data.batch import EARLIER, IGNORE, Corruption, Example, Extent
-from data.tokenizer import Vocabulary
-from data.windows import Window, Windows
-from objectives.answers import Reading, said_in_turn, say
-from objectives.base import Framing, Objective
-from objectives.questions import Answer, Questions
-from objectives.scorers import Scorer, document
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import EARLIER, IGNORE, Corruption, Example, MaxLengths
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective, SpecialTokenTemplate
+from objectives.core.prompts import Generation, Prompts
+from objectives.core.scorer import Scorer
+from objectives.inference.generation import EncodedPrompt, generate_texts, generation_of
+from objectives.inference.likelihood import document
 
 
 def next_tokens(window: Window, *, predict_across_documents: bool) -> Example:
@@ -59,7 +60,9 @@ class CausalLM(Objective):
 
     uses_encoder: ClassVar[bool] = False
     uses_decoder: ClassVar[bool] = True
-    framing: ClassVar[Framing] = Framing(before=("eos",))  # the end of the document before it
+    template: ClassVar[SpecialTokenTemplate] = SpecialTokenTemplate(
+        before=("eos",)
+    )  # the end of the document before it
     token_term: ClassVar[str] = "next_token"
 
     def __init__(self, *, predict_across_documents: bool = True, **shared: Any) -> None:
@@ -69,8 +72,8 @@ class CausalLM(Objective):
     def corruption(self, vocabulary: Vocabulary) -> Corruption:
         return partial(corrupt, predict_across_documents=self.predict_across_documents)
 
-    def extent(self, window: int) -> Extent:
-        return Extent(encoder=0, decoder=window, targets=window)
+    def max_lengths(self, window: int) -> MaxLengths:
+        return MaxLengths(encoder=0, decoder=window, targets=window)
 
     def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
         """The text as a document's beginning, read just as in training; the EOS that would end it does not count."""
@@ -83,7 +86,7 @@ class CausalLM(Objective):
 
         return {"log_likelihood": Scorer(examples=examples, is_normalised=True)}
 
-    def answer(self, questions: Questions) -> Iterator[Answer]:
+    def answer(self, questions: Prompts) -> Iterator[Generation]:
         """Each text, as the beginning of a document, continued; an empty one may become any document."""
         questions.refuse_candidates("a causal LM continues a text, and fills no masks")
         readings = []
@@ -94,10 +97,12 @@ class CausalLM(Objective):
                     f"{questions.name(number)} is empty, and with model.init_args.predict_across_documents = false "
                     f"this model never says the first token of a document: begin the text"
                 )
-            read = questions.framed(tokens, self.framing.before, origin=EARLIER)
+            read = questions.framed(tokens, self.template.before, origin=EARLIER)
             window = questions.window(np.append(tokens, questions.vocabulary.eos))  # the last stands for what is said
             complete = partial(continued, tokens.tolist())
-            readings.append(Reading.of(text, window, decoder=read, complete=complete))
+            readings.append(EncodedPrompt.of(text, window, decoder=read, complete=complete))
         assert self.transformer is not None
-        for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
-            yield said_in_turn(questions, reading, said, continuation=questions.text_of(said.ids))
+        for reading, said in generate_texts(
+            self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart
+        ):
+            yield generation_of(questions, reading, said, continuation=questions.text_of(said.ids))

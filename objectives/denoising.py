@@ -17,12 +17,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.random import Generator
 
-from data.batch import NOWHERE, Corruption, Example, Extent, documents_of
-from data.tokenizer import Vocabulary
-from data.windows import Window, Windows
-from objectives.answers import Reading, said_in_turn, say
-from objectives.base import Framing, Objective, check_between_0_and_1, check_share
-from objectives.noise import (
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import NOWHERE, Corruption, Example, MaxLengths, documents_of
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
+from objectives.core.noise import (
     choose_tokens,
     insertion_places,
     overlapping_spans,
@@ -33,8 +32,10 @@ from objectives.noise import (
     rotate,
     shifted,
 )
-from objectives.questions import MARK, Answer, Questions
-from objectives.scorers import Scorer, infilled, restored_whole, unread
+from objectives.core.prompts import MARK, Generation, Prompts
+from objectives.core.scorer import Scorer
+from objectives.inference.generation import EncodedPrompt, generate_texts, generation_of
+from objectives.inference.likelihood import infilled, restored_whole, unread
 
 Sampler = Literal["exact", "fairseq"]
 
@@ -64,7 +65,7 @@ class Noises:
     random_rate: float = 0.0
 
 
-class Source:
+class NoisedTokens:
     """Tokens on their way from the window to what is read, with the place in the window that each stands for."""
 
     def __init__(self, tokens: np.ndarray) -> None:
@@ -103,9 +104,9 @@ def permutation(window: Window, rate: float, eos: int, rng: Generator) -> np.nda
     return np.concatenate(parts)
 
 
-def noised(window: Window, rng: Generator, noises: Noises, *, mask: int, eos: int, pool: np.ndarray) -> Source:
+def noised(window: Window, rng: Generator, noises: Noises, *, mask: int, eos: int, pool: np.ndarray) -> NoisedTokens:
     """The window under all noises, in their fixed order; never longer than the window."""
-    source = Source(window.tokens)
+    source = NoisedTokens(window.tokens)
     if noises.permute_rate:
         source.take(permutation(window, noises.permute_rate, eos, rng))
         source.order = source.origins
@@ -182,7 +183,9 @@ class Denoising(Objective):
 
     uses_encoder: ClassVar[bool] = True
     uses_decoder: ClassVar[bool] = True
-    framing: ClassVar[Framing] = Framing(before=("bos",), behind=("eos",), decoder_start="eos")
+    template: ClassVar[SpecialTokenTemplate] = SpecialTokenTemplate(
+        before=("bos",), behind=("eos",), decoder_start="eos"
+    )
     token_term: ClassVar[str] = "token"
 
     def __init__(
@@ -225,8 +228,8 @@ class Denoising(Objective):
             keep_documents_apart=self.keep_documents_apart,
         )
 
-    def extent(self, window: int) -> Extent:
-        return Extent(encoder=window + 2, decoder=window + 2, targets=window + 2)
+    def max_lengths(self, window: int) -> MaxLengths:
+        return MaxLengths(encoder=window + 2, decoder=window + 2, targets=window + 2)
 
     def nominal_rates(self, window: int) -> dict[str, float]:
         noises = self.noises
@@ -248,7 +251,7 @@ class Denoising(Objective):
             "eos_encoder": Scorer(examples=partial(unread, start=start, **common), is_normalised=True, is_control=True),
         }
 
-    def answer(self, questions: Questions) -> Iterator[Answer]:
+    def answer(self, questions: Prompts) -> Iterator[Generation]:
         """Each text restored: every [MASK] stands for any number of tokens, and sentences may have changed places."""
         questions.refuse_candidates("a denoiser says the whole text, and no token for each mask")
         vocabulary, readings = questions.vocabulary, []
@@ -256,10 +259,14 @@ class Denoising(Objective):
             tokens = questions.read(text, MARK, itertools.repeat(vocabulary.mask))
             if not len(tokens):
                 raise ValueError(f"{questions.name(number)} is empty: there is nothing to restore")
-            read = questions.framed(tokens, self.framing.before, self.framing.behind)
+            read = questions.framed(tokens, self.template.before, self.template.behind)
             start = np.array([vocabulary.eos]), np.array([NOWHERE])
             complete = partial(restored, vocabulary.bos)
-            readings.append(Reading.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete))
+            readings.append(
+                EncodedPrompt.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete)
+            )
         assert self.transformer is not None
-        for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
-            yield said_in_turn(questions, reading, said)
+        for reading, said in generate_texts(
+            self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart
+        ):
+            yield generation_of(questions, reading, said)

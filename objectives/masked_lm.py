@@ -19,17 +19,18 @@ import numpy as np
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from data.batch import IGNORE, NOWHERE, Batch, Corruption, Example, Extent
-from data.tokenizer import Vocabulary
-from data.windows import Window, Windows
-from objectives.answers import fill
-from objectives.base import Framing, Objective, Prediction, check_between_0_and_1, check_share
-from objectives.noise import budget, choose_spans, choose_tokens, choose_words, mask_keep_or_randomise
-from objectives.questions import MARK, Answer, Questions
-from objectives.scorers import Scorer, masked_copies, rest_of_text, rest_of_word, token_alone
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, NOWHERE, Batch, Corruption, Example, MaxLengths
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective, Prediction, SpecialTokenTemplate, check_between_0_and_1, check_share
+from objectives.core.noise import budget, choose_spans, choose_tokens, choose_words, mask_keep_or_randomise
+from objectives.core.prompts import MARK, Generation, Prompts
+from objectives.core.scorer import Scorer
+from objectives.inference.generation import fill
+from objectives.inference.likelihood import masked_copies, rest_of_text, rest_of_word, token_alone
 
-FOLLOWS, STRANGER = 0, 1  # as in BERT and in Hugging Face's classes
-TRIES_FOR_A_STRANGER = 10  # as in BERT, which keeps the tenth whatever it is; here the pair is given up
+FOLLOWS, RANDOM_SEGMENT = 0, 1  # as in BERT and in Hugging Face's classes
+TRIES_FOR_A_RANDOM_SEGMENT = 10  # as in BERT, which keeps the tenth whatever it is; here the pair is given up
 
 Unit = Literal["token", "word", "span"]
 
@@ -64,11 +65,11 @@ def pair(window: Window, rng: Generator, windows: Windows) -> Segments:
         return Segments(tokens=[first, second], origins=[places[:cut], places[cut:]], label=FOLLOWS)
     inner_starts = window.document_starts[(window.document_starts > 0) & (window.document_starts < cut)]
     own = range(window.first_document, window.first_document + len(inner_starts) + 1)
-    for _ in range(TRIES_FOR_A_STRANGER):
+    for _ in range(TRIES_FOR_A_RANDOM_SEGMENT):
         stranger, documents = windows.run_from_sentence(rng, len(second))
         if len(stranger) == len(second) and (documents.stop <= own.start or own.stop <= documents.start):
             nowhere = np.full(len(stranger), NOWHERE)
-            return Segments(tokens=[first, stranger], origins=[places[:cut], nowhere], label=STRANGER)
+            return Segments(tokens=[first, stranger], origins=[places[:cut], nowhere], label=RANDOM_SEGMENT)
     return whole(window)
 
 
@@ -178,7 +179,7 @@ class MaskedLM(Objective):
 
     uses_encoder: ClassVar[bool] = True
     uses_decoder: ClassVar[bool] = False
-    framing: ClassVar[Framing] = Framing(before=("cls",), behind=("sep",))
+    template: ClassVar[SpecialTokenTemplate] = SpecialTokenTemplate(before=("cls",), behind=("sep",))
     token_term: ClassVar[str] = "masked"
 
     def __init__(
@@ -218,9 +219,9 @@ class MaskedLM(Objective):
             short_rate=self.short_rate,
         )
 
-    def extent(self, window: int) -> Extent:
+    def max_lengths(self, window: int) -> MaxLengths:
         length = window + 2 + self.next_sentence
-        return Extent(encoder=length, decoder=0, targets=budget(length, self.noise_density))
+        return MaxLengths(encoder=length, decoder=0, targets=budget(length, self.noise_density))
 
     def nominal_rates(self, window: int) -> dict[str, float]:
         rates = {
@@ -255,7 +256,7 @@ class MaskedLM(Objective):
         said = {"masked": Prediction(logits_NV, batch.labels["masked"].ids_N)}
         if self.next_sentence:
             labels = batch.labels["next_sentence"]
-            self.measure("stranger_share", labels.ids_N)
+            self.measure("random_segment_share", labels.ids_N)
             states_ND = states_BSD.flatten(0, 1)[labels.positions_N]
             said["next_sentence"] = Prediction(self.next_sentence_head(states_ND), labels.ids_N)
         return said
@@ -273,14 +274,14 @@ class MaskedLM(Objective):
             ),
         }
 
-    def answer(self, questions: Questions) -> Iterator[Answer]:
+    def answer(self, questions: Prompts) -> Iterator[Generation]:
         """Each text, as one segment, with every [MASK] filled, whatever the others are filled with."""
         questions.refuse_decoding("a masked LM names the likeliest tokens of each mask, and draws none")
         mask, read = questions.vocabulary.mask, []
         for number, text in enumerate(questions.texts):
             questions.check_marks(number, MARK, "[MASK]")
             tokens = questions.read(text, MARK, itertools.repeat(mask))
-            ids, origins = questions.framed(tokens, self.framing.before, self.framing.behind)
+            ids, origins = questions.framed(tokens, self.template.before, self.template.behind)
             questions.check_length(number, len(ids))
             labels = {self.token_term: np.where(ids == mask, ids, IGNORE)}
             segments = np.zeros(len(ids), dtype=np.int64)

@@ -16,15 +16,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 
-from data.batch import NOWHERE, Corruption, Example, Extent, documents_of
-from data.tokenizer import NUM_SENTINELS, Vocabulary
-from data.tokenizer import sentinel as spelling
-from data.windows import Window, Windows
-from objectives.answers import Reading, said_in_turn, say
-from objectives.base import Framing, Objective, check_between_0_and_1
-from objectives.noise import cut_runs, random_spans, replace_spans, shifted, span_counts
-from objectives.questions import MARK, Answer, Questions
-from objectives.scorers import Scorer, span_copies, unread
+from data.store.tokenizer import NUM_SENTINELS, Vocabulary
+from data.store.tokenizer import sentinel as spelling
+from data.stream.batch import NOWHERE, Corruption, Example, MaxLengths, documents_of
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1
+from objectives.core.noise import cut_runs, random_spans, replace_spans, shifted, span_counts
+from objectives.core.prompts import MARK, Generation, Prompts
+from objectives.core.scorer import Scorer
+from objectives.inference.generation import EncodedPrompt, generate_texts, generation_of
+from objectives.inference.likelihood import span_copies, unread
 
 MARKS = re.compile(rf"{MARK.pattern}|<extra_id_\d+>")  # either way, the k-th of them is the k-th sentinel
 
@@ -134,7 +135,7 @@ class SpanCorruption(Objective):
 
     uses_encoder: ClassVar[bool] = True
     uses_decoder: ClassVar[bool] = True
-    framing: ClassVar[Framing] = Framing(behind=("eos",), decoder_start="pad")
+    template: ClassVar[SpecialTokenTemplate] = SpecialTokenTemplate(behind=("eos",), decoder_start="pad")
     token_term: ClassVar[str] = "span"
 
     def __init__(
@@ -156,14 +157,14 @@ class SpanCorruption(Objective):
             keep_documents_apart=self.keep_documents_apart,
         )
 
-    def extent(self, window: int) -> Extent:
+    def max_lengths(self, window: int) -> MaxLengths:
         num_noise, num_spans = span_counts(window, self.noise_density, self.mean_span_length)
         if self.keep_documents_apart:
             num_spans = num_noise  # documents of one token each would part every span
         # A rotated mask may part a span at the edge, or leave text behind the last one, which takes a sentinel.
         edge = int(self.roll and num_noise > 0)
         encoder, decoder = window - num_noise + min(num_spans + edge, num_noise) + 1, num_noise + num_spans + edge + 1
-        return Extent(encoder=encoder, decoder=decoder, targets=decoder)
+        return MaxLengths(encoder=encoder, decoder=decoder, targets=decoder)
 
     def check_window(self, window: int) -> None:
         super().check_window(window)
@@ -196,7 +197,7 @@ class SpanCorruption(Objective):
             ),
         }
 
-    def answer(self, questions: Questions) -> Iterator[Answer]:
+    def answer(self, questions: Prompts) -> Iterator[Generation]:
         """Each text with the spans filled in that its marks stand for, which are sentinels in their order."""
         questions.refuse_candidates("span corruption says text of any length, and no token, for each mark")
         vocabulary, readings = questions.vocabulary, []
@@ -208,14 +209,18 @@ class SpanCorruption(Objective):
                     f"{questions.name(number)} has {num_marks} marks, and there are {len(sentinels)} sentinels"
                 )
             tokens = questions.read(text, MARKS, sentinels)
-            read = questions.framed(tokens, self.framing.before, self.framing.behind)
+            read = questions.framed(tokens, self.template.before, self.template.behind)
             start = np.array([vocabulary.pad]), np.array([0])  # of the document of the first span
             complete = partial(filled, tokens.tolist(), sentinels, num_marks)
-            readings.append(Reading.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete))
+            readings.append(
+                EncodedPrompt.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete)
+            )
         assert self.transformer is not None
-        for reading, said in say(self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart):
+        for reading, said in generate_texts(
+            self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart
+        ):
             assert reading.source is not None
             spans, marks = spans_said(said.ids, sentinels), [token for token in reading.source if token in sentinels]
             texts = [questions.text_of(spans[number]) if number in spans else None for number in range(len(marks))]
             notes = [f"  {spelling(k)}   {'-' if text is None else text.strip()}" for k, text in enumerate(texts)]
-            yield replace(said_in_turn(questions, reading, said, spans=texts), notes=notes)
+            yield replace(generation_of(questions, reading, said, spans=texts), notes=notes)

@@ -10,11 +10,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports what reads it
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are so small that threads only get in each other's way
 
-from data.corpora import Corpus
-from data.recipe import Recipe
-from data.store import find_or_build
-from data.tokenizer import Vocabulary
-from data.windows import Windows
+from data.store.recipe import Recipe
+from data.store.store import find_or_build
+from data.store.tokenizer import Vocabulary
+from data.stream.windows import Windows
+from data.text.corpora import Corpus
 from tests.helpers import ROOT, TINY, made_up_documents, make_vocabulary, make_windows, write_jsonl
 
 

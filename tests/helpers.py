@@ -12,15 +12,15 @@ import numpy as np
 from torch import Tensor
 
 from data.datamodule import DataModule
-from data.store import TokenStore, read_tokenizer
-from data.tokenizer import NUM_SENTINELS, Vocabulary
-from data.windows import TokensInMemory, WindowRule, Windows
+from data.store.store import TokenStore, read_tokenizer
+from data.store.tokenizer import NUM_SENTINELS, Vocabulary
+from data.stream.windows import TokensInMemory, WindowRule, Windows
 from models.presets import TransformerConfig
-from objectives.base import Objective
-from training.budget import Budget
-from training.checkpoint import checkpoints_in, read_checkpoint
-from training.cli import RunCLI
-from training.optim import OptimizerConfig
+from objectives.core.base import Objective
+from training.setup.cli import RunCLI
+from training.step.budget import Budget
+from training.step.optim import OptimizerConfig
+from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 ROOT = Path(__file__).parent.parent
 OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import generate
-from evaluation.reading import parse as parse_study
-from models.decoding import Decoding
+from evaluation.study.parse import parse as parse_study
+from models.generation.decoding import Decoding
 from tests.helpers import ROOT, make_cli
 
 DOCUMENTS = sorted(ROOT.glob("*.md"))

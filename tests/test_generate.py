@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import generate
-from models.decoding import Decoding
-from objectives.questions import Questions
+from models.generation.decoding import Decoding
+from objectives.core.prompts import Prompts
 from tests.helpers import OBJECTIVES, ROOT, TINY, run_script, train_in_process
-from training.checkpoint import checkpoint_name
+from training.storage.checkpoint import checkpoint_name
 
 Runs = Callable[[str], str]
 SHORT = ("--max_new_tokens", "6")
@@ -194,7 +194,7 @@ def test_nothing_is_said_before_every_text_is_found_sound(runs: Runs, capsys: py
 
 
 def test_an_interruption_ends_it_quietly(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: Any, **__: Any) -> Questions:
+    def interrupt(*_: Any, **__: Any) -> Prompts:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(generate, "Questions", interrupt)

@@ -17,18 +17,18 @@ import torch
 import yaml
 from torch import Tensor
 
-from data.batch import IGNORE, Batch, Example, collate
-from data.corpora import Corpus
 from data.datamodule import DataModule
-from data.loader import Examples, Gather, StepLoader
-from data.order import Purpose, generator
-from data.recipe import Recipe
-from data.shares import Shares
-from data.store import TokenStore, find_or_build, read_tokenizer
-from data.tokenizer import Vocabulary
-from data.windows import Window, Windows
-from objectives.base import Objective
+from data.store.recipe import Recipe
+from data.store.store import TokenStore, find_or_build, read_tokenizer
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, Batch, Example, collate
+from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
+from data.stream.order import Purpose, generator
+from data.stream.sharding import BatchSharding
+from data.stream.windows import Window, Windows
+from data.text.corpora import Corpus
 from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
@@ -48,8 +48,8 @@ from tests.helpers import (
     weights_of,
     write_jsonl,
 )
-from training.checkpoint import checkpoints_in, damage
-from training.run import RunFolder
+from training.storage.checkpoint import checkpoints_in, damage
+from training.storage.run_dir import RunFolder
 
 Command = Callable[..., list[str]]
 CLASSES: dict[str, type[Objective]] = {
@@ -62,10 +62,12 @@ CLASSES: dict[str, type[Objective]] = {
 
 def batches(objective: Objective, windows: Windows, vocabulary: Vocabulary, steps: int, **loader: Any) -> list[Batch]:
     """The micro-batches of the first steps."""
-    shares = Shares(batch_size=8, micro_batch_size=4)
-    gather = Gather(micro_batch_size=4, pad=vocabulary.pad, extent=objective.extent(32), keep_documents_apart=False)
-    examples = Examples(windows, objective.corruption(vocabulary), seed=5)
-    return list(StepLoader(examples, map(shares.positions, range(steps)), gather, length=steps, **loader))
+    sharding = BatchSharding(batch_size=8, micro_batch_size=4)
+    collator = StepCollator(
+        micro_batch_size=4, pad=vocabulary.pad, max_lengths=objective.max_lengths(32), keep_documents_apart=False
+    )
+    examples = CorruptedWindows(windows, objective.corruption(vocabulary), seed=5)
+    return list(StepLoader(examples, map(sharding.positions, range(steps)), collator, length=steps, **loader))
 
 
 def test_law_1_every_objective_reads_the_same_windows_in_the_same_order(store: Path) -> None:
@@ -113,7 +115,7 @@ def test_law_2_a_run_is_the_same_however_its_batches_are_split(tiny_run: Command
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_law_2_two_processes_are_one_run(tiny_run: Command, tmp_path: Path, name: str) -> None:
-    """tests/training/test_distributed.py does this for the masked LM by default."""
+    """tests/training/step/test_distributed.py does this for the masked LM by default."""
     double = ("--budget.steps", "3", "--trainer.precision", "64-true", "--data.window", "12")
     assert train_in_process(tiny_run(name, "one", *double)) == 0
     done = torchrun(*tiny_run(name, "two", *double, "--data.micro_batch_size", "1"))
@@ -170,12 +172,12 @@ def test_law_4_no_token_helps_to_say_itself(name: str) -> None:
     objective = CLASSES[name](**shared(width=32, layers=2, num_heads=2), **no_kept_tokens)
     objective.build(vocab_size=vocabulary.size, window=32)
     objective.double().eval()
-    corrupt, extent = objective.corruption(vocabulary), objective.extent(32)
+    corrupt, max_lengths = objective.corruption(vocabulary), objective.max_lengths(32)
 
     @torch.no_grad()
     def logits(window: Window) -> tuple[Example, dict[int, Tensor]]:
         example = corrupt(window, generator(0, Purpose.NOISE, 0, window.index), windows)
-        batch = collate([window], [example], pad=vocabulary.pad, extent=extent, keep_documents_apart=False)
+        batch = collate([window], [example], pad=vocabulary.pad, max_lengths=max_lengths, keep_documents_apart=False)
         rows, _ = objective.run_transformer(batch)
         return example, dict(zip(batch.labels[objective.token_term].positions_N.tolist(), rows, strict=True))
 

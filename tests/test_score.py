@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import score
-from evaluation.yardsticks.continuation import Continuation
-from evaluation.yardsticks.minimal_pairs import MinimalPairs
+from evaluation.scoring.tasks.continuation import Continuation
+from evaluation.scoring.tasks.minimal_pairs import MinimalPairs
 from tests.evaluation.asking import write_run
 from tests.helpers import run_script, write_jsonl
 from tests.test_documents import commands

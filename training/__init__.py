@@ -1,1 +1,6 @@
-"""What every run does alike: optimizer, budget, checkpoints, logging, configuration."""
+"""What every run does alike: the exact step, its folder on disk, its settings, and what is logged.
+
+Begin with `session.py`, which runs it all; `step/module.py` is the heart.
+"""
+
+ROOMS = ("step", "storage", "setup", "monitoring", ".")  # lowest first

@@ -11,17 +11,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from training.branch import Trunk
-from training.callbacks import Checkpoints, RunCallback, Schedule, Signals
-from training.checkpoint import checkpoints_in
-from training.cli import RunCLI
-from training.display import Display
-from training.hardware import peak_memory
-from training.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
-from training.module import ExactModule
-from training.run import RunFolder
-from training.settings import LoggingSettings
-from training.telemetry import Telemetry, named_validation
+from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
+from training.monitoring.display import Display
+from training.monitoring.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
+from training.monitoring.telemetry import Telemetry, named_validation
+from training.setup.cli import RunCLI
+from training.setup.hardware import peak_memory
+from training.setup.settings import LoggingSettings
+from training.step.module import ExactModule
+from training.storage.branch import ParentRun
+from training.storage.checkpoint import checkpoints_in
+from training.storage.run_dir import RunFolder
 
 
 class Data(Protocol):
@@ -34,11 +34,11 @@ class Data(Protocol):
     def windows_sha256(self, steps: int) -> str: ...
 
 
-class Story(RunCallback):
+class RunMetadata(RunCallback):
     """Keeps what the run folder tells: data, tokenizer and sizes at the start, results at the end."""
 
-    def __init__(self, folder: RunFolder, telemetry: Telemetry, trunk: Trunk | None = None) -> None:
-        self.folder, self.telemetry, self.trunk = folder, telemetry, trunk
+    def __init__(self, folder: RunFolder, telemetry: Telemetry, parent: ParentRun | None = None) -> None:
+        self.folder, self.telemetry, self.parent = folder, telemetry, parent
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the beginning of the story.
@@ -56,8 +56,8 @@ class Story(RunCallback):
                 f"{described['store']}: the text or the tokenizer has changed; give this run another --name"
             )
         assert module.progress is not None
-        if self.trunk:
-            self.trunk.check_run(module, total_steps=module.progress.total_steps, data=described["sha256"])
+        if self.parent:
+            self.parent.check_run(module, total_steps=module.progress.total_steps, data=described["sha256"])
         shutil.copyfile(data.folder / "tokenizer.json", self.folder.path / "tokenizer.json")
         self.folder.write_info(
             data=described,
@@ -65,7 +65,7 @@ class Story(RunCallback):
             flops_per_step=module.flops_per_step,
             total_steps=module.progress.total_steps,
             references=module.references(),
-            **({"begun_with": module.begun_with} if module.begun_with else {}),
+            **({"initialized_from": module.initialized_from} if module.initialized_from else {}),
         )
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
@@ -145,20 +145,20 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
             rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
             return summary
-        trunk = Trunk(cli.config.branch_from) if cli.config.branch_from is not None else None
-        if trunk and trainer.is_global_zero and not checkpoints_in(folder.checkpoints):
-            trunk.check_settings(config)
-            trunk.graft(folder)
-        resumed = folder.checkpoint_to_resume(rank_zero_warn) if trunk or cli.config.resume == "auto" else None
+        parent = ParentRun(cli.config.branch_from) if cli.config.branch_from is not None else None
+        if parent and trainer.is_global_zero and not checkpoints_in(folder.checkpoints):
+            parent.check_settings(config)
+            parent.copy_to(folder)
+        resumed = folder.checkpoint_to_resume(rank_zero_warn) if parent or cli.config.resume == "auto" else None
         if resumed:
             rank_zero_info(f"going on from {resumed}")
         logging, checkpoints = cli.config_init["logging"], cli.config_init["checkpoints"]
         telemetry = Telemetry(every_steps=logging.every_steps)
         trainer.loggers = _loggers(cli, folder, config)
         saving = Checkpoints(folder.checkpoints, checkpoints)
-        schedule = Schedule(validate_every_steps=cli.config_init["validation"].every_steps)
+        schedule = ValidationSchedule(validate_every_steps=cli.config_init["validation"].every_steps)
         # A step is measured before it is saved, and saved before anything may stop the run.
-        own = [Signals(), Logs(), schedule, telemetry, Display(telemetry), Story(folder, telemetry, trunk)]
+        own = [Signals(), Logs(), schedule, telemetry, Display(telemetry), RunMetadata(folder, telemetry, parent)]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
         with _closing(trainer, folder):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from data.batch import IGNORE, Batch, Corruption, Example, Extent
 from data.datamodule import DataModule
-from data.store import read_manifest
-from data.tokenizer import Vocabulary
-from data.windows import Window, Windows
+from data.store.store import read_manifest
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths
+from data.stream.windows import Window, Windows
 from tests.helpers import run_script
 
 
@@ -35,8 +35,8 @@ class Reading:
 
         return corrupt
 
-    def extent(self, window: int) -> Extent:
-        return Extent(encoder=window, decoder=0, targets=window)
+    def max_lengths(self, window: int) -> MaxLengths:
+        return MaxLengths(encoder=window, decoder=0, targets=window)
 
     def check_data(self, windows: Windows) -> None:
         self.checked.append(windows)

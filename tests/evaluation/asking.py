@@ -7,22 +7,22 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from data.store import read_tokenizer
-from data.tokenizer import Vocabulary
-from evaluation.scoring import Likelihoods, Tokens, score
-from models.initialisation import initialise
-from objectives.base import Objective
+from data.store.store import read_tokenizer
+from data.store.tokenizer import Vocabulary
+from evaluation.scoring.likelihood import Likelihoods, PrefixedTokens, score
+from models.transformer.initialisation import initialise
 from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
+from objectives.core.scorer import Scorer
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
-from objectives.scorers import Scorer
 from objectives.span_corruption import SpanCorruption
-from objectives.trained import TrainedRun
+from objectives.weights.load import TrainedRun
 from tests.helpers import ROOT, TINY, make_cli
-from tests.objectives.asked import tokenizer
+from tests.objectives.inference.asked import tokenizer
 from tests.objectives.texts import VOCABULARY, made
-from training.checkpoint import checkpoint_name, write_checkpoint
-from training.run import RunFolder
+from training.storage.checkpoint import checkpoint_name, write_checkpoint
+from training.storage.run_dir import RunFolder
 
 WINDOW = 40
 FAMILIES: tuple[type[Objective], ...] = (MaskedLM, CausalLM, Denoising, SpanCorruption)
@@ -77,11 +77,11 @@ def scorer_of(run: TrainedRun, name: str) -> Scorer:
     return run.objective.scorers(run.vocabulary)[name]
 
 
-def tokens(text: list[int], prefix: list[int] | None = None) -> Tokens:
-    return Tokens(text=np.array(text, dtype=np.int64), prefix=np.array(prefix or [], dtype=np.int64))
+def tokens(text: list[int], prefix: list[int] | None = None) -> PrefixedTokens:
+    return PrefixedTokens(text=np.array(text, dtype=np.int64), prefix=np.array(prefix or [], dtype=np.int64))
 
 
-def some_texts(number: int = 12, *, with_prefix: bool = True, seed: int = 0) -> list[Tokens]:
+def some_texts(number: int = 12, *, with_prefix: bool = True, seed: int = 0) -> list[PrefixedTokens]:
     """Texts of 1 to 12 random ordinary tokens behind up to 8."""
     rng = np.random.default_rng(seed)
 
@@ -91,5 +91,5 @@ def some_texts(number: int = 12, *, with_prefix: bool = True, seed: int = 0) -> 
     return [tokens(ids(1, 13), ids(0, 9) if with_prefix else []) for _ in range(number)]
 
 
-def asked(run: TrainedRun, name: str, texts: list[Tokens], **more: Any) -> Likelihoods:
+def asked(run: TrainedRun, name: str, texts: list[PrefixedTokens], **more: Any) -> Likelihoods:
     return score(run, scorer_of(run, name), texts, **more)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.jobs import Place
+from evaluation.study.jobs import StudyDir
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> StudyDir:
     """The folder of a study, which is not there yet."""
-    return Place(folder=tmp_path / "study")
+    return StudyDir(folder=tmp_path / "study")

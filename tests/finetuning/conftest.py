@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from finetuning.exported import export_tuned
+from finetuning.export import export_tuned
 from finetuning.grid import fine_tune
-from finetuning.tuned import Tuned
+from finetuning.load import FineTunedRun
+from tests.finetuning.made_tasks import TASKS, write_tasks
 from tests.finetuning.opened import learn_by_heart, opened
 from tests.finetuning.pipelines import Export
-from tests.finetuning.tasks import TASKS, write_tasks
 from tests.helpers import OBJECTIVES, ROOT, TINY, train_in_process
 
 Command = Callable[..., list[str]]
@@ -88,12 +88,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def exported(tiny_task: Command, saved: Callable[[str], Path], tmp_path: Path) -> Export:
     """A model for that task over a saved one, and its folder for transformers."""
 
-    def make(task: str, name: str, *more: str) -> tuple[Tuned, Path]:
+    def make(task: str, name: str, *more: str) -> tuple[FineTunedRun, Path]:
         command = tiny_task(task, "causal_lm", *more)
         command[command.index("--checkpoint") + 1] = str(saved(name))
         module, data = opened(command)
         learn_by_heart(module, data, 24, 30)  # so that answers differ
-        tuned = Tuned(folder=tmp_path, checkpoint=tmp_path, module=module.requires_grad_(False))
+        tuned = FineTunedRun(folder=tmp_path, checkpoint=tmp_path, module=module.requires_grad_(False))
         export_tuned(tuned, tmp_path / "exported")
         return tuned, tmp_path / "exported"
 

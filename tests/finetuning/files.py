@@ -4,18 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from finetuning.sources import Source
+from data.text.sources import RowSource
 
 
-def jsonl(folder: Path, *rows: dict[str, Any]) -> Source:
+def jsonl(folder: Path, *rows: dict[str, Any]) -> RowSource:
     """A source of these rows."""
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return Source(name=(str(path),))
+    return RowSource(name=(str(path),))
 
 
-def conll(folder: Path, text: str) -> Source:
+def conll(folder: Path, text: str) -> RowSource:
     """A source of these sentences."""
     path = folder / "a.conll"
     path.write_text(text, encoding="utf-8")
-    return Source(name=(str(path),))
+    return RowSource(name=(str(path),))

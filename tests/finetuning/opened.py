@@ -5,11 +5,11 @@ from typing import cast
 
 import torch
 
-from finetuning.base import FineTuning
-from finetuning.batch import collate
 from finetuning.cli import FineTuningCLI
+from finetuning.data.batch import collate
 from finetuning.datamodule import TaskData
-from training.terms import Term
+from finetuning.tasks.base import FineTuning
+from training.step.terms import Term
 
 
 def opened(arguments: Sequence[str]) -> tuple[FineTuning, TaskData]:

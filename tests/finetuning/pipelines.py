@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from finetuning.tuned import Tuned
-from tests.finetuning.tasks import sentences
+from finetuning.load import FineTunedRun
+from tests.finetuning.made_tasks import sentences
 from tests.helpers import KOREAN
 
-Export = Callable[..., tuple[Tuned, Path]]
+Export = Callable[..., tuple[FineTunedRun, Path]]
 
 ODD = ["", " ", "a", "?", "12,345.6", "the", "강", "the cat, the dog!", "(old) 'bird'...", "\U0001f431 sees", "naïve"]
 LONG = ["the young cat sees a small bird and " * 12, "그 고양이가 집을 보고 " * 15]
@@ -21,7 +21,7 @@ TOLERANCE = 1e-5
 assert len(TEXTS) == 50
 
 
-def told(tuned: Tuned, given: list[Any]) -> list[dict[str, Any]]:
+def told(tuned: FineTunedRun, given: list[Any]) -> list[dict[str, Any]]:
     """What predict.py says."""
     return [answer for _, answer in tuned.answers(given)]
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 import yaml
 
-from finetuning.body import framing_of, framing_of_preset, start_from
+from finetuning.body.body import start_from, template_of, template_of_preset
 from finetuning.grid import fine_tune
-from objectives.trained import load_run
+from objectives.weights.load import load_run
 from tests.helpers import OBJECTIVES, ROOT, weights_of
-from training.logs import make_wandb_logger
+from training.monitoring.logs import make_wandb_logger
 
 Command = Callable[..., list[str]]
 
@@ -24,8 +24,8 @@ def test_a_run_is_framed_as_its_objective_frames_a_document(pretrained: dict[str
     for objective in OBJECTIVES:
         run = load_run(pretrained[objective])
         ids = {name: getattr(run.vocabulary, name) for name in ("bos", "eos", "cls", "sep", "pad")}
-        framing = framing_of(run.objective, run.vocabulary)
-        found = [framing.before, framing.behind, framing.start, framing.said_before, framing.said_behind]
+        template = template_of(run.objective, run.vocabulary)
+        found = [template.before, template.behind, template.start, template.said_before, template.said_behind]
         expected: dict[str, list[list[str]]] = {
             "masked_lm": [["cls"], ["sep"], [], [], []],
             "causal_lm": [["eos"], ["eos"], [], [], ["eos"]],
@@ -35,12 +35,12 @@ def test_a_run_is_framed_as_its_objective_frames_a_document(pretrained: dict[str
         assert found == [tuple(ids[name] for name in names) for names in expected[objective]]
         families: Any = {"masked_lm": "bert", "causal_lm": "gpt2", "denoising": "bart", "span_corruption": "t5"}
         assert run.objective.transformer is not None
-        assert framing_of_preset(families[objective], run.objective.transformer.num_blocks, run.vocabulary) == framing
+        assert template_of_preset(families[objective], run.objective.transformer.num_blocks, run.vocabulary) == template
 
 
 def test_two_texts_are_parted_and_told_apart(pretrained: dict[str, Path]) -> None:
     start, _ = start_from(str(pretrained["masked_lm"]))
-    ids, segments = start.framing.around([300, 301], [302])
+    ids, segments = start.template.around([300, 301], [302])
     vocabulary = start.vocabulary
     assert ids.tolist() == [vocabulary.cls, 300, 301, vocabulary.sep, 302, vocabulary.sep]
     assert segments.tolist() == [0, 0, 0, 0, 1, 1]

@@ -12,12 +12,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from finetuning.cli import FineTuningCLI
 from finetuning.grid import fine_tune
-from finetuning.tuned import load_tuned
+from finetuning.load import load_fine_tuned
 from tests.finetuning.opened import opened, terms_of
 from tests.helpers import metrics_of, run_script, weights_of
-from training.checkpoint import checkpoints_in, read_checkpoint
 from training.session import train
-from training.stops import Interrupted
+from training.step.stops import Interrupted
+from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 Command = Callable[..., list[str]]
 ALL = ("classification", "entities", "questions", "text_to_text", "generation", "several labels", "regression")
@@ -83,7 +83,14 @@ class At(Callback):
 
 EVENTFUL = (
     *("--budget.steps", "12", "--validation.every_steps", "5", "--checkpoints.keep", "3", "--tuning.dropout", "0.1"),
-    *("--tuning.unfreeze_every", "0.5", "--optimizer.schedule", "slanted_triangular", "--optimizer.final", "0.03"),
+    *(
+        "--tuning.unfreeze_every",
+        "0.5",
+        "--optimizer.schedule",
+        "slanted_triangular",
+        "--optimizer.min_lr_ratio",
+        "0.03",
+    ),
 )
 
 
@@ -118,7 +125,7 @@ def test_the_best_weights_are_those_of_the_best_validation(tiny_task: Command) -
     tuned = fine_tune(tiny_task("classification", "masked_lm", *wild))
     found = [float(row["validation/accuracy"]) for row in metrics_of(tuned.folder) if row.get("validation/accuracy")]
     assert tuned.scores["development/accuracy"] == pytest.approx(max(found))
-    best_step = int(load_tuned(tuned.folder).checkpoint.name.removeprefix("step-"))
+    best_step = int(load_fine_tuned(tuned.folder).checkpoint.name.removeprefix("step-"))
     assert best_step == 4 * (1 + int(np.argmax(found)))
 
 

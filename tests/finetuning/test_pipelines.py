@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from finetuning.batch import collate
-from finetuning.rows import Faults
-from finetuning.spans import split_words
+from finetuning.data.batch import collate
+from finetuning.data.rows import DataWarnings
+from finetuning.metrics.spans import split_words
 from tests.finetuning.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pipeline, pooled, told
 
 # --- classification ---
@@ -80,7 +80,7 @@ def test_groups_of_entities_are_the_same_where_the_likeliest_tags_follow(exporte
     parted = [" ".join(text[slice(*place)] for place in split_words(text)) for text in TEXTS if text not in LONG]
     num_same, found = 0, set()
     for text, mine in zip(parted, told(tuned, parted), strict=True):
-        (example,) = module.examples([module.row_of(text)], Faults())
+        (example,) = module.examples([module.row_of(text)], DataWarnings())
         (output,) = module.outputs(collate([example], pad=module.start.vocabulary.pad))
         assert example.where is not None
         theirs = {token["index"]: token for token in plain(text)}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from finetuning.rows import Faults
-from models.decoding import candidates
+from finetuning.data.rows import DataWarnings
+from models.generation.decoding import candidates
+from tests.finetuning.made_tasks import sentences
 from tests.finetuning.pipelines import KOREAN_TEXTS, LONG, TEXTS, TOLERANCE, Export, cases, pipeline, told
-from tests.finetuning.tasks import sentences
 
 # --- answers ---
 
@@ -76,14 +76,14 @@ def test_an_answer_is_the_same(exported: Export, name: str) -> None:
         for question, context in zip(itertools.cycle(questions), contexts, strict=False)
     ]
     assert len(asked) == 50
-    frame = tuned.module.start.framing.num_around_two
+    frame = tuned.module.start.template.num_around_two
     num_windows = 0
     for row, mine in zip(asked, told(tuned, asked), strict=True):
         length = len(tuned.module.start.tokenizer.encode(row["question"], add_special_tokens=False).ids)
         text, score = official_answer(model, tokenizer, *row.values(), step=9, length=32 - frame - length)
         assert (mine["answer"], mine["score"]) == (text, pytest.approx(score, abs=10 * TOLERANCE))
         assert row["context"][mine["place"]["start"] : mine["place"]["end"]] == text
-        num_windows += len(tuned.module.examples([tuned.module.row_of(row)], Faults())) > 1
+        num_windows += len(tuned.module.examples([tuned.module.row_of(row)], DataWarnings())) > 1
     assert num_windows >= 4
     assert len({mine["answer"] for mine in told(tuned, asked)}) > 10
 

@@ -15,7 +15,7 @@ import finetune
 import predict
 import summarize
 from finetuning.cli import FineTuningCLI
-from finetuning.grid import FineTuned, Grid, grid_of, spread, table_of
+from finetuning.grid import FineTuningResult, Grid, grid_of, spread, table_of
 from tests.helpers import ROOT, run_script
 
 Command = Callable[..., list[str]]
@@ -124,9 +124,9 @@ def test_a_grid_is_learning_rates_by_seeds_and_takes_up_what_is_there(tiny_task:
 
 
 def test_the_table_of_a_grid_has_medians_and_marks_what_the_development_split_chose() -> None:
-    def run(rate: float, seed: int, development: float, test: float) -> FineTuned:
+    def run(rate: float, seed: int, development: float, test: float) -> FineTuningResult:
         scores = {"development/accuracy": development, "test/accuracy": test}
-        return FineTuned(folder=Path(), learning_rate=rate, seed=seed, metric="accuracy", scores=scores)
+        return FineTuningResult(folder=Path(), learning_rate=rate, seed=seed, metric="accuracy", scores=scores)
 
     runs = [run(1e-4, seed, 0.5 + seed / 10, 0.9) for seed in range(3)]
     runs += [run(1e-3, seed, 0.7, 0.1 + seed / 10) for seed in range(3)]

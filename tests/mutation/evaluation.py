@@ -2,132 +2,132 @@
 
 from tests.mutation.mutant import Mutant
 
-INTERVALS = "tests/evaluation/test_intervals.py"
-STATISTICS = "tests/evaluation/test_statistics.py"
-JUDGEMENT = "tests/evaluation/test_judgement.py"
+INTERVALS = "tests/evaluation/statistics/test_intervals.py"
+STATISTICS = "tests/evaluation/statistics/test_significance.py"
+JUDGEMENT = "tests/evaluation/statistics/test_hypotheses.py"
 
 MUTANTS = [
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="set(self.seeds) & set(other.seeds)",
         replacement="set(self.seeds)",
         mistake="seeds that one arm lacks are paired",
         tests=(INTERVALS,),
     ),
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="np.mean(list(self.by_stratum.values()), axis=0)",
         replacement="self.values.mean(axis=1)",
         mistake="strata with many items count more",
         tests=(INTERVALS,),
     ),
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="by_seed.var(ddof=1) / num_seeds",
         replacement="by_seed.var() / num_seeds",
         mistake="few seeds seem to vary less than seeds do",
         tests=(INTERVALS,),
     ),
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="(of_items**2 - residual)",
         replacement="of_items**2",
         mistake="the residual counts twice, among seeds and among items",
         tests=(INTERVALS,),
     ),
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="variance = factor(self.num_seeds - 1) ** 2",
         replacement="variance = factor(self.num_seeds) ** 2",
         mistake="Student's t has a degree of freedom too many",
         tests=(INTERVALS,),
     ),
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="-special.stdtrit(freedom, (1 - level) / 2))",
         replacement="-special.stdtrit(freedom, 1 - level))",
         mistake="a 95 % interval is one of 90 %",
         tests=(INTERVALS,),
     ),
     Mutant(
-        file="evaluation/intervals.py",
+        file="evaluation/statistics/intervals.py",
         original="if np.ptp(by_seed) > ROUNDING * np.abs(scores.values).max():",
         replacement="if True:",
         mistake="rounding passes for a spread over seeds",
         tests=(INTERVALS, JUDGEMENT),
     ),
     Mutant(
-        file="evaluation/statistics.py",
+        file="evaluation/statistics/significance.py",
         original="total - TIES * largest - first",
         replacement="total + TIES * largest - first",
         mistake="flips that tie with the observed mean do not count",
         tests=(STATISTICS,),
     ),
     Mutant(
-        file="evaluation/statistics.py",
+        file="evaluation/statistics/significance.py",
         original="two_sided=2 * share(abs(total))",
         replacement="two_sided=share(abs(total))",
         mistake="a two-sided p of one side",
         tests=(STATISTICS,),
     ),
     Mutant(
-        file="evaluation/statistics.py",
+        file="evaluation/statistics/significance.py",
         original="np.arange(len(p_values), 0, -1)",
         replacement="np.arange(len(p_values) - 1, -1, -1)",
         mistake="Holm counts one hypothesis too few",
         tests=(STATISTICS,),
     ),
     Mutant(
-        file="evaluation/statistics.py",
+        file="evaluation/statistics/significance.py",
         original="np.maximum.accumulate(factors",
         replacement="(factors",
         mistake="an adjusted p falls below that of a smaller p",
         tests=(STATISTICS,),
     ),
     Mutant(
-        file="evaluation/statistics.py",
+        file="evaluation/statistics/significance.py",
         original="return max(difference.tail(margin + difference.mean)",
         replacement="return min(difference.tail(margin + difference.mean)",
         mistake="equivalence is shown to one side only",
         tests=(STATISTICS,),
     ),
     Mutant(
-        file="evaluation/statistics.py",
+        file="evaluation/statistics/significance.py",
         original="1 - power, -special.stdtrit(freedom, alpha)",
         replacement="power, -special.stdtrit(freedom, alpha)",
         mistake="the minimum detectable effect is the one that is missed in 80 % of studies",
         tests=(STATISTICS,),
     ),
     Mutant(
-        file="evaluation/judgement.py",
+        file="evaluation/statistics/hypotheses.py",
         original="holm([1.0 if p is None else p for p in p_values])",
         replacement="[1.0 if p is None else p for p in p_values]",
         mistake="each hypothesis has 5 % of errors to itself",
         tests=(JUDGEMENT,),
     ),
     Mutant(
-        file="evaluation/judgement.py",
+        file="evaluation/statistics/hypotheses.py",
         original='(found.mean > 0) == (hypothesis.direction == "greater")',
         replacement="found.mean > 0",
         mistake="what was expected to be less is supported where it is greater",
         tests=(JUDGEMENT,),
     ),
     Mutant(
-        file="evaluation/judgement.py",
+        file="evaluation/statistics/hypotheses.py",
         original="detectable_difference(found, alpha=ALPHA / num_hypotheses)",
         replacement="detectable_difference(found)",
         mistake="among many hypotheses a difference seems as easy to find as alone",
         tests=(JUDGEMENT,),
     ),
     Mutant(
-        file="evaluation/judgement.py",
+        file="evaluation/statistics/hypotheses.py",
         original="if not found.seed_variance:",
         replacement="if len(difference.seeds) < 2:",
         mistake="seeds that do not vary are put to the test",
         tests=(JUDGEMENT,),
     ),
     Mutant(
-        file="evaluation/comparing.py",
+        file="evaluation/statistics/aggregate.py",
         original="if np.isfinite(result.scores).all()}",
         replacement="if result.scores.size}",
         mistake="a run that diverged breaks the report",

@@ -2,123 +2,123 @@
 
 from tests.mutation.mutant import Mutant
 
-ATTENTION = "tests/models/test_attention.py"
-TRANSFORMER = "tests/models/test_transformer.py"
-INITIALISATION = "tests/models/test_initialisation.py"
-ACCOUNTING = "tests/models/test_accounting.py"
+ATTENTION = "tests/models/attention/test_attention.py"
+TRANSFORMER = "tests/models/transformer/test_transformer.py"
+INITIALISATION = "tests/models/transformer/test_initialisation.py"
+ACCOUNTING = "tests/models/transformer/test_accounting.py"
 PRESETS = "tests/models/test_presets.py"
 LAW_4 = "tests/test_laws.py::test_law_4_no_token_helps_to_say_itself"
-GENERATION = "tests/models/test_generation.py"
-HUGGINGFACE = "tests/models/test_huggingface.py"
+GENERATION = "tests/models/generation/test_generation.py"
+HUGGINGFACE = "tests/models/huggingface/test_huggingface.py"
 
 MUTANTS = [
     Mutant(
-        file="models/attention.py",
+        file="models/attention/attention.py",
         original=".tril()",
         replacement=".tril(1)",
         mistake="the causal mask shows one key ahead",
         tests=(TRANSFORMER,),
     ),
     Mutant(
-        file="models/attention.py",
+        file="models/attention/attention.py",
         original="< key_lengths_B[:, None]",
         replacement="<= key_lengths_B[:, None]",
         mistake="the first position of the padding is seen",
         tests=(TRANSFORMER,),
     ),
     Mutant(
-        file="models/attention.py",
+        file="models/attention/attention.py",
         original="self.scale = self.head_width**-0.5 if parts.scaled_scores else 1.0",
         replacement="self.scale = 1.0",
         mistake="attention is unscaled",
         tests=(ATTENTION, TRANSFORMER),
     ),
     Mutant(
-        file="models/attention.py",
+        file="models/attention/attention.py",
         original="offset = (distances > 0).long()",
         replacement="offset = (distances < 0).long()",
         mistake="relative positions take behind for ahead",
         tests=(ATTENTION,),
     ),
     Mutant(
-        file="models/attention.py",
+        file="models/attention/attention.py",
         original="torch.cat([-second, first], dim=-1)",
         replacement="torch.cat([second, -first], dim=-1)",
         mistake="rotary positions turn the other way",
         tests=(ATTENTION,),
     ),
     Mutant(
-        file="models/attention.py",
+        file="models/attention/attention.py",
         original="(1, 0), value=True)",
         replacement="(0, 1), value=True)",
         mistake="positions begin anew one token before a document does",
         tests=(ATTENTION,),
     ),
     Mutant(
-        file="models/transformer.py",
+        file="models/transformer/transformer.py",
         original="causal_length=None if looks_ahead else length",
         replacement="causal_length=None",
         mistake="the decoder has no causal mask",
         tests=(TRANSFORMER,),
     ),
     Mutant(
-        file="models/transformer.py",
+        file="models/transformer/transformer.py",
         original="bidirectional=not self.is_decoder",
         replacement="bidirectional=True",
         mistake="a decoder's relative positions are bucketed as an encoder's",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/transformer.py",
+        file="models/transformer/transformer.py",
         original="if self.norm_first:",
         replacement="if not self.norm_first:",
         mistake="pre-norm and post-norm are swapped",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/transformer.py",
+        file="models/transformer/transformer.py",
         original="self.position_table(places)",
         replacement="self.position_table(places + 2)",
         mistake="the two rows that Hugging Face's BART leaves unread are counted here too",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/layers.py",
+        file="models/transformer/layers.py",
         original="self.activate(gate) * linear",
         replacement="gate * self.activate(linear)",
         mistake="the gate and what it lets through change places",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/layers.py",
+        file="models/transformer/layers.py",
         original="self.scale = config.width**-0.5 if parts.scaled_logits else None",
         replacement="self.scale = None",
         mistake="the scale of T5's tied logits is lost",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/transformer.py",
+        file="models/transformer/transformer.py",
         original="key_lengths_B=inputs.encoder_lengths_B",
         replacement="key_lengths_B=None",
         mistake="the decoder sees the encoder's padding",
         tests=(TRANSFORMER,),
     ),
     Mutant(
-        file="models/initialisation.py",
+        file="models/transformer/initialisation.py",
         original="math.sqrt(2 * sum(transformer.num_blocks))",
         replacement="math.sqrt(sum(transformer.num_blocks))",
         mistake="residual outputs are scaled by the blocks, each of which has two",
         tests=(INITIALISATION,),
     ),
     Mutant(
-        file="models/initialisation.py",
+        file="models/transformer/initialisation.py",
         original='f"{seed}:{name}"',
         replacement='f"{name}"',
         mistake="the seed does not decide the first weights",
         tests=(INITIALISATION,),
     ),
     Mutant(
-        file="models/accounting.py",
+        file="models/transformer/accounting.py",
         original="projections + 4 * attention",
         replacement="projections + 2 * attention",
         mistake="FLOPs count scores or mixture, not both",
@@ -139,49 +139,49 @@ MUTANTS = [
         tests=(PRESETS,),
     ),
     Mutant(
-        file="models/cache.py",
+        file="models/attention/cache.py",
         original="end = self.length + T",
         replacement="end = T",
         mistake="the cache forgets all but the newest position",
         tests=(GENERATION,),
     ),
     Mutant(
-        file="models/transformer.py",
+        file="models/transformer/transformer.py",
         original="cache.length += length",
         replacement="cache.length = length",
         mistake="every cached position is told that it is the second",
         tests=(GENERATION,),
     ),
     Mutant(
-        file="models/generation.py",
+        file="models/generation/generation.py",
         original="found[prompt].add(said.log_probability / (length + num_said) ** decoding.length_penalty, said)",
         replacement="found[prompt].add(said.log_probability, said)",
         mistake="finished texts are ranked without the length penalty",
         tests=(GENERATION,),
     ),
     Mutant(
-        file="models/generation.py",
+        file="models/generation/generation.py",
         original="reader.select(rows_BC.gather(1, order_BK).flatten())",
         replacement="reader.select(first_rows_B1.expand(B, K).flatten())",
         mistake="a beam goes on from the first one's text",
         tests=(GENERATION,),
     ),
     Mutant(
-        file="models/huggingface.py",
+        file="models/huggingface/weights.py",
         original="BART_OFFSET = 2",
         replacement="BART_OFFSET = 0",
         mistake="BART's position tables are read from their first row",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/huggingface.py",
+        file="models/huggingface/weights.py",
         original='ours, theirs = f"transformer.{stack}", f"model.{stack}"',
         replacement='ours, theirs = f"transformer.{stack}", "model.encoder"',
         mistake="BART's decoder is read from the encoder",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/huggingface_config.py",
+        file="models/huggingface/settings.py",
         original='"rms_norm_eps": 1e-6',
         replacement='"rms_norm_eps": 1e-5',
         mistake="Llama is told another epsilon",

@@ -7,12 +7,12 @@ MASKED_LM = "tests/objectives/test_masked_lm.py"
 NEXT_SENTENCE = "tests/objectives/test_next_sentence.py"
 DENOISING = "tests/objectives/test_denoising.py"
 SPAN_CORRUPTION = "tests/objectives/test_span_corruption.py"
-NOISE = "tests/objectives/test_noise.py"
-NOISE_SPANS = "tests/objectives/test_noise_spans.py"
+NOISE = "tests/objectives/core/test_noise.py"
+NOISE_SPANS = "tests/objectives/core/test_noise_spans.py"
 APART = "tests/objectives/test_documents_apart.py"
-BASE = "tests/objectives/test_base.py"
+BASE = "tests/objectives/core/test_base.py"
 LAW_5 = "tests/test_laws.py::test_law_5_input_and_labels_together_hold_every_token_of_every_window"
-WARM_START = "tests/objectives/test_warm_start.py"
+WARM_START = "tests/objectives/start/test_warm_start.py"
 
 MUTANTS = [
     Mutant(
@@ -31,8 +31,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/masked_lm.py",
-        original="FOLLOWS, STRANGER = 0, 1",
-        replacement="FOLLOWS, STRANGER = 1, 0",
+        original="FOLLOWS, RANDOM_SEGMENT = 0, 1",
+        replacement="FOLLOWS, RANDOM_SEGMENT = 1, 0",
         mistake="the label of next-sentence prediction is flipped",
         tests=(NEXT_SENTENCE, LAW_5),
     ),
@@ -79,42 +79,42 @@ MUTANTS = [
         tests=(MASKED_LM,),
     ),
     Mutant(
-        file="objectives/noise.py",
+        file="objectives/core/noise.py",
         original="return max(1, round(length * rate))",
         replacement="return max(1, int(length * rate))",
         mistake="the budget is rounded down",
         tests=(NOISE,),
     ),
     Mutant(
-        file="objectives/noise.py",
+        file="objectives/core/noise.py",
         original="noised[places[draws < mask_rate]] = mask",
         replacement="noised[places[draws < random_rate]] = mask",
         mistake="80 and 10 of 80/10/10 change places",
         tests=(NOISE,),
     ),
     Mutant(
-        file="objectives/noise.py",
+        file="objectives/core/noise.py",
         original="[: parts - 1]) + 1",
         replacement="[: parts - 1])",
         mistake="a span may have no length",
         tests=(NOISE_SPANS,),
     ),
     Mutant(
-        file="objectives/noise.py",
+        file="objectives/core/noise.py",
         original="ids = np.concatenate([[start], labels[:-1]])",
         replacement="ids = np.append(labels[1:], start)",
         mistake="the decoder's input is shifted to the wrong side",
         tests=(SPAN_CORRUPTION, APART),
     ),
     Mutant(
-        file="objectives/noise.py",
+        file="objectives/core/noise.py",
         original="ids[1:][(before != here)",
         replacement="ids[:-1][(before != here)",
         mistake="the token before a document's first becomes the start token",
         tests=(APART,),
     ),
     Mutant(
-        file="objectives/noise.py",
+        file="objectives/core/noise.py",
         original="math.ceil(rate * len(sentences))",
         replacement="int(rate * len(sentences))",
         mistake="too few sentences change places",
@@ -163,66 +163,66 @@ MUTANTS = [
         tests=(DENOISING,),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original='reduction="sum"',
         replacement='reduction="mean"',
         mistake="a term is the mean of a micro-batch, so that a step is a mean of means",
         tests=(BASE,),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original="return Term(entropy, minimised,",
         replacement="return Term(minimised, minimised,",
         mistake="the z-loss is reported as if it were cross entropy",
         tests=(BASE,),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original="encoder_lengths_B=batch.encoder_lengths_B,",
         replacement="encoder_lengths_B=None,",
         mistake="the padding mask never reaches the Transformer",
-        tests=(BASE, "tests/objectives/test_contract.py"),
+        tests=(BASE, "tests/objectives/contract/test_contract.py"),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original="encoder_documents_BS=batch.encoder_documents_BS,",
         replacement="encoder_documents_BS=None,",
         mistake="documents meant to be apart meet in the encoder",
         tests=(APART,),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original="FLOPS_OF_A_STEP = 3",
         replacement="FLOPS_OF_A_STEP = 2",
         mistake="the backward pass is counted as one forward pass",
         tests=(BASE,),
     ),
     Mutant(
-        file="objectives/warm_start.py",
+        file="objectives/start/warm_start.py",
         original="theirs.double().mean(dim=0",
         replacement="theirs.double().sum(dim=0",
         mistake="rows of new tokens are the sum of the others",
         tests=(WARM_START,),
     ),
     Mutant(
-        file="objectives/warm_start.py",
+        file="objectives/start/warm_start.py",
         original="source != stack and name.endswith(BOUND_TO_STACK)",
         replacement="False",
         mistake="relative positions are carried from one direction to both",
         tests=(WARM_START,),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original="self.init_from is not None and self.trainer.ckpt_path is None",
         replacement="self.init_from is not None and self.trainer.ckpt_path is not None",
         mistake="a run begins at random, and when it goes on, with the weights it should have begun with",
         tests=(WARM_START,),
     ),
     Mutant(
-        file="objectives/exported.py",
+        file="objectives/weights/export.py",
         original='single = [*before, "$A", *behind]',
         replacement='single = [*behind, "$A", *before]',
         mistake="an exported tokenizer frames texts the wrong way round",
-        tests=("tests/objectives/test_exported.py",),
+        tests=("tests/objectives/weights/test_export.py",),
     ),
 ]

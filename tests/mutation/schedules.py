@@ -2,71 +2,71 @@
 
 from tests.mutation.mutant import Mutant
 
-MIXTURE = "tests/data/test_mixture.py"
-SCHEDULE = "tests/objectives/test_schedule.py"
+MIXTURE = "tests/data/stream/test_mixture.py"
+SCHEDULE = "tests/objectives/mixtures/test_schedule.py"
 ONE_STACK = f"{SCHEDULE}::test_one_stack_is_both_models_with_the_same_weights"
 FIRST_STAGE = f"{SCHEDULE}::test_the_first_stage_is_its_objective_alone_and_flops_are_those_of_all_stages"
 BRANCH = f"{SCHEDULE}::test_a_branch_is_refused_where_the_stages_before_it_are_others"
 
 MUTANTS = [
     Mutant(
-        file="objectives/schedule.py",
+        file="objectives/mixtures/schedule.py",
         original="sole.is_causal = member.uses_decoder",
         replacement="sole.is_causal = self.uses_decoder",
         mistake="every member looks as the last one does",
         tests=(ONE_STACK,),
     ),
     Mutant(
-        file="objectives/schedule.py",
+        file="objectives/mixtures/schedule.py",
         original="minimised_sum=one.minimised_sum * weight",
         replacement="minimised_sum=one.minimised_sum",
         mistake="shares do not weigh the losses of a mixture",
         tests=(ONE_STACK,),
     ),
     Mutant(
-        file="objectives/schedule.py",
+        file="objectives/mixtures/schedule.py",
         original="ends=tuple(end * batch_size for end in ends)",
         replacement="ends=tuple(ends)",
         mistake="a stage ends at a window in place of a step",
         tests=(FIRST_STAGE,),
     ),
     Mutant(
-        file="objectives/schedule.py",
+        file="objectives/mixtures/schedule.py",
         original='return [f"{name}/{member.token_term}" for name, member in self.members.items()]',
         replacement="return terms[:1]",
         mistake="only the labels of the first member are target tokens",
         tests=(f"{SCHEDULE}::test_labels_of_all_members_are_target_tokens",),
     ),
     Mutant(
-        file="objectives/schedule.py",
+        file="objectives/mixtures/schedule.py",
         original="[min(end, step) for end in self._ends(total)]",
         replacement="[step for end in self._ends(total)]",
         mistake="a branch may come from a trunk with other stages",
         tests=(BRANCH,),
     ),
     Mutant(
-        file="objectives/base.py",
+        file="objectives/core/base.py",
         original="decoder_lengths_B=batch.decoder_lengths_B,",
         replacement="decoder_lengths_B=None,",
         mistake="a masked LM on a decoder's stack sees padding",
         tests=(ONE_STACK,),
     ),
     Mutant(
-        file="data/mixture.py",
+        file="data/stream/mixture.py",
         original='np.searchsorted(self.ends, position, side="right")',
         replacement='np.searchsorted(self.ends, position, side="left")',
         mistake="a stage begins a window late",
         tests=(MIXTURE,),
     ),
     Mutant(
-        file="data/mixture.py",
+        file="data/stream/mixture.py",
         original="generator(self.seed, Purpose.MEMBER, 0, position)",
         replacement="generator(0, Purpose.MEMBER, 0, position)",
         mistake="every seed mixes alike",
         tests=(MIXTURE,),
     ),
     Mutant(
-        file="data/mixture.py",
+        file="data/stream/mixture.py",
         original="labels = {term: np.full(1, IGNORE) for term in example.labels}",
         replacement="labels = {term: labels[:1] for term, labels in example.labels.items()}",
         mistake="who has no window says a token of another one",

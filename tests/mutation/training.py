@@ -2,164 +2,164 @@
 
 from tests.mutation.mutant import Mutant
 
-MODULE = "tests/training/test_module.py"
+MODULE = "tests/training/step/test_module.py"
 GRADIENT = f"{MODULE}::test_the_gradient_is_that_of_the_whole_batch_however_it_is_split"
-OPTIM = "tests/training/test_optim.py"
-BUDGET = "tests/training/test_budget.py"
-CHECKPOINT = "tests/training/test_checkpoint.py"
+OPTIM = "tests/training/step/test_optim.py"
+BUDGET = "tests/training/step/test_budget.py"
+CHECKPOINT = "tests/training/storage/test_checkpoint.py"
 SESSION = "tests/training/test_session.py"
 RESUMED = f"{SESSION}::test_a_killed_run_goes_on_bit_by_bit"
 TWO_PROCESSES = (
-    "tests/training/test_distributed.py"
+    "tests/training/step/test_distributed.py"
     "::test_two_processes_take_the_step_that_one_takes_and_one_goes_on_from_their_checkpoint"
 )
-RUN = "tests/training/test_run.py"
-LOGS = "tests/training/test_logs.py"
-CLI = "tests/training/test_cli.py"
+RUN = "tests/training/storage/test_run_dir.py"
+LOGS = "tests/training/monitoring/test_logs.py"
+CLI = "tests/training/setup/test_cli.py"
 
 MUTANTS = [
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="value / totals[name].to(value.dtype)",
         replacement="value / max(terms[name].count, 1)",
         mistake="a mean of means: each micro-batch is divided by its own labels",
         tests=(GRADIENT,),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="loss * (self._accumulated * self.trainer.world_size)",
         replacement="loss * self._accumulated",
         mistake="the mean that the devices take of gradients is not undone",
         tests=(TWO_PROCESSES,),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="loss * (self._accumulated * self.trainer.world_size)",
         replacement="loss * self.trainer.world_size",
         mistake="the mean over micro-batches is not undone",
         tests=(GRADIENT,),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="(seed << 40) + (step * accumulated + micro) * world + rank",
         replacement="(seed << 40) + step",
         mistake="every micro-batch draws the same dropout",
         tests=(MODULE,),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="(step * accumulated + micro) * world + rank",
         replacement="(step * accumulated + micro)",
         mistake="dropout is not keyed by the device",
         tests=(MODULE,),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="math.isfinite(self.gradient_norm) and math.isfinite(loss)",
         replacement="math.isfinite(loss)",
         mistake="an infinite gradient is let through",
         tests=(MODULE,),
     ),
     Mutant(
-        file="training/module.py",
-        original="if self.optimizer_config.clip is not None:",
-        replacement="if self.optimizer_config.clip is None:",
+        file="training/step/module.py",
+        original="if self.optimizer_config.max_grad_norm is not None:",
+        replacement="if self.optimizer_config.max_grad_norm is None:",
         mistake="the gradient is not clipped",
         tests=(MODULE,),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original="self.raw_tokens += int(raw_tokens)",
         replacement="self.raw_tokens += int(targets)",
         mistake="target tokens are drawn as raw ones",
         tests=(MODULE, SESSION),
     ),
     Mutant(
-        file="training/module.py",
+        file="training/step/module.py",
         original='progress["raw_tokens"], progress["target_tokens"]',
         replacement="0, 0",
         mistake="a resumed run counts its tokens from nought",
         tests=(RESUMED,),
     ),
     Mutant(
-        file="training/optim.py",
+        file="training/step/optim.py",
         original="return (step + 1) / max(warmup, step + 1)",
         replacement="return step / max(warmup, step + 1)",
         mistake="the warmup is a step late, and the first update does nothing",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/optim.py",
-        original="config.final + (1 - config.final) * (1 + math.cos",
+        file="training/step/optim.py",
+        original="config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos",
         replacement="(1 + math.cos",
         mistake="the cosine falls below its floor",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/optim.py",
+        file="training/step/optim.py",
         original="parameter.dim() >= 2 and",
         replacement="parameter.dim() >= 1 and",
         mistake="norms and biases decay",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/optim.py",
+        file="training/step/optim.py",
         original="part.load_state_dict(state)",
         replacement="part.state_dict()",
         mistake="the state of Muon and its AdamW is not restored",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/budget.py",
+        file="training/step/budget.py",
         original="return math.ceil(round(quantity(",
         replacement="return math.floor(round(quantity(",
         mistake="the rest of a token budget is not used",
         tests=(BUDGET,),
     ),
     Mutant(
-        file="training/callbacks.py",
+        file="training/monitoring/callbacks.py",
         original="found[self.settings.keep :]",
         replacement="found[: -self.settings.keep]",
         mistake="the oldest checkpoints are kept in place of the newest",
         tests=(SESSION,),
     ),
     Mutant(
-        file="training/callbacks.py",
+        file="training/monitoring/callbacks.py",
         original='if cost < self.best["loss"]:',
         replacement='if cost > self.best["loss"]:',
         mistake="the worst checkpoint is taken for the best",
         tests=(f"{SESSION}::test_the_newest_checkpoints_and_the_best_are_kept",),
     ),
     Mutant(
-        file="training/checkpoint.py",
+        file="training/storage/checkpoint.py",
         original="if found.get(name) != expected.get(name)",
         replacement="if name not in found",
         mistake="a checkpoint's hashes are not compared",
         tests=(CHECKPOINT,),
     ),
     Mutant(
-        file="training/checkpoint.py",
+        file="training/storage/checkpoint.py",
         original='writing = folder.with_name(f".{folder.name}.writing")',
         replacement="writing = folder",
         mistake="a checkpoint is written in its place",
         tests=(CHECKPOINT,),
     ),
     Mutant(
-        file="training/checkpoint.py",
+        file="training/storage/checkpoint.py",
         original="sorted(found, reverse=True)",
         replacement="sorted(found)",
         mistake="the oldest checkpoint is taken for the newest",
         tests=(CHECKPOINT,),
     ),
     Mutant(
-        file="training/run.py",
+        file="training/storage/run_dir.py",
         original='"data.micro_batch_size", "data.workers"',
         replacement='"data.micro_batch_size", "data.batch_size", "data.workers"',
         mistake="a run may go on with another batch size",
         tests=(RUN,),
     ),
     Mutant(
-        file="training/logs.py",
+        file="training/monitoring/logs.py",
         original='int(row["step"]) <= step',
         replacement='int(row["step"]) < step',
         mistake="the row of the step that a run goes on from is lost",
@@ -180,14 +180,14 @@ MUTANTS = [
         tests=(RESUMED, SESSION),
     ),
     Mutant(
-        file="training/telemetry.py",
+        file="training/monitoring/telemetry.py",
         original='"flops": trainer.global_step * module.flops_per_step',
         replacement='"flops": module.flops_per_step',
         mistake="the axis of FLOPs stands still",
         tests=(SESSION,),
     ),
     Mutant(
-        file="training/cli.py",
+        file="training/setup/cli.py",
         original='("transformer", "optimizer", "budget", "seed")',
         replacement='("transformer", "optimizer", "budget")',
         mistake="the seed decides neither first weights nor dropout",

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from data.batch import EARLIER, IGNORE, collate
-from data.windows import Windows
-from models.attention import positions_of
+from data.stream.batch import EARLIER, IGNORE, collate
+from data.stream.windows import Windows
+from models.attention.attention import positions_of
 from objectives.causal_lm import CausalLM
 from tests.objectives.texts import EOS, FIXED, VOCABULARY, examples_of, key, made, of_documents, texts, window_of
 
@@ -77,7 +77,7 @@ def test_eos_is_said_though_it_be_the_padding_too() -> None:
     """C43: labels follow from lengths, never from which token it is."""
     windows = of_documents([[[200, 201, EOS]], [[202, EOS]]], length=3)
     shown, examples = zip(*examples_of(EVERYTHING, windows), strict=True)
-    batch = collate(shown, examples, pad=EOS, extent=made(CausalLM).extent(3), keep_documents_apart=False)
+    batch = collate(shown, examples, pad=EOS, max_lengths=made(CausalLM).max_lengths(3), keep_documents_apart=False)
     assert batch.labels["next_token"].ids_N.tolist() == [200, 201, EOS, 202, EOS]
     assert batch.labels["next_token"].positions_N.tolist() == [0, 1, 2, 3, 4]
     assert batch.decoder_ids_BT is not None
@@ -93,8 +93,8 @@ def test_packed_documents_are_those_of_megatron(across: bool, labels: list[int])
     assert example.decoder_ids is not None
     assert example.decoder_ids.tolist() == [5, 6, EOS, 7]
     assert example.labels["next_token"].tolist() == labels
-    extent = made(CausalLM).extent(4)
-    batch = collate([window], [example], pad=0, extent=extent, keep_documents_apart=True)
+    max_lengths = made(CausalLM).max_lengths(4)
+    batch = collate([window], [example], pad=0, max_lengths=max_lengths, keep_documents_apart=True)
     assert batch.decoder_documents_BT is not None
     assert batch.decoder_documents_BT.tolist() == [[1, 1, 1, 2]]
     assert positions_of(batch.decoder_documents_BT).tolist() == [[0, 1, 2, 0]]
@@ -110,8 +110,8 @@ def test_what_is_read_belongs_to_the_document_it_is_of(windows: Windows) -> None
     )
     for window, example in examples_of(EVERYTHING, windows):
         start = int(window.tokens.ctypes.data - windows.store.tokens.ctypes.data) // windows.store.tokens.itemsize
-        extent = made(CausalLM).extent(len(window))
-        batch = collate([window], [example], pad=0, extent=extent, keep_documents_apart=True)
+        max_lengths = made(CausalLM).max_lengths(len(window))
+        batch = collate([window], [example], pad=0, max_lengths=max_lengths, keep_documents_apart=True)
         assert batch.decoder_documents_BT is not None
         read = batch.decoder_documents_BT[0].tolist()
         here = (owners[start : start + len(window)] - owners[start] + 1).tolist()
@@ -124,7 +124,9 @@ def test_a_window_of_one_token_that_begins_a_document_is_read_from_before() -> N
     for window, example in examples_of(EVERYTHING, windows):
         assert example.decoder_origins is not None
         assert example.decoder_origins.tolist() == [EARLIER]
-        batch = collate([window], [example], pad=0, extent=made(CausalLM).extent(1), keep_documents_apart=True)
+        batch = collate(
+            [window], [example], pad=0, max_lengths=made(CausalLM).max_lengths(1), keep_documents_apart=True
+        )
         assert batch.decoder_documents_BT is not None
         assert batch.decoder_documents_BT.tolist() == [[-1]]
 
@@ -135,4 +137,4 @@ def test_extents_are_reached_and_never_exceeded(windows: Windows) -> None:
     for window, example in examples_of(EVERYTHING, windows):
         assert example.decoder_ids is not None
         length = len(window)
-        assert made(CausalLM).extent(length) == (0, len(example.decoder_ids), len(example.labels["next_token"]))
+        assert made(CausalLM).max_lengths(length) == (0, len(example.decoder_ids), len(example.labels["next_token"]))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.batch import NOWHERE
-from data.windows import Windows
-from objectives.denoising import Denoising, Noises, Source, noised, permutation
+from data.stream.batch import NOWHERE
+from data.stream.windows import Windows
+from objectives.denoising import Denoising, NoisedTokens, Noises, noised, permutation
 from tests.objectives.texts import (
     BOS,
     EOS,
@@ -97,7 +97,7 @@ def test_without_noise_the_window_is_read_as_it_is(windows: Windows) -> None:
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         assert example.encoder_ids.tolist() == example.labels["token"].tolist()
-        assert objective.extent(len(window)) == (len(window) + 2,) * 3
+        assert objective.max_lengths(len(window)) == (len(window) + 2,) * 3
 
 
 @given(windows=texts(), objective=objectives)
@@ -107,9 +107,9 @@ def test_no_example_is_longer_than_its_extent(windows: Windows, objective: Denoi
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         assert example.decoder_ids is not None
-        extent = objective.extent(len(window))
-        assert len(example.encoder_ids) <= extent.encoder
-        assert len(example.decoder_ids) == len(example.labels["token"]) == extent.decoder == extent.targets
+        max_lengths = objective.max_lengths(len(window))
+        assert len(example.encoder_ids) <= max_lengths.encoder
+        assert len(example.decoder_ids) == len(example.labels["token"]) == max_lengths.decoder == max_lengths.targets
 
 
 @given(windows=texts())
@@ -134,7 +134,7 @@ def test_the_worked_example_of_bart() -> None:
     window = window_of(body, sentence_starts=(0, 3, 6))
     draws = [permutation(window, 1.0, EOS, key(index)) for index in range(3_000)]
     assert_alike(map(tuple, draws), 6)
-    source = Source(window.tokens)
+    source = NoisedTokens(window.tokens)
     source.take(next(places for places in draws if places.tolist() == [6, 7, 0, 1, 2, 3, 4, 5]))
     assert source.tokens.tolist() == [e, f, a, b, stop, c, d, stop]
     source.infill(np.array([3]), np.array([5]), MASK)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.batch import NOWHERE, Example
+from data.stream.batch import NOWHERE, Example
 from objectives.denoising import Denoising
 from tests.objectives.texts import (
     MASK,

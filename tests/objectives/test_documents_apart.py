@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from objectives.base import Objective
 from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
+from objectives.core.noise import shifted
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
-from objectives.noise import shifted
 from objectives.span_corruption import SpanCorruption
 from tests.objectives.texts import EOS, VOCABULARY, batch_of, examples_of, key, made, of_documents
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from objectives.base import Objective
 from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
+from objectives.core.noise import span_counts
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
-from objectives.noise import span_counts
 from objectives.span_corruption import SpanCorruption
 from tests.objectives.texts import FIRST, SENTINELS, VOCABULARY, examples_of, made, numbered, of_documents
 
@@ -30,13 +30,13 @@ every_setting = pytest.mark.parametrize(
 
 @every_setting
 def test_a_shorter_window_never_makes_a_longer_example(objective: Objective) -> None:
-    extents = np.array([objective.extent(window) for window in range(1, 300)])
-    assert (np.diff(extents, axis=0) >= 0).all()
+    lengths = np.array([objective.max_lengths(window) for window in range(1, 300)])
+    assert (np.diff(lengths, axis=0) >= 0).all()
 
 
 @every_setting
 def test_the_longest_window_is_the_longest(objective: Objective) -> None:
-    longest = [max(objective.extent(window)[:2]) for window in range(600)]
+    longest = [max(objective.max_lengths(window)[:2]) for window in range(600)]
     for positions in range(longest[1], 250):
         expected = max(window for window in range(600) if longest[window] <= positions)
         assert objective.longest_window(positions) == expected
@@ -48,7 +48,7 @@ def test_a_window_longer_than_the_positions_is_refused_with_the_longest(objectiv
     longest = objective.longest_window(32)
     objective.check_window(longest)
     objective.build(vocab_size=VOCABULARY.size, window=longest)
-    needed = max(objective.extent(longest + 1)[:2])
+    needed = max(objective.max_lengths(longest + 1)[:2])
     message = (
         rf"data\.window = {longest + 1} raw tokens make {needed} positions, but transformer\.max_positions = 32; "
         rf"the longest window that fits is {longest}"
@@ -69,7 +69,7 @@ def test_without_a_limit_there_are_as_many_positions_as_the_window_needs(objecti
     objective.build(vocab_size=VOCABULARY.size, window=19)
     assert objective.transformer is not None
     tables = [stack.position_table for stack in (objective.transformer.encoder, objective.transformer.decoder) if stack]
-    assert {len(table.weight) for table in tables} == {max(objective.extent(19)[:2])}
+    assert {len(table.weight) for table in tables} == {max(objective.max_lengths(19)[:2])}
 
 
 # --- T5's ---
@@ -89,7 +89,7 @@ def test_lengths_are_those_of_t5(inputs: int) -> None:
     for mean, (window, targets) in zip((3.0, 2.0, 5.0, 10.0), T5_LENGTHS[inputs], strict=True):
         objective = made(SpanCorruption, mean_span_length=mean)
         assert objective.longest_window(inputs) == window
-        assert objective.extent(window).targets == objective.extent(window).decoder == targets
+        assert objective.max_lengths(window).targets == objective.max_lengths(window).decoder == targets
 
 
 def test_a_full_segment_of_t5_is_exact() -> None:
@@ -113,7 +113,7 @@ def test_extents_are_reached(length: int, roll: bool) -> None:
         ((_, example),) = examples_of(objective.corruption(VOCABULARY), windows, epoch=epoch)
         assert example.encoder_ids is not None
         longest = np.maximum(longest, [len(example.encoder_ids), len(example.labels["span"])])
-    encoder, decoder, targets = objective.extent(length)
+    encoder, decoder, targets = objective.max_lengths(length)
     assert longest.tolist() == [encoder, decoder] == [encoder, targets]
 
 
@@ -122,4 +122,4 @@ def test_documents_of_one_token_part_every_span_and_reach_the_extent() -> None:
     windows = of_documents([[[FIRST]]] * 40, length=40)
     ((_, example),) = examples_of(objective.corruption(VOCABULARY), windows)
     assert example.encoder_ids is not None
-    assert (len(example.encoder_ids), len(example.labels["span"])) == objective.extent(40)[:2] == (41, 41)
+    assert (len(example.encoder_ids), len(example.labels["span"])) == objective.max_lengths(40)[:2] == (41, 41)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.batch import IGNORE, Example
-from data.windows import Window, Windows
-from objectives.base import Objective
+from data.stream.batch import IGNORE, Example
+from data.stream.windows import Window, Windows
 from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.batch import IGNORE, Example
-from data.tokenizer import Vocabulary
-from data.windows import Window, Windows
-from objectives.masked_lm import FOLLOWS, STRANGER, MaskedLM, Segments, masked, shortened, whole
-from objectives.noise import budget
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, Example
+from data.stream.windows import Window, Windows
+from objectives.core.noise import budget
+from objectives.masked_lm import FOLLOWS, RANDOM_SEGMENT, MaskedLM, Segments, masked, shortened, whole
 from tests.objectives.texts import (
     CLS,
     EOS,
@@ -65,7 +65,7 @@ def test_with_pairs_all_is_restored_but_what_a_stranger_replaces(windows: Window
     for window, example in examples_of(made(MaskedLM).corruption(VOCABULARY), windows):
         assert example.segments is not None
         found, length = restored(example), len(window)
-        if example.labels["next_sentence"][0] == STRANGER:
+        if example.labels["next_sentence"][0] == RANDOM_SEGMENT:
             length = int((example.segments == 0).sum()) - 2
         assert found == dict(enumerate(window.tokens[:length].tolist()))
 
@@ -210,10 +210,10 @@ def test_no_example_is_longer_than_its_extent(windows: Windows, density: float, 
     """C28."""
     objective = made(MaskedLM, noise_density=density, next_sentence=pairs, short_rate=float(short))
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
-        extent = objective.extent(len(window))
+        max_lengths = objective.max_lengths(len(window))
         assert example.encoder_ids is not None
-        assert len(example.encoder_ids) <= extent.encoder <= objective.extent(windows.length).encoder
-        assert len(labelled(example, "masked")) <= extent.targets <= objective.extent(windows.length).targets
+        assert len(example.encoder_ids) <= max_lengths.encoder <= objective.max_lengths(windows.length).encoder
+        assert len(labelled(example, "masked")) <= max_lengths.targets <= objective.max_lengths(windows.length).targets
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -223,7 +223,7 @@ def test_extents_are_reached(pairs: bool) -> None:
     seen = [example for _, example in examples_of(objective.corruption(VOCABULARY), windows)]
     lengths = [len(example.encoder_ids) for example in seen if example.encoder_ids is not None]
     counts = [len(labelled(example, "masked")) for example in seen]
-    assert (max(lengths), 0, max(counts)) == tuple(objective.extent(40))
+    assert (max(lengths), 0, max(counts)) == tuple(objective.max_lengths(40))
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from data.batch import IGNORE, NOWHERE
-from data.windows import TokensInMemory, Window, Windows
-from objectives.masked_lm import FOLLOWS, STRANGER, MaskedLM, Segments, pair
+from data.stream.batch import IGNORE, NOWHERE
+from data.stream.windows import TokensInMemory, Window, Windows
+from objectives.masked_lm import FOLLOWS, RANDOM_SEGMENT, MaskedLM, Segments, pair
 from tests.objectives.texts import (
     EOS,
     FIXED,
@@ -49,15 +49,15 @@ def documents_told_by_their_ids(count: int, *, seed: int = 0) -> Windows:
 def test_every_other_pair_is_one_of_strangers() -> None:
     """C27: the marginal rate is a half too, since a window that makes no pair has no label; BERT's is 0.5 to 0.7."""
     labels = Counter(segments.label for _, segments in pairs_of(documents_told_by_their_ids(60), draws=40))
-    assert labels[FOLLOWS] + labels[STRANGER] > 2_000
-    strangers = labels[STRANGER] / (labels[FOLLOWS] + labels[STRANGER])
-    assert abs(strangers - 0.5) < 4 * 0.5 / (labels[FOLLOWS] + labels[STRANGER]) ** 0.5 + 0.005
+    assert labels[FOLLOWS] + labels[RANDOM_SEGMENT] > 2_000
+    strangers = labels[RANDOM_SEGMENT] / (labels[FOLLOWS] + labels[RANDOM_SEGMENT])
+    assert abs(strangers - 0.5) < 4 * 0.5 / (labels[FOLLOWS] + labels[RANDOM_SEGMENT]) ** 0.5 + 0.005
 
 
 def test_a_stranger_is_never_of_a_document_of_the_first_segment() -> None:
     """C27: told by the ids; of a few documents, so that chance would meet the same one often."""
     for _, segments in pairs_of(documents_told_by_their_ids(4), draws=100):
-        if segments.label == STRANGER:
+        if segments.label == RANDOM_SEGMENT:
             first, second = (set(tokens.tolist()) for tokens in segments.tokens)
             assert not first & second
 
@@ -79,7 +79,7 @@ def test_a_pair_is_the_window_cut_at_a_sentence_within_a_document(windows: Windo
             assert segments.tokens[1].tolist() == window.tokens[cut:].tolist()
             assert np.concatenate(segments.origins).tolist() == list(range(len(window)))
         else:
-            assert segments.label == STRANGER
+            assert segments.label == RANDOM_SEGMENT
             assert segments.origins[1].tolist() == [NOWHERE] * (len(window) - cut)
 
 
@@ -88,7 +88,7 @@ def test_a_pair_is_the_window_cut_at_a_sentence_within_a_document(windows: Windo
 def test_a_stranger_begins_with_a_sentence(windows: Windows) -> None:
     text, starts = windows.store.tokens.tolist(), windows.store.sentence_starts.tolist()
     for _, segments in pairs_of(windows, draws=3):
-        if segments.label == STRANGER:
+        if segments.label == RANDOM_SEGMENT:
             stranger = segments.tokens[1].tolist()
             assert any(text[start : start + len(stranger)] == stranger for start in starts)
 
@@ -118,7 +118,11 @@ def test_strangers_come_from_any_other_document_alike_and_from_any_of_its_senten
     documents = [[[200 + number] * 2] * (4 + 10 * (number == 3)) + [[300 + number]] for number in range(5)]
     windows = of_documents([*documents, [[390] * 40]], length=6)
     strangers = [pair(windows[0], key(index), windows) for index in range(12_000)]
-    two = [segments.tokens[1] for segments in strangers if segments.label == STRANGER and len(segments.tokens[1]) == 2]
+    two = [
+        segments.tokens[1]
+        for segments in strangers
+        if segments.label == RANDOM_SEGMENT and len(segments.tokens[1]) == 2
+    ]
     counts = Counter(int(tokens[0]) for tokens in two)
     by_document = [counts[200 + number] + counts[300 + number] for number in range(1, 5)] + [counts[390]]
     assert_distributed(by_document, np.full(5, 0.2))

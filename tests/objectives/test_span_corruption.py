@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.batch import IGNORE, NOWHERE, Example
-from data.windows import Windows
-from objectives.noise import runs
+from data.stream.batch import IGNORE, NOWHERE, Example
+from data.stream.windows import Windows
+from objectives.core.noise import runs
 from objectives.span_corruption import SpanCorruption, inputs_and_targets
 from tests.objectives.texts import (
     EOS,
@@ -188,7 +188,7 @@ def test_no_example_is_longer_than_its_extent(windows: Windows, objective: SpanC
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         assert example.decoder_ids is not None
-        encoder, decoder, targets = objective.extent(len(window))
+        encoder, decoder, targets = objective.max_lengths(len(window))
         assert len(example.encoder_ids) <= encoder
         assert len(example.decoder_ids) <= decoder
         assert len(example.labels["span"]) <= targets
@@ -231,7 +231,7 @@ def test_where_documents_part_more_spans_than_there_are_sentinels_the_rest_stays
         example = objective.corruption(VOCABULARY)(window, key(index), windows)
         assert restored(example) == window.tokens.tolist()
         assert example.encoder_ids is not None
-        assert len(example.encoder_ids) <= objective.extent(length).encoder
+        assert len(example.encoder_ids) <= objective.max_lengths(length).encoder
 
 
 def test_the_closing_sentinel_is_counted_too() -> None:

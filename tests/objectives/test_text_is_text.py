@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from data.batch import IGNORE
-from data.order import Purpose, generator
-from data.tokenizer import Tokenizer, TokenizerKind, Vocabulary, train_tokenizer, vocabulary_of
-from data.windows import TokensInMemory, Windows
-from objectives.base import Objective
+from data.store.tokenizer import Tokenizer, TokenizerKind, Vocabulary, train_tokenizer, vocabulary_of
+from data.stream.batch import IGNORE
+from data.stream.order import Purpose, generator
+from data.stream.windows import TokensInMemory, Windows
 from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption

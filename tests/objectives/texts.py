@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.random import Generator
 
-from data.batch import IGNORE, NOWHERE, Batch, Corruption, Example, collate
-from data.order import Purpose, generator
-from data.windows import TokensInMemory, Window, WindowRule, Windows
-from objectives.base import Objective
+from data.stream.batch import IGNORE, NOWHERE, Batch, Corruption, Example, collate
+from data.stream.order import Purpose, generator
+from data.stream.windows import TokensInMemory, Window, WindowRule, Windows
+from objectives.core.base import Objective
 from tests.helpers import make_vocabulary, shared
 
 VOCABULARY = make_vocabulary(400)
@@ -98,7 +98,7 @@ def batch_of(objective: Objective, windows: Windows, pairs: Sequence[tuple[Windo
         shown,
         examples,
         pad=PAD,
-        extent=objective.extent(windows.length),
+        max_lengths=objective.max_lengths(windows.length),
         keep_documents_apart=objective.keep_documents_apart,
     )
 

@@ -17,9 +17,9 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tests.helpers import OBJECTIVES, ROOT, make_cli, metrics_of, run_script, train_in_process, weights_of
-from training.checkpoint import checkpoints_in, read_checkpoint
 from training.session import train
-from training.stops import Interrupted
+from training.step.stops import Interrupted
+from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 Command = Callable[..., list[str]]
 Reference = Callable[[str], Path]

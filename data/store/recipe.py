@@ -1,0 +1,46 @@
+"""What decides the content of a token store, and the name that follows from it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from data.store.tokenizer import tokenizer_fingerprint
+from data.text.corpora import Corpus
+
+FORMAT = 1  # of the folder and of all that turns text into it; with another number every store is built anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides the content of a store.
+
+    Args:
+        corpus: what is read.
+        validation: what validation reads; without it, documents are set aside by their hash.
+        validation_fraction: share of the documents set aside where there is no `validation`.
+        tokenizer: kind to train (`byte_bpe`, `wordpiece`, `unigram`) or path of a `tokenizer.json`.
+        vocab_size: number of ids of a tokenizer trained here.
+        end_of_document: whether every document is closed by the EOS token, for all objectives alike.
+    """
+
+    corpus: Corpus
+    validation: Corpus | None = None
+    validation_fraction: float = 0.05
+    tokenizer: str = "byte_bpe"
+    vocab_size: int = 8192
+    end_of_document: bool = True
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe with files and versions in place of names: equal where the stores are equal."""
+        return {
+            "format": FORMAT,
+            "corpus": self.corpus.fingerprint(),
+            "validation": self.validation.fingerprint() if self.validation else self.validation_fraction,
+            "tokenizer": tokenizer_fingerprint(self.tokenizer, self.vocab_size),
+            "end_of_document": self.end_of_document,
+        }
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the store."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""The token store: a corpus as flat arrays on disk, built once and read without a copy.
+
+A store is one folder, named by the fingerprint of all that decides its content:
+
+    manifest.json        counts, fingerprints, the SHA-256 of every other file, the report of the build
+    tokenizer.json
+    train/ validation/   tokens.bin             uint16 or uint32, all documents one after another
+                         sentence_starts.bin    int64, indices into the tokens; a document's start is one
+                         document_starts.bin    int64
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from tokenizers import Tokenizer
+
+from data.store.ingest import SPLITS, ingest
+from data.store.recipe import Recipe
+from data.store.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
+from data.text.corpora import sha256_of_file
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _entropy(path: Path, dtype: str, size: int) -> float:
+    """Entropy in nats of the token frequencies: what a model that knows nothing else can reach."""
+    counts = np.zeros(size, dtype=np.int64)
+    with path.open("rb") as file:
+        while len(tokens := np.fromfile(file, dtype=dtype, count=1 << 20)):
+            counts += np.bincount(tokens, minlength=size)
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _sync(path: Path) -> None:
+    """Makes sure that a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+    """Writes a store into `folder`, all but visibly: beside it first, then renamed."""
+    building = folder.with_name(f".{folder.name}.building")  # ours alone, under the lock; a killed build left it
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        counts, warnings = ingest(recipe, building, report)
+        vocabulary = vocabulary_of(load_tokenizer(building / "tokenizer.json"))
+        for split in SPLITS:
+            tokens = building / split / "tokens.bin"
+            counts[split]["unigram_entropy"] = _entropy(tokens, counts["dtype"], vocabulary.size)
+        files = sorted(path for path in building.rglob("*") if path.is_file())
+        manifest = {
+            "recipe": recipe.describe(),
+            **counts,
+            "warnings": dict(warnings),
+            "sha256": {str(path.relative_to(building)): sha256_of_file(path) for path in files},
+        }
+        manifest["seal"] = _seal(manifest)
+        (building / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+        for path in building.rglob("*"):
+            _sync(path)
+        building.rename(folder)
+        _sync(folder.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Names of the files of a store that are missing or not as they were built; empty where the store is sound."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["seal"] != _seal(manifest):
+            return ["manifest.json"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["manifest.json"]
+    paths = {name: folder / name for name in manifest["sha256"]}
+    return [
+        name for name, path in paths.items() if not path.is_file() or sha256_of_file(path) != manifest["sha256"][name]
+    ]
+
+
+def find_or_build(recipe: Recipe, cache: Path, report: Callable[[str], None] = print) -> Path:
+    """The folder of the sound store that `recipe` describes, built where it is missing or damaged.
+
+    Every file is read and compared with its hash first: a damaged store is never trained on. Of two processes that
+    want the same store, one builds and the other waits.
+
+    Raises:
+        ValueError: where the corpus cannot be read or the recipe asks for what it does not hold.
+    """
+    folder = cache / recipe.fingerprint()
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f".{folder.name}.lock"):
+        if folder.exists():
+            damage = damaged_files(folder)
+            if not damage:
+                return folder
+            report(f"{folder}: {', '.join(damage)} damaged (the SHA-256 differs); building the store anew")
+            shutil.rmtree(folder)
+        _build(recipe, folder, report)
+    return folder
+
+
+class TokenStore:
+    """One split of a store, mapped into memory.
+
+    Attributes:
+        tokens: uint16 or uint32[num_tokens].
+        sentence_starts, document_starts: int64[...], rising indices into `tokens`; both begin with 0.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        manifest = read_manifest(folder)
+        self.folder, self.split = folder, split
+        self.tokens = self._map("tokens", manifest["dtype"])
+        self.sentence_starts = self._map("sentence_starts", "int64")
+        self.document_starts = self._map("document_starts", "int64")
+        self.num_bytes: int = manifest[split]["bytes"]
+        self.unigram_entropy: float = manifest[split]["unigram_entropy"]
+
+    def _map(self, name: str, dtype: str) -> np.ndarray:
+        path = self.folder / self.split / f"{name}.bin"
+        if path.stat().st_size == 0:  # an empty file cannot be mapped
+            return np.zeros(0, dtype=dtype)
+        return np.memmap(path, dtype=dtype, mode="r")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a store."""
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def read_tokenizer(folder: Path) -> tuple[Tokenizer, Vocabulary]:
+    """The tokenizer of a store or of a run folder, with its vocabulary."""
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    return tokenizer, vocabulary_of(tokenizer)

@@ -1,0 +1,159 @@
+"""Loaders addressed by optimizer step: what a step reads follows from its number and from nothing else."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, cast
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths, collate
+from data.stream.order import Permutation, Purpose, generator
+from data.stream.windows import Window, Windows
+
+ENDLESS = 1 << 40  # micro-batches; it is the budget that ends a run, not the data
+
+
+class CorruptedWindows(Dataset[tuple[Window, Example]]):
+    """Windows as an objective sees them, by position in an endless concatenation of shuffled epochs."""
+
+    def __init__(self, windows: Windows, corrupt: Corruption, *, seed: int) -> None:
+        self.windows, self.corrupt, self.seed = windows, corrupt, seed
+
+    def _example(self, epoch: int, index: int, purpose: Purpose) -> tuple[Window, Example]:
+        window = self.windows[index]
+        return window, self.corrupt(window, generator(self.seed, purpose, epoch, index), self.windows)
+
+    def __getitems__(self, positions: list[int]) -> list[tuple[Window, Example]]:
+        epochs, places = np.divmod(np.asarray(positions), len(self.windows))
+        indices = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            order = Permutation(len(self.windows), seed=self.seed, epoch=int(epoch))
+            indices[epochs == epoch] = order(places[epochs == epoch])
+        return [self._example(int(epoch), int(i), Purpose.NOISE) for epoch, i in zip(epochs, indices, strict=True)]
+
+    def __getitem__(self, position: int) -> tuple[Window, Example]:
+        return self.__getitems__([position])[0]
+
+
+class HeldOutWindows(CorruptedWindows):
+    """`chosen` windows, evenly spread over the split, under the same noise at every validation.
+
+    A position beyond them is one of them without its labels: it fills up the last batches, so that all processes
+    have as many.
+    """
+
+    def __init__(self, windows: Windows, corrupt: Corruption, *, seed: int, chosen: int) -> None:
+        super().__init__(windows, corrupt, seed=seed)
+        self.chosen = min(chosen, len(windows))
+
+    def __getitems__(self, positions: list[int]) -> list[tuple[Window, Example]]:
+        return [self[position] for position in positions]
+
+    def __getitem__(self, position: int) -> tuple[Window, Example]:
+        index = position % self.chosen * len(self.windows) // self.chosen
+        window, example = self._example(0, index, Purpose.VALIDATION_NOISE)
+        if position >= self.chosen:
+            blank = {term: np.full_like(labels, IGNORE) for term, labels in example.labels.items()}
+            example = replace(example, labels=blank)
+        return window, example
+
+
+class Counts(Protocol):
+    """What a micro-batch says of itself, and is told of its step."""
+
+    raw_tokens: int
+    step_counts: dict[str, int]
+    step_raw_tokens: int
+
+    def counts(self) -> dict[str, int]: ...
+
+
+SomeBatch = TypeVar("SomeBatch", bound=Counts)
+
+
+def counted(batches: list[SomeBatch]) -> list[SomeBatch]:
+    """One process's part of an optimizer step, in which every micro-batch knows the labels of the whole part."""
+    totals = {term: sum(batch.counts()[term] for batch in batches) for term in batches[0].counts()}
+    for batch in batches:
+        batch.step_counts, batch.step_raw_tokens = totals, sum(batch.raw_tokens for batch in batches)
+    return batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCollator:
+    """Puts one process's part of an optimizer step into micro-batches that know the labels of the whole part."""
+
+    micro_batch_size: int
+    pad: int
+    max_lengths: MaxLengths
+    keep_documents_apart: bool
+
+    def batch(self, pairs: list[tuple[Window, Example]]) -> Batch:
+        """One micro-batch."""
+        windows, examples = zip(*pairs, strict=True)
+        return collate(
+            windows,
+            examples,
+            pad=self.pad,
+            max_lengths=self.max_lengths,
+            keep_documents_apart=self.keep_documents_apart,
+        )
+
+    def __call__(self, pairs: list[tuple[Window, Example]]) -> list[Batch]:
+        starts = range(0, len(pairs), self.micro_batch_size)
+        return counted([self.batch(pairs[start : start + self.micro_batch_size]) for start in starts])
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A worker outlives Ctrl-C, so that the step it serves can end; SIGTERM ends it as it ends any process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class StepLoader:
+    """Micro-batches, fetched a whole optimizer step at a time.
+
+    Attributes:
+        seconds_waited: time spent waiting for data so far.
+    """
+
+    def __init__(
+        self,
+        examples: Dataset[Any],
+        steps: Iterable[list[int]],
+        collator: Callable[[list[Any]], list[Any]],
+        *,
+        length: int,
+        **options: Any,
+    ) -> None:
+        self.length, self.seconds_waited = length, 0.0
+        self.loader: DataLoader[Any] = DataLoader(
+            examples,
+            batch_sampler=steps,  # pyright: ignore[reportArgumentType]
+            collate_fn=collator,
+            worker_init_fn=_leave_signals_to_the_trainer,
+            **options,
+        )
+
+    def __len__(self) -> int:
+        return self.length
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the position follows from the optimizer step. That there is one tells Lightning that it resumes."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""
+
+    def __iter__(self) -> Iterator[Any]:
+        steps = iter(self.loader)
+        while True:
+            before = time.perf_counter()
+            batches = cast(list[Any] | None, next(steps, None))
+            self.seconds_waited += time.perf_counter() - before
+            if batches is None:
+                return
+            yield from batches

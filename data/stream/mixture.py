@@ -1,0 +1,146 @@
+"""Several objectives that share out the windows of one run: who serves which, and their batches side by side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from data.stream.batch import IGNORE, Batch, Corruption, Example
+from data.stream.loader import CorruptedWindows, StepCollator, counted
+from data.stream.order import Purpose, generator
+from data.stream.windows import Window, Windows
+
+Pair = tuple[Window, Example]
+MixedPair = dict[str, Pair]  # a window as those see it whom it serves, by name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Each name for a run of positions, one after another; the last one without end.
+
+    Attributes:
+        names: in their order.
+        ends: for each, the position behind its last.
+    """
+
+    names: tuple[str, ...]
+    ends: tuple[int, ...]
+
+    def __call__(self, position: int) -> str:
+        return self.names[min(int(np.searchsorted(self.ends, position, side="right")), len(self.names) - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """A name for each position, drawn with the probability `shares` by random numbers that serve for nothing else."""
+
+    names: tuple[str, ...]
+    shares: tuple[float, ...]
+    seed: int
+
+    def __call__(self, position: int) -> str:
+        drawn = generator(self.seed, Purpose.MEMBER, 0, position).random()
+        return self.names[min(int(np.searchsorted(np.cumsum(self.shares), drawn, side="right")), len(self.names) - 1)]
+
+
+Choice = Callable[[int], str]  # a pure function from the position in the run to the name of the one who is served
+
+
+class MixedExamples(Dataset[MixedPair]):
+    """Windows by position, each as the one sees it whom `choose` names, or, without `choose`, as all do.
+
+    What one makes of a window is what it makes of it where it has the run to itself.
+    """
+
+    def __init__(self, members: Mapping[str, CorruptedWindows], choose: Choice | None = None) -> None:
+        self.members, self.choose = dict(members), choose
+
+    def __getitems__(self, positions: list[int]) -> list[MixedPair]:
+        served: list[MixedPair] = [{} for _ in positions]
+        chosen = [self.choose(position) if self.choose else None for position in positions]
+        for name, examples in self.members.items():
+            places = [place for place, other in enumerate(chosen) if other in (name, None)]
+            pairs = examples.__getitems__([positions[place] for place in places]) if places else []
+            for place, pair in zip(places, pairs, strict=True):
+                served[place][name] = pair
+        return served
+
+    def __getitem__(self, position: int) -> MixedPair:
+        return self.__getitems__([position])[0]
+
+
+def blank_pair(corrupt: Corruption, windows: Windows) -> Pair:
+    """One position of an example, without a label: what one reads who has no window in a micro-batch.
+
+    So each computes something in every micro-batch, and every weight has a gradient, be it 0, on every device: what
+    shards weights waits for all of them.
+    """
+    window = windows[0]
+    example = corrupt(window, generator(0, Purpose.DISPLAY, 0, window.index), windows)
+    first = {name: value[:1] for name, value in vars(example).items() if isinstance(value, np.ndarray)}
+    labels = {term: np.full(1, IGNORE) for term in example.labels}
+    return window, Example(**first, labels=labels)
+
+
+@dataclass(kw_only=True)
+class MixedBatch:
+    """The batches of one micro-batch, by name, each of them with one row at least.
+
+    Attributes:
+        parts: the batches.
+        indices: numbers of the windows that are no blanks.
+        raw_tokens: tokens of these.
+        step_counts, step_raw_tokens: as in a `Batch`; terms are named `causal_lm/next_token`.
+    """
+
+    parts: dict[str, Batch]
+    indices: list[int]
+    raw_tokens: int
+    step_counts: dict[str, int] = field(default_factory=dict)
+    step_raw_tokens: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Labels of each term in this batch alone."""
+        return {f"{name}/{term}": n for name, part in self.parts.items() for term, n in part.counts().items()}
+
+    def _map(self, change: Callable[[Batch], Batch]) -> Self:
+        parts = {name: change(part) for name, part in self.parts.items()}
+        return type(self)(**{**vars(self), "parts": parts})
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+        """The batch on a device."""
+        return self._map(lambda part: part.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The batch in memory that a GPU can fetch from by itself."""
+        return self._map(lambda part: part.pin_memory())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedCollator:
+    """Puts one process's part of an optimizer step into micro-batches, as `Gather` does.
+
+    Attributes:
+        gathers: how each name's rows are put together.
+        blanks: what each reads that has no row.
+    """
+
+    micro_batch_size: int
+    collators: Mapping[str, StepCollator]
+    blanks: Mapping[str, Pair]
+
+    def _batch(self, rows: list[MixedPair]) -> MixedBatch:
+        own = {name: [row[name] for row in rows if name in row] for name in self.collators}
+        windows = [next(iter(row.values()))[0] for row in rows]
+        return MixedBatch(
+            parts={name: self.collators[name].batch(pairs or [self.blanks[name]]) for name, pairs in own.items()},
+            indices=[window.index for window in windows],
+            raw_tokens=sum(map(len, windows)),
+        )
+
+    def __call__(self, rows: list[MixedPair]) -> list[MixedBatch]:
+        starts = range(0, len(rows), self.micro_batch_size)
+        return counted([self._batch(rows[start : start + self.micro_batch_size]) for start in starts])

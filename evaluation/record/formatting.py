@@ -1,0 +1,63 @@
+"""Numbers as a report writes them: few digits, a true minus sign, a dash where there is none."""
+
+import math
+
+from training.monitoring.display import duration, short
+
+NONE = "\u2013"
+MINUS = "\u2212"
+THIN = "\u2009"
+
+__all__ = ["NONE", "among", "difference", "duration", "interval", "memory", "number", "p_value", "seeds", "short"]
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A value in its unit, without the unit's name: fractions as percentages where the unit is "%"."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if unit == "%":
+        return _signed(f"{100 * value:.1f}")
+    magnitude = abs(value)
+    if magnitude and not 1e-3 <= magnitude < 1e5:
+        return _signed(f"{value:.3g}")
+    return _signed(f"{value:.3f}" if magnitude < 100 else f"{value:,.1f}")
+
+
+def difference(value: float | None, unit: str = "") -> str:
+    """A difference, with its sign."""
+    text = number(value, unit)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def interval(low: float | None, high: float | None, unit: str = "", *, signed: bool = False) -> str:
+    """`[low, high]`, or a dash where one seed has none."""
+    if low is None or high is None:
+        return NONE
+    write = difference if signed else number
+    return f"[{write(low, unit)}, {write(high, unit)}]"
+
+
+def p_value(value: float | None) -> str:
+    """A p value to three decimals."""
+    if value is None:
+        return NONE
+    return f"<{THIN}0.001" if value < 1e-3 else f"{value:.3f}"
+
+
+def memory(amount: float | None) -> str:
+    """Bytes as gibibytes."""
+    return NONE if amount is None else f"{amount / 2**30:.2f} GiB"
+
+
+def seeds(count: int) -> str:
+    """`1 seed`, `5 seeds`."""
+    return f"{count} seed{'s' * (count != 1)}"
+
+
+def among(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"

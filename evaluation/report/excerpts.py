@@ -1,0 +1,100 @@
+"""What a report shows of the text itself: held-out windows under every objective, and what runs say to a prompt."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data.store.store import TokenStore
+from data.stream.order import Purpose, generator
+from data.stream.windows import Windows
+from evaluation.record.record import ContinuationRecord, SampleRecord
+from evaluation.study.jobs import Job
+from models.generation.decoding import Decoding
+from objectives.core.prompts import Prompts
+from objectives.inspection.picture import Painter
+from objectives.weights.load import TrainedRun, load_run
+from training.storage.run_dir import RunFolder
+
+WINDOWS = 2  # that are shown, evenly spread over the held-out text
+PROMPT = 0.25  # of a window, which is what a prompt is
+SAID = 32  # tokens, at most
+MASKS = 12  # for a model that fills each with one token, and says nothing behind the text
+
+
+def held_out(run: TrainedRun) -> Windows:
+    """The held-out windows that a run was validated on.
+
+    Raises:
+        ValueError: where its token store is no longer there.
+    """
+    data, store = run.config["data"], RunFolder(run.folder).read_info()["data"]["store"]
+    folder = Path(data["cache"]) / store
+    if not folder.is_dir():
+        raise ValueError(f"the token store of {run.folder} is no longer in {folder}: prepare.py builds it anew")
+    return Windows(
+        TokenStore(folder, "validation"), length=run.window, rule=data["windows"], end_token=run.vocabulary.eos
+    )
+
+
+def chosen(windows: Windows) -> list[int]:
+    """Numbers of the windows that are shown."""
+    shown = min(WINDOWS, len(windows))
+    return [index * len(windows) // shown for index in range(shown)]
+
+
+def samples(arm: str, run: TrainedRun, windows: Windows) -> list[SampleRecord]:
+    """What an arm's objective does to the windows, under noise that is the same in every study."""
+    corrupt = run.objective.corruption(run.vocabulary)
+    painter = Painter(run.vocabulary, lambda ids: run.tokenizer.decode(list(ids), skip_special_tokens=False))
+    records = []
+    for place, index in enumerate(chosen(windows)):
+        window = windows[index]
+        example = corrupt(window, generator(0, Purpose.DISPLAY, 0, window.index), windows)
+        panels = tuple({row: tuple(cells) for row, cells in panel.items()} for panel in painter.panels(window, example))
+        records.append(SampleRecord(arm=arm, window=place, panels=panels))
+    return records
+
+
+def text_of(run: TrainedRun, windows: Windows, index: int, share: float = 1.0) -> str:
+    """The text of a window, or of its beginning."""
+    tokens = windows[index].tokens
+    return run.tokenizer.decode(tokens[: int(share * len(tokens))].tolist(), skip_special_tokens=True)
+
+
+def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[ContinuationRecord]:
+    """What a run says to the beginnings of the windows, greedily: the whole texts, as it has them.
+
+    An encoder is given a mask behind the prompt to fill, and an encoder alone one for each token. None where the
+    objective answers no such question.
+    """
+    objective = run.objective
+    masks = 0 if not objective.uses_encoder else 1 if objective.uses_decoder else MASKS
+    prompts = [text_of(run, windows, index, PROMPT).strip() for index in chosen(windows)]
+    questions = Prompts(
+        texts=[" ".join([prompt, *["[MASK]"] * masks]) for prompt in prompts],
+        tokenizer=run.tokenizer,
+        vocabulary=run.vocabulary,
+        max_positions=run.max_positions,
+        decoding=Decoding(max_new_tokens=SAID) if objective.uses_decoder else Decoding(),
+    )
+    try:
+        answers = list(objective.answer(questions))
+    except ValueError:
+        return []
+    return [
+        ContinuationRecord(arm=job.arm, seed=job.seed, prompt=prompt, text=answer.text)
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+
+
+def shown(jobs: Mapping[str, Job]) -> tuple[list[str], list[SampleRecord], list[ContinuationRecord]]:
+    """The windows' text, and what a run of each arm has to do with them; the text is that of the first."""
+    texts: list[str] = []
+    drawn: list[SampleRecord] = []
+    said: list[ContinuationRecord] = []
+    for label, job in jobs.items():
+        run = load_run(job.run.path)
+        windows = held_out(run)
+        texts = texts or [text_of(run, windows, index) for index in chosen(windows)]
+        drawn += samples(label, run, windows)
+        said += continuations(job, run, windows)
+    return texts, drawn, said

@@ -1,0 +1,97 @@
+"""Where arms differ: a yardstick's strata by phenomenon, as a table and as a figure of coloured squares."""
+
+import statistics
+from collections import defaultdict
+
+from evaluation.record.formatting import NONE, number
+from evaluation.record.record import MetricRecord, StudyRecord
+from evaluation.report.charts import Chart, shortened, text_width
+from evaluation.report.figures import Figure
+from evaluation.report.html import Table, TableCell
+
+Means = dict[str, dict[str, float]]  # by row, then by arm
+
+
+def means(record: StudyRecord, metric: str, *, paradigms: bool = False) -> Means:
+    """Means over seeds by phenomenon and arm, each phenomenon the mean of its paradigms; or by paradigm."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in record.runs:
+        score = run.scores.get(metric) if run.budget is None else None
+        groups: dict[str, list[float]] = defaultdict(list)
+        for name, value in (score.strata if score else {}).items():
+            groups[name if paradigms else name.split("/")[0]].append(value)
+        for name, values in groups.items():
+            found[name][run.arm].append(statistics.fmean(values))
+    return {
+        row: {arm: statistics.fmean(values) for arm, values in by_arm.items()} for row, by_arm in sorted(found.items())
+    }
+
+
+def with_strata(record: StudyRecord) -> list[MetricRecord]:
+    """The metrics that have more than one stratum."""
+    return [
+        metric
+        for metric in record.metrics
+        if metric.rankable
+        and any(len(run.scores[metric.name].strata) > 1 for run in record.runs if metric.name in run.scores)
+    ]
+
+
+def _middle(metric: MetricRecord, rows: Means) -> tuple[float, float]:
+    """The value without colour, and the distance from it at which colour is full."""
+    values = [value for by_arm in rows.values() for value in by_arm.values()]
+    middle = metric.chance if metric.chance is not None else statistics.fmean(values)
+    return middle, max((abs(value - middle) for value in values), default=0.0) or 1.0
+
+
+def _side(metric: MetricRecord, value: float, middle: float) -> str:
+    return "up" if (value >= middle) == metric.higher_is_better else "down"
+
+
+def table(record: StudyRecord, metric: MetricRecord, *, paradigms: bool = False) -> Table:
+    """The heat map as a table: better than chance, or than the mean, in one colour and worse in the other."""
+    rows = means(record, metric.name, paradigms=paradigms)
+    middle, reach = _middle(metric, rows)
+    arms = [arm.label for arm in record.arms if any(arm.label in by_arm for by_arm in rows.values())]
+
+    def cell(value: float | None) -> TableCell:
+        if value is None:
+            return TableCell(NONE)
+        share = round(62 * min(1.0, abs(value - middle) / reach))
+        colour = f"background:color-mix(in srgb,var(--{_side(metric, value, middle)}) {share}%,transparent)"
+        return TableCell(number(value, metric.unit), style=colour)
+
+    body = [[row.replace("_", " "), *(cell(by_arm.get(arm)) for arm in arms)] for row, by_arm in rows.items()]
+    colour = "chance" if metric.chance is not None else "the mean of all cells"
+    what = "paradigm" if paradigms else "phenomenon"
+    caption = (
+        f"{metric.name}{', ' + metric.unit if metric.unit else ''}, by {what}, mean over seeds: blue is better than "
+        f"{colour}, orange worse."
+    )
+    return Table(caption, [what, *arms], body)
+
+
+def heat_map(record: StudyRecord, metric: MetricRecord) -> Figure:
+    """The same by phenomenon, for the files."""
+    rows = means(record, metric.name)
+    middle, reach = _middle(metric, rows)
+    arms = [arm.label for arm in record.arms if any(arm.label in by_arm for by_arm in rows.values())]
+    left, wide, high = min(230.0, max(map(text_width, rows)) + 16), 92.0, 24.0
+    drawing = Chart(left + wide * len(arms) + 8, 34 + high * len(rows) + 8, f"{metric.name} by phenomenon and arm")
+    for column, arm in enumerate(arms):
+        drawing.text(
+            left + wide * (column + 0.5), 22, shortened(arm, wide - 6), ink="ink", anchor="middle", strong=True
+        )
+    for place, (row, by_arm) in enumerate(rows.items()):
+        y = 34 + high * place
+        drawing.text(left - 8, y + 16, shortened(row.replace("_", " "), left - 12), ink="ink", anchor="end")
+        for column, arm in enumerate(arms):
+            value = by_arm.get(arm)
+            if value is not None:
+                share = 0.62 * min(1.0, abs(value - middle) / reach)
+                drawing.box(left + wide * column, y, wide - 2, high - 2, _side(metric, value, middle), opacity=share)
+            drawing.text(
+                left + wide * (column + 0.5) - 1, y + 15, number(value, metric.unit), ink="ink", anchor="middle"
+            )
+    name = f"phenomena-{metric.name.replace('/', '-')}"
+    return Figure(name, f"{metric.name} by phenomenon", "Means over seeds.", (drawing,), columns=1)

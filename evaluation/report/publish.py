@@ -1,0 +1,76 @@
+"""A study in Weights & Biases: its numbers as a run of the group that its runs are in, its report as an artifact."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from evaluation.record.record import StudyRecord
+from training.monitoring.logs import finish, make_wandb_logger, wandb_mode
+from training.setup.settings import LoggingSettings
+
+FILES = ("report.html", "report.md", "results.json", "results.csv")
+
+
+def artifact_name(name: str) -> str:
+    """A study's name as an artifact may have it."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name)
+
+
+def numbers(record: StudyRecord) -> dict[str, float]:
+    """`ARM/METRIC`, means over seeds, with the ends of their intervals, and the budget of a branch before them."""
+    found: dict[str, float] = {}
+    for summary in record.summaries:
+        name = f"{summary.arm}/{summary.metric}"
+        name = name if summary.budget is None else f"{summary.budget:g}/{name}"
+        values = {name: summary.mean, f"{name}/low": summary.low, f"{name}/high": summary.high}
+        found |= {key: value for key, value in values.items() if value is not None}
+    return found
+
+
+def rows_of(records: Iterable[Any], *, without: tuple[str, ...] = ()) -> tuple[list[Any], list[Any]]:
+    """Records of one kind as the columns and rows of a table."""
+    rows = [{name: value for name, value in asdict(record).items() if name not in without} for record in records]
+    columns = list(rows[0]) if rows else []
+    return columns, [[row[name] for name in columns] for row in rows]
+
+
+def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, begun: str) -> None:
+    """Sends what came out, or keeps it in the folder to be sent, as `settings` say; once more goes to the same run.
+
+    Args:
+        record: what came out.
+        folder: of the study, with the report in it.
+        settings: of the study's runs.
+        begun: when the study was first declared.
+    """
+    mode = wandb_mode(settings.wandb)
+    if mode == "off":
+        return
+    import wandb
+
+    logger = make_wandb_logger(
+        folder,
+        replace(settings, group=record.name),
+        mode=mode,
+        run_id=hashlib.sha256(f"{record.name} {begun}".encode()).hexdigest()[:8],
+        job_type="study",
+        tags=(),
+        config={"command": record.command, "question": record.question, record.measure: record.budget},
+    )
+    run = logger.experiment
+    run.summary.update(numbers(record))
+    tables = {
+        "runs": rows_of(record.runs, without=("curve", "cost", "scores", "folder")),
+        "means": rows_of(record.summaries),
+        "verdicts": rows_of(record.verdicts),
+    }
+    filled = {name: wandb.Table(columns=columns, data=data) for name, (columns, data) in tables.items() if data}
+    run.log({f"study/{name}": table for name, table in filled.items()})
+    artifact = wandb.Artifact(f"{artifact_name(record.name)}-report", type="report")
+    for name in FILES:
+        artifact.add_file(str(folder / name))
+    artifact.add_dir(str(folder / "figures"), name="figures")
+    run.log_artifact(artifact)
+    finish(logger, failed=False)

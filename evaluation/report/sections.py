@@ -1,0 +1,239 @@
+"""The sections of a report, each a function of the record: what was done, what was found, what it cost."""
+
+import statistics
+from collections.abc import Callable
+
+from evaluation.record.formatting import NONE, difference, duration, interval, memory, number, p_value, short
+from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord, VerdictRecord
+from evaluation.report import figures, phenomena, samples, sentences
+from evaluation.report.cards import Card
+from evaluation.report.charts import Chart
+from evaluation.report.html import Choice, Code, Folded, Picture, Points, Prose, ReportBlock, Section, Table, TableCell
+
+
+def sign(series: int) -> str:
+    """The mark of a series, as it stands in figures."""
+    drawing = Chart(14, 14, "")
+    drawing.mark(7, 7, series, size=4.2)
+    return drawing.svg(decorative=True)
+
+
+def _labels(record: StudyRecord) -> dict[str, TableCell]:
+    return {arm.label: TableCell(arm.label, sign=sign(series)) for series, arm in enumerate(record.arms)}
+
+
+def in_short(record: StudyRecord) -> Section:
+    """What can be said and what cannot."""
+    return Section("summary", "In short", [
+        Prose(sentences.what_was_done(record)),
+        Points("What can be said", sentences.can_be_said(record), "can"),
+        Points("What cannot be said", sentences.cannot_be_said(record) or ["Nothing declared is left open."], "cannot"),
+    ])  # fmt: skip
+
+
+def ground(record: StudyRecord) -> Section:
+    """What was compared, on what text, with how many parameters and FLOPs."""
+    text, first = record.text, record.arms[0].flops_per_window
+    labels = _labels(record)
+
+    def row(arm: ArmRecord) -> list[str | TableCell]:
+        encoder, decoder = arm.layers
+        rate = f"{arm.learning_rate:g}" if arm.learning_rate else "by seed"
+        return [
+            labels[arm.label], arm.objective, f"{encoder} + {decoder}", short(arm.parameters), short(arm.non_embedding),
+            short(arm.active), short(arm.flops_per_window), f"{arm.flops_per_window / first:.2f}",
+            f"{arm.targets_per_raw_token:.2f}", rate,
+        ]  # fmt: skip
+
+    arms = Table(
+        f"Arms. FLOPs are those of training (three forward passes), head and cross-attention included, for a window of "
+        f"{text.window} raw tokens; relative to {record.arms[0].label}.",
+        ["arm", "objective", "layers (enc + dec)", "parameters", "non-embedding", "active a token", "FLOPs a window",
+         "relative", "targets a raw token", "learning rate"],
+        [row(arm) for arm in record.arms],
+        frozenset({1}),
+    )  # fmt: skip
+    said, sound = sentences.pairing(record)
+    corpus = (
+        f"{text.corpus}: {text.documents:,} documents, {short(text.train_tokens)} training tokens "
+        f"({short(text.train_bytes)} bytes), {short(text.validation_tokens)} held out. {text.tokenizer} tokenizer of "
+        f"{text.vocab_size:,} tokens for all arms. A model that knows nothing has {number(text.ln_vocabulary)} nats a "
+        f"token, one that knows how frequent tokens are {number(text.unigram_entropy)}."
+    )
+    configs = [
+        " ".join(
+            [f"{arm.label}:", *(arm.config or [NONE]), *(f"--{key} {value}" for key, value in arm.settings.items())]
+        )
+        for arm in record.arms
+    ]
+    return Section("ground", "What was compared, and on what", [
+        *([Prose(record.question)] if record.question else []),
+        Prose(corpus), arms, Prose(said, "note" if sound else "warning"),
+        Points("Departures from the protocol", record.deviations or ["None was declared."]),
+        Folded("Configurations of the arms", [Code("\n".join(configs))]),
+    ])  # fmt: skip
+
+
+def curves(record: StudyRecord) -> Section:
+    """Losses over three measures of what was spent."""
+    drawn = [(name, figures.losses(record, measure)) for measure, name in figures.AXES.items()]
+    options = [(name, Picture(figure)) for name, figure in drawn if figure]
+    blocks: list[ReportBlock] = (
+        [Choice("axis", "Drawn against", options)] if options else [Prose("No run was validated.", "note")]
+    )
+    return Section("curves", "Curves", blocks)
+
+
+def _summary(record: StudyRecord, arm: str, metric: str, budget: float | None = None) -> SummaryRecord | None:
+    found = (s for s in record.summaries if (s.arm, s.metric, s.budget) == (arm, metric, budget))
+    return next(found, None)
+
+
+def evaluations(record: StudyRecord) -> Section:
+    """Every metric of every arm, with intervals."""
+    figure, labels = figures.evaluations(record), _labels(record)
+    blocks: list[ReportBlock] = [Picture(figure)] if figure else [Prose("No yardstick was put to the runs.", "note")]
+    budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
+    for metric in record.metrics:
+        rows: list[list[str | TableCell]] = []
+        for arm in record.arms:
+            for budget in [None, *budgets]:
+                found = _summary(record, arm.label, metric.name, budget)
+                if found is None:
+                    continue
+                beside = [
+                    run.scores[metric.name].beside
+                    for run in record.runs_of(arm.label, budget=budget)
+                    if metric.name in run.scores
+                ]
+                names = dict.fromkeys(name for said in beside for name in said)
+                means = {n: statistics.fmean(said[n] for said in beside if n in said) for n in names}
+                more = ", ".join(f"{name} {number(value, metric.unit)}" for name, value in means.items())
+                spent = [short(budget)] if budget else [short(record.budget)] if budgets else []
+                rows.append([labels[arm.label], *spent, number(found.mean, metric.unit),
+                             interval(found.low, found.high, metric.unit), str(found.seeds), more or NONE])  # fmt: skip
+        if rows:
+            ranked = "" if metric.rankable else " Not to be ranked between objectives."
+            caption = f"{metric.name}{', ' + metric.unit if metric.unit else ''}. {metric.description}{ranked}".strip()
+            spent = [sentences.MEASURES[record.measure]] if budgets else []
+            header = ["arm", *spent, "mean", "95 % interval", "seeds", "beside"]
+            blocks.append(Table(caption, header, rows, frozenset({len(header) - 1})))
+    return Section("evaluations", "Yardsticks", blocks)
+
+
+def hypotheses(record: StudyRecord) -> Section:
+    """Each hypothesis with its verdict."""
+    if not record.verdicts:
+        return Section("hypotheses", "Hypotheses", [Prose("None was declared.", "note")])
+    units = {metric.name: metric.unit for metric in record.metrics}
+
+    def row(v: VerdictRecord) -> list[str]:
+        unit = units.get(v.metric, "")
+        return [
+            f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict, difference(v.estimate, unit),
+            interval(v.low, v.high, unit, signed=True), number(v.standard_deviation, unit), p_value(v.p),
+            p_value(v.p_holm), p_value(v.p_sign_flip), number(v.minimum_detectable, unit),
+            interval(v.equivalence_low, v.equivalence_high, unit, signed=True), number(v.confirmable_margin, unit),
+            str(v.seeds),
+        ]  # fmt: skip
+
+    header = ["difference", "on", "expected", "verdict", "estimate", "95 % interval", "SD of seeds", "p", "p (Holm)",
+              "p (sign flip)", "detectable", "90 % interval", "confirmable margin", "seeds"]  # fmt: skip
+    cards: list[ReportBlock] = [Card(verdict, units.get(verdict.metric, "")) for verdict in record.verdicts]
+    caption = (
+        "All declared hypotheses. Detectable: the difference that these seeds find in 80 of 100 studies. An "
+        "equivalence is found where its 90 % interval lies within the margin; confirmable: the smallest margin that "
+        "they find as often."
+    )
+    return Section(
+        "hypotheses",
+        "Hypotheses",
+        [*cards, Table(caption, header, [row(v) for v in record.verdicts], frozenset({1, 2, 3}))],
+    )
+
+
+def by_phenomenon(record: StudyRecord) -> Section:
+    """Heat maps of what has strata."""
+    blocks: list[ReportBlock] = []
+    for metric in phenomena.with_strata(record):
+        blocks.append(phenomena.table(record, metric))
+        whole = phenomena.table(record, metric, paradigms=True)
+        if len(whole.rows) > len(blocks[-1].rows):  # pyright: ignore[reportAttributeAccessIssue]
+            blocks.append(Folded(f"{metric.name} by paradigm ({len(whole.rows)})", [whole]))
+    return Section("phenomena", "By phenomenon", blocks or [Prose("No yardstick has phenomena.", "note")])
+
+
+def learning_rates(record: StudyRecord) -> Section:
+    """The sweep."""
+    figure = figures.learning_rates(record)
+    if figure is None:
+        return Section("learning-rates", "Learning rates", [Prose("No learning rate was tuned in this study.", "note")])
+    edge = sentences.rates_at_the_edge(record)
+    warning = f"At the edge of the grid: {', '.join(edge)}. A better rate may lie beyond it."
+    return Section(
+        "learning-rates", "Learning rates", [Picture(figure), *([Prose(warning, "warning")] if edge else [])]
+    )
+
+
+def cost(record: StudyRecord) -> Section:
+    """Time, speed and memory, the mean of each arm's runs."""
+    labels, rows = _labels(record), []
+    for arm in record.arms:
+        costs = [run.cost for run in record.runs_of(arm.label) if run.cost is not None and run.status == "finished"]
+        if not costs:
+            rows.append([labels[arm.label], *[NONE] * 4])
+            continue
+        speeds = [cost.tokens_per_second for cost in costs if cost.tokens_per_second is not None]
+        peaks = [cost.peak_memory for cost in costs if cost.peak_memory is not None]
+        rows.append([
+            labels[arm.label], duration(statistics.fmean(cost.seconds for cost in costs)),
+            duration(sum(cost.seconds for cost in costs)), short(statistics.fmean(speeds)) if speeds else NONE,
+            memory(max(peaks) if peaks else None),
+        ])  # fmt: skip
+    caption = f"Cost of the finished runs{' on ' + record.hardware if record.hardware else ''}."
+    header = ["arm", "time a run", "time in all", "raw tokens a second", "peak memory"]
+    return Section("cost", "Cost", [Table(caption, header, rows)])
+
+
+def all_runs(record: StudyRecord) -> Section:
+    """Every run, whatever became of it."""
+    labels = _labels(record)
+
+    def row(run: RunRecord) -> list[str | TableCell]:
+        spent = sentences.totals(run)
+        budget = [short(run.budget) if run.budget is not None else "whole"] if branched else []
+        return [
+            labels[run.arm], str(run.seed), *budget, TableCell(run.status, tone=f"status {run.status}"),
+            spent["raw_tokens"], spent["flops"], spent["target_tokens"], spent["loss"],
+            duration(run.cost.seconds) if run.cost else NONE,
+            (run.windows_sha256 or NONE)[:12], run.reason or NONE,
+        ]  # fmt: skip
+
+    branched = any(run.budget is not None for run in record.runs)
+    header = ["arm", "seed", *(["budget"] if branched else []), "status", "raw tokens", "FLOPs", "targets",
+              "its own loss", "time", "windows", "reason"]  # fmt: skip
+    finished = sum(run.status == "finished" for run in record.runs)
+    caption = (
+        f"All {len(record.runs)} runs, {finished} of them finished. Losses of different arms are not to be ranked."
+    )
+    table = Table(caption, header, [row(run) for run in record.runs], frozenset({len(header) - 1, len(header) - 2}))
+    return Section("runs", "All runs", [table])
+
+
+def reproduce(record: StudyRecord) -> Section:
+    """The command and the versions."""
+    versions = Table(
+        "Versions.", ["of", "version"], [[name, said] for name, said in record.versions.items()], frozenset({1})
+    )
+    ended = [Prose(f"Finished {record.finished}.")] if record.finished else []
+    return Section("reproduce", "Reproducing this", [Code(record.command), *ended, versions])
+
+
+def all_sections(record: StudyRecord) -> list[Section]:
+    """The report, from its summary to the command that makes it again."""
+    drawn = Section("samples", "One text under every objective", samples.windows(record))
+    said = Section("continuations", "What the runs say", samples.continuations(record))
+    before: list[Callable[[StudyRecord], Section]] = [
+        in_short, ground, curves, evaluations, hypotheses, by_phenomenon, learning_rates, cost,
+    ]  # fmt: skip
+    return [*(section(record) for section in before), drawn, said, all_runs(record), reproduce(record)]

@@ -1,0 +1,125 @@
+"""What a study shows and what it does not, in plain words that follow from its record alone."""
+
+from evaluation.record.formatting import among, number, seeds, short
+from evaluation.record.record import RunRecord, StudyRecord, VerdictRecord
+
+MEASURES = {
+    "raw_tokens": "raw tokens",
+    "flops": "training FLOPs",
+    "target_tokens": "target tokens",
+    "minutes": "minutes of training",
+}
+SHOWN = ("supported", "contradicted", "equivalent")  # how a verdict that says something begins
+
+
+def is_shown(verdict: VerdictRecord) -> bool:
+    """Whether a verdict says something about the arms; with one seed none does."""
+    return verdict.seeds > 1 and verdict.verdict.lower().startswith(SHOWN)
+
+
+def what_was_done(record: StudyRecord) -> str:
+    """The study in two sentences."""
+    count = len(record.arms)
+    each = "Each run" if count * len(record.seeds) > 1 else "The run"
+    return (
+        f"{count} arm{'s' * (count != 1)} ({among([arm.label for arm in record.arms])}) on {record.text.corpus}, "
+        f"{seeds(len(record.seeds))} each. {each} had {short(record.budget)} {MEASURES[record.measure]}."
+    )
+
+
+def pairing(record: StudyRecord) -> tuple[str, bool]:
+    """Whether arms with one seed read the same windows, as a sentence and as a fact.
+
+    A longer run goes on with more windows, so that only arms whose runs ended at one token can be held to it.
+    """
+    by_seed: dict[tuple[int, float], dict[str, str]] = {}
+    for run in record.runs:
+        if run.windows_sha256 and run.curve and run.budget is None:
+            by_seed.setdefault((run.seed, run.curve[-1].raw_tokens), {})[run.arm] = run.windows_sha256
+    groups = [arms for arms in by_seed.values() if len(arms) > 1]
+    if not groups:
+        return (
+            "No two runs of one seed read equally many windows: their orders cannot be held side by side.",
+            True,
+        )
+    apart = sum(len(set(arms.values())) > 1 for arms in groups)
+    if apart:
+        return (
+            f"In {apart} of {len(groups)} seeds the arms did NOT read the same windows in the same order (their "
+            f"SHA-256 differ): comparisons within a seed are not paired."
+        ), False
+    return (
+        f"Arms with one seed read the same windows in the same order: their SHA-256 agree in all {len(groups)} "
+        f"group{'s' * (len(groups) != 1)} of runs."
+    ), True
+
+
+def unfinished(record: StudyRecord) -> list[RunRecord]:
+    """Runs that did not come to their end."""
+    return [run for run in record.runs if run.status != "finished"]
+
+
+def rates_at_the_edge(record: StudyRecord) -> list[str]:
+    """Arms whose best learning rate is the lowest or the highest that was tried."""
+    rates = sorted({run.learning_rate for run in record.tuning})
+    return [arm.label for arm in record.arms if len(rates) > 1 and arm.learning_rate in (rates[0], rates[-1])]
+
+
+def can_be_said(record: StudyRecord) -> list[str]:
+    """What the declared hypotheses came to, where they came to something."""
+    said = [verdict.sentence for verdict in record.verdicts if is_shown(verdict)]
+    if said:
+        return said
+    if not record.verdicts:
+        return ["No hypothesis was declared beforehand, so that no difference below is more than an observation."]
+    return ["None of the declared hypotheses was shown, one way or the other."]
+
+
+def cannot_be_said(record: StudyRecord) -> list[str]:
+    """What a reader might conclude, and what the study does not show."""
+    said = []
+    if len(record.seeds) == 1:
+        said.append(
+            "One seed shows no difference between arms: another seed of the same arm would have come out elsewhere, "
+            "and nothing here says by how much. The numbers describe these runs and no procedure."
+        )
+    said += [verdict.sentence for verdict in record.verdicts if not is_shown(verdict)]
+    if len({arm.objective for arm in record.arms}) > 1:
+        said.append(
+            "Which objective is better by its loss: each is asked another question, and losses of different objectives "
+            "are not comparable, even between perfect models."
+        )
+    if missing := unfinished(record):
+        arms = among(list(dict.fromkeys(run.arm for run in missing)))
+        said.append(
+            f"What {len(missing)} of {len(record.runs)} runs would have added: they did not finish ({arms}), and what "
+            f"is said of these arms rests on the others."
+        )
+    if edge := rates_at_the_edge(record):
+        said.append(
+            f"What {among(edge)} would have come to with another learning rate: the best one lies at the edge of "
+            f"those that were tried."
+        )
+    if not pairing(record)[1]:
+        said.append(pairing(record)[0])
+    return said
+
+
+def tone(verdict: VerdictRecord) -> str:
+    """A class for a verdict: yes, no or open."""
+    if not is_shown(verdict):
+        return "open"
+    return "no" if verdict.verdict.lower().startswith("contradicted") else "yes"
+
+
+def totals(run: RunRecord) -> dict[str, str]:
+    """What a run had consumed by its last validation."""
+    if not run.curve:
+        return dict.fromkeys(("raw_tokens", "flops", "target_tokens", "loss"), number(None))
+    last = run.curve[-1]
+    return {
+        "raw_tokens": short(last.raw_tokens),
+        "flops": short(last.flops),
+        "target_tokens": short(last.target_tokens),
+        "loss": number(last.loss),
+    }

@@ -1,0 +1,151 @@
+"""A run as a reader, which remembers how likely it has found what texts."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+
+from evaluation.scoring import likelihood
+from evaluation.scoring.likelihood import Likelihoods, Precision, PrefixedTokens, score
+from objectives.inference import likelihood as scorers
+from objectives.weights.load import TrainedRun
+from training.storage.run_dir import RunFolder
+
+PASSAGES_AT_ONCE = 2_000  # what is lost where a process is killed
+
+
+class Passage(NamedTuple):
+    """A cleaned text, and what stands before it, which is given."""
+
+    text: str
+    prefix: str = ""
+
+
+def tokens_of(tokenizer: Tokenizer, passages: Sequence[Passage]) -> list[PrefixedTokens]:
+    """Passages as ids; what stands before and the text are cut each by itself."""
+    texts = [text for passage in passages for text in (passage.text, passage.prefix)]
+    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    ids = iter([np.array(encoding.ids, dtype=np.int64) for encoding in encodings])
+    return [PrefixedTokens(text=text, prefix=prefix) for text, prefix in zip(ids, ids, strict=True)]
+
+
+def several(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Names, of which one may stand alone."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def store_of(run: TrainedRun) -> Path | None:
+    """The token store that a run was trained on; None where it is no longer there."""
+    data = RunFolder(run.folder).read_info().get("data")
+    folder = Path(run.config["data"]["cache"]) / data["store"] if data else None
+    return folder if folder and (folder / "manifest.json").is_file() else None
+
+
+def _read(path: Path) -> Likelihoods | None:
+    """What a file holds; None where it is not there, or not whole."""
+    try:
+        return Likelihoods(**load_file(path))
+    except (OSError, SafetensorError, TypeError):
+        return None
+
+
+@contextmanager
+def progress(description: str, passages: int) -> Iterator[Callable[[float], None]]:
+    """A bar where a terminal reads it; what it gives is told how many more passages are done."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=passages)
+        yield lambda more: bar.advance(task, more)
+
+
+class CachedScorer:
+    """A run that says how likely it finds texts, and remembers.
+
+    Args:
+        run: of any objective that has scorers; it goes to a GPU where there is one.
+        precision: of the products.
+        cache: folder of what has been said; by default `scores` in the run's. A file in it is named by all that
+            decides its content: weights, scorer, precision, texts, and the code that makes examples of them.
+
+    Raises:
+        ValueError: where its objective has no scorers.
+    """
+
+    def __init__(self, run: TrainedRun, *, precision: Precision = "float32", cache: Path | None = None) -> None:
+        self.run, self.cache = run, cache or run.folder / "scores"
+        self.precision: Precision = precision
+        self.scorers = run.objective.scorers(run.vocabulary)
+        run.objective.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def primary(self) -> str:
+        """The scorer that minimal pairs are judged by."""
+        return next(iter(self.scorers))
+
+    @property
+    def continuation(self) -> str:
+        """The scorer whose probabilities of what follows sum to 1.
+
+        Raises:
+            ValueError: where there is none.
+        """
+        found = [name for name, scorer in self.scorers.items() if scorer.is_normalised and not scorer.is_control]
+        if not found:
+            raise ValueError(f"{type(self.run.objective).__name__} has no normalised scorer: it continues no texts")
+        return found[0]
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises ValueError for the name of a scorer that the objective does not have."""
+        for name in names:
+            if name not in self.scorers:
+                kind = type(self.run.objective).__name__
+                raise ValueError(f"scorer = '{name}' is none of {kind}'s, which are {', '.join(self.scorers)}")
+
+    def score(
+        self, name: str, passages: Sequence[Passage], advance: Callable[[float], None] = lambda passages: None
+    ) -> Likelihoods:
+        """What a scorer finds of passages, one at least; `advance` is told how many more are done."""
+        return Likelihoods.joined(
+            [
+                self._remembered(name, passages[start : start + PASSAGES_AT_ONCE], advance)
+                for start in range(0, len(passages), PASSAGES_AT_ONCE)
+            ]
+        )
+
+    def _remembered(self, name: str, passages: Sequence[Passage], advance: Callable[[float], None]) -> Likelihoods:
+        path = self.cache / f"{self._digest(name, passages)}.safetensors"
+        if (remembered := _read(path)) is not None:
+            advance(len(passages))
+            return remembered
+        tokens = tokens_of(self.run.tokenizer, passages)
+        scores = score(self.run, self.scorers[name], tokens, precision=self.precision, advance=advance)
+        writing = path.with_name(f".{path.name}.writing")
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            save_file(vars(scores), writing)
+            writing.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"scores cannot be kept in {self.cache} ({error}): name another folder as cache"
+            ) from error
+        return scores
+
+    def _digest(self, name: str, passages: Sequence[Passage]) -> str:
+        digest = hashlib.sha256((self.run.checkpoint / "sha256.json").read_bytes())
+        for code in (likelihood.__file__, scorers.__file__, inspect.getfile(type(self.run.objective))):
+            digest.update(Path(code).read_bytes())
+        digest.update((self.run.folder / "tokenizer.json").read_bytes())
+        digest.update(json.dumps([name, self.precision, passages]).encode())
+        return digest.hexdigest()[:32]

@@ -1,0 +1,161 @@
+"""Continuation: how many bits a byte of held-out text takes, given the text before it.
+
+    given    <- 128 bytes of a document ->
+    said                                    <- the next 128 bytes ->
+
+-log2 p(what follows | what stands before) / UTF-8 bytes of what follows, as lm-evaluation-harness defines
+`bits_per_byte`; half is given, as in GPT-BERT (Charpentier and Samuel 2024). Each objective is asked by the first of
+its scorers whose probabilities of all that may follow sum to 1, so this is a likelihood for all of them. Text is cut
+at white space and counted in bytes, so that every tokenizer is asked the same.
+"""
+
+import itertools
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.store.store import TokenStore
+from data.text.cleaning import clean
+from data.text.corpora import Corpus
+from evaluation.scoring.cached import CachedScorer, Passage, progress, several, store_of
+from evaluation.scoring.likelihood import Precision
+from evaluation.scoring.results import EvaluationResult, macro_mean
+from objectives.weights.load import TrainedRun, load_run
+
+HELD_OUT = "held out"  # the text that the run itself was validated on
+_WORD = re.compile(r"\s*\S+")
+
+
+def runs_of_words(text: str, num_bytes: int) -> Iterator[str]:
+    """`text` in runs of at most so many UTF-8 bytes, as long as may be, each but the first begun with white space.
+
+    A longer word is cut where a character ends. White space at the end of the text is left out.
+    """
+    run, room = "", num_bytes
+    for match in _WORD.finditer(text):
+        word, size = match[0], len(match[0].encode())
+        if run and size > room:
+            yield run
+            run, room = "", num_bytes
+        while size > room:  # a word alone
+            cut = len(word.encode()[:num_bytes].decode(errors="ignore"))
+            yield word[:cut]
+            word = word[cut:]
+            size = len(word.encode())
+        run, room = run + word, room - size
+    if run:
+        yield run
+
+
+def passages_of(document: str, num_bytes: int) -> Iterator[Passage]:
+    """Stretches of at most so many bytes of a document, one behind the other, each cut into halves."""
+    runs = runs_of_words(clean(document, Counter()).strip(), num_bytes // 2)
+    for prefix, text in itertools.zip_longest(runs, runs):
+        if text is not None:
+            yield Passage(text=text, prefix=prefix.lstrip())
+
+
+def held_out_documents(run: TrainedRun) -> Iterator[str]:
+    """What the run was validated on, as its tokenizer reads it back.
+
+    Raises:
+        ValueError: where the token store is no longer there.
+    """
+    folder = store_of(run)
+    if folder is None:
+        raise ValueError(f"the text that {run.folder} was validated on is gone: name continuation.files")
+    store = TokenStore(folder, "validation")
+    bounds = np.append(store.document_starts, len(store.tokens)).tolist()
+    for start, end in itertools.pairwise(bounds):
+        yield run.tokenizer.decode(store.tokens[start:end].tolist(), skip_special_tokens=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """Bits a byte of what follows.
+
+    Args:
+        files: of held-out text, each a file, a folder or a glob; by default what the run was validated on.
+        bytes: of a stretch of text, of which half is given; it should make no more tokens than a window has.
+        passages: stretches that are read, evenly spread over the text; null for all of them.
+        precision: of the products.
+        cache: folder that remembers likelihoods; by default in the run's.
+
+    Raises:
+        ValueError: where a value is impossible, or a path names no file.
+    """
+
+    files: str | tuple[str, ...] = ()
+    bytes: int = 256
+    passages: int | None = 256
+    precision: Precision = "float32"
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.bytes < 8:  # of which half is given, and a character takes up to four
+            raise ValueError(f"continuation.bytes = {self.bytes} must be at least 8")
+        if self.passages is not None and self.passages < 1:
+            raise ValueError(f"continuation.passages = {self.passages} must be at least 1")
+        if self.files:
+            self._corpus().files()
+
+    def _corpus(self) -> Corpus:
+        return Corpus(source=several(self.files), key="continuation.files")
+
+    def chosen(self, run: TrainedRun) -> list[Passage]:
+        """The stretches that are read.
+
+        Raises:
+            ValueError: where the text has none.
+        """
+        documents = self._corpus().texts() if self.files else held_out_documents(run)
+        found = [passage for document in documents if document for passage in passages_of(document, self.bytes)]
+        if not found:
+            names = ", ".join(several(self.files)) or HELD_OUT
+            raise ValueError(
+                f"continuation.files = {names} has no document of {self.bytes // 2} bytes and a word behind them: "
+                f"lower continuation.bytes"
+            )
+        wanted = min(self.passages or len(found), len(found))
+        return [found[number * len(found) // wanted] for number in range(wanted)]
+
+    def __call__(self, run_folder: Path) -> list[EvaluationResult]:
+        """Bits a byte, by the objective's scorer for continuations.
+
+        A passage's score is its bits over the mean bytes of all, so that the mean of the scores is all bits over all
+        bytes.
+
+        Raises:
+            ValueError: where there is no such text, or the objective continues none.
+        """
+        reader = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        name, passages = reader.continuation, self.chosen(reader.run)
+        with progress("continuation", len(passages)) as advance:
+            found = reader.score(name, passages, advance)
+        bits = -found.log_likelihoods / math.log(2)
+        num_bytes = np.array([len(passage.text.encode()) for passage in passages])
+        strata = ("all",) * len(passages)
+        scores = bits / num_bytes.mean()
+        return [
+            EvaluationResult(
+                metric="continuation",
+                scores=scores,
+                strata=strata,
+                mean=macro_mean(scores, strata),
+                higher_is_better=False,
+                rankable=True,
+                beside={
+                    "bits a token": float(bits.sum() / found.tokens.sum()),
+                    "bytes": float(num_bytes.sum()),
+                    "share longer than a window": float(found.are_longer.mean()),
+                },
+                unit="bits a byte",
+                description="Of held-out text, given as much text before it.",
+                caveat=reader.scorers[name].caveat,
+            )
+        ]

@@ -1,0 +1,228 @@
+"""Fine-tuned tasks: how good each run becomes at a task that it is taken through, on rows that it never saw.
+
+    fine_tuned:
+      seeds: [0, 1]
+      learning_rates: [1e-3, 3e-3]
+      tasks:
+        sst2: configs/tasks/sst2.yaml
+        sst2 from random weights: {config: configs/tasks/sst2.yaml, settings: {tuning.from_scratch: true}}
+
+Every run is taken through it by the same settings, with several fine-tuning seeds of its own: they are nested in the
+pretraining seed, which stays the unit of every interval (Sellam et al. 2022, MultiBERTs, 2106.16163, 4). Runs of one
+pretraining seed share them, so that arms stay paired.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from evaluation.scoring.results import EvaluationResult, macro_mean
+from evaluation.study.parse import arm_in_full
+from evaluation.study.scheduler import last_line, passing_signals_on
+from evaluation.study.study import Arm
+from training.step.stops import Interrupted
+from training.storage.run_dir import REPOSITORY, RunFolder
+
+ROOT = REPOSITORY
+FINETUNE, DEFAULTS = ROOT / "finetune.py", ROOT / "configs/tasks/base.yaml"
+UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte"}  # all other metrics are fractions of one
+OF_THE_YARDSTICK = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
+
+
+class TuningRun(NamedTuple):
+    """What came of one fine-tuning run: `scores` by split and metric, such as `test/accuracy`."""
+
+    folder: Path
+    learning_rate: float
+    metric: str  # by which its weights were chosen
+    lower_is_better: tuple[str, ...]
+    scores: dict[str, float]
+
+    def sign(self, metric: str) -> int:
+        """Which way is up."""
+        return -1 if metric in self.lower_is_better else 1
+
+    @property
+    def chosen(self) -> float:
+        """By what learning rates are chosen: higher is better."""
+        return self.sign(self.metric) * self.scores[f"development/{self.metric}"]
+
+    @property
+    def reported(self) -> tuple[str, str]:
+        """The split that is reported, and the task's own metric: the first that was measured, where a loss chose."""
+        split = "test" if any(name.startswith("test/") for name in self.scores) else "development"
+        metrics = [name.partition("/")[2] for name in self.scores if name.startswith(f"{split}/")]
+        return split, self.metric if self.metric in metrics and self.metric != "loss" else metrics[0]
+
+    def rows(self, metric: str) -> np.ndarray:
+        """float64[rows], the part of each reported row in a metric that is a mean of rows; empty for another."""
+        with (self.folder / "predictions.jsonl").open(encoding="utf-8") as file:
+            lines = [json.loads(line)["scores"] for line in file]
+        return np.array([line[metric] for line in lines if metric in line], dtype=np.float64)
+
+
+def tuned_in(folder: Path) -> list[TuningRun]:
+    """Every fine-tuning run in a folder that came to its end, by its seed."""
+    found = []
+    for path in folder.glob("*/summary.json"):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8"))
+        if "scores" in summary:
+            tuned = TuningRun(
+                folder=path.parent,
+                learning_rate=config["optimizer"]["learning_rate"],
+                metric=summary["metric"],
+                lower_is_better=tuple(summary["lower_is_better"]),
+                scores=summary["scores"],
+            )
+            found.append((config["seed"], tuned))
+    return [tuned for _, tuned in sorted(found, key=lambda pair: pair[0])]
+
+
+def nested(seeds: Sequence[int], pretraining_seed: int) -> list[int]:
+    """As many seeds for every pretraining seed, none of them another's; of seed 0 the seeds themselves."""
+    return [pretraining_seed * (max(seeds) + 1) + seed for seed in seeds]
+
+
+def best_of(runs: Sequence[TuningRun]) -> list[TuningRun]:
+    """The runs of the learning rate with the best mean on the development split, which is not reported."""
+    by_rate: dict[float, list[TuningRun]] = {}
+    for run in runs:
+        by_rate.setdefault(run.learning_rate, []).append(run)
+    return max(by_rate.values(), key=lambda of_rate: np.mean([run.chosen for run in of_rate]))
+
+
+def result_of(name: str, runs: Sequence[TuningRun]) -> EvaluationResult:
+    """What a task says of a pretraining run.
+
+    Items are rows, each its mean over the fine-tuning seeds, or, of a metric that is no mean of rows, such as an F1,
+    the fine-tuning seeds.
+    """
+    split, metric = runs[0].reported
+    values = np.array([run.scores[f"{split}/{metric}"] for run in runs])
+    of_rows = [run.rows(metric) for run in runs]
+    scores = np.mean(of_rows, axis=0) if all(map(len, of_rows)) else values
+    strata = ("all",) * len(scores)
+    spread = {"deviation over fine-tuning seeds": float(values.std(ddof=1))} if len(values) > 1 else {}
+    return EvaluationResult(
+        metric=f"fine_tuned/{name}",
+        scores=scores,
+        strata=strata,
+        mean=macro_mean(scores, strata),
+        higher_is_better=runs[0].sign(metric) > 0,
+        rankable=True,
+        beside=spread,
+        unit=UNITS.get(metric, "%"),
+        description=f"{metric} on the {split} split after fine-tuning, {len(runs)} times from each run.",
+    )
+
+
+def _logged_as(logging: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the pretraining run was logged, which the fine-tuning runs are as well."""
+    named = {key: logging[key] for key in ("wandb", "project", "group") if logging[key] is not None}
+    return {**named, "private": json.dumps(logging["private"])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuned:
+    """Scores on tasks, each run taken through them by finetune.py.
+
+    What has come to its end is remembered in the run's folder, by the task's settings and the run's weights.
+
+    Args:
+        tasks: by name, each a config of finetune.py, several, or configs and settings.
+        seeds: of the head, of dropout and of the order of the rows; those of a pretraining seed follow from them, so
+            that none has another's.
+        learning_rates: the best one of each run, on the development split, is reported; by default the task's own.
+
+    Raises:
+        ValueError: where a task cannot be read as one, or a setting is not a task's to choose.
+    """
+
+    tasks: dict[str, Any]
+    seeds: tuple[int, ...] = (0,)
+    learning_rates: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ValueError("fine_tuned.tasks: name at least one, such as {sst2: configs/tasks/sst2.yaml}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"fine_tuned.seeds = {list(self.seeds)} must be different numbers, at least one")
+        if len(set(self.learning_rates)) < len(self.learning_rates):
+            raise ValueError(f"fine_tuned.learning_rates = {list(self.learning_rates)} must be different numbers")
+        for name, task in self._tasks().items():
+            for key in task.settings:
+                if key in OF_THE_YARDSTICK or key.startswith("grid."):
+                    raise ValueError(
+                        f"fine_tuned.tasks.{name} sets {key}, which is the yardstick's: declare seeds and "
+                        f"learning_rates for all tasks alike"
+                    )
+
+    def _tasks(self) -> dict[str, Arm]:
+        return {name: Arm(**arm_in_full(f"fine_tuned.tasks.{name}", said)) for name, said in self.tasks.items()}
+
+    def __call__(self, run_folder: Path) -> list[EvaluationResult]:
+        """The score on each task's reported split, over the fine-tuning seeds.
+
+        Raises:
+            Interrupted: by a signal.
+            ValueError: where a task cannot be learned from this run, with the reason.
+        """
+        return [
+            result_of(name, best_of(self._over_seeds(name, task, run_folder))) for name, task in self._tasks().items()
+        ]
+
+    def _over_seeds(self, name: str, task: Arm, run_folder: Path) -> list[TuningRun]:
+        """Every run of the grid, trained where it is not there."""
+        config = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
+        seeds = nested(self.seeds, config["seed"])
+        home = run_folder / "fine_tuned" / self._digest(task, seeds, run_folder)
+        wanted = len(seeds) * max(len(self.learning_rates), 1)
+        if len(tuned_in(home)) < wanted:
+            self._train(task, seeds, config["logging"], run_folder, home)
+        found = tuned_in(home)
+        if len(found) < wanted:
+            raise ValueError(f"{name}: {last_line(home / 'log.txt')}")
+        return found
+
+    def _train(self, task: Arm, seeds: Sequence[int], logging: Mapping[str, Any], run_folder: Path, home: Path) -> None:
+        """Raises Interrupted by a signal, which finetune.py is told of."""
+        home.mkdir(parents=True, exist_ok=True)
+        configs = [argument for path in task.config for argument in ("--config", path)]
+        rates = [f"--grid.learning_rates={list(self.learning_rates)}"] if self.learning_rates else []
+        arguments = [
+            *configs,
+            *(f"--{key}={value}" for key, value in task.settings.items()),
+            *(f"--logging.{key}={value}" for key, value in _logged_as(logging).items()),
+            f"--checkpoint={run_folder}",
+            f"--runs={home}",
+            f"--grid.seeds={list(seeds)}",
+            *rates,
+        ]
+        with (home / "log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(FINETUNE), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C on the terminal is for the study, which passes it on once
+            )
+            with passing_signals_on(process.send_signal) as asked:
+                process.wait()
+        if asked:
+            raise Interrupted(asked[0], "the last step of the fine-tuning run")
+
+    def _digest(self, task: Arm, seeds: Sequence[int], run_folder: Path) -> str:
+        digest = hashlib.sha256((RunFolder(run_folder).checkpoint() / "sha256.json").read_bytes())
+        for path in (DEFAULTS, *map(Path, task.config)):
+            digest.update(path.read_bytes())
+        digest.update(json.dumps([task.settings, seeds, self.learning_rates]).encode())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,98 @@
+"""Last-word prediction: the word that ends a passage should be the one that the run would say.
+
+    given    In my palm is a clear stone , and inside it is a small ivory statuette . A guardian
+    said     angel
+
+A passage counts where every token of its last word, given those before it, is the likeliest of all (Paperno et al.
+2016, LAMBADA; as lm-evaluation-harness counts). Where that is near zero the nats of the word say more.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.text.cleaning import clean
+from data.text.corpora import Corpus
+from evaluation.scoring.cached import CachedScorer, Passage, progress, several
+from evaluation.scoring.likelihood import Precision
+from evaluation.scoring.results import EvaluationResult, macro_mean
+from objectives.weights.load import load_run
+
+
+def without_last_word(text: str) -> Passage | None:
+    """The last word, with the white space before it, behind the rest; None where there are not two words."""
+    text = clean(text, Counter()).strip()
+    words = text.rsplit(maxsplit=1)
+    if len(words) < 2:
+        return None
+    return Passage(text=text[len(words[0]) :], prefix=words[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastWord:
+    """Accuracy on the last word of passages, and its nats.
+
+    Args:
+        files: of passages, each a file, a folder or a glob; JSON lines with `text`, or any other form of a corpus.
+        precision: of the products.
+        cache: folder that remembers likelihoods; by default in the run's.
+
+    Raises:
+        ValueError: where a path names no file.
+    """
+
+    files: str | tuple[str, ...]
+    precision: Precision = "float32"
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._corpus().files()
+
+    def _corpus(self) -> Corpus:
+        return Corpus(source=several(self.files), documents="line", key="last_word.files")
+
+    def __call__(self, run_folder: Path) -> list[EvaluationResult]:
+        """Accuracy, and nats a word, by the objective's scorer for continuations.
+
+        Raises:
+            ValueError: where no passage has two words, or the objective continues no texts.
+        """
+        reader = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        name = reader.continuation
+        passages = [found for text in self._corpus().texts() if text and (found := without_last_word(text))]
+        if not passages:
+            raise ValueError(f"last_word.files = {', '.join(several(self.files))} holds no passage of two words")
+        with progress("last word", len(passages)) as advance:
+            found = reader.score(name, passages, advance)
+        strata = ("all",) * len(passages)
+        caveat = reader.scorers[name].caveat
+        return [
+            EvaluationResult(
+                metric="last_word",
+                scores=found.are_likeliest.astype(np.float64),
+                strata=strata,
+                mean=macro_mean(found.are_likeliest, strata),
+                higher_is_better=True,
+                rankable=True,
+                unit="%",
+                description="Passages whose last word is the likeliest.",
+                caveat=caveat,
+            ),
+            EvaluationResult(
+                metric="last_word/nats",
+                scores=-found.log_likelihoods,
+                strata=strata,
+                mean=macro_mean(-found.log_likelihoods, strata),
+                higher_is_better=False,
+                rankable=True,
+                beside={
+                    "tokens a word": float(found.tokens.mean()),
+                    "share longer than a window": float(found.are_longer.mean()),
+                },
+                unit="nats a word",
+                description="Of the last word of passages.",
+                caveat=caveat,
+            ),
+        ]

@@ -1,0 +1,189 @@
+"""Minimal pairs: of two sentences that differ in one point, the one that speakers accept should be likelier.
+
+    good     The cats annoy Tim.
+    bad      The cats annoys Tim.
+
+A pair counts 1, 0, or 1/2 where both are equally likely (Warstadt et al. 2020, BLiMP; a tie that counts as right
+gives a model that knows nothing 100 %). The score is the mean over paradigms of each paradigm's mean.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from data.store.store import TokenStore
+from data.text.cleaning import clean
+from data.text.corpora import decoded_lines, local_files, suffix_of
+from evaluation.scoring.cached import CachedScorer, Passage, progress, several, store_of, tokens_of
+from evaluation.scoring.likelihood import Precision
+from evaluation.scoring.results import EvaluationResult, macro_mean
+from objectives.weights.load import TrainedRun, load_run
+
+FORMS = (".jsonl", ".json")
+TOKENS_AT_ONCE = 1 << 22
+
+
+class Pair(NamedTuple):
+    """Two sentences, and what they differ in: `phenomenon/paradigm`, or the paradigm alone."""
+
+    good: str
+    bad: str
+    stratum: str
+
+
+def read_pairs(path: Path) -> Iterator[Pair]:
+    """The pairs of a file, a JSON object a line with `sentence_good` and `sentence_bad`.
+
+    The paradigm is `UID`, or the file's name; the phenomenon `linguistics_term`, where there is one.
+
+    Raises:
+        ValueError: naming the line that is none.
+    """
+    for number, line in enumerate(decoded_lines(path), start=1):
+        if not line.strip("\ufeff\r\n\t "):
+            continue
+        try:
+            row = json.loads(line.lstrip("\ufeff"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
+        good, bad = (_sentence(row, name) for name in ("sentence_good", "sentence_bad"))
+        if not good or not bad:
+            raise ValueError(f"{path}, line {number}: a pair needs sentence_good and sentence_bad, with text in both")
+        yield Pair(good, bad, _stratum(row, path))
+
+
+def _sentence(row: Any, name: str) -> str:
+    """A cleaned text of a row; empty where there is none."""
+    sentence = row.get(name) if isinstance(row, dict) else None
+    return clean(sentence, Counter()).strip() if isinstance(sentence, str) else ""
+
+
+def _stratum(row: dict[str, Any], path: Path) -> str:
+    paradigm, phenomenon = row.get("UID") or path.name.partition(".")[0], row.get("linguistics_term")
+    return f"{phenomenon}/{paradigm}" if phenomenon else str(paradigm)
+
+
+def verdicts(good: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """float64[pairs], 1 where the good sentence has the higher score, 0 where the bad one has, 1/2 where neither."""
+    return (good > bad) + 0.5 * (good == bad)
+
+
+def unigram_log_likelihoods(run: TrainedRun, texts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """float64[texts], sums of log frequencies of tokens in the text the run was trained on, each count raised by 1.
+
+    None where that text is no longer there.
+    """
+    folder = store_of(run)
+    if folder is None:
+        return None
+    tokens, counts = TokenStore(folder, "train").tokens, np.ones(run.vocabulary.size)
+    for start in range(0, len(tokens), TOKENS_AT_ONCE):
+        counts += np.bincount(tokens[start : start + TOKENS_AT_ONCE], minlength=run.vocabulary.size)
+    log_shares = np.log(counts / counts.sum())
+    return np.array([log_shares[text].sum() for text in texts])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinimalPairs:
+    """Accuracy on minimal pairs.
+
+    Args:
+        files: of pairs, each a file, a folder or a glob.
+        scorers: names of scorers beside the objective's primary one, or all that it has; each is a metric of its own.
+        pairs: the first so many of each file, where time is short; by default all.
+        precision: of the products.
+        cache: folder that remembers likelihoods; by default in the run's.
+
+    Raises:
+        ValueError: where a path names no file, or pairs are none.
+    """
+
+    files: str | tuple[str, ...]
+    scorers: tuple[str, ...] | Literal["all"] = ()
+    pairs: int | None = None
+    precision: Precision = "float32"
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.pairs is not None and self.pairs < 1:
+            raise ValueError(f"minimal_pairs.pairs = {self.pairs} must be at least 1")
+        self.paths()
+
+    def paths(self) -> list[Path]:
+        """The files, sorted within each of `files`.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        if not self.files:
+            raise ValueError("minimal_pairs.files names nothing: give files, folders or globs")
+        found = {name: [path for path in local_files(name) if suffix_of(path) in FORMS] for name in several(self.files)}
+        for name, paths in found.items():
+            if not paths:
+                raise ValueError(f"minimal_pairs.files: no JSON lines at '{name}' (looked from {Path.cwd()})")
+        return [path for paths in found.values() for path in paths]
+
+    def __call__(self, run_folder: Path) -> list[EvaluationResult]:
+        """The accuracy by each scorer, the primary one's under the yardstick's own name.
+
+        Raises:
+            ValueError: where a file holds no pairs, or a scorer is not the objective's.
+        """
+        reader = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        names = dict.fromkeys([reader.primary, *(reader.scorers if self.scorers == "all" else self.scorers)])
+        reader.check(names)
+        files = [list(islice(read_pairs(path), self.pairs)) for path in self.paths()]
+        pairs = [pair for file in files for pair in file]
+        if not pairs:
+            raise ValueError(f"minimal_pairs.files = {', '.join(several(self.files))} holds no pairs")
+        results, beside = [], self._baselines(reader.run, pairs)
+        with progress("minimal pairs", 2 * len(pairs) * len(names)) as advance:
+            for name in names:
+                found = [reader.score(name, _passages(file), advance).log_likelihoods for file in files if file]
+                results.append(self._result(reader, name, pairs, np.concatenate(found), beside))
+        return results
+
+    def _baselines(self, run: TrainedRun, pairs: Sequence[Pair]) -> dict[str, float]:
+        """What length alone reaches, the shorter sentence being taken for the better one, and frequencies alone."""
+        strata = [pair.stratum for pair in pairs]
+        texts = [tokens.text for tokens in tokens_of(run.tokenizer, _passages(pairs))]
+        found = {"length only": -np.array([len(text) for text in texts])}
+        if (unigram := unigram_log_likelihoods(run, texts)) is not None:
+            found["unigram"] = unigram
+        return {name: macro_mean(verdicts(scores[::2], scores[1::2]), strata) for name, scores in found.items()}
+
+    def _result(
+        self,
+        reader: CachedScorer,
+        name: str,
+        pairs: Sequence[Pair],
+        log_likelihoods: np.ndarray,
+        beside: dict[str, float],
+    ) -> EvaluationResult:
+        scores, strata = verdicts(log_likelihoods[::2], log_likelihoods[1::2]), tuple(pair.stratum for pair in pairs)
+        scorer, is_primary = reader.scorers[name], name == reader.primary
+        ties = float((scores == 0.5).mean())
+        return EvaluationResult(
+            metric="minimal_pairs" if is_primary else f"minimal_pairs/{name}",
+            scores=scores,
+            strata=strata,
+            mean=macro_mean(scores, strata),
+            higher_is_better=True,
+            rankable=not scorer.is_control,
+            beside={**beside, "ties": ties},
+            unit="%",
+            description=f"Pairs of which the better sentence is likelier{'' if is_primary else f', by {name}'}.",
+            chance=0.5,
+            caveat="a negative control" if scorer.is_control else scorer.caveat,
+        )
+
+
+def _passages(pairs: Sequence[Pair]) -> list[Passage]:
+    """Good and bad in turn."""
+    return [Passage(sentence) for pair in pairs for sentence in (pair.good, pair.bad)]

@@ -1,0 +1,87 @@
+"""From what yardsticks found of single runs to what the report says of arms: means with intervals, and verdicts."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evaluation.record.record import SummaryRecord, VerdictRecord
+from evaluation.scoring.results import EvaluationResult
+from evaluation.statistics.hypotheses import Verdict, judge
+from evaluation.statistics.intervals import SeedScores, estimate
+from evaluation.study.study import Hypothesis
+
+OfRuns = Mapping[str, Mapping[int, Mapping[str, EvaluationResult]]]  # by arm, seed and metric
+
+
+def scores_of(results: OfRuns) -> dict[str, dict[str, SeedScores]]:
+    """The scores of all runs, by metric and then by arm.
+
+    A run that has no finite score on a metric, as one that diverged, has none: the seed is missing from that arm.
+
+    Raises:
+        ValueError: where the runs of an arm were scored on different items.
+    """
+    by_metric: dict[str, dict[str, SeedScores]] = {}
+    metrics = dict.fromkeys(metric for seeds in results.values() for found in seeds.values() for metric in found)
+    for metric in metrics:
+        for arm, seeds in results.items():
+            has = {seed: found[metric] for seed, found in seeds.items() if metric in found}
+            finite = {seed: result for seed, result in has.items() if np.isfinite(result.scores).all()}
+            if finite:
+                by_metric.setdefault(metric, {})[arm] = SeedScores.of(finite)
+    return by_metric
+
+
+def summaries(
+    scores: Mapping[str, Mapping[str, SeedScores]], *, budget: float | None = None
+) -> tuple[SummaryRecord, ...]:
+    """The mean of every arm on every metric with its 95 % interval; `budget` is that of runs that branched off."""
+    records = []
+    for metric, arms in scores.items():
+        for arm, of_arm in arms.items():
+            found = estimate(of_arm)
+            low, high = found.interval() or (None, None)
+            records.append(
+                SummaryRecord(
+                    arm=arm, metric=metric, seeds=found.num_seeds, mean=found.mean, low=low, high=high, budget=budget
+                )
+            )
+    return tuple(records)
+
+
+def _record(verdict: Verdict) -> VerdictRecord:
+    hypothesis = verdict.hypothesis
+    low, high = verdict.interval or (None, None)
+    equivalence_low, equivalence_high = verdict.equivalence_interval or (None, None)
+    return VerdictRecord(
+        arm=hypothesis.arm,
+        against=hypothesis.against,
+        metric=hypothesis.metric,
+        direction=hypothesis.direction,
+        margin=hypothesis.margin,
+        seeds=len(verdict.seeds),
+        verdict=verdict.outcome,
+        sentence=verdict.sentence,
+        estimate=verdict.difference,
+        low=low,
+        high=high,
+        equivalence_low=equivalence_low,
+        equivalence_high=equivalence_high,
+        standard_deviation=verdict.standard_deviation,
+        p=verdict.p,
+        p_holm=verdict.adjusted_p,
+        p_sign_flip=verdict.sign_flip_p,
+        minimum_detectable=verdict.detectable_difference,
+        confirmable_margin=verdict.confirmable_margin,
+    )
+
+
+def verdicts(
+    hypotheses: Sequence[Hypothesis], scores: Mapping[str, Mapping[str, SeedScores]], units: Mapping[str, str]
+) -> tuple[VerdictRecord, ...]:
+    """What became of every declared hypothesis; `units` are those of the metrics.
+
+    Raises:
+        ValueError: where two arms were scored on different items.
+    """
+    return tuple(map(_record, judge(hypotheses, scores, units)))

@@ -1,0 +1,4 @@
+"""A study: declared, parsed, checked, planned and run.
+
+Begin with `study.py`, then `runner.py`.
+"""

@@ -1,0 +1,83 @@
+"""Whether the arms of a study may be compared: they read one text, and no loss ranks two questions."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+from data.datamodule import DataModule
+from evaluation.study.study import VALIDATION_LOSS, Study
+from models.presets import TransformerConfig
+from objectives.core.base import Objective
+from training.setup.cli import RunCLI
+
+# Settings of the text in which the arms of a study may differ: how it is dealt out, not what it is.
+_OF_ONE_ARM = {"batch_size", "micro_batch_size", "validation_windows", "workers", "cache", "seed"}
+
+
+def budget_arguments(measure: str, amount: float) -> list[str]:
+    """Of train.py, for a budget."""
+    return [f"--budget.{measure}={amount!r}"]
+
+
+def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
+    """An arm's run as train.py would make it.
+
+    Raises:
+        ValueError: naming the arm, where train.py would refuse it.
+    """
+    assert study.measure is not None
+    budget = budget_arguments(study.measure, study.amount)
+    arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", *budget]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return RunCLI(Objective, DataModule, TransformerConfig, defaults=defaults, arguments=arguments)
+    except SystemExit:
+        raise ValueError(f"arm '{label}': {said.getvalue().strip().rpartition('error: ')[2]}") from None
+
+
+def _check_one_text(configs: dict[str, dict[str, Any]]) -> None:
+    """Raises ValueError where arms would not read the same text, cut the same way."""
+    (first, before), *others = ((label, config["data"]) for label, config in configs.items())
+    for label, now in others:
+        for key in sorted(set(before) - _OF_ONE_ARM):
+            if before[key] != now[key]:
+                raise ValueError(
+                    f"arms '{first}' and '{label}' differ in data.{key}: {before[key]} and {now[key]}. The arms of a "
+                    f"study read one text, cut by one tokenizer into one kind of window: set it under shared"
+                )
+
+
+def question_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an objective that decide what its loss asks."""
+    settings = config["model"].get("init_args", {})
+    linked = ("transformer", "optimizer", "budget", "seed", "init_from", "z_loss")
+    return {name: value for name, value in settings.items() if name not in linked}
+
+
+def _check_losses(study: Study, configs: dict[str, dict[str, Any]]) -> None:
+    """Raises ValueError where a hypothesis ranks losses of different questions (law 7)."""
+    for hypothesis in study.hypotheses:
+        if hypothesis.metric.split("/")[0] != VALIDATION_LOSS:
+            continue
+        one, other = configs[hypothesis.arm], configs[hypothesis.against]
+        if (one["model"]["class_path"], question_of(one)) != (other["model"]["class_path"], question_of(other)):
+            raise ValueError(
+                f"hypotheses: '{hypothesis}' ranks losses of two objectives, each of its own question: not even "
+                f"perfect models would have equal ones. Choose a metric that puts one question to both, such as "
+                f"continuation or minimal_pairs"
+            )
+
+
+def check_arms(study: Study, defaults: Path) -> dict[str, RunCLI]:
+    """Every arm's run as train.py would make it; no text is read.
+
+    Raises:
+        ValueError: where the arms may not be compared, or train.py would refuse one.
+    """
+    clis = {label: _cli(study, label, defaults) for label in study.arms}
+    configs = {label: cli.resolved_config() for label, cli in clis.items()}
+    _check_one_text(configs)
+    _check_losses(study, configs)
+    return clis

@@ -1,0 +1,257 @@
+"""The runs of a study: which there are, where each lies, and what became of it."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from evaluation.study.checks import budget_arguments
+from evaluation.study.plan import Plan
+from evaluation.study.study import Study, slug
+from training.step.budget import quantity
+from training.step.stops import Diverged
+from training.storage.checkpoint import checkpoint_name
+from training.storage.run_dir import RunFolder, differences
+
+Status = Literal["finished", "failed", "unfinished"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyDir:
+    """A study's folder.
+
+    studies/NAME/
+        study.json      the declaration, and those that stood before it
+        plan.json       what it comes to
+        tuning/         runs of the sweep over learning rates
+        runs/           runs
+        logs/           what each run's process said, and how it failed
+        results.json    and the report beside it
+        unmeasured.txt  what no yardstick could measure, where there is such
+    """
+
+    folder: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def declaration(self) -> Path:
+        return self.folder / "study.json"
+
+    @property
+    def unmeasured(self) -> Path:
+        return self.folder / "unmeasured.txt"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results.json"
+
+
+def _amounts(budget: dict[str, Any]) -> dict[str, float | None]:
+    """A budget in numbers, whichever way they are written."""
+    return {name: None if said is None else quantity(said, name) for name, said in budget.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of train.py.
+
+    Attributes:
+        place: of its study.
+        under: `runs` or `tuning`.
+        measure, amount: its budget.
+        total_steps: None where a clock decides.
+        learning_rate: where the sweep decides it.
+        fork: whether it branches off a run of the whole budget.
+        arguments: of train.py.
+    """
+
+    place: StudyDir
+    under: Literal["runs", "tuning"]
+    name: str
+    arm: str
+    seed: int
+    measure: str
+    amount: float
+    total_steps: int | None
+    learning_rate: float | None = None
+    branch: bool = False
+    arguments: tuple[str, ...]
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.place.folder / self.under / self.name)
+
+    @property
+    def log(self) -> Path:
+        return self.place.folder / "logs" / f"{self.under}-{self.name}.log"
+
+    @property
+    def _failure(self) -> Path:
+        return self.log.with_suffix(".failed.json")
+
+    def note_failure(self, exit_status: int, reason: str) -> None:
+        """Keeps why its process ended before the run did."""
+        self._failure.write_text(json.dumps({"exit_status": exit_status, "reason": reason}), encoding="utf-8")
+
+    def forget_failure(self) -> None:
+        """Called where it is tried again."""
+        self._failure.unlink(missing_ok=True)
+
+    def outcome(self) -> tuple[Status, str]:
+        """What became of it so far, and why it is not finished."""
+        if self.run.read_summary() is not None:
+            return "finished", ""
+        if self._failure.is_file():
+            failure = json.loads(self._failure.read_text(encoding="utf-8"))
+            is_result = failure["exit_status"] == Diverged.exit_status
+            return ("failed" if is_result else "unfinished"), failure["reason"]
+        return "unfinished", "not begun" if not self.run.metrics.is_file() else "interrupted"
+
+    def what_became_of_it(self) -> list[Path]:
+        """The files that its outcome is read from."""
+        return [path for path in (self.run.path / "summary.json", self._failure) if path.is_file()]
+
+    def check_same(self, config: dict[str, Any], data: dict[str, str]) -> None:
+        """Refuses to take another run for this one.
+
+        Args:
+            config: every setting of the arm.
+            data: hashes of the token store's files.
+
+        Raises:
+            ValueError: where its folder holds a run of other settings, with both values of each, or on other text.
+        """
+        path = self.run.path / "config.yaml"
+        if not path.is_file():
+            return
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rate = config["optimizer"]["learning_rate"] if self.learning_rate is None else self.learning_rate
+        now = {**config, "seed": self.seed, "optimizer": {**config["optimizer"], "learning_rate": rate}}
+        amounts = [_amounts(before["budget"]), _amounts({**config["budget"], self.measure: self.amount})]
+        changed = differences({**before, "budget": amounts[0]}, {**now, "budget": amounts[1]})
+        if changed:
+            raise ValueError(
+                f"{self.run.path} holds a run with other settings ({'; '.join(changed)}): give this study another "
+                f"--name, or remove that folder"
+            )
+        if self.run.read_info().get("data", {}).get("sha256", data) != data:
+            raise ValueError(
+                f"{self.run.path} was trained on another token store: the text or the tokenizer has changed; give this "
+                f"study another --name"
+            )
+
+    def is_over(self) -> bool:
+        """Whether trying again would change nothing: it is finished, or it diverged."""
+        return self.outcome()[0] != "unfinished"
+
+
+def _job(study: Study, place: StudyDir, label: str, seed: int, *, name: str, amount: float, more: Iterable[str] = (),
+         **attributes: Any) -> Job:  # fmt: skip
+    assert study.measure is not None
+    under = attributes.setdefault("under", "runs")
+    arguments = (
+        *study.arguments(label),
+        *budget_arguments(study.measure, amount),
+        f"--seed={seed}",
+        f"--name={name}",
+        f"--runs={place.folder / under}",
+        f"--logging.group={place.folder.name}",
+        *more,
+    )
+    return Job(place=place, name=name, arm=label, seed=seed, measure=study.measure, amount=amount, arguments=arguments,
+               **attributes)  # fmt: skip
+
+
+def _with_rate(rate: float | None) -> list[str]:
+    return [] if rate is None else [f"--optimizer.learning_rate={rate!r}"]
+
+
+def tuning_jobs(study: Study, plan: Plan, place: StudyDir) -> list[Job]:
+    """The sweep: every arm at every learning rate, on seeds that are not used again."""
+    return [
+        _job(study, place, label, seed, name=f"{slug(label)}-lr{rate:g}-s{seed}", under="tuning", learning_rate=rate,
+             amount=study.amount * study.tuning_share, total_steps=plan.arms[label].tuning_steps, more=_with_rate(rate))
+        for seed in study.tuning_seeds for label in study.arms for rate in study.learning_rates
+    ]  # fmt: skip
+
+
+def run_jobs(study: Study, plan: Plan, place: StudyDir, rates: dict[str, float | None]) -> list[Job]:
+    """A run of the whole budget for every seed and arm that has a rate; the arms of one seed follow each other."""
+    jobs = []
+    for seed in study.seeds:
+        for label in rates:
+            arm = plan.arms[label]
+            kept = [f"--checkpoints.at_steps={[branch.step for branch in arm.branches]}"] if arm.branches else []
+            jobs.append(
+                _job(study, place, label, seed, name=f"{slug(label)}-s{seed}", amount=study.amount,
+                     total_steps=arm.total_steps, learning_rate=rates[label], more=[*_with_rate(rates[label]), *kept])
+            )  # fmt: skip
+    return jobs
+
+
+def branch_jobs(study: Study, plan: Plan, parents: Iterable[Job]) -> list[Job]:
+    """The branches of runs that have come to their end, to every smaller budget."""
+    jobs = []
+    for parent in parents:
+        for branch in plan.arms[parent.arm].branches:
+            checkpoint = parent.run.checkpoints / checkpoint_name(branch.step)
+            jobs.append(
+                _job(
+                    *(study, parent.place, parent.arm, parent.seed),
+                    name=f"{parent.name}-to-{branch.amount:.15g}",
+                    amount=branch.amount,
+                    total_steps=branch.total_steps,
+                    learning_rate=parent.learning_rate,
+                    branch=True,
+                    more=[*_with_rate(parent.learning_rate), f"--branch_from={checkpoint}"],
+                )
+            )
+    return jobs
+
+
+def logged(run: RunFolder) -> list[dict[str, float]]:
+    """The rows of a run's metrics.csv, with what was logged in each."""
+    if not run.metrics.is_file():
+        return []
+    with run.metrics.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if name and value} for row in csv.DictReader(file)]
+
+
+def last_loss(job: Job) -> float:
+    """The validation loss that a run of the sweep came to, infinite where it came to none."""
+    summary = job.run.read_summary()
+    return math.inf if summary is None else summary["validation/loss"]
+
+
+def best_rates(study: Study, tuned: list[Job]) -> dict[str, float | None]:
+    """Of each arm, the learning rate with the lowest mean validation loss, of its own question, over the tuning seeds.
+
+    None where nothing was tuned. An arm has no entry while its sweep goes on, or where no rate of it came to an end
+    with every seed.
+    """
+    if not study.learning_rates:
+        return dict.fromkeys(study.arms)
+    best: dict[str, float | None] = {}
+    for label in study.arms:
+        sweep = [job for job in tuned if job.arm == label]
+        sums = {
+            rate: sum(last_loss(job) for job in sweep if job.learning_rate == rate) for rate in study.learning_rates
+        }
+        rate = min(sums, key=lambda rate: sums[rate])
+        if math.isfinite(sums[rate]) and all(job.is_over() for job in sweep):
+            best[label] = rate
+    return best
+
+
+def at_edge(study: Study, rates: dict[str, float | None]) -> list[str]:
+    """The arms whose best learning rate is the smallest or the greatest that was tried."""
+    edges = (min(study.learning_rates), max(study.learning_rates)) if study.learning_rates else ()
+    return [label for label, rate in rates.items() if rate in edges]

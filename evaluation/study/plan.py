@@ -1,0 +1,196 @@
+"""What a study comes to before anything is trained: sizes and costs of its arms, and whether they may be compared."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch.utilities import rank_zero_info
+from pydantic import TypeAdapter
+
+from data.datamodule import DataModule
+from data.store.store import read_manifest
+from evaluation.record.record import TextRecord
+from evaluation.study.checks import check_arms, question_of
+from evaluation.study.study import Study
+from models.transformer.accounting import count_parameters
+from objectives.core.base import Objective
+from training.setup.cli import RunCLI
+from training.setup.settings import LoggingSettings
+from training.step.budget import Budget, StepCost, quantity
+from training.step.optim import OptimizerConfig, learning_rate_factor
+from training.storage.run_dir import flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchPlan:
+    """A smaller budget, and the step at which a run of the whole one is left for it."""
+
+    amount: float
+    step: int
+    total_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmPlan:
+    """What every run of an arm comes to.
+
+    Attributes:
+        objective: the dotted path of its class.
+        question: settings of the objective, which decide what its validation loss asks.
+        settings: the others that may differ between arms, by their dotted names.
+        config: every setting, as the run of the first seed has it.
+        layers: blocks of encoder and decoder.
+        parameters, non_embedding, active: all; those beside the token and position tables; those of the blocks and
+            the head that a position goes through, on the average over the positions of both stacks.
+        batch_size: windows a step.
+        cost: of a step.
+        total_steps, tuning_steps: of a run and of one of the sweep; None where a clock decides.
+        branches: in the order declared.
+        devices: that a run has.
+    """
+
+    objective: str
+    question: dict[str, Any]
+    settings: dict[str, Any]
+    config: dict[str, Any]
+    layers: tuple[int, int]
+    parameters: int
+    non_embedding: int
+    active: int
+    batch_size: int
+    cost: StepCost
+    total_steps: int | None
+    tuning_steps: int | None = None
+    branches: tuple[BranchPlan, ...] = ()
+    devices: int = 1
+
+    @property
+    def flops(self) -> float | None:
+        """Of a whole run."""
+        return None if self.total_steps is None else self.total_steps * self.cost.flops
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A study that may be trained.
+
+    Attributes:
+        fingerprint: of the declaration that it was made for.
+        text: what every arm reads.
+        data: hashes of the token store's files.
+        logging: of the first arm's runs, by which the study is logged as well.
+        arms: by label.
+    """
+
+    fingerprint: str
+    text: TextRecord
+    data: dict[str, str]
+    logging: LoggingSettings
+    arms: dict[str, ArmPlan]
+
+
+ADAPTER = TypeAdapter(Plan)
+
+
+def _branches(
+    study: Study, label: str, optimizer: OptimizerConfig, cost: StepCost, total: int | None
+) -> Iterator[BranchPlan]:
+    """Raises ValueError where a run of the whole budget does not pass through what shorter ones would have been."""
+    for said in study.branches:
+        assert study.measure is not None
+        assert total is not None
+        amount = quantity(said, "branches")
+        steps = Budget(**{study.measure: amount}).total_steps(cost)
+        assert steps is not None
+        step = int(steps * (1 - optimizer.decay))
+        factors = ((learning_rate_factor(optimizer, at, length) for length in (steps, total)) for at in range(step))
+        if optimizer.schedule != "wsd" or step < 1 or any(short != whole for short, whole in factors):
+            raise ValueError(
+                f"arm '{label}' cannot fork at {said} {study.measure}: a run of {steps:,} steps has not the learning "
+                f"rates of one of {total:,}. It takes optimizer.schedule = wsd and a warmup in steps, below {step:,}"
+            )
+        yield BranchPlan(amount=amount, step=step, total_steps=steps)
+
+
+def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPlan:
+    """Sizes and costs of an arm, whose data are open.
+
+    Raises:
+        ValueError: naming the arm, where its objective cannot read this text.
+    """
+    assert study.measure is not None
+    objective, data, trainer = cast(Objective, cli.model), cast(DataModule, cli.datamodule), cli.trainer
+    try:
+        objective.check_window(data.window)
+        objective.check_data(data.training_windows)
+        objective.build(vocab_size=data.vocabulary.size, window=data.window)
+    except ValueError as error:
+        raise ValueError(f"arm '{label}': {error}") from None
+    cast(Any, trainer).datamodule, objective.trainer = data, trainer
+    assert objective.transformer is not None
+    cost, tuned = objective.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})
+    total = objective.budget.total_steps(cost)
+    stacks = (objective.transformer.encoder, objective.transformer.decoder)
+    sizes = [count_parameters(stack, embeddings=False) if stack is not None else 0 for stack in stacks]
+    lengths = objective.mean_lengths[:2]
+    non_embedding = count_parameters(objective, embeddings=False)
+    through = sum(size * length for size, length in zip(sizes, lengths, strict=True)) / sum(lengths)
+    of_one_arm = {key: value for key, value in flat(config) if key.split(".")[0] in ("transformer", "optimizer")}
+    return ArmPlan(
+        objective=config["model"]["class_path"],
+        question=question_of(config),
+        settings={**of_one_arm, "data.batch_size": data.batch_size, "precision": config["trainer"]["precision"]},
+        config=config,
+        layers=objective.num_blocks,
+        parameters=count_parameters(objective),
+        non_embedding=non_embedding,
+        active=round(non_embedding - sum(sizes) + through),
+        batch_size=data.batch_size,
+        cost=cost,
+        total_steps=total,
+        tuning_steps=tuned.total_steps(cost) if study.learning_rates else None,
+        branches=tuple(_branches(study, label, objective.optimizer_config, cost, total)),
+        devices=config["trainer"]["devices"] if isinstance(config["trainer"]["devices"], int) else 1,
+    )
+
+
+def _text(data: DataModule, config: dict[str, Any], objective: Objective) -> TextRecord:
+    """What every arm reads."""
+    assert data.folder is not None
+    manifest, corpus = read_manifest(data.folder), config["data"]["corpus"]
+    return TextRecord(
+        corpus=corpus if isinstance(corpus, str) else ", ".join(corpus),
+        train_tokens=manifest["train"]["tokens"],
+        validation_tokens=manifest["validation"]["tokens"],
+        train_bytes=manifest["train"]["bytes"],
+        documents=manifest["train"]["documents"],
+        tokenizer=config["data"]["tokenizer"],
+        vocab_size=data.vocabulary.size,
+        window=data.window,
+        **objective.references(),
+    )
+
+
+def make_plan(study: Study, defaults: Path) -> Plan:
+    """Builds the token store where it is missing, and measures every arm on it.
+
+    Raises:
+        ValueError: where the arms may not be compared, or one of them cannot be trained.
+    """
+    clis = check_arms(study, defaults)
+    arms, text, hashes = {}, None, {}
+    for label, cli in clis.items():
+        data, config = cast(DataModule, cli.datamodule), cli.resolved_config()
+        if text is None:
+            rank_zero_info(f"[study] the text of {label} and of all other arms")
+            data.prepare_data()
+        data.open()
+        arms[label] = _arm(study, label, cli, config)
+        if text is None:
+            assert data.folder is not None
+            text, hashes = _text(data, config, cast(Objective, cli.model)), data.describe()["sha256"]
+        cli.model = None  # its weights are no longer needed
+    assert text is not None
+    logging: LoggingSettings = next(iter(clis.values())).config_init["logging"]
+    return Plan(fingerprint=study.fingerprint(defaults), text=text, data=hashes, logging=logging, arms=arms)

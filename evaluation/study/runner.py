@@ -1,0 +1,192 @@
+"""A study from its declaration to its last run: what is over is not repeated, what was interrupted goes on."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+from rich.console import Console
+
+from evaluation.study.jobs import Job, StudyDir, best_rates, branch_jobs, run_jobs, tuning_jobs
+from evaluation.study.plan import ADAPTER, Plan, make_plan
+from evaluation.study.progress import ProgressTable, plan_table
+from evaluation.study.scheduler import train_all, worker_environments
+from evaluation.study.study import Study
+from training.monitoring.display import duration, short
+from training.setup.hardware import peak_flops
+from training.setup.settings import TrainerSettings
+from training.setup.trainer import resolved
+
+UTILISATION = 0.3  # of the peak, by which the first estimate goes: nano and mini shapes reach 0.2 to 0.4 of a CPU's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """All runs of a study, as far as they are known: branches follow from runs, and runs from the sweep."""
+
+    tuning: list[Job]
+    runs: list[Job]
+    branches: list[Job]
+    rates: dict[str, float | None]
+
+    @property
+    def all(self) -> list[Job]:
+        return [*self.tuning, *self.runs, *self.branches]
+
+    def are_over(self) -> bool:
+        """Whether another call would train nothing."""
+        return all(job.is_over() for job in self.all)
+
+    def are_complete(self) -> bool:
+        """Whether no run is missing from what came out; that a learning rate of the sweep diverged is a result."""
+        return self.are_over() and all(job.outcome()[0] == "finished" for job in (*self.runs, *self.branches))
+
+
+def jobs_of(study: Study, plan: Plan, place: StudyDir) -> Jobs:
+    """The runs that the study has, going by what has come to its end.
+
+    Raises:
+        ValueError: where a folder holds a run of other settings.
+    """
+    tuning = tuning_jobs(study, plan, place)
+    rates = best_rates(study, tuning)
+    runs = run_jobs(study, plan, place, rates)
+    branches = branch_jobs(study, plan, [job for job in runs if job.outcome()[0] == "finished"])
+    jobs = Jobs(tuning=tuning, runs=runs, branches=branches, rates=rates)
+    for job in jobs.all:
+        job.check_same(plan.arms[job.arm].config, plan.data)
+    return jobs
+
+
+@contextmanager
+def locked(place: StudyDir) -> Iterator[None]:
+    """Holds the study for this process.
+
+    Raises:
+        ValueError: where another process has it.
+    """
+    place.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{place.folder} is in use by another process; give this study another --name") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def declare(study: Study, fingerprint: str, place: StudyDir) -> list[dict[str, Any]]:
+    """Keeps the declaration with the time; one that was changed stands behind those that it replaced."""
+    path = place.declaration
+    before: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if before and before[-1]["fingerprint"] == fingerprint:
+        return before
+    finished = len(list(place.folder.glob("runs/*/summary.json")))
+    now = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": fingerprint,
+        "finished_runs": finished,
+        "declaration": study.describe(),
+    }
+    path.write_text(json.dumps([*before, now], indent=2, ensure_ascii=False), encoding="utf-8")
+    return [*before, now]
+
+
+def plan_of(study: Study, fingerprint: str, defaults: Path, place: StudyDir) -> Plan:
+    """The plan, made once for each declaration.
+
+    Raises:
+        ValueError: where the arms may not be compared, or one of them cannot be trained.
+    """
+    try:
+        plan = ADAPTER.validate_json(place.plan.read_bytes())
+        if plan.fingerprint == fingerprint:
+            return plan
+    except (OSError, ValidationError):
+        pass
+    plan = make_plan(study, defaults)
+    place.plan.write_bytes(ADAPTER.dump_json(plan, indent=1))
+    return plan
+
+
+def estimate(study: Study, plan: Plan, jobs: Jobs) -> tuple[dict[str, float], str]:
+    """Seconds of a whole run of each arm, and what they are concluded from."""
+    if study.measure == "minutes":
+        return dict.fromkeys(plan.arms, 60 * study.amount), "the budget is a time"
+    seconds_per_flop: dict[str, list[float]] = {}
+    for job in jobs.all:
+        summary = job.run.read_summary()
+        if summary is not None and not job.branch and summary["flops"]:
+            seconds_per_flop.setdefault(job.arm, []).append(summary["seconds"] / summary["flops"])
+    if seconds_per_flop:
+        of_all = [value for values in seconds_per_flop.values() for value in values]
+        rate = {label: seconds_per_flop.get(label, of_all) for label in plan.arms}
+        flops = {label: arm.flops or 0.0 for label, arm in plan.arms.items()}
+        times = {label: flops[label] * sum(rate[label]) / len(rate[label]) for label in plan.arms}
+        return times, "times are estimated from this study's finished runs"
+    device = torch.device(resolved(TrainerSettings()).accelerator)
+    peak = peak_flops(device, torch.bfloat16)
+    if peak is None:
+        return dict.fromkeys(plan.arms, float("nan")), "the peak of this device is not known, so times are not"
+    times = {label: (arm.flops or 0.0) / (UTILISATION * peak) for label, arm in plan.arms.items()}
+    how = "measured now" if device.type == "cpu" else "as its vendor states it"
+    return times, (
+        f"times are a first guess, from {UTILISATION:.0%} of this device's peak of {short(peak)} FLOPs a second ({how})"
+    )
+
+
+def print_plan(console: Console, study: Study, plan: Plan, jobs: Jobs, *, at_once: int) -> None:
+    """What is about to be trained, and how long that may take."""
+    seconds, source = estimate(study, plan, jobs)
+    sweep = len(study.tuning_seeds) * len(study.learning_rates)
+    ahead = [job for job in (*jobs.tuning, *jobs.runs) if not job.is_over()]
+    extra = len(study.seeds) if study.learning_rates and not jobs.runs else 0  # known once the sweep is over
+    numbers = {label: extra + sum(job.arm == label for job in ahead) for label in plan.arms}
+    text = plan.text
+    console.print(
+        f"{len(plan.arms)} arms x {len(study.seeds)} seeds, {short(study.amount)} {study.measure} each, on "
+        f"{text.corpus}: {short(text.train_tokens)} tokens of {text.vocab_size:,} ids, windows of {text.window}",
+        soft_wrap=True,
+    )
+    console.print(plan_table(study, plan, seconds, numbers))
+    total = sum(seconds[job.arm] * job.amount / study.amount for job in ahead) + extra * sum(seconds.values())
+    parts = [f"{duration(total / at_once)} in all, {at_once} at once" if at_once > 1 else f"{duration(total)} in all"]
+    if sweep:
+        parts.append(f"{sweep} runs an arm are of the sweep over {len(study.learning_rates)} learning rates, "
+                     f"each of {study.tuning_share:.0%} of the budget")  # fmt: skip
+    if study.branches:
+        parts.append(f"each run has branches to {', '.join(map(str, study.branches))} {study.measure}")
+    console.print("; ".join([*parts, source]), style="dim", soft_wrap=True)
+
+
+def train_study(
+    study: Study, plan: Plan, place: StudyDir, environments: Sequence[dict[str, str]], console: Console
+) -> Jobs:
+    """Trains the sweep, then the runs, then their branches; returns what there is then.
+
+    Raises:
+        Interrupted: by a signal.
+    """
+    for phase in ("tuning", "runs", "branches"):
+        jobs: list[Job] = getattr(jobs_of(study, plan, place), phase)
+        if all(job.is_over() for job in jobs):
+            continue
+        began = time.monotonic()
+        with ProgressTable(console, jobs) as progress:
+            train_all(jobs, environments, show=progress.show, ended=progress.ended)
+        console.print(f"{phase}: {duration(time.monotonic() - began)}", style="dim")
+    return jobs_of(study, plan, place)
+
+
+def environments_of(plan: Plan, parallel: int | None) -> list[dict[str, str]]:
+    """The environments of the runs that go on at once."""
+    return worker_environments(parallel, devices=max(arm.devices for arm in plan.arms.values()))

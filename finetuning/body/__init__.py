@@ -1,0 +1,4 @@
+"""The pretrained body as tasks use it, and which of its parts are tuned.
+
+Begin with `body.py`.
+"""

@@ -1,0 +1,241 @@
+"""The pretrained body as tasks use it: how a text stands before it, and what it makes of a text.
+
+Shapes: B batch, S positions read, T decoder positions, D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
+from data.stream.batch import Batch
+from models.presets import PresetName, TransformerConfig
+from models.transformer.transformer import Inputs, Transformer
+from objectives.core.base import Objective
+from objectives.start.pretrained import Pretrained, located, open_pretrained, tokenizer_of
+from objectives.weights.load import objective_of
+from training.storage.checkpoint import checkpoint_step
+
+DEFAULT_LENGTH = 512  # of a body that no table of positions limits, and whose own window is not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTemplate:
+    """What stands around a text where a body reads it, and where a decoder says it: as in pretraining.
+
+    Attributes:
+        before, behind: ids around each text that is read; a second text follows with `behind` alone.
+        start: what a decoder that looks at an encoder reads first.
+        said_before, said_behind: ids around a text that is said.
+    """
+
+    before: tuple[int, ...]
+    behind: tuple[int, ...]
+    start: tuple[int, ...]
+    said_before: tuple[int, ...]
+    said_behind: tuple[int, ...]
+
+    @property
+    def num_around_two(self) -> int:
+        """Ids around two texts."""
+        return len(self.before) + 2 * len(self.behind)
+
+    def around(self, *texts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """int64[length], the texts within their frame, and the number of the text that each position belongs to."""
+        ids, segments = [*self.before], [0] * len(self.before)
+        for number, text in enumerate(texts):
+            ids += [*text, *self.behind]
+            segments += [number] * (len(text) + len(self.behind))
+        return np.array(ids, dtype=np.int64), np.array(segments, dtype=np.int64)
+
+
+def template_of(objective: Objective, vocabulary: Vocabulary) -> TextTemplate:
+    """How an objective frames a document that it reads; what is said stands in the same frame."""
+
+    def ids(*roles: str) -> tuple[int, ...]:
+        return tuple(getattr(vocabulary, role) for role in roles)
+
+    before, behind = ids(*objective.template.before), ids(*objective.template.behind)
+    if not objective.uses_encoder:
+        return _causal(vocabulary)
+    if not objective.uses_decoder:
+        return TextTemplate(before=before, behind=behind, start=(), said_before=(), said_behind=())
+    start = ids(objective.template.decoder_start or "pad")
+    return TextTemplate(before=before, behind=behind, start=start, said_before=before, said_behind=ids("eos"))
+
+
+def _causal(vocabulary: Vocabulary) -> TextTemplate:
+    """As in a stream in which EOS closes each document: what begins a document stands behind the last one's EOS."""
+    eos = (vocabulary.eos,)
+    return TextTemplate(before=eos, behind=eos, start=(), said_before=(), said_behind=eos)
+
+
+def template_of_preset(preset: PresetName, num_blocks: tuple[int, int], vocabulary: Vocabulary) -> TextTemplate:
+    """How the tokenizer of a Hugging Face class frames a text."""
+    cls, sep, bos, eos = ((index,) for index in (vocabulary.cls, vocabulary.sep, vocabulary.bos, vocabulary.eos))
+    if not num_blocks[0]:
+        return _causal(vocabulary)
+    if not num_blocks[1]:
+        return TextTemplate(before=cls, behind=sep, start=(), said_before=(), said_behind=())
+    if preset == "bart":
+        return TextTemplate(before=bos, behind=eos, start=eos, said_before=bos, said_behind=eos)
+    return TextTemplate(before=(), behind=eos, start=(vocabulary.pad,), said_before=(), said_behind=eos)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """What fine-tuning starts from, without its weights: enough to make the model anew.
+
+    Attributes:
+        transformer: its shape; `layers` are those of `num_blocks`.
+        num_blocks: of encoder and decoder.
+        max_positions: rows of its position tables, or the longest text that it is given.
+        is_limited: whether a longer one cannot be read.
+        tokenizer, vocabulary, framing: how text becomes ids.
+        tokenizer_file: where the tokenizer lies.
+    """
+
+    transformer: TransformerConfig
+    num_blocks: tuple[int, int]
+    max_positions: int
+    is_limited: bool
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    template: TextTemplate
+    tokenizer_file: Path
+
+    @property
+    def has_encoder(self) -> bool:
+        return self.num_blocks[0] > 0
+
+    @property
+    def has_decoder(self) -> bool:
+        return self.num_blocks[1] > 0
+
+    def describe(self) -> dict[str, Any]:
+        """What a run folder keeps, beside the tokenizer, to make the model anew."""
+        settings = {name: getattr(self.transformer, name) for name in TransformerConfig.__dataclass_fields__}
+        settings["layers"] = list(settings["layers"]) if isinstance(settings["layers"], tuple) else settings["layers"]
+        return {
+            "transformer": settings,
+            "num_blocks": list(self.num_blocks),
+            "max_positions": self.max_positions,
+            "is_limited": self.is_limited,
+            "framing": {name: list(ids) for name, ids in vars(self.template).items()},
+        }
+
+    @classmethod
+    def of_description(cls, described: dict[str, Any], tokenizer_file: Path) -> "Start":
+        """What `describe` kept."""
+        tokenizer = load_tokenizer(tokenizer_file)
+        settings = dict(described["transformer"])
+        if isinstance(settings["layers"], list):
+            settings["layers"] = tuple(settings["layers"])
+        return cls(
+            transformer=TransformerConfig(**settings),
+            num_blocks=tuple(described["num_blocks"]),
+            max_positions=described["max_positions"],
+            is_limited=described["is_limited"],
+            tokenizer=tokenizer,
+            vocabulary=vocabulary_of(tokenizer),
+            template=TextTemplate(**{name: tuple(ids) for name, ids in described["framing"].items()}),
+            tokenizer_file=tokenizer_file,
+        )
+
+
+def run_of(where: str) -> Path | None:
+    """The folder of the run that a name stands for; None where transformers saved what is there."""
+    folder = located(where)
+    home = folder if checkpoint_step(folder) is None else folder.parent.parent
+    return home if (home / "config.yaml").is_file() else None
+
+
+def start_from(where: str) -> tuple[Start, Pretrained]:
+    """What fine-tuning starts from, and its weights: a run, one of its checkpoints, or what transformers saved.
+
+    Raises:
+        ValueError: where it is none of these, or a run that was fine-tuned already.
+    """
+    run = run_of(where)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) if run is not None else {}
+    if "task" in config:
+        raise ValueError(
+            f"'{where}' was fine-tuned; begin with what it began with: --checkpoint {config['checkpoint']}"
+        )
+    pretrained, tokenizer_file = open_pretrained(where), tokenizer_of(where)
+    tokenizer = load_tokenizer(tokenizer_file)
+    vocabulary = vocabulary_of(tokenizer)
+    tables = [len(tensor) for name, tensor in pretrained.state.items() if name.endswith("position_table.weight")]
+    longest = tables[0] if tables else pretrained.transformer.max_positions
+    if run is not None:
+        objective = objective_of(config)
+        template = template_of(objective, vocabulary)
+        own = longest or max(objective.max_lengths(config["data"]["window"])[:2])
+    else:
+        template = template_of_preset(pretrained.transformer.preset, pretrained.num_blocks, vocabulary)
+        own = longest or DEFAULT_LENGTH
+    start = Start(
+        transformer=pretrained.transformer,
+        num_blocks=pretrained.num_blocks,
+        max_positions=own,
+        is_limited=pretrained.transformer.parts.positions in ("learned", "sinusoidal"),
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        template=template,
+        tokenizer_file=tokenizer_file,
+    )
+    return start, pretrained
+
+
+def make_body(
+    start: Start, *, dropout: float, encoder: bool = True, decoder: bool = True, head: bool = True
+) -> Transformer:
+    """A Transformer of that shape, without the stacks and the head over the vocabulary that a task leaves out."""
+    transformer = Transformer(
+        replace(start.transformer, dropout=dropout),
+        num_blocks=start.num_blocks,
+        vocab_size=start.vocabulary.size,
+        max_positions=start.max_positions,
+    )
+    if not encoder:
+        transformer.encoder = None
+    if not decoder:
+        transformer.decoder = None
+    if not head:
+        transformer.head = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    return transformer
+
+
+def states_of(transformer: Transformer, batch: Batch) -> Tensor:
+    """[B, length, D], the states of the last stack; that of the decoder looks at the encoder's where there are both."""
+    inputs = Inputs(
+        encoder_ids_BS=batch.encoder_ids_BS,
+        encoder_lengths_B=batch.encoder_lengths_B,
+        segments_BS=batch.segments_BS if transformer.config.parts.num_segments else None,
+        decoder_ids_BT=batch.decoder_ids_BT,
+        decoder_lengths_B=batch.decoder_lengths_B,
+    )
+    memory_BSD = transformer.encode(inputs) if transformer.encoder is not None else None
+    if transformer.decoder is None:
+        assert memory_BSD is not None
+        return memory_BSD
+    return transformer.decode(inputs, memory_BSD)
+
+
+def lengths_of(batch: Batch) -> Tensor:
+    """int64[B], positions of each row of the stack that `states_of` returns which are no padding."""
+    ids, lengths_B = (
+        (batch.encoder_ids_BS, batch.encoder_lengths_B)
+        if batch.decoder_ids_BT is None
+        else (batch.decoder_ids_BT, batch.decoder_lengths_B)
+    )
+    assert ids is not None
+    if lengths_B is not None:
+        return lengths_B
+    return torch.full((ids.shape[0],), ids.shape[1], device=ids.device)

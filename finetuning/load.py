@@ -1,0 +1,150 @@
+"""A fine-tuned run, taken up from its folder alone, and what it answers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from finetuning.body.body import Start
+from finetuning.body.tuning import Tuning
+from finetuning.data.rows import DataWarnings
+from finetuning.metrics.metrics import Score
+from finetuning.tasks.base import FineTuning
+from finetuning.tasks.task import Task
+from training.setup.messages import one_line
+from training.step.budget import Budget
+from training.step.optim import OptimizerConfig
+from training.storage.checkpoint import checkpoint_name, load_weights
+from training.storage.run_dir import RunFolder
+
+ROWS_AT_ONCE = 64
+ROWS_OF_A_PART = 512  # asked together, so that texts of like length meet, and answered before the next
+
+
+def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Path) -> FineTuning:
+    """The module that a fine-tuned run's config.yaml describes, with random weights.
+
+    Raises:
+        ValueError: where the settings are none of this version's.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Task, "task")
+    groups = {"tuning": Tuning, "optimizer": OptimizerConfig, "budget": Budget}
+    for name, settings in groups.items():
+        parser.add_class_arguments(settings, name)
+    try:
+        found = parser.instantiate(parser.parse_object({name: config[name] for name in ("task", *groups)}))
+    except ArgumentError as error:
+        raise ValueError(
+            f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
+        ) from error
+    start = Start.of_description(config["start"], tokenizer_file)
+    module = found.task.module(
+        task=found.task,
+        tuning=found.tuning,
+        start=start,
+        max_length=config["data"]["max_length"] or start.max_positions,
+        optimizer=found.optimizer,
+        budget=found.budget,
+        seed=config["seed"],
+    )
+    module.take_labels(labels)
+    return module
+
+
+def best_checkpoint(folder: RunFolder) -> Path:
+    """The checkpoint with the best weights of a run's development split.
+
+    Raises:
+        ValueError: where the folder is no fine-tuned run, or has no sound checkpoint.
+    """
+    newest = folder.checkpoint()
+    best = folder.checkpoints / checkpoint_name(max(tuning_state(folder)["best_step"], 0))
+    return best if best.is_dir() else newest
+
+
+def tuning_state(folder: RunFolder) -> dict[str, Any]:
+    """What a run's newest checkpoint says of its best weights.
+
+    Raises:
+        ValueError: where the run was not fine-tuned.
+    """
+    state = json.loads((folder.checkpoint() / "state.json").read_text(encoding="utf-8"))
+    if "tuning" not in state:
+        raise ValueError(f"'{folder.path}' was pretrained, not fine-tuned: finetune.py takes it to a task")
+    return state["tuning"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTunedRun:
+    """A fine-tuned run with its best weights.
+
+    Attributes:
+        folder, checkpoint: where it lies.
+        module: with these weights, in evaluation mode, on the CPU.
+    """
+
+    folder: Path
+    checkpoint: Path
+    module: FineTuning
+
+    def answers(self, given: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Each thing that a user asks about as a row, and what is said of it, as JSON holds it; in order.
+
+        Raises:
+            ValueError: where one of them is none that this task takes.
+        """
+        rows = [self.module.row_of(one) for one in given]
+        for start in range(0, len(rows), ROWS_OF_A_PART):
+            part = rows[start : start + ROWS_OF_A_PART]
+            for row, answer in zip(part, answers_of(self.module, part, batch_size=batch_size), strict=True):
+                yield row, self.module.told(row, answer)
+
+
+def answers_of(module: FineTuning, rows: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> list[Any]:
+    """What a module in evaluation mode concludes of rows; no answer depends on what else is asked."""
+    examples = module.examples(rows, DataWarnings())
+    outputs = dict(module.ask(examples, batch_size=batch_size))
+    return module.decode_predictions(rows, examples, [outputs[number] for number in range(len(examples))])
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a folder is that of a fine-tuned run, which has a task."""
+    path = folder / "config.yaml"
+    return path.is_file() and "task" in yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def load_fine_tuned(folder: Path) -> FineTunedRun:
+    """A fine-tuned run from its folder, with its best weights.
+
+    Raises:
+        ValueError: where it is none, or has no checkpoint.
+    """
+    run = RunFolder(folder)
+    checkpoint = best_checkpoint(run)
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    labels = run.read_info().get("data", {}).get("labels", [])
+    module = module_of(config, labels, folder / "tokenizer.json")
+    with torch.random.fork_rng(devices=[]):
+        module.build()
+    load_weights(module, checkpoint)
+    module.best_cost = tuning_state(run)["best_cost"]
+    module.eval().requires_grad_(False)
+    return FineTunedRun(folder=folder, checkpoint=checkpoint, module=module)
+
+
+def write_predictions(
+    path: Path, module: FineTuning, rows: Sequence[Any], answers: Sequence[Any], scores: dict[str, Score]
+) -> None:
+    """A line a row: where it stood, what was answered, and its part in every score that is a mean of rows."""
+    of_rows = {name: score.items for name, score in scores.items() if score.items is not None}
+    with path.open("w", encoding="utf-8") as file:
+        for number, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+            parts = {name: float(items[number]) for name, items in of_rows.items()}
+            line = {"origin": row.origin, **module.told(row, answer), "scores": parts}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,0 +1,296 @@
+"""What every head has in common, so that the only thing that differs is the head.
+
+Shapes: B batch, N labelled positions, D width.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.optim import Optimizer
+
+from data.stream.batch import Batch
+from finetuning.body.body import Start, make_body
+from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
+from finetuning.data.batch import TaskExample, collate
+from finetuning.data.rows import DataWarnings
+from finetuning.metrics.metrics import Score
+from finetuning.tasks.task import Task
+from models.transformer.accounting import forward_flops
+from models.transformer.initialisation import initialise
+from models.transformer.transformer import Transformer
+from objectives.start.pretrained import Pretrained
+from objectives.start.warm_start import Report, begin_with
+from training.step.budget import Budget, StepCost
+from training.step.module import CountedBatch, ExactModule
+from training.step.optim import OptimizerConfig, make_optimizer
+from training.step.terms import Term
+
+FLOPS_OF_A_STEP = 3  # over those of a forward pass, as in pretraining
+
+
+class FineTuning(ExactModule):
+    """A head over a pretrained body, for one kind of task.
+
+    A subclass says which stacks it needs (`check`, `build_body`), how rows become examples, what the loss is, and what
+    is concluded from what the model says.
+
+    Args:
+        task: what is learned.
+        tuning: how.
+        start: the body's shape and its tokenizer.
+        pretrained: the body's weights; None where a checkpoint will bring them.
+        max_length: positions of the longest text that is read.
+        optimizer, budget, seed: as in pretraining.
+
+    Raises:
+        ValueError: where the task makes no sense with this body or these settings.
+    """
+
+    selects_by_loss: ClassVar[bool] = False  # whether the loss chooses the best weights, and not a metric
+    pools: ClassVar[bool] = False  # whether a text is told by one vector
+    knows_classes: ClassVar[bool] = False  # whether labels can be weighed
+    smooths: ClassVar[bool] = True  # whether they can be smoothed
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        tuning: Tuning,
+        start: Start,
+        pretrained: Pretrained | None = None,
+        max_length: int,
+        optimizer: OptimizerConfig,
+        budget: Budget,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer=optimizer, budget=budget, seed=seed)
+        self.task, self.tuning, self.start, self.pretrained = task, tuning, start, pretrained
+        self.max_length = max_length
+        self.transformer: Transformer | None = None
+        self.report: Report | None = None
+        self.labels: list[str] = []
+        self.collected: dict[int, Any] = {}
+        self.best_cost, self.best_step, self.stale = math.inf, -1, 0
+        if max_length > start.max_positions and start.is_limited:
+            raise ValueError(
+                f"data.max_length = {max_length} positions, and the model has a table of {start.max_positions}"
+            )
+        if tuning.attention == "bidirectional" and start.has_encoder:
+            raise ValueError("tuning.attention = bidirectional lifts a causal mask, and this model's encoder has none")
+        if tuning.pooling != "auto" and not self.pools:
+            raise ValueError(f"tuning.pooling = {tuning.pooling}: this kind of task reads every state by itself")
+        if tuning.class_weights != "none" and not self.knows_classes:
+            raise ValueError(f"tuning.class_weights = {tuning.class_weights}: this kind of task has no classes")
+        if tuning.label_smoothing and not self.smooths:
+            raise ValueError(f"tuning.label_smoothing = {tuning.label_smoothing}: places in a text are not alike")
+        self.check()
+
+    # --- what a head says of itself ---
+
+    def check(self) -> None:
+        """Raises ValueError where the task makes no sense with this body."""
+
+    def build_body(self) -> Transformer:
+        """The part of the body that is needed: by default the one stack that reads, without the vocabulary's head."""
+        return make_body(self.start, dropout=self.tuning.dropout, decoder=not self.start.has_encoder, head=False)
+
+    @abstractmethod
+    def build_heads(self) -> None:
+        """Adds what is new beside the body."""
+
+    def learn_labels(self, rows: Sequence[Any]) -> None:
+        """Finds in the training rows what the head must know, such as `labels`."""
+
+    def take_labels(self, labels: Sequence[str]) -> None:
+        """Takes up `labels` as a run's folder keeps them."""
+        self.labels = list(labels)
+
+    @abstractmethod
+    def examples(self, rows: Sequence[Any], warnings: DataWarnings) -> list[TaskExample]:
+        """Rows as the body reads them, in order, `index` counting; a long row may be several. Counts what is cut."""
+
+    @abstractmethod
+    def scores(self, batch: Batch) -> Tensor:
+        """What the head makes of a batch."""
+
+    @abstractmethod
+    def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
+        """The loss terms of those scores."""
+
+    @abstractmethod
+    def outputs_of(self, scores: Tensor, batch: Batch) -> list[Any]:
+        """For each row of the batch what is concluded from: arrays, without the device."""
+
+    @abstractmethod
+    def decode_predictions(
+        self, rows: Sequence[Any], examples: Sequence[TaskExample], outputs: Sequence[Any]
+    ) -> list[Any]:
+        """For each row what the model answers."""
+
+    @abstractmethod
+    def measure_answers(self, rows: Sequence[Any], answers: Sequence[Any]) -> dict[str, Score]:
+        """The metrics of answers; the first is the kind's own."""
+
+    @abstractmethod
+    def row_of(self, given: Any) -> Any:
+        """The row that a user asks about, without its label.
+
+        Raises:
+            ValueError: where what is given is none.
+        """
+
+    @abstractmethod
+    def told(self, row: Any, answer: Any) -> dict[str, Any]:
+        """An answer as JSON holds it."""
+
+    @abstractmethod
+    def shown(self, row: Any, told: dict[str, Any]) -> str:
+        """The same as a person reads it."""
+
+    # --- what follows from it ---
+
+    def terms(self, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
+        return self.terms_of(self.scores(batch), batch, count_correct=count_correct)
+
+    def outputs(self, batch: Batch) -> list[Any]:
+        """For each row of the batch what is concluded from."""
+        return self.outputs_of(self.scores(batch), batch)
+
+    def build(self) -> None:
+        """Makes body and head: the head's weights are the seed's, the body's the pretrained ones or the seed's."""
+        self.transformer = self.build_body()
+        if self.transformer.decoder is not None and self.tuning.attention == "bidirectional":
+            self.transformer.decoder.is_causal = False
+        self.build_heads()
+        for name, module in self.named_children():
+            initialise(module, self.seed, prefix=f"{name}.")
+        if self.pretrained is not None and not self.tuning.from_scratch:
+            shape, blocks = self.start.transformer, self.start.num_blocks
+            kept = (
+                blocks[0] if self.transformer.encoder is not None else 0,
+                blocks[1] if self.transformer.decoder is not None else 0,
+            )
+            self.report = begin_with(self, replace(self.pretrained, num_blocks=kept), shape, kept)
+        if self.tuning.freeze:
+            self.transformer.requires_grad_(False)
+            self.transformer.head.requires_grad_(True)
+
+    @torch.inference_mode()
+    def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
+        """The outputs of examples with their numbers, texts of like length together; in evaluation mode."""
+        assert not self.training
+        order = sorted(range(len(examples)), key=lambda index: len(examples[index]))
+        for start in range(0, len(order), batch_size):
+            numbers = order[start : start + batch_size]
+            batch = collate([examples[number] for number in numbers], pad=self.start.vocabulary.pad)
+            yield from zip(numbers, self.outputs(batch.to(self.device)), strict=True)
+
+    # --- Lightning's hooks ---
+
+    @property
+    def data(self) -> Any:
+        """The run's TaskData."""
+        return cast(Any, self.trainer).datamodule
+
+    def configure_model(self) -> None:
+        if self.transformer is None:
+            self.build()
+        assert self.transformer is not None
+        for stack in (self.transformer.encoder, self.transformer.decoder):
+            if stack is not None:
+                stack.checkpoint_gradients = self.checkpoint_gradients
+                if self.compiles:
+                    stack.compile(dynamic=True)
+
+    def make_optimizer(self) -> Optimizer:
+        assert self.transformer is not None
+        if self.tuning.freeze:
+            return make_optimizer(self, self.optimizer_config)
+        groups = layer_groups(self, self.transformer, self.optimizer_config, self.tuning)
+        return make_optimizer(self, self.optimizer_config, groups)
+
+    def _epochs(self, step: int) -> float:
+        return step / self.data.order.steps_per_epoch
+
+    def learning_rate_factor(self, group: dict[str, Any], step: int, total: float) -> float:
+        if not is_unfrozen(group.get("depth", 0), self._epochs(step), self.tuning.unfreeze_every):
+            return 0.0
+        return super().learning_rate_factor(group, step, total)
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        """Takes the gradients of layers that are still frozen away, so that they neither move nor count."""
+        if self.tuning.unfreeze_every is not None:
+            for parameter in frozen(optimizer.param_groups, self._epochs(self.global_step), self.tuning):
+                parameter.grad = None
+        super().configure_gradient_clipping(optimizer, *args, **kwargs)
+
+    def step_cost(self) -> StepCost:
+        assert self.transformer is not None
+        rows = self.data.batch_size
+        encoder, decoder, targets = self.data.mean_lengths
+        flops = forward_flops(self.transformer, encoder=encoder, decoder=decoder, targets=targets)
+        return StepCost(
+            raw_tokens=rows * (encoder + decoder),
+            target_tokens=rows * targets,
+            flops=FLOPS_OF_A_STEP * rows * flops,
+            epochs=1 / self.data.order.steps_per_epoch,
+        )
+
+    def validation_step(self, batch: CountedBatch, batch_idx: int) -> None:
+        assert isinstance(batch, Batch)
+        scores = self.scores(batch)
+        self.validation_sums.add(self.terms_of(scores, batch, count_correct=True))
+        if not self.selects_by_loss:
+            found = zip(batch.indices, self.outputs_of(scores, batch), strict=True)
+            self.collected |= {index: output for index, output in found if index >= 0}
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        if not self.selects_by_loss:
+            self.validation_metrics = self._metrics_of_collected()
+        cost = self.validation_cost()
+        if cost < self.best_cost:
+            self.best_cost, self.best_step, self.stale = cost, self.global_step, 0
+        else:
+            self.stale += 1
+        if self.tuning.patience is not None and self.stale >= self.tuning.patience:
+            self.trainer.should_stop = True
+
+    def _metrics_of_collected(self) -> dict[str, float]:
+        found: list[dict[int, Any]] = [self.collected]
+        if torch.distributed.is_initialized():
+            found = [{} for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(found, self.collected)
+        everything = {index: output for part in found for index, output in part.items()}
+        self.collected = {}
+        rows, examples = self.data.rows["development"], self.data.examples["development"]
+        outputs = [everything[index] for index in range(len(examples))]
+        scores = self.measure_answers(rows, self.decode_predictions(rows, examples, outputs))
+        return {name: score.value for name, score in scores.items()}
+
+    def metric_of(self, found: Iterable[str]) -> str:
+        """The metric that chooses the best weights: the task's, or the first of those found (`test/accuracy`)."""
+        if self.selects_by_loss:
+            return "loss"
+        return self.task.metric or next((name.rsplit("/", 1)[-1] for name in found), "loss")
+
+    def validation_cost(self) -> float:
+        if self.selects_by_loss:
+            return super().validation_cost()
+        value = self.validation_metrics[self.metric_of(self.validation_metrics)]
+        return math.inf if math.isnan(value) else -value
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["tuning"] = {"best_cost": self.best_cost, "best_step": self.best_step, "stale": self.stale}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        kept = checkpoint["tuning"]
+        self.best_cost, self.best_step, self.stale = kept["best_cost"], kept["best_step"], kept["stale"]

@@ -1,0 +1,286 @@
+"""Classification and regression of one text or two: a pooled state -> a label, several labels, or a number.
+
+    reads      [CLS] Thank you for inviting me . [SEP] It was a pleasure . [SEP]
+    says       follows
+
+loss = sum of -log p(label | texts) / number of texts; of several labels, the mean of their binary losses; of a number,
+half the squared error after the training numbers are brought to mean 0 and variance 1
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.stream.batch import Batch
+from data.text.sources import RowSource
+from finetuning.body.body import lengths_of, make_body, states_of
+from finetuning.data.batch import TaskExample
+from finetuning.data.labels import label_ids, label_names, label_sets
+from finetuning.data.parse import LabelForm, read_texts
+from finetuning.data.rows import DataWarnings, TextRow
+from finetuning.data.texts import balanced_weights, columns_of, scale_of, shortened
+from finetuning.metrics.metrics import Score, accuracy, f1, macro_f1, mcc, mean_of, micro_f1, pearson, spearman
+from finetuning.tasks.base import FineTuning
+from finetuning.tasks.heads import LinearHead, as_arrays, compared, means_of_texts, rows_of
+from finetuning.tasks.task import Task
+from models.transformer.transformer import Transformer
+from training.step.terms import Term
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationTask(Task):
+    """What a text is, or how two texts stand to each other.
+
+    Args:
+        texts: columns of the texts, one or two.
+        label: column of the label.
+        form: `one` label a row; `many`, a list or text parted by `separator`; or a `number` (regression).
+        separator: what parts several labels.
+        label_names: names of the labels, in the order of their numbers; null takes those of the training rows.
+    """
+
+    texts: tuple[str, ...] = ("text",)
+    label: str = "label"
+    form: LabelForm = "one"
+    separator: str = ","
+    label_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.texts) not in (1, 2):
+            raise ValueError(f"task.texts = {list(self.texts)} must name one column or two")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        of_forms = {"one": ("accuracy", "macro_f1", "mcc", "f1"), "many": ("accuracy", "macro_f1", "micro_f1")}
+        return of_forms.get(self.form, ("pearson", "spearman"))
+
+    def read(self, source: RowSource, warnings: DataWarnings) -> list[TextRow]:
+        return read_texts(
+            source, texts=self.texts, label=self.label, form=self.form, separator=self.separator, warnings=warnings
+        )
+
+    def unit(self, row: TextRow) -> str:
+        return "\0".join(row.texts)
+
+    def _name_of(self, row: TextRow) -> str:
+        """The label of a row by its name."""
+        if self.label_names is not None:
+            return self.label_names[int(label_ids([row], self.label_names)[0])]
+        return str(row.label)
+
+    def as_text(self, row: TextRow) -> tuple[str, str | None]:
+        if self.form != "one":
+            return super().as_text(row)
+        told = " ".join(f"{column}: {text}" for column, text in zip(self.texts, row.texts, strict=True))
+        return f"{self.name} {told}", None if row.label is None else self._name_of(row)
+
+    def measure_text(self, rows: Sequence[TextRow], said: Sequence[str]) -> dict[str, Score]:
+        """Accuracy; what is no label's name is wrong."""
+        return {
+            "accuracy": mean_of(float(answer == self._name_of(row)) for row, answer in zip(rows, said, strict=True))
+        }
+
+    @property
+    def module(self) -> type["Classification"]:
+        return Classification
+
+
+class Classification(FineTuning):
+    """A linear layer on one state of the text.
+
+    A causal decoder is read at its last token, an encoder at the mean of its states, an encoder-decoder at the mean of
+    the encoder's, unless `tuning.pooling` says otherwise. Of two texts each has a mean of its own, and the layer reads
+    both, their difference and their product (`compared`): so it tells one from the other where the body has no token
+    types, as the `lab` preset has none. `cls` of an encoder is BERT's way, with its pooler; `last` of
+    an encoder-decoder is BART's way: the decoder reads the text as well, as far behind as in pretraining, and what it
+    knows where it is to say the text's last token is pooled alike (Lewis et al. 2020, 3.1).
+    """
+
+    task: ClassificationTask
+    pools: ClassVar[bool] = True
+    knows_classes: ClassVar[bool] = True
+
+    def check(self) -> None:
+        self.pooling = self.tuning.pooling
+        is_causal = not self.start.has_encoder and self.tuning.attention == "as_trained"
+        if self.pooling == "auto":
+            self.pooling = "last" if is_causal else "mean"
+        if self.pooling == "cls" and is_causal:
+            raise ValueError(
+                "tuning.pooling = cls: the first token of a causal decoder has seen nothing but itself; choose last, "
+                "or lift the mask with tuning.attention = bidirectional"
+            )
+        has_both = self.start.has_encoder and self.start.has_decoder
+        if self.pooling == "decoder_start" and not has_both:
+            raise ValueError("tuning.pooling = decoder_start needs a decoder that looks at an encoder; choose mean")
+        if self.task.form == "number" and self.tuning.label_smoothing:
+            raise ValueError("tuning.label_smoothing: a number has no other labels to share its probability with")
+        if self.task.form != "one" and self.tuning.class_weights != "none":
+            raise ValueError("tuning.class_weights weighs the labels of tasks with one label a text")
+        self.decodes = not self.start.has_encoder or (has_both and self.pooling in ("decoder_start", "last"))
+        self.number_scale = (0.0, 1.0)  # mean and deviation of the training numbers
+        self.label_weights: list[float] = []
+
+    def build_body(self) -> Transformer:
+        return make_body(self.start, dropout=self.tuning.dropout, decoder=self.decodes, head=False)
+
+    def build_heads(self) -> None:
+        num_classes = 1 if self.task.form == "number" else len(self.labels)
+        compares = self.pooling == "mean" and len(self.task.texts) == 2
+        self.head = LinearHead(
+            self.start.transformer.width * (4 if compares else 1),
+            num_classes,
+            self.tuning.dropout,
+            bias=self.start.has_encoder,  # Hugging Face's causal classes have none
+            has_pooler=self.start.has_encoder and (self.pooling == "cls" or (self.pooling == "last" and self.decodes)),
+        )
+        self.weights_C: Tensor
+        self.scale: Tensor
+        self.register_buffer("weights_C", torch.tensor(self.label_weights or [1.0] * num_classes), persistent=False)
+        self.register_buffer("scale", torch.tensor(self.number_scale, dtype=torch.float64))
+
+    def learn_labels(self, rows: Sequence[TextRow]) -> None:
+        """Finds the labels' names and how rare they are, or mean and deviation of the numbers.
+
+        Raises:
+            ValueError: where there is nothing to tell apart, or a label is none of `task.label_names`.
+        """
+        if self.task.form == "number":
+            self.number_scale = scale_of([row.label for row in rows if isinstance(row.label, float)])
+            return
+        self.labels = list(self.task.label_names or label_names(rows))
+        if self.task.metric == "f1" and len(self.labels) != 2:
+            raise ValueError(f"task.metric = f1 is of two labels, and there are {len(self.labels)}: choose macro_f1")
+        found = (label_sets if self.task.form == "many" else label_ids)(rows, self.labels)
+        if self.tuning.class_weights == "balanced":
+            self.label_weights = balanced_weights(found, len(self.labels))
+
+    def _targets(self, rows: Sequence[TextRow], warnings: DataWarnings) -> np.ndarray:
+        """[rows] or [rows, classes], what is to be said of each."""
+        if self.task.form == "number":
+            mean, deviation = self.number_scale
+            return (np.array([row.label for row in rows], dtype=np.float64) - mean) / deviation
+        if self.task.form == "many":
+            return label_sets(rows, self.labels, warnings).astype(np.float64)
+        return label_ids(rows, self.labels, warnings)
+
+    def examples(self, rows: Sequence[TextRow], warnings: DataWarnings) -> list[TaskExample]:
+        template, num_texts = self.start.template, len(self.task.texts)
+        room = self.max_length - len(template.around(*[()] * num_texts)[0])
+        encoded = [
+            self.start.tokenizer.encode_batch([row.texts[number] for row in rows], add_special_tokens=False)
+            for number in range(num_texts)
+        ]
+        is_told = bool(rows) and rows[0].label is not None
+        targets = self._targets(rows, warnings) if is_told else np.zeros(len(rows), dtype=np.int64)
+        found = []
+        for index, (row, *texts) in enumerate(zip(rows, *encoded, strict=True)):
+            ids = shortened([text.ids for text in texts], room)
+            if sum(map(len, ids)) < sum(len(text.ids) for text in texts):
+                warnings.add(f"texts longer than data.max_length = {self.max_length}, their ends cut off", row.origin)
+            is_unseen = self.task.form == "one" and targets[index] < 0
+            said = targets[index : index + (is_told and not is_unseen)]
+            stacks = self._stacks(*template.around(*ids))
+            places = np.zeros(len(said), dtype=np.int64)
+            found.append(
+                TaskExample(index=index, row=index, **stacks, positions={"label": places}, labels={"label": said})
+            )
+        return found
+
+    def _stacks(self, read: np.ndarray, segments: np.ndarray) -> dict[str, np.ndarray]:
+        """What each stack reads."""
+        if not self.start.has_encoder:
+            return {"decoder_ids": read, "segments": segments}
+        stacks = {"encoder_ids": read, "segments": segments}
+        if self.decodes:
+            start = np.array(self.start.template.start)
+            stacks["decoder_ids"] = start if self.pooling == "decoder_start" else np.concatenate([start, read[:-1]])
+        return stacks
+
+    def scores(self, batch: Batch) -> Tensor:
+        """[B, classes] in float32 at least."""
+        assert self.transformer is not None
+        states_BTD, lengths_B = states_of(self.transformer, batch), lengths_of(batch)
+        if self.pooling == "mean":
+            assert batch.segments_BS is not None  # of the stack that is read: the only one here
+            means = means_of_texts(states_BTD, lengths_B, batch.segments_BS, len(self.task.texts))
+            pooled_BD = means[0] if len(means) == 1 else compared(*means)
+        elif self.pooling == "last":
+            pooled_BD = states_BTD[torch.arange(len(states_BTD), device=lengths_B.device), lengths_B - 1]
+        else:  # of the encoder's first token, or of the decoder's start
+            pooled_BD = states_BTD[:, 0]
+        scores_BC = self.head(pooled_BD.to(self.head.classifier.weight.dtype))
+        return scores_BC if scores_BC.dtype == torch.float64 else scores_BC.float()
+
+    def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
+        said, smoothing, correct = batch.labels["label"].ids_N, self.tuning.label_smoothing, None
+        scores_NC = scores[rows_of(batch, "label")]
+        if self.task.form == "number":
+            loss = minimised = (scores_NC[:, 0] - said.to(scores.dtype)).square().sum() / 2
+            correct = torch.full_like(loss, torch.nan)  # a number is neither right nor wrong
+        elif self.task.form == "many":
+            said = said.to(scores.dtype)
+            smooth = said * (1 - smoothing) + smoothing / 2
+            loss, minimised = (
+                F.binary_cross_entropy_with_logits(scores_NC, target, reduction="none").mean(dim=1).sum()
+                for target in (said, smooth)
+            )
+            correct = ((scores_NC > 0) == (said > 0)).all(dim=1).sum()
+        else:
+            loss = F.cross_entropy(scores_NC, said, reduction="sum")
+            each_N = F.cross_entropy(scores_NC, said, reduction="none", label_smoothing=smoothing)
+            minimised = (each_N * self.weights_C.to(each_N.dtype)[said]).sum()
+            correct = (scores_NC.argmax(dim=-1) == said).sum()
+        counted = correct.to(loss.dtype) if correct is not None and count_correct else None
+        return {"label": Term(loss, minimised, len(said), counted)}
+
+    def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
+        """float64[classes]: probabilities, or float64[1], the number."""
+        if self.task.form == "number":
+            mean, deviation = self.scale
+            return as_arrays(scores.double() * deviation + mean)
+        return as_arrays(scores.sigmoid() if self.task.form == "many" else scores.softmax(dim=-1))
+
+    def decode_predictions(
+        self, rows: Sequence[TextRow], examples: Sequence[TaskExample], outputs: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        return list(outputs)
+
+    def measure_answers(self, rows: Sequence[TextRow], answers: Sequence[np.ndarray]) -> dict[str, Score]:
+        """Accuracy first, or Pearson's correlation of numbers; a label that training had not is never right."""
+        said = np.stack(answers)
+        if self.task.form == "number":
+            numbers = np.array([row.label for row in rows])
+            return {"pearson": pearson(said[:, 0], numbers), "spearman": spearman(said[:, 0], numbers)}
+        if self.task.form == "many":
+            sets, gold = said > 0.5, label_sets(rows, self.labels, DataWarnings())
+            averages = {"macro_f1": macro_f1(sets, gold), "micro_f1": micro_f1(sets, gold)}
+            return {"accuracy": accuracy(sets, gold), **averages}
+        ids, gold = said.argmax(axis=1), label_ids(rows, self.labels, DataWarnings())
+        of_two = {"f1": f1(ids, gold)} if len(self.labels) == 2 else {}
+        return {"accuracy": accuracy(ids, gold), "macro_f1": macro_f1(ids, gold), "mcc": mcc(ids, gold), **of_two}
+
+    def row_of(self, given: Any) -> TextRow:
+        return TextRow(texts=columns_of(given, self.task.texts))
+
+    def told(self, row: TextRow, answer: np.ndarray) -> dict[str, Any]:
+        if self.task.form == "number":
+            return {"number": float(answer[0])}
+        probabilities = {label: float(p) for label, p in zip(self.labels, answer, strict=True)}
+        if self.task.form == "many":
+            return {"labels": [label for label, p in probabilities.items() if p > 0.5], "probabilities": probabilities}
+        return {"label": self.labels[int(answer.argmax())], "probabilities": probabilities}
+
+    def shown(self, row: TextRow, told: dict[str, Any]) -> str:
+        if self.task.form == "number":
+            return f"{told['number']:.4g}"
+        ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])
+        likeliest = ", ".join(f"{label} {p:.1%}" for label, p in ranked[:5])
+        said = ", ".join(told["labels"]) or "none" if self.task.form == "many" else told["label"]
+        return f"{said}  ({likeliest})"

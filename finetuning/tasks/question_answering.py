@@ -1,0 +1,261 @@
+"""Extractive question answering: each position of the context -> how well an answer begins there, and ends there.
+
+    reads      [CLS] When did it begin ? [SEP] The 1973 oil crisis began in October 1973 when [SEP]
+    says                                                                from here   to here
+
+loss = sum of -log p(first token | question, context) / number of windows + the same of the last token. Where a window
+does not hold the answer, both are a place that stands for none
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.stream.batch import Batch
+from data.text.sources import RowSource
+from finetuning.body.body import states_of
+from finetuning.data.batch import TaskExample
+from finetuning.data.parse import read_questions
+from finetuning.data.rows import DataWarnings, QuestionRow
+from finetuning.data.texts import columns_of
+from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens, best_answer, sliding_windows, within
+from finetuning.metrics.metrics import Score, answer_f1, exact_match, korquad_exact_match, korquad_f1
+from finetuning.tasks.base import FineTuning
+from finetuning.tasks.heads import LinearHead, as_arrays, rows_of
+from finetuning.tasks.task import Task
+from training.step.terms import Term
+
+NO_ANSWER = "no answer"  # as it is said in words
+LONGEST_QUESTION = 0.5  # share of the positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionTask(Task):
+    """Which span of a context answers a question.
+
+    Args:
+        question: column of the questions.
+        context: column of the contexts.
+        answers: column of the answers, as SQuAD has them, or texts alone.
+        id: column of an identifier.
+        impossible: column that says whether a question has no answer.
+        no_answer: whether the model may say that there is none; null where some training question has none.
+        threshold: by how much "no answer" must score higher than the best span to be said.
+        stride: tokens from one window of a long context to the next; null for half a window.
+        longest_answer: tokens that an answer may have.
+        korean: whether answers are compared as KorQuAD compares them: by characters.
+    """
+
+    question: str = "question"
+    context: str = "context"
+    answers: str = "answers"
+    id: str = "id"
+    impossible: str = "is_impossible"
+    no_answer: bool | None = None
+    threshold: float = 0.0
+    stride: int | None = None
+    longest_answer: int = 30
+    korean: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in {"stride": self.stride, "longest_answer": self.longest_answer}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"task.{name} = {value} must be at least 1")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("f1", "exact_match")
+
+    def read(self, source: RowSource, warnings: DataWarnings) -> list[QuestionRow]:
+        return read_questions(
+            source,
+            question=self.question,
+            context=self.context,
+            answers=self.answers,
+            id=self.id,
+            impossible=self.impossible,
+            warnings=warnings,
+        )
+
+    def unit(self, row: QuestionRow) -> str:
+        return row.context
+
+    def as_text(self, row: QuestionRow) -> tuple[str, str | None]:
+        answer = row.answers[0].text if row.answers else NO_ANSWER if row.impossible else None
+        return f"{self.name} question: {row.question} context: {row.context}", answer
+
+    def measure_text(self, rows: Sequence[QuestionRow], said: Sequence[str]) -> dict[str, Score]:
+        return self.compare(rows, ["" if answer == NO_ANSWER else answer for answer in said])
+
+    def compare(self, rows: Sequence[QuestionRow], said: Sequence[str]) -> dict[str, Score]:
+        """F1 and exact match of answers; "" is none."""
+        gold = [[answer.text for answer in row.answers] for row in rows]
+        if self.korean:
+            return {"f1": korquad_f1(said, gold), "exact_match": korquad_exact_match(said, gold)}
+        return {"f1": answer_f1(said, gold), "exact_match": exact_match(said, gold)}
+
+    @property
+    def module(self) -> type["QuestionAnswering"]:
+        return QuestionAnswering
+
+
+class QuestionAnswering(FineTuning):
+    """Two linear scores of every state.
+
+    The question stands first, so that a causal decoder knows it when it reads the context. The place that stands for
+    "no answer" is the first token, or, where that has seen nothing, the last.
+    """
+
+    task: QuestionTask
+    smooths: ClassVar[bool] = False
+
+    def check(self) -> None:
+        self.may_be_none = bool(self.task.no_answer)
+        is_causal = not self.start.has_encoder and self.tuning.attention == "as_trained"
+        self.none_is_first = bool(self.start.template.before) and not is_causal
+
+    def build_heads(self) -> None:
+        self.head = LinearHead(self.start.transformer.width, 2, self.tuning.dropout)
+
+    def learn_labels(self, rows: Sequence[QuestionRow]) -> None:
+        """Finds whether a question may have no answer."""
+        if self.task.no_answer is None:
+            self.may_be_none = any(row.impossible for row in rows)
+        self.labels = ["answer", "no answer"] if self.may_be_none else ["answer"]
+
+    def take_labels(self, labels: Sequence[str]) -> None:
+        super().take_labels(labels)
+        self.may_be_none = "no answer" in labels
+
+    def examples(self, rows: Sequence[QuestionRow], warnings: DataWarnings) -> list[TaskExample]:
+        encode, template = self.start.tokenizer.encode_batch, self.start.template
+        questions = encode([row.question for row in rows], add_special_tokens=False)
+        contexts = encode([row.context for row in rows], add_special_tokens=False)
+        frame, found = len(template.around((), ())[0]), []
+        longest = int((self.max_length - frame) * LONGEST_QUESTION)
+        if longest < 1:
+            raise ValueError(f"data.max_length = {self.max_length} leaves no room for a question and its context")
+        for number, (row, question, context) in enumerate(zip(rows, questions, contexts, strict=True)):
+            asked = question.ids[:longest]
+            if len(question.ids) > longest:
+                warnings.add(f"questions of more than {longest} tokens, their ends cut off", row.origin)
+            room = self.max_length - frame - len(asked)
+            windows = sliding_windows(
+                len(context.ids), length=room, stride=min(self.task.stride or max(room // 2, 1), room)
+            )
+            span, is_known = None, row.impossible or bool(row.places)
+            if row.places:
+                span = answer_tokens(context.offsets, row.places[0].start, row.places[0].end)
+            for window in windows:
+                found.append(
+                    self._window(
+                        len(found), number, asked, context.ids, window, within(window, span), is_known=is_known
+                    )
+                )
+        return found
+
+    def _window(
+        self,
+        index: int,
+        row: int,
+        asked: list[int],
+        context: list[int],
+        window: tuple[int, int],
+        span: tuple[int, int] | None,
+        *,
+        is_known: bool,
+    ) -> TaskExample:
+        template = self.start.template
+        read, segments = template.around(asked, context[window[0] : window[1]])
+        first = len(template.before) + len(asked) + len(template.behind)
+        none = 0 if self.none_is_first else len(read) - 1
+        places = [none, none] if span is None else [first + span[0], first + span[1]]
+        said = [np.array([place] * is_known, dtype=np.int64) for place in places]
+        stacks = {"encoder_ids": read} if self.start.has_encoder else {"decoder_ids": read}
+        return TaskExample(
+            index=index,
+            row=row,
+            **stacks,
+            segments=segments,
+            positions={"start": np.zeros_like(said[0]), "end": np.zeros_like(said[1])},
+            labels={"start": said[0], "end": said[1]},
+            where=np.array([*window, first, none]),
+        )
+
+    def scores(self, batch: Batch) -> Tensor:
+        """[B, 2, length] in float32 at least; what is neither context nor the place of no answer cannot be chosen."""
+        assert self.transformer is not None
+        assert batch.segments_BS is not None
+        states_BTD = states_of(self.transformer, batch)
+        scores_B2T = self.head(states_BTD.to(self.head.classifier.weight.dtype)).transpose(1, 2)
+        may_be = batch.segments_BS == 1
+        if self.none_is_first:
+            may_be[:, 0] = True
+        scores_B2T = scores_B2T if scores_B2T.dtype == torch.float64 else scores_B2T.float()
+        return scores_B2T.masked_fill(~may_be[:, None], -1e30)
+
+    def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
+        terms = {}
+        for number, name in enumerate(("start", "end")):
+            said, scores_NT = batch.labels[name].ids_N, scores[rows_of(batch, name), number]
+            loss = F.cross_entropy(scores_NT, said, reduction="sum")
+            correct = (scores_NT.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
+            terms[name] = Term(loss, loss, len(said), correct)
+        return terms
+
+    def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
+        """float64[2, length], logits of beginning and end."""
+        return as_arrays(scores)
+
+    def decode_predictions(
+        self, rows: Sequence[QuestionRow], examples: Sequence[TaskExample], outputs: Sequence[np.ndarray]
+    ) -> list[FoundAnswer]:
+        """The best span over all windows of a row's context."""
+        windows: list[list[WindowLogits]] = [[] for _ in rows]
+        for example, (starts, ends) in zip(examples, outputs, strict=True):
+            assert example.where is not None
+            begin, stop, first, none = example.where.tolist()
+            here = slice(first, first + stop - begin)
+            found = WindowLogits(
+                window=(begin, stop), starts=starts[here], ends=ends[here], none=float(starts[none] + ends[none])
+            )
+            windows[example.row].append(found)
+        contexts = self.start.tokenizer.encode_batch([row.context for row in rows], add_special_tokens=False)
+        return [
+            best_answer(
+                row.context,
+                context.offsets,
+                found,
+                longest=self.task.longest_answer,
+                may_be_none=self.may_be_none,
+                threshold=self.task.threshold,
+            )
+            for row, context, found in zip(rows, contexts, windows, strict=True)
+        ]
+
+    def measure_answers(self, rows: Sequence[QuestionRow], answers: Sequence[FoundAnswer]) -> dict[str, Score]:
+        return self.task.compare(rows, [answer.text for answer in answers])
+
+    def row_of(self, given: Any) -> QuestionRow:
+        question, context = columns_of(given, (self.task.question, self.task.context))
+        return QuestionRow(id="", question=question, context=context)
+
+    def told(self, row: QuestionRow, answer: FoundAnswer) -> dict[str, Any]:
+        place = None if answer.is_none else {"start": answer.start, "end": answer.end}
+        return {
+            "answer": None if answer.is_none else answer.text,
+            "place": place,
+            "score": answer.score,
+            "probability": answer.probability,
+        }
+
+    def shown(self, row: QuestionRow, told: dict[str, Any]) -> str:
+        if told["answer"] is None:
+            return f"no answer  ({told['probability']:.1%})"
+        return f"{told['answer']}  (at {told['place']['start']}-{told['place']['end']}, {told['probability']:.1%})"

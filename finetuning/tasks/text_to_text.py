@@ -1,0 +1,121 @@
+"""Text to text: summaries, translations, titles (Raffel et al. 2020, 2.4).
+
+    reads      translate English to Korean: Thank you for inviting me .
+    says       초대해 주셔서 감사합니다 .
+
+loss = that of finetuning/tasks/writing.py
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.text.sources import RowSource
+from finetuning.data.batch import TaskExample
+from finetuning.data.parse import read_pairs
+from finetuning.data.rows import DataWarnings, PairRow
+from finetuning.data.texts import columns_of
+from finetuning.metrics import overlap
+from finetuning.metrics.metrics import Score
+from finetuning.tasks.task import Task
+from finetuning.tasks.writing import Writing
+from models.generation.decoding import Decoding
+
+Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], Score]
+METRICS: dict[str, Metric] = {
+    name: getattr(overlap, name)
+    for name in (
+        *("chrf", "bleu", "rouge1", "rouge2", "rougeL"),
+        *("rouge1_characters", "rouge2_characters", "rougeL_characters"),
+    )
+}
+
+
+def overlap_scores(names: Sequence[str], said: Sequence[str], wanted: Sequence[Sequence[str]]) -> dict[str, Score]:
+    """How much of what was wanted was said, by each of those metrics."""
+    return {name: METRICS[name](said, wanted) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToTextTask(Task):
+    """What is to be written of a text.
+
+    Args:
+        source: column of the texts; a list of sentences is one text.
+        target: column of what to write; a list holds several that are all right, of which the first is learned.
+        prefix: goes before every source, and says which task it is.
+        longest_target: tokens that a target has at most.
+        scores: metrics that are reported.
+        beams: hypotheses that are followed when a text is said.
+        length_penalty: above 0 favours longer texts among them.
+    """
+
+    source: str = "source"
+    target: str = "target"
+    prefix: str = ""
+    longest_target: int = 64
+    scores: tuple[str, ...] = ("chrf", "rougeL")
+    beams: int = 1
+    length_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in {"longest_target": self.longest_target, "beams": self.beams}.items():
+            if value < 1:
+                raise ValueError(f"task.{name} = {value} must be at least 1")
+        if unknown := [name for name in self.scores if name not in METRICS]:
+            raise ValueError(f"task.scores: '{unknown[0]}' is none of {', '.join(METRICS)}")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ("loss",)
+
+    @property
+    def decoding(self) -> Decoding:
+        """How a text is said."""
+        return Decoding(max_new_tokens=self.longest_target, beams=self.beams, length_penalty=self.length_penalty)
+
+    def read(self, source: RowSource, warnings: DataWarnings) -> list[PairRow]:
+        return read_pairs(source, inputs=self.source, targets=self.target, warnings=warnings)
+
+    def unit(self, row: PairRow) -> str:
+        return row.source
+
+    def as_text(self, row: PairRow) -> tuple[str, str | None]:
+        return f"{self.prefix}{row.source}", row.target if row.targets else None
+
+    def measure_text(self, rows: Sequence[PairRow], said: Sequence[str]) -> dict[str, Score]:
+        return overlap_scores(self.scores, said, [row.targets for row in rows])
+
+    def row_of(self, given: Any) -> PairRow:
+        return PairRow(source=columns_of(given, (self.source,))[0])
+
+    @property
+    def module(self) -> type["TextToText"]:
+        return TextToText
+
+
+class TextToText(Writing):
+    """A decoder that says the target."""
+
+    task: TextToTextTask
+
+    @property
+    def decoding(self) -> Decoding:
+        return self.task.decoding
+
+    def examples(self, rows: Sequence[PairRow], warnings: DataWarnings) -> list[TaskExample]:
+        texts = [self.task.as_text(row) for row in rows]
+        return self.written(
+            [source for source, _ in texts],
+            [target for _, target in texts],
+            [row.origin for row in rows],
+            longest=self.task.longest_target,
+            warnings=warnings,
+        )
+
+    def measure_answers(self, rows: Sequence[PairRow], answers: Sequence[str]) -> dict[str, Score]:
+        return self.task.measure_text(rows, answers)
+
+    def row_of(self, given: Any) -> PairRow:
+        return self.task.row_of(given)

@@ -1,0 +1,190 @@
+"""What tasks have in common whose answer is written: a source that is read, a target that is said.
+
+    an encoder-decoder reads the source and says the target; a causal decoder reads the source, a separator, and then
+    says the target behind it
+
+loss = sum of -log p(token | source, tokens before it) / number of tokens of the targets
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.stream.batch import Batch
+from finetuning.body.body import make_body, states_of
+from finetuning.data.batch import TaskExample
+from finetuning.data.rows import DataWarnings
+from finetuning.tasks.base import FineTuning
+from models.generation.decoding import Decoding
+from models.generation.generation import generate
+from models.transformer.transformer import Transformer
+from training.step.terms import Term
+
+
+class Writing(FineTuning):
+    """A body with its head over the vocabulary; nothing beside it is new. The loss chooses the best weights."""
+
+    selects_by_loss: ClassVar[bool] = True
+    closes_source: ClassVar[tuple[str, ...]] = ("sep",)  # what a causal decoder reads behind a source
+
+    @property
+    @abstractmethod
+    def decoding(self) -> Decoding:
+        """How a text is said."""
+
+    def check(self) -> None:
+        if not self.start.has_decoder:
+            raise ValueError(
+                f"task.name = {self.task.name} is answered by writing, and this checkpoint is an encoder alone, which "
+                f"cannot say one token after another: take a run of causal_lm, denoising or span_corruption"
+            )
+        if self.tuning.freeze:
+            raise ValueError("tuning.freeze trains the new head alone, and a task that is answered by writing has none")
+        if self.tuning.attention == "bidirectional":
+            raise ValueError("tuning.attention = bidirectional would let a decoder see what it is to say")
+
+    def build_body(self) -> Transformer:
+        return make_body(self.start, dropout=self.tuning.dropout)
+
+    def build_heads(self) -> None:
+        """None: it is the body's own head that speaks."""
+
+    # --- what is read and said ---
+
+    def _cut(self, ids: Sequence[int], room: int, what: str, origin: str, warnings: DataWarnings) -> list[int]:
+        """The beginning of a text, as long as there is room."""
+        if len(ids) > room:
+            warnings.add(f"{what} longer than the {room} tokens that there is room for, their ends cut off", origin)
+        return list(ids[: max(room, 0)])
+
+    def written(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str | None],
+        origins: Sequence[str],
+        *,
+        longest: int,
+        warnings: DataWarnings,
+    ) -> list[TaskExample]:
+        """Examples in order; a target that is None is what the model will be asked for.
+
+        Args:
+            sources: what is read.
+            targets: what is said.
+            origins: what each row is called in messages.
+            longest: tokens of a target.
+            warnings: takes what was cut.
+        """
+        encode = self.start.tokenizer.encode_batch
+        read = encode(list(sources), add_special_tokens=False)
+        said = encode([target or "" for target in targets], add_special_tokens=False)
+        found = []
+        for index, (source, target, wanted, origin) in enumerate(zip(read, said, targets, origins, strict=True)):
+            ids = None if wanted is None else self._cut(target.ids, longest, "targets", origin, warnings)
+            make = self._by_both if self.start.has_encoder else self._by_decoder
+            found.append(make(index, source.ids, ids, longest, origin, warnings))
+        return found
+
+    def _by_both(
+        self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, warnings: DataWarnings
+    ) -> TaskExample:
+        template = self.start.template
+        room = self.max_length - len(template.around(())[0])
+        read, segments = template.around(self._cut(source, room, "sources", origin, warnings))
+        said = np.array([*template.said_before, *(target or []), *template.said_behind], dtype=np.int64)
+        if target is None:
+            said = said[: len(template.said_before)]
+        ids = np.concatenate([np.array(template.start, dtype=np.int64), said[: -1 if target is not None else None]])
+        labels = said if target is not None else said[:0]
+        return TaskExample(
+            index=index,
+            row=index,
+            encoder_ids=read,
+            segments=segments,
+            decoder_ids=ids,
+            positions={"target": np.arange(len(labels))},
+            labels={"target": labels},
+            where=np.array([len(template.start) + len(template.said_before)]),
+        )
+
+    def _by_decoder(
+        self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, warnings: DataWarnings
+    ) -> TaskExample:
+        template = self.start.template
+        behind = [getattr(self.start.vocabulary, role) for role in self.closes_source]
+        room = self.max_length - len(template.before) - len(behind) - longest
+        prompt = [*template.before, *self._cut(source, room, "sources", origin, warnings), *behind]
+        labels = np.array([*(target or []), *template.said_behind], dtype=np.int64)
+        if target is None:
+            labels = labels[:0]
+        return TaskExample(
+            index=index,
+            row=index,
+            decoder_ids=np.array([*prompt, *labels[:-1]], dtype=np.int64),
+            positions={"target": len(prompt) - 1 + np.arange(len(labels))},
+            labels={"target": labels},
+            where=np.array([len(prompt)]),
+        )
+
+    # --- what is said ---
+
+    def scores(self, batch: Batch) -> Tensor:
+        """[N, V] in float32 at least, at the labels."""
+        assert self.transformer is not None
+        states_BTD = states_of(self.transformer, batch)
+        logits_NV = self.transformer.logits(states_BTD.flatten(0, 1)[batch.labels["target"].positions_N])
+        return logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
+
+    def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
+        said, smoothing = batch.labels["target"].ids_N, self.tuning.label_smoothing
+        loss = F.cross_entropy(scores, said, reduction="sum")
+        minimised = F.cross_entropy(scores, said, reduction="sum", label_smoothing=smoothing) if smoothing else loss
+        correct = (scores.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
+        return {"target": Term(loss, minimised, len(said), correct)}
+
+    def outputs_of(self, scores: Tensor, batch: Batch) -> list[Any]:
+        """Nothing: a text is said one token after another."""
+        return [None] * len(batch.indices)
+
+    @torch.inference_mode()
+    def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
+        """The text that is said to each example, with its number; prompts of like length together."""
+        assert self.transformer is not None
+        assert not self.training
+        decoding, template, tokenizer = self.decoding, self.start.template, self.start.tokenizer
+        most = (
+            self.start.max_positions if self.start.is_limited else self.max_length + (decoding.max_new_tokens or 0) + 1
+        )
+        order = sorted(range(len(examples)), key=lambda number: len(examples[number]))
+        for start in range(0, len(order), batch_size):
+            numbers = order[start : start + batch_size]
+            part = [examples[number] for number in numbers]
+            prompts = [example.decoder_ids[: int(example.where[0])].tolist() for example in part]  # pyright: ignore
+            sources = [ids.tolist() for example in part if (ids := example.encoder_ids) is not None] or None
+            said = generate(
+                self.transformer,
+                prompts,
+                sources=sources,
+                decoding=decoding,
+                eos=template.said_behind[0],
+                max_positions=most,
+                num_said=len(template.said_before),
+            )
+            for number, one in zip(numbers, said, strict=True):
+                yield number, tokenizer.decode(one.ids, skip_special_tokens=True).strip()
+
+    def decode_predictions(
+        self, rows: Sequence[Any], examples: Sequence[TaskExample], outputs: Sequence[Any]
+    ) -> list[Any]:
+        return list(outputs)
+
+    def told(self, row: Any, answer: Any) -> dict[str, Any]:
+        return {"text": answer}
+
+    def shown(self, row: Any, told: dict[str, Any]) -> str:
+        return told["text"]

@@ -1,0 +1,285 @@
+"""What a decoder says, one token after another: greedily, by chance, or by beam search.
+
+Shapes: B prompts, K beams, T positions, D width, V vocabulary.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.attention.cache import Cache
+from models.generation.decoding import Decoding, candidates, draw, penalised
+from models.transformer.transformer import Inputs, Transformer
+
+GENERATED_DOCUMENT = 1  # the document that all that is said belongs to, where documents are kept apart
+NO_DOCUMENT = -2  # of padding
+
+
+class Documents(NamedTuple):
+    """The document of each token of sources and prompts, where they are kept apart; what is said is of document 1."""
+
+    prompts: Sequence[Sequence[int]]
+    sources: Sequence[Sequence[int]] | None = None
+
+
+class GeneratedTokens(NamedTuple):
+    """What was said to one prompt: ids without EOS, whether EOS came, and their log-probability, EOS with them."""
+
+    ids: list[int]
+    is_finished: bool
+    log_probability: float
+
+
+class IncrementalDecoder:
+    """A decoder that reads a batch of prompts of unequal lengths, then one position of each at a time.
+
+    Where documents are kept apart nothing is cached: places and masks are made from the documents of whole rows.
+
+    Args:
+        transformer: with a decoder.
+        prompts: what the decoder reads first, a token at least.
+        sources: what the encoder reads, where there is one.
+        copies: rows for each prompt.
+        num_steps: tokens that are said, at most.
+        pad: any id.
+        documents: where they are kept apart.
+    """
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        prompts: Sequence[Sequence[int]],
+        sources: Sequence[Sequence[int]] | None,
+        *,
+        copies: int,
+        num_steps: int,
+        pad: int,
+        documents: Documents | None = None,
+    ) -> None:
+        self.transformer, self.device = transformer, transformer.token_table.weight.device
+        assert transformer.decoder is not None
+        assert (transformer.encoder is None) == (sources is None)
+        capacity = max(map(len, prompts)) + num_steps
+        self.cache = Cache(len(transformer.decoder.blocks), capacity) if documents is None else None
+        self.inputs, self.memory_BSD = Inputs(), None
+        if sources is not None:
+            lengths_B = torch.tensor([len(source) for source in sources], device=self.device)
+            encoder = Inputs(encoder_ids_BS=self._rows(sources, pad, 1), encoder_lengths_B=lengths_B)
+            if documents is not None:
+                assert documents.sources is not None
+                encoder = encoder._replace(encoder_documents_BS=self._rows(documents.sources, NO_DOCUMENT, 1))
+            self.memory_BSD = transformer.encode(encoder).repeat_interleave(copies, dim=0)
+            kept = [encoder.encoder_lengths_B, encoder.encoder_documents_BS]
+            kept = [None if rows is None else rows.repeat_interleave(copies, dim=0) for rows in kept]
+            self.inputs = Inputs(encoder_lengths_B=kept[0], encoder_documents_BS=kept[1])
+        starts = [max(map(len, prompts)) - len(prompt) for prompt in prompts]
+        self.ids_BT = self._rows(prompts, pad, copies, on_left=True)
+        self.documents_BT = None
+        if documents is not None:
+            self.documents_BT = self._rows(documents.prompts, NO_DOCUMENT, copies, on_left=True)
+        self._starts_B = torch.tensor(starts, device=self.device).repeat_interleave(copies)
+        if any(starts):
+            self.inputs = self.inputs._replace(decoder_starts_B=self._starts_B)
+        # What counts as said before: padding stands for the first token of its row.
+        first_B1 = self.ids_BT.gather(1, self._starts_B[:, None])
+        is_padding_BT = torch.arange(self.ids_BT.shape[1], device=self.device) < self._starts_B[:, None]
+        self.said_BT = torch.where(is_padding_BT, first_B1, self.ids_BT)
+
+    def _rows(self, rows: Sequence[Sequence[int]], padding: int, copies: int, *, on_left: bool = False) -> Tensor:
+        """int64[B · copies, length], the rows padded to the longest, `copies` of each."""
+        padded = [[padding] * (max(map(len, rows)) - len(row)) for row in rows]
+        filled = [[*pad, *row] if on_left else [*row, *pad] for pad, row in zip(padded, rows, strict=True)]
+        return torch.tensor(filled, device=self.device).repeat_interleave(copies, dim=0)
+
+    def next_logits(self) -> Tensor:
+        """[B · copies, V] in float32 at least: of the position behind what has been read."""
+        read = 0 if self.cache is None else self.cache.length
+        unread = self.inputs._replace(decoder_ids_BT=self.ids_BT[:, read:], decoder_documents_BT=self.documents_BT)
+        states_BTD = self.transformer.decode(unread, self.memory_BSD, self.cache)
+        logits_BV = self.transformer.logits(states_BTD[:, -1])
+        return logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
+
+    def append(self, ids_B: Tensor) -> None:
+        """What is read next."""
+        self.ids_BT = torch.cat([self.ids_BT, ids_B[:, None]], dim=1)
+        self.said_BT = torch.cat([self.said_BT, ids_B[:, None]], dim=1)
+        if self.documents_BT is not None:
+            self.documents_BT = F.pad(self.documents_BT, (0, 1), value=GENERATED_DOCUMENT)
+
+    def select(self, rows_B: Tensor) -> None:
+        """Puts other rows of the same prompts in the places of these."""
+        if self.cache is not None:
+            self.cache.select(rows_B)
+        self.ids_BT, self.said_BT = self.ids_BT[rows_B], self.said_BT[rows_B]
+
+
+def _steps(prompts: Sequence[Sequence[int]], decoding: Decoding, max_positions: int) -> int:
+    """How many tokens can be said.
+
+    Raises:
+        ValueError: where a prompt leaves no room for one.
+    """
+    longest = max(map(len, prompts))
+    if longest > max_positions:
+        raise ValueError(f"a prompt has {longest} tokens, and the model reads at most {max_positions}: shorten it")
+    room = max_positions - longest + 1  # the last one said need not be read
+    return min(decoding.max_new_tokens or room, room)
+
+
+@torch.inference_mode()
+def stream(
+    transformer: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    sources: Sequence[Sequence[int]] | None = None,
+    documents: Documents | None = None,
+    decoding: Decoding,
+    eos: int,
+    max_positions: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For every step int64[B], the tokens said, and [B], their log-probabilities by the model itself.
+
+    A row that has said EOS says it again, at no cost. The last step is the one after which all rows have.
+
+    Raises:
+        ValueError: where a prompt is longer than the model reads.
+    """
+    assert decoding.beams == 1
+    steps = _steps(prompts, decoding, max_positions)
+    reader = IncrementalDecoder(transformer, prompts, sources, copies=1, num_steps=steps, pad=eos, documents=documents)
+    chances = [
+        torch.rand(steps, generator=torch.Generator().manual_seed(decoding.seed + n)) for n in range(len(prompts))
+    ]
+    chances_TB = torch.stack(chances, dim=1).to(reader.device)
+    is_finished_B = torch.zeros(len(prompts), dtype=torch.bool, device=reader.device)
+    for step in range(steps):
+        logits_BV = reader.next_logits()
+        scores_BV = penalised(logits_BV, reader.said_BT, decoding.repetition_penalty)
+        if decoding.temperature:
+            ids_B = draw(candidates(scores_BV, decoding), chances_TB[step])
+        else:
+            ids_B = scores_BV.argmax(dim=-1)
+        ids_B = ids_B.masked_fill(is_finished_B, eos)
+        log_probabilities_B = logits_BV.log_softmax(dim=-1).gather(1, ids_B[:, None])[:, 0]
+        yield ids_B, log_probabilities_B.masked_fill(is_finished_B, 0)
+        is_finished_B |= ids_B == eos
+        if is_finished_B.all():
+            return
+        reader.append(ids_B)
+
+
+class _Hypotheses:
+    """The best finished texts of one prompt."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.best: list[tuple[float, GeneratedTokens]] = []  # the best first
+        self.is_settled = False
+
+    def add(self, score: float, said: GeneratedTokens) -> None:
+        self.best = sorted([*self.best, (score, said)], key=lambda pair: -pair[0])[: self.number]
+
+    def settle(self, best_running: float) -> None:
+        """No more are taken once there are enough, and what still runs is no better than the worst of them."""
+        self.is_settled |= len(self.best) == self.number and best_running <= self.best[-1][0]
+
+
+@torch.inference_mode()
+def beam_search(
+    transformer: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    sources: Sequence[Sequence[int]] | None = None,
+    documents: Documents | None = None,
+    decoding: Decoding,
+    eos: int,
+    max_positions: int,
+    num_said: int = 0,
+) -> list[list[GeneratedTokens]]:
+    """For every prompt its finished texts, the best first; at the end of the room, the unfinished count as well.
+
+    A text ends where EOS is among the `beams` likeliest of all that goes on from all beams. The last `num_said` tokens
+    of every prompt count as said where lengths are weighed, as transformers counts the BOS that it forces BART to say.
+
+    Raises:
+        ValueError: where a prompt is longer than the model reads.
+    """
+    K, B, steps = decoding.beams, len(prompts), _steps(prompts, decoding, max_positions)
+    reader = IncrementalDecoder(transformer, prompts, sources, copies=K, num_steps=steps, pad=eos, documents=documents)
+    begins = reader.ids_BT.shape[1]
+    sums_BK = torch.full((B, K), -torch.inf, device=reader.device, dtype=torch.float64)
+    sums_BK[:, 0] = 0
+    found = [_Hypotheses(K) for _ in prompts]
+    first_rows_B1 = torch.arange(B, device=reader.device)[:, None] * K
+    for length in range(1, steps + 1):
+        logged_RV = penalised(reader.next_logits().log_softmax(dim=-1), reader.said_BT, decoding.repetition_penalty)
+        V = logged_RV.shape[1]
+        sums_BC, choices_BC = (sums_BK.flatten()[:, None] + logged_RV).view(B, K * V).topk(min(2 * K, K * V))
+        rows_BC, ids_BC = first_rows_B1 + choices_BC // V, choices_BC % V
+        is_end_BC = ids_BC == eos
+        for prompt in range(B):
+            for rank in range(K):
+                ended = bool(is_end_BC[prompt, rank])
+                if not (ended or length == steps) or found[prompt].is_settled or sums_BC[prompt, rank] == -torch.inf:
+                    continue
+                ids = reader.ids_BT[rows_BC[prompt, rank], begins:].tolist()
+                said = GeneratedTokens(
+                    ids if ended else [*ids, int(ids_BC[prompt, rank])], ended, float(sums_BC[prompt, rank])
+                )
+                found[prompt].add(said.log_probability / (length + num_said) ** decoding.length_penalty, said)
+        # What runs on: the first K that did not end.
+        order_BK = is_end_BC.long().argsort(dim=1, stable=True)[:, :K]
+        sums_BK = sums_BC.masked_fill(is_end_BC, -torch.inf).gather(1, order_BK)
+        reader.select(rows_BC.gather(1, order_BK).flatten())
+        reader.append(ids_BC.gather(1, order_BK).flatten())
+        for prompt, hypotheses in enumerate(found):
+            hypotheses.settle(float(sums_BK[prompt, 0]) / (length + num_said) ** decoding.length_penalty)
+        if all(hypotheses.is_settled for hypotheses in found):
+            break
+    return [[said for _, said in hypotheses.best] for hypotheses in found]
+
+
+def put_together(steps: Iterable[tuple[Tensor, Tensor]], *, eos: int) -> list[GeneratedTokens]:
+    """What the steps of a `stream` come to."""
+    ids, logged = zip(*steps, strict=True)
+    ids_BT = torch.stack(ids, dim=1).tolist()
+    sums_B = torch.stack(logged, dim=1).double().sum(dim=1).tolist()
+    ended = [eos in ids for ids in ids_BT]
+    texts = [ids[: ids.index(eos)] if end else ids for ids, end in zip(ids_BT, ended, strict=True)]
+    return [GeneratedTokens(*row) for row in zip(texts, ended, sums_B, strict=True)]
+
+
+def generate(
+    transformer: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    sources: Sequence[Sequence[int]] | None = None,
+    documents: Documents | None = None,
+    decoding: Decoding,
+    eos: int,
+    max_positions: int,
+    num_said: int = 0,
+) -> list[GeneratedTokens]:
+    """What is said to each prompt.
+
+    Args:
+        transformer: with a decoder, in evaluation mode.
+        prompts: ids that the decoder reads first, a token at least; of an encoder-decoder usually its start alone.
+        sources: ids that the encoder reads, where there is one.
+        documents: of prompts and sources, where they are kept apart.
+        decoding: how the next token is chosen.
+        eos: the token that ends a text.
+        max_positions: the most that either stack reads.
+        num_said: tokens at the end of every prompt that beam search counts as said.
+
+    Raises:
+        ValueError: where a prompt is longer than the model reads.
+    """
+    settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
+    read = {"sources": sources, "documents": documents}
+    if decoding.beams > 1:
+        return [found[0] for found in beam_search(transformer, prompts, **read, **settings, num_said=num_said)]
+    return put_together(stream(transformer, prompts, **read, **settings), eos=eos)

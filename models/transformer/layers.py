@@ -1,0 +1,76 @@
+"""The parts of the Transformer beside attention: activations, norms, positions, feed-forward, head.
+
+Shapes: B batch, T positions, D width, F feed-forward width, V vocabulary, N labelled positions.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.presets import Activation, Preset, TransformerConfig
+
+EMBEDDING_STD = 0.02  # of every preset but T5's; see models/transformer/initialisation.py
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # the approximation that GPT-2 and T5 1.1 were trained with
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+
+def make_norm(parts: Preset, width: int) -> nn.Module:
+    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang & Sennrich 2019), which has neither mean nor bias."""
+    kind = nn.LayerNorm if parts.norm == "layer" else nn.RMSNorm
+    return kind(width, eps=parts.norm_epsilon)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """[length, width], the positions of Vaswani et al. 2017 (3.5), as large as the embeddings they are added to."""
+    angles = torch.arange(length)[:, None] * 10_000.0 ** (-torch.arange(0, width, 2) / width)
+    return EMBEDDING_STD * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+
+
+class FeedForward(nn.Module):
+    """D -> F -> D. A gated one (Shazeer 2020) has the gate and what it lets through in one matrix, in that order."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        parts, inner = config.parts, config.width_of_feed_forward
+        self.activate, self.gated = ACTIVATIONS[parts.activation], parts.gated
+        self.up = nn.Linear(config.width, inner * (1 + parts.gated), bias=parts.biases)
+        self.down = nn.Linear(inner, config.width, bias=parts.biases)
+        self.dropout = nn.Dropout(config.dropout * parts.inner_dropout)
+
+    def forward(self, states_BTD: Tensor) -> Tensor:
+        up = self.up(states_BTD)
+        if self.gated:
+            gate, linear = up.chunk(2, dim=-1)
+            inner_BTF = self.activate(gate) * linear
+        else:
+            inner_BTF = self.activate(up)
+        return self.down(self.dropout(inner_BTF))
+
+
+class Head(nn.Module):
+    """From states to logits over the vocabulary, with the token embeddings where it is tied to them."""
+
+    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
+        super().__init__()
+        parts = config.parts
+        self.scale = config.width**-0.5 if parts.scaled_logits else None
+        self.activate = ACTIVATIONS[parts.activation]
+        self.transform = nn.Linear(config.width, config.width) if parts.head_transform else None
+        self.norm = make_norm(parts, config.width) if parts.head_transform else None
+        self.weight = None if parts.tied else nn.Parameter(torch.empty(vocab_size, config.width))
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if parts.head_bias else None
+
+    def forward(self, states_ND: Tensor, embeddings_VD: Tensor) -> Tensor:
+        if self.transform is not None and self.norm is not None:
+            states_ND = self.norm(self.activate(self.transform(states_ND)))
+        if self.scale is not None:
+            states_ND = states_ND * self.scale
+        return F.linear(states_ND, embeddings_VD if self.weight is None else self.weight, self.bias)

@@ -1,0 +1,270 @@
+"""The shared Transformer: two stacks of one Block, its parts chosen at construction.
+
+Shapes: B batch, S encoder positions, T decoder positions, D width, F feed-forward width, V vocabulary, N labelled
+positions.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from models.attention.attention import (
+    Attention,
+    Mask,
+    make_mask,
+    positions_of,
+    relative_buckets,
+    rotary_angles,
+    visible_keys,
+)
+from models.attention.cache import BlockCache, Cache
+from models.presets import TransformerConfig
+from models.transformer.layers import FeedForward, Head, make_norm, sinusoids
+
+NUM_RELATIVE_BUCKETS = 32
+NO_CACHE = BlockCache()
+
+
+class Memory(NamedTuple):
+    """What a decoder looks at: the encoder's states and who may see which."""
+
+    states_BSD: Tensor
+    mask: Mask
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention where there is a memory, feed-forward; each a residual with its norm."""
+
+    def __init__(self, config: TransformerConfig, *, has_memory: bool) -> None:
+        super().__init__()
+        parts = config.parts
+        self.norm_first = parts.norm_first
+        self.self_attention = Attention(config)
+        self.self_norm = make_norm(parts, config.width)
+        if has_memory:
+            self.cross_attention = Attention(config, is_cross=True)
+            self.cross_norm = make_norm(parts, config.width)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = make_norm(parts, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        states_BTD: Tensor,
+        mask: Mask,
+        angles: tuple[Tensor, Tensor] | None,
+        memory: Memory | None,
+        cache: BlockCache = NO_CACHE,
+    ) -> Tensor:
+        branches = [
+            (self.self_norm, lambda states: self.self_attention(states, mask, angles=angles, cache=cache.own)),
+        ]
+        if memory is not None:
+            branches.append(
+                (
+                    self.cross_norm,
+                    lambda states: self.cross_attention(
+                        states, memory.mask, memory_BSD=memory.states_BSD, cache=cache.cross
+                    ),
+                )
+            )
+        branches.append((self.feed_forward_norm, self.feed_forward))
+        for norm, branch in branches:
+            if self.norm_first:
+                states_BTD = states_BTD + self.dropout(branch(norm(states_BTD)))
+            else:
+                states_BTD = norm(states_BTD + self.dropout(branch(states_BTD)))
+        return states_BTD
+
+
+class Stack(nn.Module):
+    """Positions and Blocks, from embedded tokens to states.
+
+    Attributes:
+        is_causal: whether a position sees only itself and those before; a decoder's, which fine-tuning may lift.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, *, num_blocks: int, max_positions: int, is_decoder: bool, has_memory: bool
+    ) -> None:
+        super().__init__()
+        parts = config.parts
+        self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
+        self.is_causal, self.checkpoint_gradients = is_decoder, False
+        if parts.positions == "learned":
+            self.position_table = nn.Embedding(max_positions, config.width)
+        elif parts.positions == "relative":
+            self.relative_table = nn.Embedding(NUM_RELATIVE_BUCKETS, config.num_heads)
+        elif parts.positions == "sinusoidal":
+            self.sinusoid_table: Tensor
+            self.register_buffer("sinusoid_table", sinusoids(max_positions, config.width), persistent=False)
+        if not is_decoder and parts.num_segments:
+            self.segment_table = nn.Embedding(parts.num_segments, config.width)
+        self.embedding_norm = make_norm(parts, config.width) if parts.embedding_norm else nn.Identity()
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_blocks))
+        self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
+        self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
+
+    def _relative_bias(self, past: int, length: int, device: torch.device) -> Tensor | None:
+        """[1, H, T, past + T], T5's bias, which all blocks of a stack share."""
+        if self.positions != "relative":
+            return None
+        places = torch.arange(past + length, device=device)
+        distances = places[None, :] - places[past:, None]
+        buckets = relative_buckets(distances, bidirectional=not self.is_decoder, num_buckets=NUM_RELATIVE_BUCKETS)
+        return self.relative_table(buckets).permute(2, 0, 1)[None]
+
+    def forward(
+        self,
+        embedded_BTD: Tensor,
+        *,
+        lengths_B: Tensor | None = None,
+        documents_BT: Tensor | None = None,
+        segments_BT: Tensor | None = None,
+        memory: Memory | None = None,
+        starts_B: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """[B, T, D].
+
+        Padding stands on the right, so a causal stack never sees any, but where `starts_B` says how much stands on the
+        left. With a cache, these positions stand behind those that it has seen: the first ones, or one.
+        """
+        length, device = embedded_BTD.shape[1], embedded_BTD.device
+        past = 0 if cache is None else cache.length
+        assert past == 0 or length == 1
+        places = torch.arange(past, past + length, device=device)
+        if documents_BT is not None:
+            places = positions_of(documents_BT)
+        elif starts_B is not None:
+            places = (places - starts_B[:, None]).clamp(min=0)
+        states_BTD, angles = embedded_BTD, None
+        if self.positions == "learned":
+            states_BTD = states_BTD + self.position_table(places)
+        elif self.positions == "sinusoidal":
+            states_BTD = states_BTD + self.sinusoid_table[places]
+        elif self.positions == "rotary":
+            cosines, sines = rotary_angles(places, self.head_width)
+            angles = (cosines.unsqueeze(-3), sines.unsqueeze(-3))
+        if segments_BT is not None:
+            states_BTD = states_BTD + self.segment_table(segments_BT)
+        states_BTD = self.embedding_dropout(self.embedding_norm(states_BTD))
+        visible = visible_keys(
+            past + length,
+            key_starts_B=starts_B,
+            key_lengths_B=None if self.is_causal else lengths_B,
+            query_documents_BT=documents_BT,
+            key_documents_BS=documents_BT,
+        )
+        relative = self._relative_bias(past, length, device)
+        looks_ahead = not self.is_causal or past > 0  # one position behind all others may see all
+        mask = make_mask(visible, relative, causal_length=None if looks_ahead else length, like=states_BTD)
+        for number, block in enumerate(self.blocks):
+            if self.checkpoint_gradients and self.training:
+                states_BTD = checkpoint(block, states_BTD, mask, angles, memory, use_reentrant=False)
+            elif cache is not None:
+                states_BTD = block(states_BTD, mask, angles, memory, cache.blocks[number])
+            else:
+                states_BTD = block(states_BTD, mask, angles, memory)
+        if cache is not None:
+            cache.length += length
+        return self.final_dropout(self.final_norm(states_BTD))
+
+
+class Inputs(NamedTuple):
+    """What the Transformer reads.
+
+    Lengths are None where no row is padded, documents where they are not kept apart, and the decoder's starts where no
+    row is padded on the left.
+    """
+
+    encoder_ids_BS: Tensor | None = None
+    encoder_lengths_B: Tensor | None = None
+    encoder_documents_BS: Tensor | None = None
+    segments_BS: Tensor | None = None
+    decoder_ids_BT: Tensor | None = None
+    decoder_lengths_B: Tensor | None = None
+    decoder_documents_BT: Tensor | None = None
+    decoder_starts_B: Tensor | None = None
+
+
+class Transformer(nn.Module):
+    """(n, 0) blocks make BERT, (0, n) GPT, (n, m) BART and T5.
+
+    Args:
+        config: shape and preset; its `layers` are those of `num_blocks`.
+        num_blocks: of encoder and decoder.
+        vocab_size: V.
+        max_positions: longest sequence of either stack.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, *, num_blocks: tuple[int, int], vocab_size: int, max_positions: int
+    ) -> None:
+        super().__init__()
+        self.config, self.num_blocks, self.vocab_size = config, num_blocks, vocab_size
+        encoder_blocks, decoder_blocks = num_blocks
+        self.token_table = nn.Embedding(vocab_size, config.width)
+        self.encoder = self.decoder = None
+        if encoder_blocks:
+            self.encoder = Stack(
+                config, num_blocks=encoder_blocks, max_positions=max_positions, is_decoder=False, has_memory=False
+            )
+        if decoder_blocks:
+            self.decoder = Stack(
+                config,
+                num_blocks=decoder_blocks,
+                max_positions=max_positions,
+                is_decoder=True,
+                has_memory=encoder_blocks > 0,
+            )
+        self.head = Head(config, vocab_size)
+
+    def encode(self, inputs: Inputs) -> Tensor:
+        """[B, S, D], the encoder's states."""
+        assert self.encoder is not None
+        return self.encoder(
+            self.token_table(inputs.encoder_ids_BS),
+            lengths_B=inputs.encoder_lengths_B,
+            documents_BT=inputs.encoder_documents_BS,
+            segments_BT=inputs.segments_BS,
+        )
+
+    def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """[B, T, D], the decoder's states; it looks at the encoder's where there is one, and behind what is cached."""
+        assert self.decoder is not None
+        memory = None
+        if memory_BSD is not None:
+            visible = visible_keys(
+                memory_BSD.shape[1],
+                key_lengths_B=inputs.encoder_lengths_B,
+                query_documents_BT=inputs.decoder_documents_BT,
+                key_documents_BS=inputs.encoder_documents_BS,
+            )
+            memory = Memory(memory_BSD, make_mask(visible, None, causal_length=None, like=memory_BSD))
+        embedded = self.token_table(inputs.decoder_ids_BT)
+        return self.decoder(
+            embedded,
+            lengths_B=inputs.decoder_lengths_B,
+            documents_BT=inputs.decoder_documents_BT,
+            memory=memory,
+            starts_B=inputs.decoder_starts_B,
+            cache=cache,
+        )
+
+    def logits(self, states_ND: Tensor) -> Tensor:
+        """[N, V]."""
+        return self.head(states_ND, self.token_table.weight)
+
+    def forward(self, inputs: Inputs, positions_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [N, V] at the labelled positions alone (indices into [B · length]), and all states of the last stack.
+
+        The head is a third of a small model's work, and 85 % of a masked LM's positions have no label.
+        """
+        memory_BSD = self.encode(inputs) if self.encoder is not None else None
+        states = self.decode(inputs, memory_BSD) if self.decoder is not None else memory_BSD
+        assert states is not None
+        return self.logits(states.flatten(0, 1)[positions_N]), states

@@ -1,0 +1,147 @@
+"""What a user asks of a checkpoint: texts, read as those of training were, and how they are to be answered."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from data.store.tokenizer import Tokenizer, Vocabulary
+from data.stream.batch import NOWHERE
+from data.stream.windows import Window
+from data.text.cleaning import clean, sentences
+from models.generation.decoding import Decoding
+
+MARK = re.compile(r"\[MASK\]")  # what a user writes for hidden text; all other text is text
+
+IdsAndOrigins = tuple[np.ndarray, np.ndarray]  # int64[length] ids that a stack reads, and their origins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """What a checkpoint says to a text.
+
+    Attributes:
+        asked: the text as it was given.
+        text: the whole text as the model has it: filled in, continued or restored.
+        details: what else it says, by name, as JSON holds it.
+        notes: the same in lines to be read.
+    """
+
+    asked: str
+    text: str
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompts:
+    """Texts that a checkpoint is to answer, and how.
+
+    Args:
+        texts: as a user wrote them.
+        tokenizer, vocabulary: the run's own.
+        max_positions: the longest sequence of either stack.
+        decoding: how tokens that are said one after another are chosen.
+        samples: answers to each text.
+        candidates: tokens that are named for each mask that stands for one.
+        listen: is told the answer to a single text, piece by piece, while it is being said.
+
+    Raises:
+        ValueError: where a value is impossible, or values contradict each other.
+    """
+
+    texts: Sequence[str]
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    max_positions: int
+    decoding: Decoding = field(default_factory=Decoding)
+    samples: int = 1
+    candidates: int | None = None
+    listen: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name, count in {"samples": self.samples, "candidates": self.candidates}.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} = {count} must be at least 1")
+        if self.samples > 1 and not self.decoding.temperature:
+            raise ValueError(f"samples = {self.samples} need a temperature above 0: at 0 all of them are the same")
+
+    def name(self, number: int) -> str:
+        """A text as a message names it."""
+        return "the text" if len(self.texts) == 1 else f"text {number + 1} of {len(self.texts)}"
+
+    def check_length(self, number: int, length: int) -> None:
+        """Raises ValueError where a text takes more positions than the model reads."""
+        if length > self.max_positions:
+            raise ValueError(
+                f"{self.name(number)} takes {length} positions, and this model reads at most {self.max_positions}: "
+                f"shorten it"
+            )
+
+    def check_marks(self, number: int, marks: re.Pattern[str], called: str) -> int:
+        """How many marks a text holds.
+
+        Raises:
+            ValueError: where it holds none; `called` is what to write.
+        """
+        count = len(marks.findall(clean(self.texts[number], Counter())))
+        if not count:
+            raise ValueError(f"{self.name(number)} has no {called}: write it where text is hidden")
+        return count
+
+    def refuse_decoding(self, reason: str) -> None:
+        """Raises ValueError where settings of the decoding are given that an answer has no use for."""
+        default = vars(Decoding())
+        given = [f"{name} = {value}" for name, value in vars(self.decoding).items() if value != default[name]]
+        if given:
+            raise ValueError(f"{', '.join(given)}: {reason}")
+
+    def refuse_candidates(self, reason: str) -> None:
+        """Raises ValueError where candidates are asked for that an answer does not have."""
+        if self.candidates is not None:
+            raise ValueError(f"candidates = {self.candidates}: {reason}")
+
+    def read(self, text: str, marks: re.Pattern[str] | None = None, ids: Iterable[int] = ()) -> np.ndarray:
+        """int64[length], a text cleaned and cut as in training, the k-th mark in it as the k-th of `ids`.
+
+        A token's white space is its beginning, so the space before a mark belongs to what is hidden there, and one at
+        the end to what comes next.
+        """
+        text = clean(text, Counter())
+        parts = [part.removesuffix(" ") for part in (marks.split(text) if marks else [text])]
+        tokens = self._tokens(parts[0])
+        for part, mark in zip(parts[1:], ids, strict=False):
+            tokens += [mark, *self._tokens(part)]
+        return np.array(tokens, dtype=np.int64)
+
+    def _tokens(self, text: str) -> list[int]:
+        encodings = (self.tokenizer.encode(sentence, add_special_tokens=False) for sentence in sentences(text))
+        return [token for encoding in encodings for token in encoding.ids]
+
+    def text_of(self, ids: Sequence[int] | np.ndarray) -> str:
+        """What ids read as, special ones by their names."""
+        return self.tokenizer.decode(list(map(int, ids)), skip_special_tokens=False)
+
+    def framed(
+        self, tokens: np.ndarray, before: Sequence[str], behind: Sequence[str] = (), *, origin: int = NOWHERE
+    ) -> IdsAndOrigins:
+        """A text with special tokens around it, by their roles; `origin` is that of those before."""
+        first, last = ([getattr(self.vocabulary, role) for role in roles] for roles in (before, behind))
+        ids = np.array([*first, *tokens, *last], dtype=np.int64)
+        places = [*[origin] * len(first), *range(len(tokens)), *[NOWHERE] * len(last)]
+        return ids, np.array(places, dtype=np.int64)
+
+    def window(self, tokens: np.ndarray) -> Window:
+        """A text as a document."""
+        start = np.zeros(1, dtype=np.int64)
+        return Window(
+            index=0,
+            tokens=tokens,
+            previous=self.vocabulary.eos,
+            sentence_starts=start,
+            document_starts=start,
+            first_document=0,
+        )

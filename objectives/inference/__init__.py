@@ -1,0 +1,4 @@
+"""How a checkpoint is used: text filled in or continued, and how likely a text is.
+
+Begin with `generation.py`.
+"""

@@ -1,0 +1,162 @@
+"""Scorers: how likely a model finds a text, put as examples whose labels are what is to be said of it.
+
+    text         Thank you for
+    pll          reads [CLS] [MASK] you for [SEP]     says Thank
+                 reads [CLS] Thank [MASK] for [SEP]   says you
+                 reads [CLS] Thank you [MASK] [SEP]   says for
+
+The score is the sum of log p(label) over the labels of all the examples. They are read, batched and answered as those
+of training are, and whoever sums them need not know the objective. Each label of a normalised scorer is said from
+what the labels before it have settled and from nothing behind it, so that over all texts of one length the
+probabilities sum to 1.
+"""
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, NOWHERE, Example
+from data.stream.windows import Window
+
+Part = tuple[np.ndarray, np.ndarray]  # int64[length] ids, and the places in the text that they stand for
+
+
+def special(*ids: int, origin: int = NOWHERE) -> Part:
+    """Tokens that stand for none of the text."""
+    return np.array(ids, dtype=np.int64), np.full(len(ids), origin)
+
+
+def joined(*parts: Part) -> Part:
+    """One behind the other."""
+    ids, origins = zip(*parts, strict=True)
+    return np.concatenate(ids).astype(np.int64), np.concatenate(origins)
+
+
+def whole(prefix: np.ndarray, text: np.ndarray) -> Part:
+    """What stands before and the text, in their places."""
+    ids = np.concatenate([prefix, text]).astype(np.int64)
+    return ids, np.arange(len(ids))
+
+
+def document(tokens: np.ndarray, end_token: int) -> Window:
+    """Tokens as a document of their own, behind one that `end_token` has ended."""
+    start = np.zeros(1, dtype=np.int64)
+    return Window(
+        index=0, tokens=tokens, previous=end_token, sentence_starts=start, document_starts=start, first_document=0
+    )
+
+
+def within(part: Part, start: int, end: int | None = None) -> Part:
+    """The places from `start` to `end`."""
+    ids, origins = part
+    return ids[start:end], origins[start:end]
+
+
+# --- an encoder alone: masked copies ---
+
+
+def token_alone(tokens: np.ndarray, _vocabulary: Vocabulary) -> np.ndarray:
+    """int64[length], for each token where what is hidden with it ends: nothing else is (Salazar et al. 2020)."""
+    return np.arange(len(tokens)) + 1
+
+
+def rest_of_word(tokens: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """The same with the tokens behind it in its word, which would give it away (Kauf & Ivanova 2023)."""
+    return word_bounds(tokens, vocabulary)[np.cumsum(vocabulary.word_starts(tokens))]
+
+
+def rest_of_text(tokens: np.ndarray, _vocabulary: Vocabulary) -> np.ndarray:
+    """The same with all that is behind it: a chain from left to right."""
+    return np.full(len(tokens), len(tokens))
+
+
+def word_bounds(tokens: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
+    """int64[words + 1], where words begin, and the end of the last."""
+    return np.append(np.flatnonzero(vocabulary.word_starts(tokens)), len(tokens))
+
+
+def masked_copies(
+    prefix: np.ndarray,
+    text: np.ndarray,
+    *,
+    hidden_to: Callable[[np.ndarray, Vocabulary], np.ndarray],
+    vocabulary: Vocabulary,
+    term: str,
+) -> list[Example]:
+    """A copy for each token of the text, masked from there to where `hidden_to` says; only that token is said."""
+    tokens = whole(prefix, text)
+    ends = hidden_to(tokens[0], vocabulary)
+    ids, origins = joined(special(vocabulary.cls), tokens, special(vocabulary.sep))
+    segments = np.zeros(len(ids), dtype=np.int64)
+    copies = []
+    for place in range(len(prefix), len(tokens[0])):
+        masked, labels = ids.copy(), np.full(len(ids), IGNORE)
+        masked[1 + place : 1 + ends[place]] = vocabulary.mask
+        labels[1 + place] = tokens[0][place]
+        copies.append(Example(encoder_ids=masked, encoder_origins=origins, segments=segments, labels={term: labels}))
+    return copies
+
+
+# --- an encoder and a decoder ---
+
+
+def predicted_after(source: Part, before: Part, text: Part, *, term: str) -> Example:
+    """The encoder reads `source`; the decoder reads `before`, which is given, and says the text behind it."""
+    ids, origins = joined(before, text)
+    labels = ids[1:].copy()
+    labels[: len(before[0]) - 1] = IGNORE
+    return Example(
+        encoder_ids=source[0],
+        encoder_origins=source[1],
+        decoder_ids=ids[:-1],
+        decoder_origins=origins[1:],  # of what is said at each position
+        labels={term: labels},
+    )
+
+
+def restored_whole(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, term: str) -> list[Example]:
+    """Of a denoiser: one [MASK] stands for the whole text, as it may stand for any span in training."""
+    tokens, cut = whole(prefix, text), len(prefix)
+    mask = special(vocabulary.mask, origin=cut)
+    source = joined(special(vocabulary.bos), within(tokens, 0, cut), mask, special(vocabulary.eos))
+    before = joined(special(vocabulary.eos, vocabulary.bos), within(tokens, 0, cut))
+    return [predicted_after(source, before, within(tokens, cut), term=term)]
+
+
+def infilled(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, term: str) -> list[Example]:
+    """Of a denoiser: [MASK] stands for one token at a time, which is said behind all before it."""
+    tokens, copies = whole(prefix, text), []
+    for place in range(len(prefix), len(tokens[0])):
+        rest = within(tokens, place + 1)
+        mask = special(vocabulary.mask, origin=place)
+        source = joined(special(vocabulary.bos), within(tokens, 0, place), mask, rest, special(vocabulary.eos))
+        before = joined(special(vocabulary.eos, vocabulary.bos), within(tokens, 0, place))
+        copies.append(predicted_after(source, before, within(tokens, place, place + 1), term=term))
+    return copies
+
+
+def span_copies(
+    prefix: np.ndarray, text: np.ndarray, *, one_by_one: bool, vocabulary: Vocabulary, term: str
+) -> list[Example]:
+    """Of span corruption: a sentinel stands for each word of the text in turn, or for all of it, and is then said."""
+    tokens, cut = whole(prefix, text), len(prefix)
+    bounds = word_bounds(tokens[0], vocabulary) if one_by_one else np.array([len(tokens[0])])
+    bounds = np.concatenate([[cut], bounds[bounds > cut]])
+    copies = []
+    for start, end in itertools.pairwise(bounds):
+        sentinel = special(int(vocabulary.sentinels[0]), origin=start)
+        source = joined(within(tokens, 0, start), sentinel, within(tokens, end), special(vocabulary.eos))
+        before = joined(special(vocabulary.pad), sentinel)
+        copies.append(predicted_after(source, before, within(tokens, start, end), term=term))
+    return copies
+
+
+def unread(
+    prefix: np.ndarray, text: np.ndarray, *, start: tuple[int, ...], vocabulary: Vocabulary, term: str
+) -> list[Example]:
+    """The encoder reads EOS alone, as lm-evaluation-harness and BabyLM 2023 had it; no training was ever like that."""
+    tokens, cut = whole(prefix, text), len(prefix)
+    before = joined(special(*start), within(tokens, 0, cut))
+    return [predicted_after(special(vocabulary.eos), before, within(tokens, cut), term=term)]

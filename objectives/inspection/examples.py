@@ -1,0 +1,115 @@
+"""Pictures of held-out windows in the course of a run: what is read, what is to be said, and what the model says."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+
+from data.stream.batch import IGNORE, Example, collate
+from data.stream.order import Purpose, generator
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective
+from objectives.inspection.picture import Painter, Panel, legend, picture
+from training.monitoring.callbacks import RunCallback
+from training.step.module import ExactModule
+
+WIDTH = 140
+
+
+class ExamplesCallback(RunCallback):
+    """Writes examples.html in the run folder, and the same to W&B, at the start and at every validation.
+
+    Args:
+        folder: the run folder.
+        number: windows that are shown, evenly spread over the held-out text.
+    """
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number = folder, number
+
+    def _held_out(self, module: Objective) -> list[tuple[Window, Example]]:
+        """Windows under the noise that they are validated with."""
+        windows: Windows = module.data.held_out_windows
+        corrupt, shown = module.corruption(module.data.vocabulary), min(self.number, len(windows))
+        chosen = [windows[index * len(windows) // shown] for index in range(shown)]
+        seed = module.data.seed
+        return [
+            (window, corrupt(window, generator(seed, Purpose.VALIDATION_NOISE, 0, window.index), windows))
+            for window in chosen
+        ]
+
+    @staticmethod
+    @torch.no_grad()
+    def _answers(module: Objective, window: Window, example: Example) -> np.ndarray:
+        """int64[length], the likeliest token at every position that has a label."""
+        batch = collate(
+            [window],
+            [example],
+            pad=module.data.vocabulary.pad,
+            max_lengths=module.max_lengths(module.data.window),
+            keep_documents_apart=module.keep_documents_apart,
+        ).to(module.device)
+        logits, _ = module.run_transformer(batch)
+        answers = np.full(len(example.labels[module.token_term]), IGNORE)
+        answers[batch.labels[module.token_term].positions_N.cpu().numpy()] = logits.argmax(dim=-1).cpu().numpy()
+        return answers
+
+    def _draw(self, trainer: Trainer, module: Objective) -> None:
+        tokenizer = module.data.tokenizer
+        painter = Painter(module.data.vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
+        was_training = module.training
+        module.eval()
+        drawn: list[list[Panel]] = []
+        with trainer.precision_plugin.forward_context():
+            for window, example in self._held_out(module):
+                drawn.append(painter.panels(window, example, self._answers(module, window, example)))
+        module.train(was_training)
+        if trainer.is_global_zero:
+            self._publish(trainer, module, drawn)
+
+    def _publish(self, trainer: Trainer, module: ExactModule, drawn: list[list[Panel]]) -> None:
+        console = Console(record=True, file=io.StringIO(), width=WIDTH)
+        console.print(f"{self.folder.name}, step {trainer.global_step:,}", style="bold")
+        for number, panels in enumerate(drawn, start=1):
+            console.rule(f"held-out window {number}", align="left")
+            console.print(picture(panels, WIDTH))
+        console.print(legend([panel for panels in drawn for panel in panels]))
+        html = console.export_html(inline_styles=True)
+        (self.folder / "examples.html").write_text(html, encoding="utf-8")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _log_to_wandb(logger, trainer, module, html, drawn)
+
+    def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
+        assert isinstance(module, Objective)
+        self._draw(trainer, module)
+
+    def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        assert isinstance(module, Objective)
+        self._draw(trainer, module)
+
+
+def _log_to_wandb(
+    logger: WandbLogger, trainer: Trainer, module: ExactModule, html: str, drawn: list[list[Panel]]
+) -> None:
+    """The picture, and a table of the same rows as plain text."""
+    import wandb
+
+    names = list(dict.fromkeys(name for panels in drawn for panel in panels for name in panel))
+    table = wandb.Table(columns=["window", "stack", *names])
+    for number, panels in enumerate(drawn, start=1):
+        for stack, panel in enumerate(panels, start=1):
+            rows = [" ".join(cell.text for cell in panel.get(name, []) if cell.text) for name in names]
+            table.add_data(number, stack, *rows)
+    logger.experiment.log(
+        {
+            "examples/picture": wandb.Html(html),
+            "examples/table": table,
+            "raw_tokens": module.raw_tokens,
+            "trainer/global_step": trainer.global_step,
+        }
+    )

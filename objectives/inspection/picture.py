@@ -1,0 +1,210 @@
+"""What an objective does to a text, as a picture: what is read, what is said, and what became of every token.
+
+Tokens stand in columns, what is to be said below what is read at the same position. The same picture is printed by
+show.py and logged with the model's own answers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from rich.cells import cell_len
+from rich.console import Group
+from rich.text import Text
+
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, NOWHERE, Example
+from data.stream.windows import Window
+
+Kind = Literal["plain", "special", "hidden", "random", "kept", "stranger", "said", "right", "wrong"]
+STYLES: dict[Kind, str] = {
+    "plain": "",
+    "special": "dim",
+    "hidden": "bold black on yellow",
+    "random": "bold white on red",
+    "kept": "bold black on cyan",
+    "stranger": "italic magenta",
+    "said": "bold green",
+    "right": "black on green",
+    "wrong": "white on dark_red",
+}
+MEANINGS: dict[Kind, str] = {
+    "hidden": "hidden",
+    "random": "randomised",
+    "kept": "kept, and asked for",
+    "stranger": "of another document",
+    "said": "to be said",
+    "right": "answered right",
+    "wrong": "answered wrong",
+}
+MARGIN = 8  # columns of a row's name
+
+
+class Cell(NamedTuple):
+    """What stands in a row at one position."""
+
+    text: str = ""
+    kind: Kind = "plain"
+
+
+Panel = dict[str, list[Cell]]  # rows by name, with one cell for each position of a stack
+
+
+def _hides(example: Example, length: int) -> dict[int, list[int]]:
+    """The places that each visible place or mask is followed by and that nothing shows, in the order of reading."""
+    assert example.encoder_origins is not None
+    order = example.order if example.order is not None else np.arange(length)
+    shown = {int(origin) for origin in example.encoder_origins}
+    hidden: dict[int, list[int]] = {}
+    last = NOWHERE
+    for place in map(int, order):
+        if place in shown:
+            last = place
+        hidden.setdefault(last, []).append(place)
+    return hidden
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Makes panels of examples.
+
+    Args:
+        vocabulary: ids and their roles.
+        decode: text of ids.
+    """
+
+    vocabulary: Vocabulary
+    decode: Callable[[Sequence[int]], str]
+
+    def row(self, tokens: np.ndarray, kinds: Sequence[Kind]) -> list[Cell]:
+        """Tokens as cells, empty where a token is IGNORE; a piece that goes on with a word begins with a dot."""
+        present = tokens != IGNORE
+        starts = self.vocabulary.word_starts(np.where(present, tokens, self.vocabulary.pad))
+        cells = []
+        for token, kind, is_there, begins in zip(tokens.tolist(), kinds, present, starts, strict=True):
+            text = self.decode([token]).removeprefix(" ") if is_there else ""
+            text = text.replace("\n", "\u21b5").replace("\t", "\u21e5") or "\u2423" * bool(is_there)
+            cells.append(Cell(text if begins else f"\u00b7{text}", kind))
+        return cells
+
+    def _kind_read(self, token: int, origin: int, label: int, window: Window, *, is_second: bool) -> Kind:
+        """What became of a token that the encoder reads; `label` is what is asked for at its place."""
+        if token == self.vocabulary.mask or token in self.vocabulary.sentinels:
+            return "hidden"
+        if origin < 0:
+            return "special" if self.vocabulary.is_special[token] else "stranger" if is_second else "random"
+        if label == token:
+            return "kept"
+        return "plain" if token == window.tokens[origin] else "random"
+
+    def _encoder_panel(self, window: Window, example: Example) -> Panel:
+        """What the encoder reads, and below what is said there, or what each mask hides."""
+        assert example.encoder_ids is not None
+        assert example.encoder_origins is not None
+        length = len(example.encoder_ids)
+        asked = np.full(length, IGNORE)
+        if example.decoder_ids is None:
+            asked = next(iter(example.labels.values()))
+        second = example.segments if example.segments is not None else np.zeros(length)
+        places = zip(
+            example.encoder_ids.tolist(), example.encoder_origins.tolist(), asked.tolist(), second, strict=True
+        )
+        kinds: list[Kind] = [
+            self._kind_read(token, origin, label, window, is_second=bool(segment))
+            for token, origin, label, segment in places
+        ]
+        reads = self.row(example.encoder_ids, kinds)
+        if example.decoder_ids is None:
+            return {"reads": reads, "says": self._said(asked)}
+        hides = _hides(example, len(window))
+        below = []
+        for cell, origin in zip(reads, example.encoder_origins.tolist(), strict=True):
+            places = hides.get(origin, []) if cell.kind in ("hidden", "random") and origin >= 0 else []
+            below.append(Cell(self.decode(window.tokens[places].tolist()).strip(), "said"))
+        panel = {"reads": reads, "for": below}
+        if example.order is not None and (np.diff(example.order) != 1).any():
+            panel["from"] = self._sentence_numbers(window, example)
+        return panel
+
+    def _sentence_numbers(self, window: Window, example: Example) -> list[Cell]:
+        """The number that each sentence had before they were permuted, below its first token."""
+        assert example.encoder_origins is not None
+        bounds = np.unique(np.concatenate([[0], window.sentence_starts]))
+        numbers = np.where(
+            example.encoder_origins >= 0, np.searchsorted(bounds, example.encoder_origins, side="right"), NOWHERE
+        )
+        cells, last = [], NOWHERE
+        for number in numbers.tolist():
+            cells.append(Cell(f"({number})" if number not in (last, NOWHERE) else "", "special"))
+            last = number if number != NOWHERE else last
+        return cells
+
+    def _said(self, labels: np.ndarray) -> list[Cell]:
+        """What is to be said at each position."""
+        kinds: list[Kind] = ["said"] * len(labels)
+        return self.row(labels, kinds)
+
+    def _answered(self, labels: np.ndarray, answers: np.ndarray) -> list[Cell]:
+        """What the model says where something is to be said."""
+        kinds: list[Kind] = ["right" if right else "wrong" for right in answers == labels]
+        return self.row(np.where(labels == IGNORE, IGNORE, answers), kinds)
+
+    def panels(self, window: Window, example: Example, answers: np.ndarray | None = None) -> list[Panel]:
+        """The picture of an example, a panel for each stack.
+
+        `answers` holds the model's own token at each position of the stack that predicts.
+        """
+        panels = [self._encoder_panel(window, example)] if example.encoder_ids is not None else []
+        labels = next(iter(example.labels.values()))
+        if example.decoder_ids is not None:
+            is_special = self.vocabulary.is_special[example.decoder_ids]
+            kinds: list[Kind] = ["special" if special else "plain" for special in is_special]
+            reads = self.row(example.decoder_ids, kinds)
+            panels.append({"reads": reads, "says": self._said(labels)})
+        if answers is not None:
+            panels[-1]["model"] = self._answered(labels, answers)
+        return panels
+
+
+def _lines(widths: list[int], width: int) -> list[slice]:
+    """Cuts columns, a space apart, into lines of at most `width`."""
+    lines, start, used = [], 0, 0
+    for index, size in enumerate(widths):
+        if used + size > width and index > start:
+            lines.append(slice(start, index))
+            start, used = index, 0
+        used += size + 1
+    return [*lines, slice(start, len(widths))]
+
+
+def draw(panel: Panel, width: int) -> Text:
+    """A panel as text of at most `width` columns."""
+    widths = [
+        max(map(cell_len, texts)) for texts in zip(*([c.text for c in row] for row in panel.values()), strict=True)
+    ]
+    text = Text()
+    for line in _lines(widths, width - MARGIN):
+        for name, row in panel.items():
+            if any(cell.text for cell in row[line]):
+                text.append(f"{name:<{MARGIN}}", style="dim")
+                for cell, size in zip(row[line], widths[line], strict=True):
+                    text.append(cell.text, style=STYLES[cell.kind]).append(" " * (size - cell_len(cell.text) + 1))
+                text.rstrip()
+                text.append("\n")
+    return text
+
+
+def legend(panels: Sequence[Panel]) -> Text:
+    """What the colours of some panels mean."""
+    used = {cell.kind for panel in panels for row in panel.values() for cell in row if cell.text}
+    text = Text()
+    for kind, meaning in MEANINGS.items():
+        if kind in used:
+            text.append(f" {meaning} ", style=STYLES[kind]).append("  ")
+    return text
+
+
+def picture(panels: Sequence[Panel], width: int) -> Group:
+    """Panels one below the other."""
+    return Group(*(draw(panel, width) for panel in panels))

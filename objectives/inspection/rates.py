@@ -1,0 +1,66 @@
+"""What an objective really does to text, counted on its examples, to be held against what its settings say."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import IGNORE, NOWHERE, Example
+from data.stream.windows import Window
+
+Counts = dict[str, tuple[float, float]]  # of each rate: what is counted, and out of how many
+
+
+def _of_labels_read(example: Example, labels: np.ndarray, vocabulary: Vocabulary) -> Counts:
+    """Where labels stand on what the encoder reads: how many there are, and what is read in their place."""
+    assert example.encoder_ids is not None
+    asked, read = labels[labels != IGNORE], example.encoder_ids[labels != IGNORE]
+    masked, kept = int((read == vocabulary.mask).sum()), int((read == asked).sum())
+    counts: Counts = {
+        "positions hidden": (len(asked), len(labels)),
+        "of these [MASK]": (masked, len(asked)),
+        "of these kept": (kept, len(asked)),
+        "of these random": (len(asked) - masked - kept, len(asked)),
+    }
+    is_stranger = example.labels.get("next_sentence", np.array([IGNORE]))[0]
+    if is_stranger != IGNORE:
+        counts["strangers"] = (float(is_stranger), 1)
+    return counts
+
+
+def _of_spans(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
+    """Where the decoder says what the encoder does not read: how much is hidden, in spans of what length."""
+    assert example.encoder_ids is not None
+    assert example.encoder_origins is not None
+    is_mask = np.isin(example.encoder_ids, [vocabulary.mask, *vocabulary.sentinels])
+    shown = example.encoder_origins[~is_mask & (example.encoder_origins != NOWHERE)]
+    hidden, masks = len(window) - len(shown), int(is_mask.sum())
+    return {
+        "tokens hidden": (hidden, len(window)),
+        "mean span length": (hidden, masks),
+        "spans of length 0": (int((example.encoder_origins[is_mask] == NOWHERE).sum()), masks),
+        "neighbours parted": (int((np.diff(shown) < 0).sum()), max(len(shown) - 1, 0)),
+    }
+
+
+def count(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
+    """The counts of one example."""
+    labels = next(iter(example.labels.values()))
+    counts: Counts = {}
+    if example.decoder_ids is None:
+        counts |= _of_labels_read(example, labels, vocabulary)
+    elif example.encoder_ids is not None:
+        counts |= _of_spans(window, example, vocabulary)
+    read = sum(len(ids) for ids in (example.encoder_ids, example.decoder_ids) if ids is not None)
+    counts["positions read per raw token"] = (read, len(window))
+    counts["targets per raw token"] = (int((labels != IGNORE).sum()), len(window))
+    return counts
+
+
+def measured(counts: Iterable[Counts]) -> dict[str, float]:
+    """The rates over many examples; those that nothing was counted for are left out."""
+    totals: dict[str, np.ndarray] = {}
+    for example in counts:
+        for name, pair in example.items():
+            totals[name] = totals.get(name, np.zeros(2)) + pair
+    return {name: float(part / whole) for name, (part, whole) in totals.items() if whole}

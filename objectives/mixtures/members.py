@@ -1,0 +1,110 @@
+"""The objectives of a schedule: how they are named and made, and whether one Transformer can serve them all."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from jsonargparse import ArgumentError
+
+from data.stream.batch import Batch
+from models.presets import TransformerConfig
+from objectives.core.base import Objective
+from objectives.weights.load import made
+from training.setup.messages import one_line
+
+SET_BY_THE_SCHEDULE = ("transformer", "optimizer", "budget", "seed", "init_from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One objective of a schedule.
+
+    Args:
+        objective: dotted path of its class, such as objectives.causal_lm.CausalLM.
+        share: of the optimizer steps (stages) or of the windows (mixed); all together make 1.
+        settings: its own, such as next_sentence.
+        name: of its curves; by default the file of its class, such as causal_lm.
+    """
+
+    objective: str
+    share: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name, given or not."""
+        return self.name or self.objective.split(".")[-2:][0]
+
+
+def check_members(members: Sequence[Member]) -> None:
+    """Raises ValueError where names or shares are not those of a schedule."""
+    if not members:
+        raise ValueError("model.init_args.members = [] must name one objective at least")
+    labels, shares = [member.label for member in members], [member.share for member in members]
+    if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(f"model.init_args.members: several are called {repeated[0]}; give each a `name` of its own")
+    if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"model.init_args.members: the shares {shares} must be above 0 and make 1 together")
+    for member in members:
+        if taken := [name for name in SET_BY_THE_SCHEDULE if name in member.settings]:
+            raise ValueError(f"model.init_args.members: {member.label} sets {taken[0]}, which is one for all members")
+
+
+def make_member(member: Member, *, transformer: TransformerConfig, z_loss: float, shared: dict[str, Any]) -> Objective:
+    """The objective of a member, without its model.
+
+    Raises:
+        ValueError: where its settings are none of its class, or impossible.
+    """
+    groups = {"transformer": transformer, "optimizer": shared["optimizer"], "budget": shared["budget"]}
+    linked = {**{name: asdict(group) for name, group in groups.items()}, "seed": shared.get("seed", 0)}
+    try:
+        return made(member.objective, {"z_loss": z_loss, **member.settings, **linked})
+    except ArgumentError as error:
+        raise ValueError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
+
+
+def check_stacks(objectives: dict[str, Objective], transformer: TransformerConfig) -> None:
+    """Raises ValueError where the members cannot have one set of weights."""
+    stacks = {(objective.uses_encoder, objective.uses_decoder) for objective in objectives.values()}
+    if len(stacks) == 1:
+        return
+    said = {(True, True): "an encoder and a decoder", (True, False): "an encoder", (False, True): "a decoder"}
+    each = ", ".join(f"{name} {said[one.uses_encoder, one.uses_decoder]}" for name, one in objectives.items())
+    if (True, True) in stacks:
+        raise ValueError(
+            f"model.init_args.members share one set of weights, so that all have both stacks or each has one alone; "
+            f"here {each}"
+        )
+    if transformer.parts.positions == "relative":
+        raise ValueError(
+            f"model.init_args.members: {each}; with the relative positions of transformer.preset = "
+            f"{transformer.preset} one stack cannot be both: choose another preset"
+        )
+
+
+def on_stack(batch: Batch, *, encoder: bool) -> Batch:
+    """A batch for one stack alone, under the name of the stack that there is."""
+    if (batch.encoder_ids_BS is not None) == encoder:
+        return batch
+    if encoder:
+        return replace(
+            batch,
+            encoder_ids_BS=batch.decoder_ids_BT,
+            encoder_lengths_B=batch.decoder_lengths_B,
+            encoder_documents_BS=batch.decoder_documents_BT,
+            decoder_ids_BT=None,
+            decoder_lengths_B=None,
+            decoder_documents_BT=None,
+        )
+    return replace(
+        batch,
+        decoder_ids_BT=batch.encoder_ids_BS,
+        decoder_lengths_B=batch.encoder_lengths_B,
+        decoder_documents_BT=batch.encoder_documents_BS,
+        encoder_ids_BS=None,
+        encoder_lengths_B=None,
+        encoder_documents_BS=None,
+        segments_BS=None,
+    )

@@ -1,0 +1,177 @@
+"""Weights to begin with: of a run of this project, of a folder that transformers saved, or of the Hugging Face hub.
+
+Only safetensors and JSON are read; nothing is unpickled.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from models.huggingface.settings import from_huggingface_config
+from models.huggingface.weights import from_huggingface
+from models.presets import TransformerConfig
+from training.storage.checkpoint import checkpoint_step
+from training.storage.run_dir import RunFolder
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_BLOCK = re.compile(r"transformer\.(encoder|decoder)\.blocks\.(\d+)\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A trained Transformer under our names, wherever it came from.
+
+    Attributes:
+        origin: how a message names it.
+        transformer: its shape.
+        num_blocks: of its encoder and decoder.
+        state: its tensors, heads beside the Transformer included.
+        sha256: of its weights.
+    """
+
+    origin: str
+    transformer: TransformerConfig
+    num_blocks: tuple[int, int]
+    state: dict[str, Tensor]
+    sha256: str
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"'{path}' is no safetensors file ({error})") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{path}' is no JSON ({error})") from error
+
+
+def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
+    """Blocks of encoder and decoder that a state of ours holds."""
+    counts = {"encoder": 0, "decoder": 0}
+    for name in state:
+        if match := _BLOCK.match(name):
+            counts[match[1]] = max(counts[match[1]], int(match[2]) + 1)
+    return counts["encoder"], counts["decoder"]
+
+
+def of_run(folder: Path, step: int | None = None) -> Pretrained:
+    """A run's newest checkpoint, or the one after `step` optimizer steps.
+
+    Raises:
+        ValueError: where the folder is not a run, or has no such checkpoint.
+    """
+    checkpoint = RunFolder(folder).checkpoint(step)
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["transformer"]
+    layers = settings["layers"]
+    state = _tensors(checkpoint / "weights.safetensors")
+    return Pretrained(
+        origin=f"{folder}, step {checkpoint_step(checkpoint):,}",
+        transformer=TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers}),
+        num_blocks=num_blocks_of(state),
+        state=state,
+        sha256=_json(checkpoint / "sha256.json")["weights.safetensors"],
+    )
+
+
+def of_transformers(folder: Path, origin: str) -> Pretrained:
+    """What transformers saved with safetensors, in one file or several.
+
+    Raises:
+        ValueError: where it is none of the classes that are presets here, or lacks a file.
+    """
+    config, vocab_size = from_huggingface_config(_json(folder / "config.json"))
+    index = folder / "model.safetensors.index.json"
+    names = sorted(set(_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+    paths = [folder / name for name in names]
+    if missing := [path.name for path in paths if not path.is_file()]:
+        raise ValueError(
+            f"{origin} has no {missing[0]}: only safetensors are read, since other files run code when they are "
+            f"opened; transformers' save_pretrained writes them"
+        )
+    assert isinstance(config.layers, tuple)
+    theirs = {name: tensor.float() for path in paths for name, tensor in _tensors(path).items()}
+    state = from_huggingface(theirs, config, config.layers)
+    table = state.get("transformer.token_table.weight")
+    if table is None or len(table) != vocab_size:
+        raise ValueError(f"{origin}: config.json says vocab_size = {vocab_size}, and the weights have "
+                         f"{'no token table' if table is None else f'{len(table)} rows'}")  # fmt: skip
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return Pretrained(
+        origin=origin,
+        transformer=config,
+        num_blocks=config.layers,
+        state=state,
+        sha256=digest.hexdigest(),
+    )
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except LocalEntryNotFoundError as error:
+        raise ValueError(f"'{name}' is no folder here, and the hub cannot be reached to look for it there") from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise ValueError(f"'{name}' is neither a folder nor on the hub ({str(error).splitlines()[0]})") from error
+
+
+def located(where: str) -> Path:
+    """The folder that a name stands for: itself, or a copy of what the hub has under that name.
+
+    Raises:
+        ValueError: where there is neither.
+    """
+    folder = Path(where)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or not _HUB_NAME.fullmatch(where):
+        raise ValueError(f"'{where}' is neither a folder nor a name on the hub")
+    return _from_hub(where)
+
+
+def tokenizer_of(where: str) -> Path:
+    """The tokenizer.json of what `open_pretrained` would read.
+
+    Raises:
+        ValueError: where there is no such folder, or no tokenizer in it.
+    """
+    folder = located(where)
+    home = folder if checkpoint_step(folder) is None else folder.parent.parent
+    if not (home / "tokenizer.json").is_file():
+        raise ValueError(
+            f"'{where}' has no tokenizer.json, without which its ids mean nothing: save it there with "
+            f"AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+        )
+    return home / "tokenizer.json"
+
+
+def open_pretrained(where: str) -> Pretrained:
+    """Reads a run's folder, one of its checkpoints, a folder that transformers saved, or a name on the hub.
+
+    Raises:
+        ValueError: where it is none of these, or none of the classes that are presets here.
+    """
+    folder = located(where)
+    if (folder / "config.yaml").is_file():
+        return of_run(folder)
+    if (step := checkpoint_step(folder)) is not None:
+        return of_run(folder.parent.parent, step)
+    if (folder / "config.json").is_file():
+        return of_transformers(folder, where)
+    raise ValueError(f"'{where}' has neither the config.yaml of a run nor the config.json of transformers' folders")

@@ -1,0 +1,191 @@
+"""A run that begins with trained weights: which of them fit, what happens to those that do not, what starts anew."""
+
+import hashlib
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jsonargparse import Namespace
+from torch import Tensor, nn
+
+from data.store.tokenizer import KINDS
+from models.presets import TransformerConfig
+from objectives.start.pretrained import Pretrained, tokenizer_of
+
+STACKS: tuple[str, ...] = ("encoder", "decoder")
+ROWS_OF_TOKENS = ("token_table.weight", "head.weight", "head.bias")  # one for each id
+# Distances to both sides and to the left alone are told apart by the same rows (T5).
+BOUND_TO_STACK = "relative_table.weight"
+
+
+@dataclass
+class Report:
+    """What became of the weights that a run begins with.
+
+    Attributes:
+        origin, sha256: of these weights.
+        taken: number of tensors that began with them.
+        changed: what happened to tensors that have another number of rows here.
+        fresh: names of the tensors that they lack, which keep their random start.
+    """
+
+    origin: str
+    sha256: str
+    taken: int = 0
+    changed: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"begun with {self.origin}: {self.taken} tensors", *self.changed]
+        if self.fresh:
+            counts = Counter(_part(name) for name in self.fresh)
+            said = ", ".join(f"{part} ({count} tensor{'s' * (count > 1)})" for part, count in counts.items())
+            parts.append(f"initialised anew: {said}")
+        return "; ".join(parts)
+
+
+def _part(name: str) -> str:
+    """The part of the model that a message names for one of its tensors."""
+    first, second, *_ = name.split(".")
+    if first != "transformer":
+        return first
+    return f"{second}'s cross-attention" if ".cross_" in name else second
+
+
+def sources_of_stacks(theirs: tuple[int, int], ours: tuple[int, int]) -> dict[str, str | None]:
+    """Which of their stacks each of ours begins with: its namesake, or, where both are alone, the other; or none."""
+    there = [name for name, blocks in zip(STACKS, theirs, strict=True) if blocks]
+    wanted = [name for name, blocks in zip(STACKS, ours, strict=True) if blocks]
+    if len(there) == len(wanted) == 1:
+        return {wanted[0]: there[0]}
+    return {name: name if name in there else None for name in wanted}
+
+
+def _sizes(config: TransformerConfig) -> dict[str, object]:
+    """What must be the same for weights to fit, under the names of the settings."""
+    return {
+        "preset": config.preset,
+        "positions": config.parts.positions,
+        "width": config.width,
+        "num_heads": config.num_heads,
+        "num_key_value_heads": config.key_value_heads,
+        "head_width": config.width_of_head,
+        "feed_forward_width": config.width_of_feed_forward,
+    }
+
+
+def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]) -> None:
+    """Raises ValueError, with both numbers and the settings that fit, where the body has another shape."""
+    theirs, ours = _sizes(pretrained.transformer), _sizes(config)
+    depth, wanted = (dict(zip(STACKS, blocks, strict=True)) for blocks in (pretrained.num_blocks, num_blocks))
+    sources = sources_of_stacks(pretrained.num_blocks, num_blocks)
+    depths = {name: depth[found] if (found := sources.get(name)) else wanted[name] for name in STACKS}
+    differing = [f"{name} = {theirs[name]}, and here {ours[name]}" for name in ours if ours[name] != theirs[name]]
+    differing += [
+        f"{depths[name]} blocks for the {name}, and here {wanted[name]}"
+        for name in STACKS
+        if depths[name] != wanted[name]
+    ]
+    if not differing:
+        return
+    layers = f"[{depths['encoder']},{depths['decoder']}]" if all(depths.values()) else str(sum(depths.values()))
+    settings = {
+        name: "null" if (value := getattr(pretrained.transformer, name)) is None else value
+        for name in ours
+        if ours[name] != theirs[name] and getattr(pretrained.transformer, name) != getattr(config, name)
+    }
+    if any(depths[name] != wanted[name] for name in STACKS):
+        settings["layers"] = layers
+    line = " ".join(f"--transformer.{name} {shlex.quote(str(value))}" for name, value in settings.items())
+    raise ValueError(
+        f"model.init_args.init_from: {pretrained.origin} has {'; '.join(differing)}; to begin with it, a run needs "
+        f"{line}"
+    )
+
+
+def _source_name(name: str, sources: dict[str, str | None]) -> str | None:
+    """The name of their tensor that ours begins with; None where there is none."""
+    for stack, source in sources.items():
+        prefix = f"transformer.{stack}."
+        if name.startswith(prefix):
+            if source is None or (source != stack and name.endswith(BOUND_TO_STACK)):
+                return None
+            return f"transformer.{source}.{name.removeprefix(prefix)}"
+    return name
+
+
+def _as_many_rows(name: str, theirs: Tensor, ours: Tensor, report: Report) -> Tensor:
+    """Theirs with as many rows as ours has.
+
+    Rows of new tokens begin as the mean of the others, which keeps what the model says of the old ones (Hewitt 2021,
+    "Initializing new word embeddings"); positions behind the last one keep their random start.
+    """
+    had, has = len(theirs), len(ours)
+    what = name.removeprefix("transformer.")
+    if has <= had:
+        report.changed.append(f"{what}: the first {has:,} of {had:,} rows")
+        return theirs[:has]
+    if what.endswith(ROWS_OF_TOKENS):
+        report.changed.append(f"{what}: {has - had:,} new rows behind {had:,}, each the mean of these")
+        rest = theirs.double().mean(dim=0, keepdim=True).to(theirs.dtype).expand(has - had, *theirs.shape[1:])
+    else:
+        report.changed.append(f"{what}: {has - had:,} new rows behind {had:,}, drawn at random")
+        rest = ours[had:].to(theirs.dtype)
+    return torch.cat([theirs, rest])
+
+
+def begin_with(
+    module: nn.Module, pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]
+) -> Report:
+    """Puts trained weights into a module that has a Transformer of this shape as `transformer`.
+
+    Ids are taken to mean the same in both. Tables of tokens and of positions are cut or lengthened; tensors that the
+    weights lack keep their values.
+
+    Raises:
+        ValueError: where the body has another shape.
+    """
+    check_fits(pretrained, config, num_blocks)
+    report = Report(pretrained.origin, pretrained.sha256)
+    sources = sources_of_stacks(pretrained.num_blocks, num_blocks)
+    report.changed += [f"{source} -> {stack}" for stack, source in sources.items() if source not in (stack, None)]
+    state = module.state_dict()
+    for name, ours in state.items():
+        source = _source_name(name, sources)
+        if source is None or (theirs := pretrained.state.get(source)) is None:
+            report.fresh.append(name)
+            continue
+        if theirs.shape != ours.shape:
+            assert theirs.shape[1:] == ours.shape[1:], (name, theirs.shape, ours.shape)
+            theirs = _as_many_rows(name, theirs, ours, report)
+        state[name] = theirs.to(ours.dtype)
+        report.taken += 1
+    module.load_state_dict(state)
+    return report
+
+
+def take_tokenizer(config: Namespace) -> str | None:
+    """Sets `data.tokenizer` to that of the weights that `init_from` names; says so, where it was another.
+
+    Raises:
+        ValueError: where the settings name another file.
+    """
+    where = config.get("model.init_args.init_from")
+    if where is None:
+        return None
+    path, asked = tokenizer_of(where), config.data.tokenizer
+    if asked in KINDS:
+        config.data.tokenizer = str(path)
+        return f"the tokenizer is that of {where}, not a new '{asked}'"
+    if _digest(Path(asked)) != _digest(path):
+        raise ValueError(
+            f"data.tokenizer = {asked} is not the tokenizer of model.init_args.init_from = {where}, whose weights know "
+            f"its own ids alone: leave data.tokenizer out"
+        )
+    return None
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

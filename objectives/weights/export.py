@@ -1,0 +1,171 @@
+"""A run as a folder that transformers' `from_pretrained` loads: weights, configuration, tokenizer and model card."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import save
+from tokenizers import Tokenizer, processors
+from tokenizers.decoders import ByteLevel
+
+from data.store.tokenizer import Vocabulary
+from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.huggingface.weights import to_huggingface
+from objectives.core.base import SpecialTokenTemplate
+from objectives.weights.load import TrainedRun
+from training.storage.checkpoint import checkpoint_step, write_whole
+from training.storage.run_dir import RunFolder
+
+# What transformers calls each role; the text of its tokens is the tokenizer's own.
+ROLES = {
+    "pad": "pad_token",
+    "eos": "eos_token",
+    "unk": "unk_token",
+    "bos": "bos_token",
+    "cls": "cls_token",
+    "sep": "sep_token",
+    "mask": "mask_token",
+}
+WITHOUT_ITS_HEAD = {"BertForPreTraining": "BertForMaskedLM"}  # the class of a model that lacks a head beside
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON as transformers does."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def framed(tokenizer: Tokenizer, template: SpecialTokenTemplate, vocabulary: Vocabulary) -> Tokenizer:
+    """A copy of the tokenizer that puts special tokens around a text, or a pair of texts, as training does."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    names = {
+        role: str(tokenizer.id_to_token(getattr(vocabulary, role))) for role in (*template.before, *template.behind)
+    }
+    before, behind = ([names[role] for role in roles] for roles in (template.before, template.behind))
+    single = [*before, "$A", *behind]
+    pair = [*single, "$B:1", *(f"{name}:1" for name in behind)]
+    ids = [(name, getattr(vocabulary, role)) for role, name in names.items()]
+    frame = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
+    trimmed = processors.ByteLevel(trim_offsets=True)  # the blank before a word is not the word's; as Llama 3 has it
+    copy.post_processor = processors.Sequence([trimmed, frame]) if isinstance(copy.decoder, ByteLevel) else frame
+    return copy
+
+
+def write_tokenizer(
+    folder: Path, tokenizer: Tokenizer, vocabulary: Vocabulary, template: SpecialTokenTemplate, *, max_positions: int
+) -> None:
+    """Writes the tokenizer's files; a literal special token in a text is that token there, as is their custom."""
+    framed(tokenizer, template, vocabulary).save(str(folder / "tokenizer.json"))
+    special = {theirs: tokenizer.id_to_token(getattr(vocabulary, role)) for role, theirs in ROLES.items()}
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": max_positions,
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],
+            **special,
+        },
+    )
+    write_json(folder / "special_tokens_map.json", special)
+
+
+def special_ids(template: SpecialTokenTemplate, vocabulary: Vocabulary) -> dict[str, int]:
+    """Ids of special tokens, for `config.json` and `generation_config.json`."""
+    begins = template.decoder_start or (template.before[0] if template.before else "bos")
+    ids = {"pad_token_id": vocabulary.pad, "eos_token_id": vocabulary.eos, "bos_token_id": getattr(vocabulary, begins)}
+    return {**ids, **({"decoder_start_token_id": ids["bos_token_id"]} if template.decoder_start else {})}
+
+
+def class_name(run: TrainedRun) -> str:
+    """The class of transformers that a run's model is.
+
+    Raises:
+        ValueError: where no class of transformers is this model.
+    """
+    objective = run.objective
+    name = FAMILIES[objective.config.preset].name
+    has_heads = any(child is not objective.transformer for child in objective.children())
+    return name if has_heads else WITHOUT_ITS_HEAD.get(name, name)
+
+
+def model_card(run: TrainedRun, name: str) -> str:
+    """What a reader of the folder should know: what it was trained on, for how long, and what came of it."""
+    folder = RunFolder(run.folder)
+    info, summary = folder.read_info(), folder.read_summary()
+    data, step = info["data"], checkpoint_step(run.checkpoint)
+    objective = run.config["model"]["class_path"].rsplit(".", 1)[-1]
+    sources = data["recipe"]["corpus"]["source"]
+    named = ", ".join(f"`{part['name'] if isinstance(part, dict) else part}`" for part in sources)
+    budget = {name: value for name, value in run.config["budget"].items() if value is not None}
+    lines = [
+        "---",
+        "library_name: transformers",
+        f"tags: [{objective}, pretraining]",
+        "---",
+        f"# {run.folder.name}",
+        "",
+        f"A `{name}`, trained with {objective} (seed {run.config['seed']}) for {step:,} optimizer steps.",
+        "",
+        "## Data",
+        "",
+        f"{named}: {data['train']['tokens']:,} training tokens in {data['train']['documents']:,} documents; "
+        f"{run.vocabulary.size:,} ids. Windows of {run.window} tokens.",
+        "",
+        "## Budget",
+        "",
+        "".join(f"- {key}: {value}\n" for key, value in budget.items()).rstrip(),
+        f"- parameters: {info['parameters']:,}",
+        "",
+        "## Results on held-out text",
+        "",
+        *_results(summary),
+        "",
+        "Losses are in nats, of this objective's own question; losses of different objectives are not to be ranked.",
+        "",
+        "## Every setting",
+        "",
+        "```yaml",
+        yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True).rstrip(),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _results(summary: Mapping[str, Any] | None) -> list[str]:
+    if summary is None:
+        return ["This run has not come to its end."]
+    shown = {key: value for key, value in summary.items() if key.startswith("validation/")}
+    shown |= {key: summary[key] for key in ("unigram_entropy", "ln_vocabulary", "raw_tokens", "flops")}
+    return ["| | |", "|---|---|", *(f"| {key} | {value:.6g} |" for key, value in shown.items())]
+
+
+def export_run(run: TrainedRun, folder: Path) -> str:
+    """Writes a run's model as one of transformers' classes into a new folder; returns the name of the class.
+
+    Raises:
+        ValueError: where the folder is there already, or no class of transformers is this model.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"'{folder}' is not empty: name a new folder")
+    objective, vocabulary = run.objective, run.vocabulary
+    assert objective.transformer is not None
+    config = to_huggingface_config(
+        objective.config, objective.num_blocks, vocab_size=vocabulary.size, max_positions=run.max_positions
+    )
+    ids, name = special_ids(objective.template, vocabulary), class_name(run)
+    weights = to_huggingface(objective.state_dict(), objective.config, objective.num_blocks, copies=False)
+
+    def fill(writing: Path) -> None:
+        write_json(writing / "config.json", {**config, "architectures": [name], "dtype": "float32", **ids})
+        if objective.uses_decoder:
+            write_json(writing / "generation_config.json", ids)
+        tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+        (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+        write_tokenizer(writing, run.tokenizer, vocabulary, objective.template, max_positions=run.max_positions)
+        (writing / "README.md").write_text(model_card(run, name), encoding="utf-8")
+
+    write_whole(folder, fill)
+    return name

@@ -1,0 +1,198 @@
+"""The report is a function of the record: everything in it is there, text is text, and nothing comes from elsewhere."""
+
+import csv
+import dataclasses
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from evaluation.record.files import read_record, write_record
+from evaluation.record.formatting import difference, interval, number
+from evaluation.record.record import StudyRecord
+from evaluation.report.html import fenced, plain
+from evaluation.report.report import all_figures, write_report
+from tests.evaluation.report.made_up import HOSTILE, KOREAN, make_record
+
+Change = Callable[[str], str]
+VOID = {"meta", "link", "input", "br", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: its tags, its text, and whether every tag is closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.said: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.said.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.said).split())
+
+
+def page_of(record: StudyRecord, folder: Path) -> Page:
+    page = Page(write_report(record, folder).read_text(encoding="utf-8"))
+    assert page.open == []
+    return page
+
+
+def numbers_of(record: StudyRecord) -> list[str]:
+    """Means, intervals, differences and p values, as they are written."""
+    units = {metric.name: metric.unit for metric in record.metrics}
+    found = []
+    for summary in record.summaries:
+        unit = units[summary.metric]
+        found += [number(summary.mean, unit), interval(summary.low, summary.high, unit)]
+    for verdict in record.verdicts:
+        unit = units[verdict.metric]
+        found += [difference(verdict.estimate, unit), verdict.sentence, verdict.verdict]
+        found += [interval(verdict.equivalence_low, verdict.equivalence_high, unit, signed=True)]
+        found += [number(value, unit) for value in (verdict.standard_deviation, verdict.confirmable_margin)]
+    return found
+
+
+@pytest.mark.parametrize("record", [make_record(), make_record(seeds=1, tuned=False), make_record(failed=2)],
+                         ids=["five seeds", "one seed", "two failed"])  # fmt: skip
+def test_every_number_stands_in_the_page_and_in_markdown(record: StudyRecord, tmp_path: Path) -> None:
+    page = page_of(record, tmp_path)
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for said in numbers_of(record):
+        assert said in page.text
+        assert plain(said) in markdown
+    for arm in record.arms:
+        assert arm.label in page.text
+    assert record.command in page.text
+
+
+def test_text_of_a_corpus_stays_text(tmp_path: Path) -> None:
+    page = page_of(make_record(failed=1), tmp_path)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object", "embed", "form")]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert page.text.count(" ".join(HOSTILE.split())) > 3  # as it was: a departure, a reason, a window, a continuation
+    assert KOREAN in page.text
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    outside = re.sub(r"^(~{3,})\n.*?^\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    assert "<script" not in outside.replace("\\<", "")
+
+
+def test_a_fence_is_longer_than_any_in_its_text() -> None:
+    assert fenced("a\n~~~~\nb") == "~~~~~\na\n~~~~\nb\n~~~~~"
+
+
+def test_nothing_comes_from_elsewhere(tmp_path: Path) -> None:
+    page = page_of(make_record(), tmp_path)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "@import" not in html
+    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", html)
+
+
+def test_figures_are_drawings_with_a_title_for_those_who_do_not_see_them(tmp_path: Path) -> None:
+    record = make_record()
+    write_report(record, tmp_path)
+    figures = all_figures(record)
+    assert {"evaluations", "hypotheses", "learning-rates"} <= {figure.name for figure in figures}
+    for figure in figures:
+        drawn = ET.parse(tmp_path / f"figures/{figure.name}.svg").getroot()
+        assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+        assert (tmp_path / f"figures/{figure.name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        for drawing in figure.drawings:
+            assert re.search(r'role="img" aria-label="[^"]+"', str(drawing.svg()))
+
+
+def test_figures_that_an_earlier_report_had_are_removed(tmp_path: Path) -> None:
+    write_report(make_record(), tmp_path)
+    assert (tmp_path / "figures/learning-rates.svg").is_file()
+    write_report(make_record(tuned=False), tmp_path)
+    assert not (tmp_path / "figures/learning-rates.svg").exists()
+
+
+def test_one_seed_has_no_intervals_and_the_report_says_what_it_cannot_show(tmp_path: Path) -> None:
+    page = page_of(make_record(seeds=1, tuned=False), tmp_path)
+    assert "One seed shows no difference between arms" in page.text
+    assert "supported" not in page.text
+    assert not re.search(r"\[\d+\.\d+, \d+\.\d+\]", page.text)
+
+
+def test_runs_that_failed_are_named_with_their_reason(tmp_path: Path) -> None:
+    record = make_record(failed=2)
+    page = page_of(record, tmp_path)
+    assert "What 2 of 20 runs would have added: they did not finish (span_corruption)" in page.text
+    assert page.text.count("loss is not finite at step 412") == 2
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows].count("failed") == 2
+    assert len(rows) == len(record.runs)
+
+
+def test_the_table_of_runs_holds_what_each_run_scored(tmp_path: Path) -> None:
+    record = make_record()
+    write_report(record, tmp_path)
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for run, row in zip(record.runs, rows, strict=True):
+        assert (row["arm"], int(row["seed"])) == (run.arm, run.seed)
+        for metric, score in run.scores.items():
+            assert float(row[metric]) == score.mean
+
+
+def test_losses_are_said_not_to_rank_objectives(tmp_path: Path) -> None:
+    page = page_of(make_record(), tmp_path)
+    assert re.search(r"validation_loss, nats\. Of its own question\. Not to be ranked between objectives\.", page.text)
+    assert "Losses of different arms are not to be ranked" in page.text
+
+
+def test_arms_that_did_not_read_the_same_windows_are_warned_of(tmp_path: Path) -> None:
+    record = make_record()
+    other = dataclasses.replace(record.runs[0], windows_sha256="f" * 64)
+    page = page_of(dataclasses.replace(record, runs=(other, *record.runs[1:])), tmp_path)
+    assert "In 1 of 5 seeds the arms did NOT read the same windows" in page.text
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = make_record(failed=1)
+    write_report(record, tmp_path)
+    assert read_record(tmp_path / "results.json") == record
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-100], r"results.json is no record of format 1: the file: "),
+        (lambda text: text.replace('"seed": 0', '"seed": "many"', 1), r"is no record of format 1: runs.0.seed: "),
+        (lambda text: text.replace('"question"', '"qestion"', 1), r"is no record of format 1: qestion: "),
+    ],
+)
+def test_a_broken_record_is_refused_in_one_line(change: Change, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_record(make_record(), path)
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as refused:
+        read_record(path)
+    assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(ValueError, match="no results at"):
+        read_record(tmp_path / "nowhere.json")

@@ -1,0 +1,122 @@
+"""The report in headless Chromium: narrow and wide, light and dark, by pointer and by keyboard."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from evaluation.report.report import write_report
+from tests.evaluation.report.made_up import KOREAN, make_record
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EXECUTABLE = next(filter(None, map(shutil.which, NAMES)), None)
+WIDTHS, SCHEMES = (360, 1400), ("light", "dark")
+TRANSPARENT = "rgba(0, 0, 0, 0)"
+
+pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason=f"none of {', '.join(NAMES)} is installed")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(make_record(failed=1), tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=lambda p: f"{p[0]} {p[1]}")
+def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
+    """The report; it must neither complain nor ask for anything."""
+    width, scheme = request.param
+    page, said, asked = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.goto(report.as_uri())
+    yield page
+    page.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+
+
+def test_the_page_never_scrolls_sideways_and_everything_has_room(page: Page) -> None:
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for kind in ("figure svg", "table", "h2", "caption"):
+        boxes = [box for found in page.locator(kind).all() if found.is_visible() and (box := found.bounding_box())]
+        assert boxes
+        assert all(box["width"] > 20 and box["height"] > 10 and box["x"] >= 0 for box in boxes)
+        if kind != "table":  # which scrolls within a box of its own
+            assert all(box["x"] + box["width"] <= width + 1 for box in boxes), kind
+
+
+def test_text_can_be_told_from_the_page(page: Page) -> None:
+    """WCAG 2.2, 1.4.3: a contrast of 4.5 at least."""
+    contrast = """element => {
+        const light = colour => {
+            const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map(v => v / 255)
+                .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+        };
+        const pair = [getComputedStyle(element).color, getComputedStyle(document.body).backgroundColor].map(light);
+        return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    }"""
+    for kind in ("p", "caption", "figcaption", "tbody td.word", ".question", ".chip", ".points li", "nav a", "h2"):
+        assert page.locator(kind).first.evaluate(contrast) >= 4.5, kind
+
+
+def test_what_is_hidden_shows_under_a_pointer_and_under_the_keyboard(page: Page) -> None:
+    column = page.locator(".covered").first
+    cover = column.locator(".cover").first
+    assert cover.evaluate("element => getComputedStyle(element).color") == TRANSPARENT
+    column.hover()
+    expect(cover).not_to_have_css("color", TRANSPARENT)
+    page.mouse.move(0, 0)
+    expect(cover).to_have_css("color", TRANSPARENT)
+    column.focus()
+    expect(cover).not_to_have_css("color", TRANSPARENT)
+    last = page.locator(".cover").last
+    expect(last).to_have_css("color", TRANSPARENT)
+    page.locator("#reveal").check()
+    expect(last).not_to_have_css("color", TRANSPARENT)
+
+
+def test_the_tab_key_reaches_whatever_answers_to_it(page: Page) -> None:
+    reached = set()
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        where = page.evaluate("""() => {
+            const at = document.activeElement;
+            return at === document.body ? null : at.tagName + (at.className ? '.' + at.className.split(' ')[0] : '');
+        }""")
+        if where is None:
+            break
+        reached.add(where)
+    assert {"A.skip", "A", "INPUT", "DIV.table", "SUMMARY", "SPAN.column", "PRE"} <= reached
+
+
+def test_curves_are_drawn_against_what_is_asked_for(page: Page) -> None:
+    tokens, flops = page.locator("#figure-losses-raw_tokens"), page.locator("#figure-losses-flops")
+    assert tokens.is_visible()
+    assert not flops.is_visible()
+    page.get_by_text("training FLOPs", exact=True).first.click()
+    assert flops.is_visible()
+    assert not tokens.is_visible()
+
+
+def test_korean_has_its_letters(page: Page) -> None:
+    shown = page.get_by_text(KOREAN).first
+    assert shown.is_visible()
+    widths = shown.evaluate("""element => {
+        const context = document.createElement('canvas').getContext('2d');
+        context.font = getComputedStyle(element).font;
+        return ['가', '힣'].map(letter => context.measureText(letter).width);
+    }""")
+    assert all(width > 5 for width in widths)

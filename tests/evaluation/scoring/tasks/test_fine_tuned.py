@@ -1,0 +1,151 @@
+"""Fine-tuned tasks as a yardstick: which runs of the grid count, what is reported, and what is remembered."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from evaluation.scoring.tasks.fine_tuned import FineTuned, TuningRun, best_of, nested, result_of, tuned_in
+from tests.evaluation.asking import write_run
+from tests.finetuning.made_tasks import TASKS, write_tasks
+
+SMALL = {  # steps of milliseconds
+    "budget.steps": "4",
+    "budget.epochs": "null",
+    "data.batch_size": "8",
+    "trainer.precision": "32-true",
+    "tuning.dropout": "0",
+}
+
+
+def made(folder: Path, rate: float, seed: int, scores: dict[str, float], rows: dict[str, list[float]]) -> TuningRun:
+    """A fine-tuning run as it lies in its folder."""
+    home = folder / f"sst2-s{seed}-lr{rate:g}"
+    home.mkdir(parents=True)
+    summary = {"metric": "accuracy", "lower_is_better": ["bits_per_byte"], "scores": scores}
+    (home / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    settings = {"optimizer": {"learning_rate": rate}, "seed": seed}
+    (home / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    number = len(next(iter(rows.values()), []))
+    lines = [{"scores": {name: values[row] for name, values in rows.items()}} for row in range(number)]
+    (home / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return next(tuned for tuned in tuned_in(folder) if tuned.folder == home)
+
+
+def grid(folder: Path, development: dict[float, list[float]]) -> list[TuningRun]:
+    """Runs by learning rate, with one seed for each score of the development split."""
+    for rate, scores in development.items():
+        for seed, score in enumerate(scores):
+            made(folder, rate, seed, {"development/accuracy": score, "test/accuracy": 1 - score}, {"accuracy": [1.0]})
+    return tuned_in(folder)
+
+
+def test_the_development_split_chooses_the_learning_rate_and_the_test_split_is_reported(tmp_path: Path) -> None:
+    runs = grid(tmp_path, {1e-3: [0.5, 0.6], 3e-3: [0.7, 0.5], 1e-2: [0.1, 0.9]})
+    best = best_of(runs)
+    assert [run.learning_rate for run in best] == [3e-3, 3e-3]
+    assert best[0].reported == ("test", "accuracy")
+
+
+def test_where_less_is_better_the_least_is_chosen(tmp_path: Path) -> None:
+    def run(rate: float, bits: float) -> TuningRun:
+        scores = {"development/loss": bits, "test/bits_per_byte": bits}
+        return TuningRun(tmp_path, rate, "loss", ("loss", "bits_per_byte"), scores)
+
+    (best,) = best_of([run(1e-3, 2.5), run(3e-3, 2.0)])
+    assert best.learning_rate == 3e-3
+    assert best.reported == ("test", "bits_per_byte")  # a loss chooses weights, and ranks nothing
+
+
+def test_items_are_rows_meaned_over_the_fine_tuning_seeds(tmp_path: Path) -> None:
+    first = made(tmp_path, 1e-3, 0, {"development/accuracy": 1.0, "test/accuracy": 0.5}, {"accuracy": [1.0, 0.0]})
+    other = made(tmp_path, 1e-3, 1, {"development/accuracy": 1.0, "test/accuracy": 1.0}, {"accuracy": [1.0, 1.0]})
+    result = result_of("sst2", [first, other])
+    assert result.metric == "fine_tuned/sst2"
+    assert result.scores.tolist() == [1.0, 0.5]
+    assert (result.mean, result.unit, result.higher_is_better, result.rankable) == (0.75, "%", True, True)
+    assert result.beside["deviation over fine-tuning seeds"] == pytest.approx(np.std([0.5, 1.0], ddof=1))
+
+
+def test_of_a_metric_that_is_no_mean_of_rows_the_items_are_the_fine_tuning_seeds(tmp_path: Path) -> None:
+    runs = [
+        made(tmp_path, 1e-3, seed, {"development/accuracy": 1.0, "test/f1": value}, {})
+        for seed, value in enumerate((0.25, 0.75))
+    ]
+    assert result_of("ner", runs).scores.tolist() == [0.25, 0.75]
+
+
+def test_without_a_test_split_the_development_split_is_reported(tmp_path: Path) -> None:
+    run = made(tmp_path, 1e-3, 0, {"development/accuracy": 0.5}, {"accuracy": [1.0, 0.0]})
+    assert run.reported == ("development", "accuracy")
+    assert "development split" in result_of("sst2", [run]).description
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> dict[str, Any]:
+    """A tiny classification, as a study declares it."""
+    (tmp_path / "rows").mkdir()
+    write_tasks(tmp_path / "rows")
+    config = tmp_path / "tiny.yaml"
+    config.write_text(json.dumps({"task": TASKS["classification"](tmp_path / "rows")}), encoding="utf-8")
+    return {"config": str(config), "settings": SMALL}
+
+
+def test_no_pretraining_seed_has_another_ones_fine_tuning_seeds() -> None:
+    """Else random weights, of which the fine-tuning seed is all, would be one run counted once a pretraining seed."""
+    found = [seed for pretraining in range(5) for seed in nested((0, 3, 1), pretraining)]
+    assert len(set(found)) == 15
+    assert found[:3] == [0, 3, 1]
+
+
+def test_a_run_is_taken_through_a_task_once_with_every_seed(
+    task: dict[str, Any], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run", "denoising", store, "--logging.wandb", "off")
+    yardstick = FineTuned(tasks={"tiny": task}, seeds=(0, 1))
+    (result,) = yardstick(run)
+    runs = tuned_in(next((run / "fine_tuned").iterdir()))
+    assert len(runs) == 2
+    assert result.mean == pytest.approx(np.mean([tuned.scores["test/accuracy"] for tuned in runs]))
+    assert len(result.scores) == 24  # rows of the test split
+    monkeypatch.setattr("subprocess.Popen", None)  # nothing is trained again
+    (again,) = yardstick(run)
+    assert np.array_equal(again.scores, result.scores)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "seed": 1}), encoding="utf-8")
+    with pytest.raises(TypeError):  # another pretraining seed has other fine-tuning seeds, which have yet to be trained
+        yardstick(run)
+
+
+def test_a_task_that_a_run_cannot_learn_is_named_with_the_reason(
+    task: dict[str, Any], store: Path, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", "causal_lm", store, "--logging.wandb", "off")
+    wrong = {**task, "settings": {**SMALL, "task.label": "lable"}}
+    with pytest.raises(ValueError, match=r"^tiny: .*did you mean 'label'"):
+        FineTuned(tasks={"tiny": wrong})(run)
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "no task": ({"tasks": {}}, r"fine_tuned.tasks: name at least one"),
+    "a config that is not there": ({"tasks": {"sst2": "no.yaml"}}, r"fine_tuned.tasks.sst2: no config at 'no.yaml'"),
+    "no seed": ({"tasks": {"sst2": "configs/tasks/sst2.yaml"}, "seeds": ()}, r"fine_tuned.seeds = \[\] must be"),
+    "a rate twice": (
+        {"tasks": {"sst2": "configs/tasks/sst2.yaml"}, "learning_rates": (1e-3, 1e-3)},
+        r"fine_tuned.learning_rates = \[0.001, 0.001\] must be different",
+    ),
+    "a seed of a task's own": (
+        {"tasks": {"sst2": {"config": "configs/tasks/sst2.yaml", "settings": {"seed": 3}}}},
+        r"fine_tuned.tasks.sst2 sets seed, which is the yardstick's",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_refused_before_anything_is_trained(mistake: str) -> None:
+    settings, message = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=message):
+        FineTuned(**settings)

@@ -1,0 +1,236 @@
+"""Verdicts: what is said of declared hypotheses, what never is, and how often it is wrong."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.record.files import read_record, write_record
+from evaluation.report.sections import hypotheses as shown
+from evaluation.scoring.results import EvaluationResult
+from evaluation.statistics.aggregate import scores_of, summaries, verdicts
+from evaluation.statistics.hypotheses import Verdict, judge
+from evaluation.statistics.intervals import SeedScores
+from evaluation.statistics.significance import detectable_effect
+from evaluation.study.study import Direction, Hypothesis
+from tests.evaluation.report.made_up import make_record
+
+FIXED = settings(deadline=None, derandomize=True, max_examples=60)
+MIRRORED: dict[Direction, Direction] = {"greater": "less", "less": "greater", "equivalent": "equivalent"}
+
+
+def expecting(direction: Direction, *, margin: float = 0.0, arm: str = "A", against: str = "B") -> Hypothesis:
+    return Hypothesis(arm=arm, against=against, metric="pairs", direction=direction, margin=margin)
+
+
+def numbers(*values: float) -> SeedScores:
+    """One number a seed."""
+    return SeedScores.of_numbers(dict(enumerate(values)))
+
+
+def of(hypothesis: Hypothesis, *differences: float) -> Verdict:
+    """The verdict where arm A scored so much more than B with each seed."""
+    (verdict,) = judge([hypothesis], {"pairs": {"A": numbers(*differences), "B": numbers(*([0.0] * len(differences)))}})
+    return verdict
+
+
+CLEAR = (1.0, 1.1, 0.9, 1.05, 0.95)
+FAINT = (1.0, -0.9, 0.3, -0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "differences", "outcome"),
+    [
+        (expecting("greater"), CLEAR, "supported"),
+        (expecting("less"), CLEAR, "contradicted"),
+        (expecting("greater"), FAINT, "not shown"),
+        (expecting("less"), FAINT, "not shown"),
+        (expecting("equivalent", margin=2.0), CLEAR, "equivalent within the margin"),
+        (expecting("equivalent", margin=0.5), CLEAR, "contradicted"),
+        (expecting("equivalent", margin=1.0), CLEAR, "not shown"),
+        (expecting("equivalent", margin=0.1), FAINT, "not shown"),
+    ],
+)
+def test_a_verdict_is_what_the_seeds_show(hypothesis: Hypothesis, differences: tuple[float], outcome: str) -> None:
+    assert of(hypothesis, *differences).outcome == outcome
+
+
+@given(
+    values=st.lists(st.floats(-3, 3), min_size=2, max_size=6, unique=True),
+    hypothesis=st.sampled_from(
+        [
+            expecting("greater"),
+            expecting("less"),
+            expecting("equivalent", margin=0.5),
+            expecting("equivalent", margin=4),
+        ]
+    ),
+)
+@FIXED
+def test_arms_the_other_way_round_get_the_same_verdict(values: list[float], hypothesis: Hypothesis) -> None:
+    scores = {"pairs": {"A": numbers(*values), "B": numbers(*reversed(values))}}
+    turned = replace(hypothesis, arm="B", against="A", direction=MIRRORED[hypothesis.direction])
+    (one,), (other,) = judge([hypothesis], scores), judge([turned], scores)
+    assert one.outcome == other.outcome
+    assert one.p == pytest.approx(other.p)
+    assert one.sign_flip_p == other.sign_flip_p
+    assert one.difference == pytest.approx(-(other.difference or 0.0), abs=1e-12)
+    assert one.detectable_difference == pytest.approx(other.detectable_difference)
+
+
+# --- in words ---
+
+
+def test_not_shown_is_said_with_what_could_have_been_found() -> None:
+    """The effect of 3 seeds is 3.264 standard deviations, here of 1 point."""
+    scores = {"pairs": {"A": numbers(0.51, 0.52, 0.53), "B": numbers(0.5, 0.5, 0.5)}}
+    (verdict,) = judge([expecting("less")], scores, {"pairs": "%"})
+    assert verdict.detectable_difference == pytest.approx(0.01 * detectable_effect(3))
+    assert verdict.sentence == (
+        "A \u2212 B on pairs is +2.0 points [\u22120.5, +4.5] over 3 seeds: not shown to be less than 0 (p = 0.074), "
+        "which does not show the contrary; 3 seeds cannot show a difference below 3.3 with 80 % power."
+    )
+
+
+def test_an_equivalence_is_said_with_the_margin_that_could_have_been_confirmed() -> None:
+    verdict = of(expecting("equivalent", margin=2.0), *CLEAR)
+    assert verdict.sentence.startswith("A \u2212 B on pairs is +1.000 [+0.902, +1.098] over 5 seeds: within 2.000 of 0")
+    assert verdict.confirmable_margin is not None
+    assert f"or confirm a margin below {verdict.confirmable_margin:.3f} with 80 % power" in verdict.sentence
+
+
+@pytest.mark.parametrize("values", [CLEAR, FAINT, CLEAR[:2], FAINT[:3]])
+@pytest.mark.parametrize("hypothesis", [expecting("greater"), expecting("less"), expecting("equivalent", margin=0.5)])
+def test_every_sentence_names_the_minimum_detectable_effect(hypothesis: Hypothesis, values: tuple[float]) -> None:
+    verdict = of(hypothesis, *values)
+    assert f"cannot show a difference below {verdict.detectable_difference:.3f}" in verdict.sentence
+    assert not re.search(r"no difference|no effect|\bequal\b", verdict.sentence)
+
+
+def test_one_seed_shows_no_difference() -> None:
+    verdict = of(expecting("greater"), 12.0)
+    assert verdict.outcome == "one seed shows no difference"
+    assert (verdict.difference, verdict.interval, verdict.p, verdict.adjusted_p) == (12.0, None, None, None)
+    assert "none is detectable, however large" in verdict.sentence
+
+
+def test_arms_without_a_common_seed_cannot_be_told_apart() -> None:
+    scores: list[Mapping[str, Mapping[str, SeedScores]]] = [
+        {},
+        {"pairs": {"A": numbers(1, 2)}},
+        {"pairs": {"A": numbers(1, 2), "B": SeedScores.of_numbers({7: 1.0})}},
+    ]
+    for found in scores:
+        (verdict,) = judge([expecting("greater")], found)
+        assert (verdict.outcome, verdict.seeds, verdict.difference) == ("cannot tell", (), None)
+
+
+def test_seeds_that_agree_by_rounding_are_no_evidence() -> None:
+    """As where accuracy is counted on few items: a spread of 0 is not a p of 0."""
+    verdict = of(expecting("greater"), 0.25, 0.25, 0.25)
+    assert (verdict.outcome, verdict.p, verdict.interval) == ("cannot tell", None, None)
+
+
+def test_one_arm_under_two_labels_does_not_differ() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 30))
+    arm = SeedScores(values=values, seeds=tuple(range(5)), strata=("",) * 30)
+    found = judge([expecting("greater"), expecting("equivalent", margin=0.1)], {"pairs": {"A": arm, "B": arm}})
+    assert [verdict.outcome for verdict in found] == ["not shown", "equivalent within the margin"]
+    assert all(verdict.interval == (0, 0) for verdict in found)
+    assert all("no difference that could have gone undetected" in verdict.sentence for verdict in found)
+
+
+# --- several hypotheses ---
+
+
+def test_hypotheses_share_their_errors_and_those_that_failed_still_count() -> None:
+    arms = {"A": numbers(*CLEAR), "B": numbers(0, 0, 0, 0, 0), "C": numbers(*FAINT)}
+    declared = [expecting("greater"), expecting("greater", arm="C"), expecting("less", arm="D")]
+    clear, faint, failed = judge(declared, {"pairs": arms})
+    assert clear.p is not None
+    assert faint.p is not None
+    assert clear.adjusted_p == pytest.approx(3 * clear.p)
+    assert faint.adjusted_p == pytest.approx(min(1, 2 * faint.p))
+    assert (failed.outcome, failed.adjusted_p) == ("cannot tell", None)
+    deviation = np.std(CLEAR, ddof=1)
+    assert clear.detectable_difference == pytest.approx(detectable_effect(5, alpha=0.05 / 3) * deviation)
+
+
+def test_beyond_forty_seeds_the_t_test_stands_alone() -> None:
+    verdict = of(expecting("greater"), *np.random.default_rng(0).normal(1, 1, 41).tolist())
+    assert (verdict.outcome, verdict.sign_flip_p) == ("supported", None)
+
+
+def study(rng: np.random.Generator, *, seeds: int, effect: float) -> dict[str, dict[str, SeedScores]]:
+    """Two arms on one set of items, which share what is due to the items and to the seeds."""
+    items = rng.standard_normal((1, 40)) + 0.5 * rng.standard_normal((seeds, 1))
+    arms = {}
+    for arm, mean in (("A", effect), ("B", 0.0)):
+        own = 0.2 * rng.standard_normal((seeds, 1)) + 0.2 * rng.standard_normal((1, 40))
+        values = mean + items + own + 0.5 * rng.standard_normal((seeds, 40))
+        arms[arm] = SeedScores(values=values, seeds=tuple(range(seeds)), strata=("p", "q") * 20)
+    return {"pairs": arms}
+
+
+def test_studies_of_no_effect_find_one_in_at_most_5_percent() -> None:
+    """300 studies have a standard error of 1.3 %."""
+    rng, declared = np.random.default_rng(0), [expecting("greater"), expecting("less")]
+    studies = [judge(declared, study(rng, seeds=5, effect=0.0)) for _ in range(300)]
+    wrong = sum(any(verdict.outcome != "not shown" for verdict in found) for found in studies)
+    assert wrong / 300 < 0.05 + 3 * 0.013
+
+
+def test_a_planted_effect_is_found() -> None:
+    rng = np.random.default_rng(0)
+    found = [judge([expecting("greater")], study(rng, seeds=5, effect=1.0))[0].outcome for _ in range(100)]
+    assert found.count("supported") >= 90
+    assert "contradicted" not in found
+
+
+# --- in the record ---
+
+
+def result(scores: list[float], *, metric: str = "pairs") -> EvaluationResult:
+    return EvaluationResult(
+        metric=metric,
+        scores=np.array(scores),
+        strata=("p",) * len(scores),
+        mean=float(np.mean(scores)),
+        higher_is_better=True,
+        rankable=True,
+        unit="%",
+    )
+
+
+def test_a_run_that_diverged_is_missing_and_the_others_count() -> None:
+    runs = {
+        "A": {0: {"pairs": result([1.0, 0.0])}, 1: {"pairs": result([np.nan, 0.0])}, 2: {"pairs": result([1.0, 1.0])}},
+        "B": {0: {"pairs": result([0.0, 0.0])}, 1: {"pairs": result([0.0, 1.0]), "loss": result([np.inf])}},
+    }
+    scores = scores_of(runs)
+    assert {metric: {arm: of_arm.seeds for arm, of_arm in arms.items()} for metric, arms in scores.items()} == {
+        "pairs": {"A": (0, 2), "B": (0, 1)}
+    }
+    a, b = summaries(scores, budget=1e6)
+    assert (a.arm, a.metric, a.seeds, a.mean, a.budget) == ("A", "pairs", 2, 0.75, 1e6)
+    assert a.low is not None
+    (alone,) = summaries({"pairs": {"A": numbers(3.0)}})
+    assert (alone.mean, alone.low, alone.high) == (3.0, None, None)
+    assert b.mean == 0.25
+
+
+def test_verdicts_go_into_the_record_and_the_report(tmp_path: Path) -> None:
+    scores = {"pairs": {"A": numbers(*CLEAR), "B": numbers(*FAINT), "C": numbers(1.0)}}
+    declared = [expecting("greater"), expecting("equivalent", margin=1), expecting("less", arm="C")]
+    found = verdicts(declared, scores, {"pairs": "nats"})
+    record = replace(make_record(), verdicts=found, summaries=summaries(scores))
+    write_record(record, tmp_path / "results.json")
+    assert read_record(tmp_path / "results.json") == record
+    html = str(shown(record).html())
+    assert all(verdict.sentence in html for verdict in found)
+    assert [verdict.seeds for verdict in found] == [5, 5, 1]

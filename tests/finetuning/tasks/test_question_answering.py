@@ -1,0 +1,129 @@
+"""Questions: an answer stands where it says, or is counted; its text is a slice of its context."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.text.sources import RowSource
+from finetuning.data.parse import read_questions
+from finetuning.data.rows import AnswerSpan, DataWarnings
+from tests.finetuning.files import jsonl
+
+FIXED = settings(deadline=None, derandomize=True, max_examples=50)
+
+# `datasets` leaves the files that it streams to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def warnings() -> DataWarnings:
+    return DataWarnings()
+
+
+CONTEXT = "서울은 수도이다. Seoul, the capital; Seoul."
+
+
+def question(folder: Path, answers: Any, **more: Any) -> RowSource:
+    return jsonl(folder, {"id": 7, "question": "?", "context": CONTEXT, "answers": answers, **more})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"text": ["Seoul", "수도"], "answer_start": [30, 4]},
+        [{"text": "Seoul", "answer_start": 30}, {"text": "수도", "answer_start": 4}],
+    ],
+)
+def test_answers_of_either_form_stand_where_they_say(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
+    assert row.id == "7"
+    assert row.answers == row.places == (AnswerSpan(text="Seoul", start=30), AnswerSpan(text="수도", start=4))
+    assert all(CONTEXT[answer.start : answer.end] == answer.text for answer in row.places)
+    assert not row.impossible
+    assert not warnings.lines()
+
+
+@pytest.mark.parametrize(("told", "found"), [(28, 30), (12, 10), (0, 10), (99, 30)])
+def test_an_answer_beside_its_place_is_taken_at_the_nearest_and_counted(
+    told: int, found: int, tmp_path: Path, warnings: DataWarnings
+) -> None:
+    (row,) = read_questions(question(tmp_path, {"text": ["Seoul"], "answer_start": [told]}), warnings=warnings)
+    assert row.places == (AnswerSpan(text="Seoul", start=found),)
+    assert warnings.lines() == [
+        "answers not at the place they name, taken at the nearest that holds them: 1 (the first: rows.jsonl, line 1)"
+    ]
+
+
+def test_an_answer_that_is_not_in_its_context_is_kept_to_judge_by_and_counted(
+    tmp_path: Path, warnings: DataWarnings
+) -> None:
+    (row,) = read_questions(question(tmp_path, {"text": ["Busan"], "answer_start": [3]}), warnings=warnings)
+    assert row.answers == (AnswerSpan(text="Busan", start=-1),)
+    assert row.places == ()
+    assert not row.impossible
+    assert warnings.lines() == [
+        "answers that are not in their context, nothing to learn from: 1 (the first: rows.jsonl, line 1)"
+    ]
+
+
+@pytest.mark.parametrize("answers", ["Seoul", ["Seoul"], {"text": ["Seoul"]}, [{"text": "Seoul"}]])
+def test_an_answer_without_a_place_is_taken_at_its_first(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
+    assert row.places == (AnswerSpan(text="Seoul", start=10),)
+    assert warnings.counts == {"answers without a place, taken at their first in the context": 1}
+
+
+@pytest.mark.parametrize("answers", [None, [], {"text": [], "answer_start": []}])
+def test_a_question_without_answers_has_none(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
+    assert row.impossible
+    assert row.answers == ()
+
+
+def test_a_question_said_to_have_no_answer_has_none(tmp_path: Path, warnings: DataWarnings) -> None:
+    source = question(tmp_path, {"text": ["Seoul"], "answer_start": [10]}, is_impossible=True)
+    (row,) = read_questions(source, warnings=warnings)
+    assert (row.impossible, row.answers) == (True, ())
+    assert list(warnings.counts) == ["questions said to have no answer that list some, taken at their word"]
+
+
+def test_questions_without_a_column_of_identifiers_are_numbered(tmp_path: Path, warnings: DataWarnings) -> None:
+    source = jsonl(tmp_path, *[{"q": "?", "c": " "}] * 2)
+    rows = read_questions(source, question="q", context="c", answers=None, warnings=warnings)
+    assert [row.id for row in rows] == ["0", "1"]
+    assert warnings.lines() == ["empty contexts: 2 (the first: rows.jsonl, line 1)"]
+
+
+@pytest.mark.parametrize("answers", [3, {"texts": ["a"]}, [{"answer": "a"}], {"text": ["a", "b"], "answer_start": [0]}])
+def test_a_column_that_holds_no_answers_is_told(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    with pytest.raises(ValueError, match=r"rows\.jsonl, line 1, column 'answers' holds no answers"):
+        read_questions(question(tmp_path, answers), warnings=warnings)
+    with pytest.raises(ValueError, match=r"no column 'answer' .*did you mean 'answers'"):
+        read_questions(question(tmp_path, answers), answers="answer", warnings=warnings)
+
+
+@FIXED
+@given(
+    context=st.text(alphabet="ab한 ", min_size=1, max_size=20),
+    start=st.integers(-3, 25),
+    answer=st.text("ab한 ", max_size=3),
+)
+def test_every_placed_answer_is_a_slice_of_its_context(
+    context: str, start: int, answer: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    answers = {"text": [answer], "answer_start": [start]}
+    source = jsonl(tmp_path_factory.getbasetemp(), {"question": "?", "context": context, "answers": answers})
+    (row,) = read_questions(source, warnings=DataWarnings())
+    assert all(context[place.start : place.end] == answer for place in row.places)
+    assert bool(row.places) == (answer != "" and answer in context)

@@ -1,0 +1,285 @@
+"""Generation: the cache changes nothing, beams and chances come down to the greedy choice, and transformers agrees."""
+
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from models.attention.cache import Cache
+from models.generation.decoding import Decoding, candidates, draw, penalised
+from models.generation.generation import Documents, IncrementalDecoder, beam_search, generate
+from models.huggingface.settings import FAMILIES
+from models.presets import PRESETS, PresetName
+from models.transformer.transformer import Inputs
+from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
+from tests.models.transformer.test_transformer import make as make_transformer
+
+EOS = 2
+WITH_DECODER = [preset for preset, family in FAMILIES.items() if family.has_decoder]
+PROMPTS = [[7, 8, 9, 10, 11], [12, 13], [14, 15, 16]]
+SOURCES = [[5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15], [16]]
+
+
+def asked(ours: Module, rows: int = 3) -> dict[str, Any]:
+    """Prompts of unequal lengths; for an encoder-decoder, sources, and the start of the decoder alone."""
+    if ours.num_blocks[0]:
+        return {"prompts": [[0]] * rows, "sources": SOURCES[:rows]}
+    return {"prompts": PROMPTS[:rows], "sources": None}
+
+
+def say(ours: Module, rows: int = 3, **decoding: Any) -> list[Any]:
+    return generate(
+        ours.transformer, **asked(ours, rows), decoding=Decoding(**decoding), eos=EOS, max_positions=POSITIONS
+    )
+
+
+@torch.no_grad()
+def log_probability(ours: Module, prompt: list[int], source: list[int] | None, ids: list[int], *, ends: bool) -> float:
+    """Of a continuation, by one forward pass over all of it."""
+    text = [*prompt, *ids, *[EOS] * ends]
+    inputs = Inputs(decoder_ids_BT=torch.tensor([text[:-1]]))
+    if source is not None:
+        inputs = inputs._replace(encoder_ids_BS=torch.tensor([source]))
+    logits_NV, _ = ours.transformer(inputs, torch.arange(len(prompt) - 1, len(text) - 1))
+    said = torch.tensor(text[len(prompt) :])
+    return float(logits_NV.log_softmax(dim=-1).gather(1, said[:, None]).sum())
+
+
+@pytest.mark.parametrize("stacks", ["decoder", "both"])
+@pytest.mark.parametrize("preset", PRESETS)
+@torch.no_grad()
+def test_logits_from_the_cache_equal_those_of_the_whole(preset: PresetName, stacks: str) -> None:
+    """Every preset, with padding on the left and a source of another length in each row."""
+    model = make_transformer(preset, stacks)
+    assert model.decoder is not None
+    ids_BT = torch.randint(3, 60, (3, 12), generator=torch.Generator().manual_seed(3))
+    starts_B = torch.tensor([0, 3, 5])
+    inputs, memory = Inputs(decoder_ids_BT=ids_BT, decoder_starts_B=starts_B), None
+    if stacks == "both":
+        encoder = Inputs(encoder_ids_BS=ids_BT[:, :7], encoder_lengths_B=torch.tensor([7, 2, 5]))
+        memory = model.encode(encoder)
+        inputs = inputs._replace(encoder_lengths_B=encoder.encoder_lengths_B)
+    whole_BTV = model.logits(model.decode(inputs, memory))
+    cache = Cache(len(model.decoder.blocks), capacity=12)
+    parts = [
+        model.logits(model.decode(inputs._replace(decoder_ids_BT=ids_BT[:, begin:end]), memory, cache))
+        for begin, end in [(0, 6), *((place, place + 1) for place in range(6, 12))]
+    ]
+    cached_BTV = torch.cat(parts, dim=1)
+    for row, start in enumerate(starts_B.tolist()):
+        assert (cached_BTV[row, start:] - whole_BTV[row, start:]).abs().max() <= 1e-10
+
+
+@pytest.mark.parametrize("stacks", ["decoder", "both"])
+@pytest.mark.parametrize("preset", PRESETS)
+@torch.no_grad()
+def test_padding_on_the_left_changes_nothing(preset: PresetName, stacks: str) -> None:
+    model = make_transformer(preset, stacks)
+    ids_BT = torch.randint(3, 60, (1, 9), generator=torch.Generator().manual_seed(4))
+    memory = model.encode(Inputs(encoder_ids_BS=ids_BT)) if stacks == "both" else None
+    alone_BTV = model.logits(model.decode(Inputs(decoder_ids_BT=ids_BT), memory))
+    padded = Inputs(decoder_ids_BT=torch.cat([ids_BT[:, :4], ids_BT], dim=1), decoder_starts_B=torch.tensor([4]))
+    padded_BTV = model.logits(model.decode(padded, memory))
+    assert (padded_BTV[:, 4:] - alone_BTV).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("preset", WITH_DECODER)
+def test_a_batch_says_what_each_prompt_says_alone(preset: PresetName, seed: int) -> None:
+    ours = make_ours(preset, seed)
+    together = say(ours, max_new_tokens=12)
+    for number, said in enumerate(together):
+        alone = {name: value and [value[number]] for name, value in asked(ours).items()}
+        settings = {"decoding": Decoding(max_new_tokens=12), "eos": EOS, "max_positions": POSITIONS}
+        (single,) = generate(ours.transformer, **alone, **settings)
+        assert single.ids == said.ids
+        assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
+
+
+@pytest.mark.parametrize("decoding", [{}, {"beams": 3}], ids=str)
+@pytest.mark.parametrize("preset", WITH_DECODER)
+def test_documents_are_apart_in_a_batch_as_they_are_alone(preset: PresetName, decoding: dict[str, Any]) -> None:
+    """Of prompts that begin with another document's end, and sources that begin and end with no document's tokens."""
+    ours, texts = make_ours(preset), asked(make_ours(preset))
+    begins = 0 if texts["sources"] else -1
+    of_prompts = [[begins, *[1] * (len(prompt) - 1)] for prompt in texts["prompts"]]
+    of_sources = [[0, *[1] * (len(source) - 2), 0][: len(source)] for source in texts["sources"] or []] or None
+    settings = {"decoding": Decoding(max_new_tokens=6, **decoding), "eos": EOS, "max_positions": POSITIONS}
+    together = generate(ours.transformer, **texts, documents=Documents(of_prompts, of_sources), **settings)
+    for number, said in enumerate(together):
+        alone = {name: value and [value[number]] for name, value in texts.items()}
+        documents = Documents([of_prompts[number]], of_sources and [of_sources[number]])
+        (single,) = generate(ours.transformer, **alone, documents=documents, **settings)
+        assert single.ids == said.ids
+        assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
+    assert together != generate(ours.transformer, **texts, **settings)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("preset", WITH_DECODER)
+def test_one_beam_is_greedy(preset: PresetName, seed: int) -> None:
+    ours = make_ours(preset, seed)
+    greedy = say(ours, max_new_tokens=10)
+    settings = {"decoding": Decoding(max_new_tokens=10), "eos": EOS, "max_positions": POSITIONS}
+    searched = [found[0] for found in beam_search(ours.transformer, **asked(ours), **settings)]
+    assert [said.ids for said in searched] == [said.ids for said in greedy]
+    assert [said.log_probability for said in searched] == pytest.approx([said.log_probability for said in greedy])
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("preset", WITH_DECODER)
+def test_a_score_is_the_log_probability_of_what_was_said(preset: PresetName, beams: int) -> None:
+    ours = make_ours(preset, 5)
+    texts = asked(ours)
+    said = say(ours, max_new_tokens=9, beams=beams)
+    for number, (prompt, one) in enumerate(zip(texts["prompts"], said, strict=True)):
+        source = texts["sources"][number] if texts["sources"] else None
+        expected = log_probability(ours, prompt, source, one.ids, ends=one.is_finished)
+        assert one.log_probability == pytest.approx(expected, abs=1e-10)
+
+
+def test_many_beams_find_the_likeliest_text_of_all() -> None:
+    """With as many beams as there are beginnings, the search is exhaustive."""
+    ours = make_ours("gpt2", 1)
+    decoding = Decoding(max_new_tokens=2, beams=VOCAB, length_penalty=0.0)
+    best = beam_search(ours.transformer, [PROMPTS[0]], decoding=decoding, eos=EOS, max_positions=POSITIONS)[0][0]
+    every = [[first, second] for first in range(VOCAB) if first != EOS for second in range(VOCAB)]
+    texts = [(ids[:-1], True) if ids[-1] == EOS else (ids, False) for ids in every]
+    scores = [log_probability(ours, PROMPTS[0], None, ids, ends=ends) for ids, ends in [*texts, ([], True)]]
+    assert best.log_probability == pytest.approx(max(scores), abs=1e-10)
+
+
+def theirs_said(ours: Module, seed: int, **settings: Any) -> list[list[int]]:
+    """What transformers' generate says to the same prompts, without EOS and padding."""
+    theirs, texts = cast(Any, make_theirs(ours)), asked(ours)
+    ids = {"pad_token_id": 0, "eos_token_id": EOS, "bos_token_id": None, "decoder_start_token_id": 0}
+    config = GenerationConfig(**ids, do_sample=False, **settings)
+    rows = texts["sources"] or texts["prompts"]
+    longest = max(map(len, rows))
+    read, mask = [], []
+    for row in rows:
+        padding = [0] * (longest - len(row))
+        on_left = texts["sources"] is None
+        read.append([*padding, *row] if on_left else [*row, *padding])
+        seen = [1] * len(row)
+        mask.append([*padding, *seen] if on_left else [*seen, *padding])
+    said = theirs.generate(torch.tensor(read), attention_mask=torch.tensor(mask), generation_config=config)
+    begins = 1 if texts["sources"] else longest
+    new = said[:, begins:].tolist()
+    return [ids[: ids.index(EOS)] if EOS in ids else ids for ids in new]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("preset", WITH_DECODER)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"repetition_penalty": 1.7},
+        {"num_beams": 3},
+        {"num_beams": 4, "length_penalty": 2.0},
+        {"num_beams": 3, "repetition_penalty": 1.3, "length_penalty": -0.5},
+    ],
+    ids=lambda settings: ",".join(settings) or "greedy",
+)
+def test_the_tokens_are_those_of_transformers(preset: PresetName, seed: int, settings: dict[str, Any]) -> None:
+    ours = make_ours(preset, seed).float()
+    named = {("beams" if name == "num_beams" else name): value for name, value in settings.items()}
+    said = say(ours, max_new_tokens=11, **named)
+    assert [one.ids for one in said] == theirs_said(ours, seed, max_new_tokens=11, **settings)
+
+
+def test_sampling_near_temperature_zero_is_greedy() -> None:
+    ours = make_ours("lab", 2)
+    assert say(ours, max_new_tokens=12, temperature=1e-6) == say(ours, max_new_tokens=12)
+
+
+def test_the_same_seed_draws_the_same_text_and_another_one_another() -> None:
+    ours = make_ours("lab", 2)
+    drawn = [[one.ids for one in say(ours, max_new_tokens=12, temperature=3.0, seed=seed)] for seed in (5, 5, 6)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_draws_are_as_frequent_as_they_are_likely() -> None:
+    probabilities = torch.tensor([[0.5, 0.0, 0.3, 0.2]])
+    chances = (torch.arange(1000) + 0.5) / 1000
+    drawn = draw(probabilities.expand(1000, -1), chances)
+    assert drawn.bincount(minlength=4).tolist() == [500, 0, 300, 200]
+
+
+def test_the_least_and_the_greatest_chance_draw_what_is_possible() -> None:
+    probabilities = torch.tensor([[0.0, 0.7, 0.3, 0.0]]).expand(2, -1)
+    assert draw(probabilities, torch.tensor([0.0, 1 - 2**-24])).tolist() == [1, 2]
+
+
+def of(*probabilities: float) -> Tensor:
+    return torch.tensor([probabilities]).log()
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"top_k": 2}, [0.625, 0.375, 0, 0]),
+        ({"top_p": 0.5}, [1, 0, 0, 0]),
+        ({"top_p": 0.51}, [0.625, 0.375, 0, 0]),
+        ({"top_p": 0.85}, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0]),
+        ({"top_k": 3, "top_p": 0.6}, [0.5 / 0.8, 0.3 / 0.8, 0, 0]),
+        ({"top_k": 99}, [0.5, 0.3, 0.15, 0.05]),
+        ({}, [0.5, 0.3, 0.15, 0.05]),
+    ],
+)
+def test_only_the_likeliest_tokens_are_drawn(settings: dict[str, Any], kept: list[float]) -> None:
+    probabilities = candidates(of(0.5, 0.3, 0.15, 0.05), Decoding(temperature=1.0, **settings))
+    assert probabilities[0].tolist() == pytest.approx(kept)
+
+
+def test_a_temperature_sharpens_or_flattens() -> None:
+    logits = of(0.8, 0.2)
+    assert candidates(logits, Decoding(temperature=0.5))[0].tolist() == pytest.approx([16 / 17, 1 / 17])
+    assert candidates(logits, Decoding(temperature=2.0))[0].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_what_was_said_is_penalised_whatever_its_sign() -> None:
+    scores = torch.tensor([[2.0, -2.0, 1.0]])
+    assert penalised(scores, torch.tensor([[0, 1, 0]]), 2.0).tolist() == [[1.0, -4.0, 1.0]]
+
+
+def test_padding_is_not_what_was_said() -> None:
+    ours = make_ours("lab")
+    reader = IncrementalDecoder(ours.transformer, PROMPTS, None, copies=2, num_steps=1, pad=EOS)
+    assert all(EOS not in row for row in reader.said_BT.tolist())
+    assert [set(row) for row in reader.said_BT.tolist()] == [set(prompt) for prompt in PROMPTS for _ in range(2)]
+
+
+def test_no_more_is_said_than_the_model_has_positions_for() -> None:
+    ours = make_ours("gpt2", 3)
+    prompt = list(range(3, 23))
+    settings = {"decoding": Decoding(max_new_tokens=50), "eos": VOCAB, "max_positions": POSITIONS}
+    (said,) = generate(ours.transformer, [prompt], **settings)
+    assert len(said.ids) == POSITIONS - len(prompt) + 1
+    assert not said.is_finished
+
+
+def test_a_prompt_longer_than_the_model_reads_is_refused() -> None:
+    ours = make_ours("gpt2")
+    with pytest.raises(ValueError, match="a prompt has 25 tokens, and the model reads at most 24"):
+        generate(ours.transformer, [[5] * 25], decoding=Decoding(), eos=EOS, max_positions=POSITIONS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens = 0"),
+        ({"beams": 0}, "beams = 0"),
+        ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"temperature": 1.0, "top_p": 0.0}, "top_p = 0.0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty = 0.0"),
+        ({"beams": 2, "temperature": 1.0}, "beam search draws nothing"),
+        ({"top_k": 5}, "need a temperature above 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Decoding(**settings)

@@ -1,0 +1,146 @@
+"""The contract: every objective that a config names keeps every law, and so does a fifth that nothing knows of."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from objectives.core.base import Objective
+from tests.helpers import ROOT, TINY, metrics_of, shared, train_in_process
+from tests.objectives.contract.contract import LAWS_OF_TEXT
+from tests.objectives.contract.contract_model import LAWS_OF_MODELS
+
+FOLDERS = ("configs", "configs/papers", "configs/schedules")
+CONFIGS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.yaml") if path.name != "base.yaml")
+LAWS = [*LAWS_OF_TEXT, *LAWS_OF_MODELS]
+SMALL = {"width": 32, "num_heads": 2, "dropout": 0.0}
+
+# One file and one config, as CONTRIBUTING asks for.
+FIFTH_OBJECTIVE = '''"""Prefix language modelling (Raffel et al. 2020, 3.2.1): the end of a text from its beginning.
+
+    window     Thank you for inviting me to your party last week .
+    reads      Thank you for inviting me </s>
+    says       to your party last week . </s>
+
+loss = sum of -log p(token | beginning, tokens before it) / number of tokens
+"""
+
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.random import Generator
+
+from data.stream.batch import NOWHERE, Corruption, Example, Extent
+from data.store.tokenizer import Vocabulary
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective
+
+
+def corrupt(window: Window, rng: Generator, _windows: Windows, *, vocabulary: Vocabulary) -> Example:
+    """The window cut anywhere, EOS behind both parts."""
+    cut, places = int(rng.integers(len(window) + 1)), np.arange(len(window))
+    labels = np.append(window.tokens[cut:].astype(np.int64), vocabulary.eos)
+    return Example(
+        encoder_ids=np.append(window.tokens[:cut].astype(np.int64), vocabulary.eos),
+        encoder_origins=np.append(places[:cut], NOWHERE),
+        decoder_ids=np.concatenate([[vocabulary.bos], labels[:-1]]),
+        decoder_origins=np.append(places[cut:], NOWHERE),
+        labels={"suffix": labels},
+    )
+
+
+class PrefixLM(Objective):
+    """The end of a window is said from its beginning.
+
+    Args:
+        shared: what every objective takes.
+    """
+
+    uses_encoder: ClassVar[bool] = True
+    uses_decoder: ClassVar[bool] = True
+    token_term: ClassVar[str] = "suffix"
+
+    def __init__(self, **shared: Any) -> None:
+        super().__init__(**shared)
+
+    def corruption(self, vocabulary: Vocabulary) -> Corruption:
+        return partial(corrupt, vocabulary=vocabulary)
+
+    def extent(self, window: int) -> Extent:
+        return Extent(encoder=window + 1, decoder=window + 1, targets=window + 1)
+
+    def nominal_rates(self, window: int) -> dict[str, float]:
+        return {"targets per raw token": 0.5 + 1 / window}
+'''
+FIFTH_CONFIG = {"model": {"class_path": "prefix_lm.PrefixLM"}}
+
+
+@pytest.fixture
+def fifth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The config of an objective that was just written."""
+    (tmp_path / "prefix_lm.py").write_text(FIFTH_OBJECTIVE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "prefix_lm", raising=False)
+    config = tmp_path / "prefix_lm.yaml"
+    config.write_text(yaml.safe_dump(FIFTH_CONFIG), encoding="utf-8")
+    return config
+
+
+def objective_of(config: Path, **transformer: Any) -> Objective:
+    """The objective that a config names, as it sets it, over a small Transformer of its preset."""
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    module, _, name = settings["model"]["class_path"].rpartition(".")
+    objective_class = getattr(importlib.import_module(module), name)
+    shape = {**settings.get("transformer", {}), **SMALL, "layers": 2, **transformer}
+    return objective_class(**shared(**shape), **settings["model"].get("init_args", {}))
+
+
+def test_there_is_a_config_for_each_objective_and_each_paper() -> None:
+    names = {str(path.relative_to(ROOT / "configs")) for path in CONFIGS}
+    assert {"masked_lm.yaml", "causal_lm.yaml", "denoising.yaml", "span_corruption.yaml"} <= names
+    assert {type(objective_of(path)).__module__ for path in CONFIGS} >= {
+        f"objectives.{name}" for name in ("masked_lm", "causal_lm", "denoising", "span_corruption")
+    }
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_every_config_keeps_the_contract(config: Path, law: Callable[[Objective], None]) -> None:
+    law(objective_of(config))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_a_fifth_objective_keeps_the_contract(fifth: Path, law: Callable[[Objective], None]) -> None:
+    law(objective_of(fifth))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("name", ["causal_lm", "denoising", "span_corruption"])
+def test_the_contract_holds_where_documents_are_kept_apart(name: str, law: Callable[[Objective], None]) -> None:
+    """The masked LM says itself that it cannot tell strangers then."""
+    law(objective_of(ROOT / f"configs/{name}.yaml", document_masking=True))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_the_window_of_a_config_fits(config: Path) -> None:
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    base = yaml.safe_load((ROOT / "configs/base.yaml").read_text(encoding="utf-8"))
+    window = {**base["data"], **settings.get("data", {})}["window"]
+    objective_of(config).check_window(window)
+
+
+def test_a_fifth_objective_is_trained_by_one_file_and_one_config(
+    fifth: Path, corpus_file: Path, cache: Path, store: Path, tmp_path: Path
+) -> None:
+    where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(tmp_path / "runs")]
+    command = ["--config", str(fifth), "--name", "fifth", *TINY, *where, "--budget.steps", "6"]
+    assert train_in_process(command) == 0
+    losses = [float(row["train/suffix"]) for row in metrics_of(tmp_path / "runs/fifth") if row.get("train/suffix")]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    assert "to be said" in (tmp_path / "runs/fifth/examples.html").read_text(encoding="utf-8")

@@ -1,0 +1,106 @@
+"""Short trainings with the real modules on text of a Markov chain, and how far above the optimum they end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from data.stream.batch import IGNORE, Batch, Corruption, Example, collate
+from data.stream.loader import CorruptedWindows, HeldOutWindows
+from data.stream.windows import Window, Windows
+from objectives.core.base import Objective
+from tests.objectives.floors.markov import MarkovChain
+from tests.objectives.floors.optimum import NUM_TOKENS, VOCABULARY, Optimum, windows_of
+from training.step.optim import gradient_norm, learning_rate_factor, make_optimizer
+from training.step.terms import Term
+
+CHAIN = MarkovChain.random(NUM_TOKENS, seed=0, concentration=1.0)
+NUM_HELD_OUT = 1000
+Pairs = Sequence[tuple[Window, Example]]
+Leak = Callable[[Window, Example], Example]  # what an objective with a bug would make of the example
+
+
+class Gap(NamedTuple):
+    """How far the mean loss of a label lies above its optimum, in nats, and its standard error."""
+
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A short training.
+
+    Args:
+        objective: with its settings; its model is made here.
+        optimum: the least loss of each of its examples.
+        window: tokens a window.
+        steps, batch_size: every window is read once.
+    """
+
+    objective: Objective
+    optimum: Optimum
+    window: int
+    steps: int
+    batch_size: int
+
+    def gap(self, leak: Leak | None = None) -> Gap:
+        """Trains, and compares with the optimum example by example; a leak shows the model what it should not see."""
+        corrupt = leaking(self.objective.corruption(VOCABULARY), leak)
+        self.objective.build(vocab_size=VOCABULARY.size, window=self.window)
+        training = windows_of(CHAIN, self.steps * self.batch_size, length=self.window, seed=1)
+        self._train(CorruptedWindows(training, corrupt, seed=2))
+        return self._measure(windows_of(CHAIN, NUM_HELD_OUT, length=self.window, seed=3), corrupt)
+
+    def _train(self, examples: CorruptedWindows) -> None:
+        """The exact step of training/step/module.py, without what only a run needs."""
+        objective, config = self.objective.train(), self.objective.optimizer_config
+        optimizer = make_optimizer(objective, config)
+        for step in range(self.steps):
+            positions = list(range(step * self.batch_size, (step + 1) * self.batch_size))
+            term = term_of(objective, batch_of(objective, examples.__getitems__(positions), self.window))
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * learning_rate_factor(config, step, self.steps)
+            optimizer.zero_grad()
+            (term.minimised_sum / term.count).backward()
+            assert config.max_grad_norm is not None
+            parameters = list(objective.parameters())
+            torch.nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, gradient_norm(parameters))
+            optimizer.step()
+
+    @torch.no_grad()
+    def _measure(self, held_out: Windows, corrupt: Corruption) -> Gap:
+        honest = HeldOutWindows(held_out, self.objective.corruption(VOCABULARY), seed=0, chosen=NUM_HELD_OUT)
+        leaky = HeldOutWindows(held_out, corrupt, seed=0, chosen=NUM_HELD_OUT)
+        least = np.array([self.optimum(CHAIN, *honest[number]) for number in range(NUM_HELD_OUT)])
+        losses, counts = losses_of(self.objective.eval(), [leaky[i] for i in range(NUM_HELD_OUT)], self.window)
+        above = losses - least
+        return Gap(above.sum() / counts.sum(), above.std() * NUM_HELD_OUT**0.5 / counts.sum())
+
+
+def leaking(corrupt: Corruption, leak: Leak | None) -> Corruption:
+    """The corruption with a bug."""
+    if leak is None:
+        return corrupt
+    return lambda window, rng, windows: leak(window, corrupt(window, rng, windows))
+
+
+def batch_of(objective: Objective, pairs: Pairs, window: int) -> Batch:
+    windows, examples = zip(*pairs, strict=True)
+    max_lengths = objective.max_lengths(window)
+    return collate(windows, examples, pad=VOCABULARY.pad, max_lengths=max_lengths, keep_documents_apart=False)
+
+
+def term_of(objective: Objective, batch: Batch) -> Term:
+    return objective.terms(batch, count_correct=False)[objective.token_term]
+
+
+def losses_of(objective: Objective, pairs: Pairs, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """float64[examples] nats, summed over the labels of each example, and their numbers."""
+    counts = np.array([(example.labels[objective.token_term] != IGNORE).sum() for _, example in pairs])
+    prediction = objective.predictions(batch_of(objective, pairs, window))[objective.token_term]
+    nats_N = F.cross_entropy(prediction.logits.double(), prediction.ids_N, reduction="none")
+    return np.add.reduceat(nats_N.numpy(), np.cumsum(counts) - counts), counts

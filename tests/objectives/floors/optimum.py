@@ -1,0 +1,136 @@
+"""The least loss that any model can have on an example, by what it may see: exact, on text of a Markov chain.
+
+Of one example it is minus the logarithm of the exact posterior of all its labels, in nats; the mean over many examples
+is the floor under the objective's loss.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from data.stream.batch import IGNORE, Example
+from data.stream.windows import TokensInMemory, Window, Windows
+from objectives.core.noise import budget, span_counts
+from objectives.denoising import Denoising, Noises
+from objectives.masked_lm import MaskedLM
+from objectives.span_corruption import SpanCorruption
+from tests.helpers import NUM_SPECIAL, make_vocabulary
+from tests.objectives.floors.floors import (
+    HIDDEN,
+    deleted,
+    infilled,
+    masked_one_by_one,
+    masked_or_kept,
+    rotated,
+    spans_of_t5,
+)
+from tests.objectives.floors.markov import MarkovChain, Ways
+
+NUM_TOKENS = 16
+VOCABULARY = make_vocabulary(NUM_SPECIAL + NUM_TOKENS)
+
+Optimum = Callable[[MarkovChain, Window, Example], float]  # nats, of all labels of the example together
+
+
+def windows_of(chain: MarkovChain, number: int, *, length: int, seed: int) -> Windows:
+    """Windows of one long text."""
+    tokens = NUM_SPECIAL + chain.sample(number * length, np.random.default_rng(seed))
+    start = np.zeros(1, dtype=np.int64)
+    text = TokensInMemory(tokens=tokens.astype(np.uint32), sentence_starts=start, document_starts=start)
+    return Windows(text, length=length, end_token=VOCABULARY.eos)
+
+
+def tokens_of(ids: np.ndarray) -> np.ndarray:
+    """int64[length], ids as the chain counts its tokens; HIDDEN where an id stands for none."""
+    return np.where(ids >= NUM_SPECIAL, ids.astype(np.int64) - NUM_SPECIAL, HIDDEN)
+
+
+def ways_of_masked_lm(objective: MaskedLM, example: Example, num_tokens: int = NUM_TOKENS) -> Ways:
+    """Of a window between [CLS] and [SEP]."""
+    assert example.encoder_ids is not None
+    assert not objective.next_sentence
+    assert objective.unit == "token"
+    return masked_or_kept(
+        tokens_of(example.encoder_ids[1:-1]),
+        count=budget(len(example.encoder_ids), objective.noise_density),
+        mask_rate=objective.mask_rate,
+        random_rate=objective.random_rate,
+        num_tokens=num_tokens,
+    )
+
+
+def ways_of_denoising(noises: Noises, example: Example, num_tokens: int = NUM_TOKENS) -> Ways:
+    """Of a window between `<s>` and `</s>` under one noise."""
+    assert example.encoder_ids is not None
+    rates = (noises.permute_rate, noises.infill_rate, noises.mask_rate, noises.delete_rate, noises.rotate_rate)
+    assert sum(rate > 0 for rate in rates) == 1, "one noise at a time"
+    assert noises.sampler == "exact"
+    assert not noises.random_rate
+    read, length = tokens_of(example.encoder_ids[1:-1]), len(example.labels["token"]) - 2
+    if noises.infill_rate:
+        total, mean = round(noises.infill_rate * length), noises.mean_span_length
+        return infilled(read, num_hidden=total, mean_span_length=mean, num_tokens=num_tokens)
+    if noises.mask_rate:
+        return masked_one_by_one(read, num_tokens=num_tokens)
+    if noises.delete_rate:
+        return deleted(read, length=length, num_tokens=num_tokens)
+    assert noises.rotate_rate
+    return rotated(read, rate=noises.rotate_rate, num_tokens=num_tokens)
+
+
+def ways_of_span_corruption(
+    objective: SpanCorruption, window: Window, example: Example, num_tokens: int = NUM_TOKENS
+) -> Ways:
+    """Of a window before EOS."""
+    assert example.encoder_ids is not None
+    assert not objective.roll
+    num_noise, _ = span_counts(len(window), objective.noise_density, objective.mean_span_length)
+    return spans_of_t5(tokens_of(example.encoder_ids[:-1]), num_noise=num_noise, num_tokens=num_tokens)
+
+
+def hidden_by_spans(window: Window, example: Example) -> np.ndarray:
+    """bool[window], the places that span corruption asks for."""
+    assert example.decoder_origins is not None
+    is_text = tokens_of(example.labels["span"]) != HIDDEN
+    return np.isin(np.arange(len(window)), example.decoder_origins[is_text])
+
+
+def of_masked_lm(objective: MaskedLM) -> Optimum:
+    """Each label for itself, from both sides, whatever a place shows: a mask, the token, or a random one."""
+
+    def nats(chain: MarkovChain, window: Window, example: Example) -> float:
+        asked = np.flatnonzero(example.labels["masked"][1:-1] != IGNORE)
+        likely_WV = chain.marginals(ways_of_masked_lm(objective, example))
+        return -float(np.log(likely_WV[asked, tokens_of(window.tokens)[asked]]).sum())
+
+    return nats
+
+
+def of_causal_lm() -> Optimum:
+    """The chain's own entropy."""
+
+    def nats(chain: MarkovChain, window: Window, _example: Example) -> float:
+        previous = int(tokens_of(np.array([window.previous]))[0])
+        known = None if previous == HIDDEN else previous
+        return -chain.log_probability(tokens_of(window.tokens), previous=known)
+
+    return nats
+
+
+def of_denoising(objective: Denoising) -> Optimum:
+    """The whole text; `<s>` and `</s>` are certain in windows of one length."""
+
+    def nats(chain: MarkovChain, window: Window, example: Example) -> float:
+        return -chain.log_posterior(ways_of_denoising(objective.noises, example), tokens_of(window.tokens))
+
+    return nats
+
+
+def of_span_corruption(objective: SpanCorruption) -> Optimum:
+    """The hidden tokens, and the sentinels between them, which say how long each span is."""
+
+    def nats(chain: MarkovChain, window: Window, example: Example) -> float:
+        ways, hidden_W = ways_of_span_corruption(objective, window, example), hidden_by_spans(window, example)
+        return -chain.log_posterior(ways, tokens_of(window.tokens), hidden_W=hidden_W)
+
+    return nats

@@ -1,0 +1,163 @@
+"""On text of a Markov chain the least possible loss is known: a model comes near it, and below it only by a leak.
+
+The optimum is exact for every example (optimum.py), so the comparison is paired, and its standard error small. The
+decoders of an encoder-decoder learn to look into the source many times sooner by Muon than by AdamW.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models.transformer.transformer
+from data.stream.batch import Example
+from data.stream.windows import Window
+from models.attention.attention import make_mask
+from models.presets import TransformerConfig
+from objectives.causal_lm import CausalLM
+from objectives.denoising import Denoising
+from objectives.masked_lm import MaskedLM
+from objectives.span_corruption import SpanCorruption
+from tests.objectives.floors import optimum
+from tests.objectives.floors.floor_training import CHAIN, Gap, Training
+from training.step.budget import Budget
+from training.step.optim import OptimizerConfig, OptimizerName
+
+NEAR = 0.02  # nats above the optimum
+STANDARD_ERRORS = 3
+
+
+def shared(steps: int, *, optimizer: OptimizerName, learning_rate: float, **transformer: Any) -> dict[str, Any]:
+    """What every objective takes: a small Transformer, and a learning rate that falls to nought."""
+    schedule = OptimizerConfig(
+        name=optimizer,
+        learning_rate=learning_rate,
+        schedule="linear",
+        warmup=0.1,
+        min_lr_ratio=0.0,
+        weight_decay=0.0,
+        betas=(0.9, 0.98),
+    )
+    shape = TransformerConfig(width=64, num_heads=4, **transformer)
+    return {"transformer": shape, "optimizer": schedule, "budget": Budget(steps=steps)}
+
+
+def causal_lm(steps: int = 300) -> Training:
+    objective = CausalLM(**shared(steps, optimizer="adamw", learning_rate=5e-3, layers=1))
+    return Training(objective=objective, optimum=optimum.of_causal_lm(), window=16, steps=steps, batch_size=64)
+
+
+def masked_lm(steps: int = 700) -> Training:
+    """Masked, kept and random tokens, as BERT has them; which of the shown ones are asked for is not known."""
+    settings = shared(steps, optimizer="adamw", learning_rate=5e-3, layers=1)
+    objective = MaskedLM(next_sentence=False, noise_density=0.3, **settings)
+    least = optimum.of_masked_lm(objective)
+    return Training(objective=objective, optimum=least, window=16, steps=steps, batch_size=128)
+
+
+def denoising(steps: int = 500) -> Training:
+    """Every token that is hidden has a mask of its own."""
+    settings = shared(steps, optimizer="muon", learning_rate=1e-2, preset="gpt2", layers=(1, 1))
+    return under_one_noise(settings, steps, mask_rate=0.4)
+
+
+def infilling(steps: int = 2000) -> Training:
+    """Spans of unknown lengths, and masks that stand for nothing."""
+    settings = shared(steps, optimizer="muon", learning_rate=4e-3, preset="gpt2", layers=(1, 2))
+    return under_one_noise(settings, steps, infill_rate=0.4)
+
+
+def deletion(steps: int = 2400) -> Training:
+    """Three of eight tokens are missing, and nothing says where."""
+    settings = shared(steps, optimizer="muon", learning_rate=4e-3, preset="gpt2", layers=(1, 2))
+    return under_one_noise(settings, steps, delete_rate=0.4)
+
+
+def under_one_noise(settings: dict[str, Any], steps: int, **noise: float) -> Training:
+    objective = Denoising(**{"permute_rate": 0.0, "infill_rate": 0.0, **noise}, **settings)
+    least = optimum.of_denoising(objective)
+    return Training(objective=objective, optimum=least, window=8, steps=steps, batch_size=64)
+
+
+def span_corruption(steps: int = 1100) -> Training:
+    """Two spans whose lengths are not known before they are said."""
+    settings = shared(steps, optimizer="muon", learning_rate=4e-3, preset="gpt2", layers=(1, 2))
+    objective = SpanCorruption(noise_density=0.4, mean_span_length=2.0, **settings)
+    least = optimum.of_span_corruption(objective)
+    return Training(objective=objective, optimum=least, window=8, steps=steps, batch_size=64)
+
+
+LONG = (infilling, deletion, span_corruption)  # a minute or so each
+
+
+@pytest.mark.parametrize(
+    "training",
+    [causal_lm, masked_lm, denoising, *(pytest.param(long, marks=pytest.mark.slow) for long in LONG)],
+    ids=lambda training: training.__name__,
+)
+def test_a_short_training_ends_near_the_optimum_and_never_below_it(training: Callable[[], Training]) -> None:
+    gap = training().gap()
+    assert gap.mean < NEAR
+    assert gap.mean > -STANDARD_ERRORS * gap.standard_error
+
+
+# --- a leak is found ---
+
+
+def is_below(gap: Gap) -> bool:
+    return gap.mean < -STANDARD_ERRORS * gap.standard_error
+
+
+def reads_the_window(window: Window, example: Example) -> Example:
+    """The encoder's input as if nothing were hidden."""
+    assert example.encoder_ids is not None
+    ids = example.encoder_ids
+    return replace(example, encoder_ids=np.concatenate([ids[:1], window.tokens, ids[-1:]]).astype(np.int64))
+
+
+def reads_what_it_says(_window: Window, example: Example) -> Example:
+    """The decoder's input as if the labels had not been shifted."""
+    return replace(example, decoder_ids=next(iter(example.labels.values())))
+
+
+def test_a_decoder_without_its_mask_falls_below_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        models.transformer.transformer,
+        "make_mask",
+        lambda *args, **kwargs: make_mask(*args, **{**kwargs, "causal_length": None}),
+    )
+    assert is_below(causal_lm(120).gap())
+
+
+@pytest.mark.parametrize(
+    ("training", "leak"),
+    [
+        (lambda: causal_lm(30), reads_what_it_says),
+        (lambda: masked_lm(40), reads_the_window),
+        (lambda: denoising(80), reads_the_window),
+        (lambda: denoising(60), reads_what_it_says),
+        (lambda: span_corruption(60), reads_what_it_says),
+    ],
+    ids=["causal labels", "masked text", "denoised text", "denoising labels", "span labels"],
+)
+def test_what_should_be_hidden_lets_a_model_fall_below_the_optimum(
+    training: Callable[[], Training], leak: Callable[[Window, Example], Example]
+) -> None:
+    assert is_below(training().gap(leak))
+
+
+# --- why losses of different objectives are never ranked ---
+
+
+def test_the_optimum_of_each_objective_is_another_on_the_same_text() -> None:
+    """Law 7: what each says at best of one token, from the left, or from both sides, is no fault of a model."""
+    flow_VV = CHAIN.stationary_V[:, None] * CHAIN.transition_VV
+    from_the_left = -(flow_VV * np.log(CHAIN.transition_VV)).sum()
+    trios_VVV = flow_VV[:, :, None] * CHAIN.transition_VV[None]
+    from_both_sides = -(trios_VVV * np.log(trios_VVV / trios_VVV.sum(axis=1, keepdims=True))).sum()
+    assert from_both_sides < from_the_left - 0.3
+    windows = optimum.windows_of(CHAIN, 1, length=20_000, seed=0)
+    everything = optimum.of_causal_lm()(CHAIN, windows[0], Example(labels={}))
+    assert everything / 20_000 == pytest.approx(from_the_left, abs=0.03)

@@ -1,0 +1,77 @@
+"""What the tests of answers share: a tokenizer, objectives with a model, and what they are asked."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+
+from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
+from data.stream.windows import TokensInMemory, Windows
+from models.generation.decoding import Decoding
+from models.transformer.initialisation import initialise
+from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
+from objectives.core.prompts import Generation, Prompts
+from objectives.denoising import Denoising
+from objectives.span_corruption import SpanCorruption
+from tests.helpers import made_up_documents
+from tests.objectives.texts import SomeObjective, made
+
+WINDOW = 60
+SPEAKERS: dict[type[Objective], str] = {
+    CausalLM: "The young cat sees",
+    Denoising: "The young [MASK] sees a big house.",
+    SpanCorruption: "The young [MASK] sees a <extra_id_0> house.",
+}
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    """One that knows every word of the made-up documents, and cuts all others down to their bytes."""
+    return train_tokenizer(iter(made_up_documents()), kind="byte_bpe", vocab_size=1 << 12)
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    return vocabulary_of(tokenizer())
+
+
+def ids_of(text: str) -> list[int]:
+    return tokenizer().encode(text, add_special_tokens=False).ids
+
+
+def windows_of(documents: Sequence[Sequence[str]], *, length: int = WINDOW, end: bool = False) -> Windows:
+    """Windows of documents of sentences."""
+    ids = [[ids_of(sentence) for sentence in document] for document in documents]
+    if end:
+        for document in ids:
+            document[-1].append(vocabulary().eos)
+    return Windows(TokensInMemory.of(ids), length=length, end_token=vocabulary().eos)
+
+
+def speaker(
+    objective: type[SomeObjective], *, seed: int = 0, transformer: dict[str, Any] | None = None, **knobs: Any
+) -> SomeObjective:
+    """An objective in float64 whose weights are random, and so large that every token matters."""
+    module = made(objective, transformer=transformer, seed=seed, **knobs)
+    module.build(vocab_size=vocabulary().size, window=WINDOW)
+    generator = torch.Generator().manual_seed(seed)
+    for child in module.children():
+        initialise(child, seed)
+    for parameter in module.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return module.double().eval().requires_grad_(False)
+
+
+def questions(*texts: str, decoding: dict[str, Any] | None = None, **more: Any) -> Prompts:
+    return Prompts(
+        texts=texts,
+        tokenizer=tokenizer(),
+        vocabulary=vocabulary(),
+        **{"max_positions": WINDOW + 2, "decoding": Decoding(**(decoding or {})), **more},
+    )
+
+
+def answers(objective: Objective, *texts: str, decoding: dict[str, Any] | None = None, **more: Any) -> list[Generation]:
+    return list(objective.answer(questions(*texts, decoding=decoding, **more)))

@@ -1,0 +1,316 @@
+"""Schedules: objectives one after another or mixed, on one set of weights; each is what it is alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from data.stream.batch import Batch
+from data.stream.mixture import MixedBatch
+from data.stream.windows import Windows
+from objectives.causal_lm import CausalLM
+from objectives.core.base import Objective
+from objectives.masked_lm import MaskedLM
+from objectives.mixtures.members import Member
+from objectives.mixtures.schedule import Schedule
+from objectives.weights.load import load_run
+from tests.helpers import OBJECTIVES, make_cli, metrics_of, shared, torchrun, train_in_process, weights_of
+from tests.objectives.contract.contract import some_windows
+from tests.objectives.texts import SHAPE, VOCABULARY, batch_of
+from tests.training.test_session import At, Killed, assert_same_run, assert_same_state, killed
+from training.session import train
+from training.step.budget import Budget
+from training.step.terms import Result
+from training.storage.checkpoint import checkpoints_in, read_checkpoint
+
+Command = Callable[..., list[str]]
+CAUSAL, MASKED = "objectives.causal_lm.CausalLM", "objectives.masked_lm.MaskedLM"
+DENOISING, SPANS = "objectives.denoising.Denoising", "objectives.span_corruption.SpanCorruption"
+PATHS = {"masked_lm": MASKED, "causal_lm": CAUSAL, "denoising": DENOISING, "span_corruption": SPANS}
+MIXED: dict[str, Any] = {"order": "mixed"}
+DOUBLE = ("--trainer.precision", "64-true", "--data.window", "12")
+
+
+def member(objective: str, share: float = 0.5, **settings: Any) -> dict[str, Any]:
+    return {"objective": objective, "share": share, "settings": settings}
+
+
+def schedule(*members: dict[str, Any], shape: dict[str, Any] | None = None, **knobs: Any) -> Schedule:
+    return Schedule(members=[Member(**entry) for entry in members], **{**shared(**SHAPE | (shape or {})), **knobs})
+
+
+def config_of(path: Path, *members: dict[str, Any], order: str = "stages") -> tuple[str, ...]:
+    """Options that make a run a schedule of these members."""
+    model = {
+        "class_path": "objectives.mixtures.schedule.Schedule",
+        "init_args": {"order": order, "members": list(members)},
+    }
+    path.write_text(yaml.safe_dump({"model": model}), encoding="utf-8")
+    return ("--config", str(path))
+
+
+# --- each is what it is alone ---
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("order", ["stages", pytest.param("mixed", marks=SLOW)])
+@pytest.mark.parametrize("name", ["masked_lm", *(pytest.param(name, marks=SLOW) for name in OBJECTIVES[1:])])
+def test_a_schedule_of_one_is_that_objective_bit_by_bit(
+    tiny_run: Command, tmp_path: Path, name: str, order: str
+) -> None:
+    """Weights, moments, counters and every loss, with dropout; only the curves have a longer name."""
+    steps = ("--budget.steps", "4", "--transformer.dropout", "0.1", "--data.micro_batch_size", "4")
+    one = config_of(tmp_path / "one.yaml", member(PATHS[name], 1.0), order=order)
+    assert train_in_process(tiny_run(name, "alone", *steps)) == 0
+    assert train_in_process(tiny_run("masked_lm", "scheduled", *one, *steps)) == 0
+    runs = [tmp_path / f"runs/{run}" for run in ("scheduled", "alone")]
+    found, expected = (read_checkpoint(checkpoints_in(run / "checkpoints")[0]) for run in runs)
+    for state in (found, expected):
+        del state["progress"]["sums"]
+    assert_same_state(found, expected)
+    renamed = [{key.replace(f"/{name}/", "/"): value for key, value in row.items()} for row in metrics_of(runs[0])]
+    assert renamed == metrics_of(runs[1])
+
+
+def test_the_first_stage_is_its_objective_alone_and_flops_are_those_of_all_stages(
+    tiny_run: Command, tmp_path: Path
+) -> None:
+    """On float64; the share of 0.5 ends it behind step 4."""
+    steps = ("--budget.steps", "8", *DOUBLE)
+    two = config_of(tmp_path / "two.yaml", member(DENOISING), member(SPANS))
+    assert train_in_process(tiny_run("masked_lm", "both", *two, *steps)) == 0
+    for name in ("denoising", "span_corruption"):
+        assert train_in_process(tiny_run(name, name, *steps)) == 0
+    logged = [row for row in metrics_of(tmp_path / "runs/both") if row["train/loss"]]
+    alone = [row for row in metrics_of(tmp_path / "runs/denoising") if row["train/loss"]]
+    for place, (row, expected) in enumerate(zip(logged, alone, strict=True)):
+        if place < 2:
+            assert (row["train/loss"], row["train/denoising/token"]) == (expected["train/loss"],) * 2
+            assert row["train/gradient_norm"] == expected["train/gradient_norm"]
+            assert row["target_tokens"] == expected["target_tokens"]
+            assert not row["train/span_corruption/span"]
+        else:
+            assert row["train/span_corruption/span"]
+            assert not row["train/denoising/token"]
+        assert row["raw_tokens"] == expected["raw_tokens"]
+        assert row["train/learning_rate"] == expected["train/learning_rate"]
+    flops = {
+        name: json.loads((tmp_path / f"runs/{name}/run.json").read_text(encoding="utf-8"))["flops_per_step"]
+        for name in ("both", "denoising", "span_corruption")
+    }
+    assert flops["both"] == pytest.approx((flops["denoising"] + flops["span_corruption"]) / 2, rel=1e-12)
+    hashes = {
+        json.loads((tmp_path / f"runs/{name}/summary.json").read_text(encoding="utf-8"))["windows_sha256"]
+        for name in ("both", "denoising")
+    }
+    assert len(hashes) == 1
+
+
+def built(objective: Objective) -> Objective:
+    objective.build(vocab_size=VOCABULARY.size, window=24)
+    return objective.double().eval()
+
+
+def moved(state: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
+    return {name.replace(f".{old}.", f".{new}."): value for name, value in state.items()}
+
+
+def mixed_batch(parts: dict[str, Batch], windows: Windows) -> MixedBatch:
+    return MixedBatch(parts=parts, indices=list(range(len(windows))), raw_tokens=windows.num_tokens)
+
+
+@pytest.mark.parametrize("document_masking", [False, True])
+@pytest.mark.parametrize("last", ["causal_lm", "masked_lm"])
+def test_one_stack_is_both_models_with_the_same_weights(last: str, document_masking: bool) -> None:
+    """Losses and gradients, times the share, are those of the two models that have these weights."""
+    shape = {"document_masking": document_masking}
+    members = [member(CAUSAL, 0.25), member(MASKED, 0.75, next_sentence=False)]
+    both = schedule(*(members if last == "masked_lm" else members[::-1]), shape=shape, **MIXED)
+    built(both)
+    settings = shared(**SHAPE, **shape)
+    causal, masked = built(CausalLM(**settings)), built(MaskedLM(next_sentence=False, **settings))
+    own, stacks = both.state_dict(), {"causal_lm": "decoder", "masked_lm": "encoder"}
+    causal.load_state_dict(moved(own, stacks[last], "decoder"))
+    masked.load_state_dict(moved(own, stacks[last], "encoder"))
+    windows = some_windows()
+    parts = {"causal_lm": batch_of(causal, windows), "masked_lm": batch_of(masked, windows)}
+    terms = both.terms(mixed_batch(parts, windows), count_correct=True)
+    losses = []
+    for name, alone, share in (("causal_lm", causal, 0.25), ("masked_lm", masked, 0.75)):
+        (expected,) = alone.terms(parts[name], count_correct=True).values()
+        found = terms[f"{name}/{alone.token_term}"]
+        assert (found.count, found.loss_sum) == (expected.count, expected.loss_sum)
+        assert found.correct == expected.correct
+        losses.append(share * expected.minimised_sum / expected.count)
+    torch.stack(losses).sum().backward()
+    torch.stack([term.minimised_sum / term.count for term in terms.values()]).sum().backward()
+    apart = dict(causal.named_parameters())
+    for name, parameter in masked.named_parameters():
+        other = apart[name.replace(".encoder.", ".decoder.")]
+        assert parameter.grad is not None
+        assert other.grad is not None
+        mine = dict(both.named_parameters())[name.replace(".encoder.", f".{stacks[last]}.")].grad
+        torch.testing.assert_close(mine, parameter.grad + other.grad, rtol=1e-10, atol=1e-14)
+
+
+def test_members_with_a_head_of_one_name_share_it_and_it_is_said_from_by_each() -> None:
+    both = schedule(
+        {**member(MASKED, 0.5, noise_density=0.4), "name": "much"}, {**member(MASKED), "name": "little"}, **MIXED
+    )
+    built(both)
+    heads = [entry.next_sentence_head for entry in both.members.values() if isinstance(entry, MaskedLM)]
+    assert heads[0] is heads[1] is both.next_sentence_head
+    alone = built(MaskedLM(**shared(**SHAPE)))
+    assert both.state_dict().keys() == alone.state_dict().keys()
+    assert all(torch.equal(value, alone.state_dict()[name]) for name, value in both.state_dict().items())
+
+
+# --- the laws of a run ---
+
+
+def relative_error(run: Path, reference: Path) -> float:
+    found, expected = weights_of(run), weights_of(reference)
+    errors = [(found[name] - expected[name]).norm() / expected[name].norm().clamp(min=1e-9) for name in expected]
+    return float(torch.stack(errors).max())
+
+
+WITH_SENTENCES = (member(CAUSAL, 0.4), member(MASKED, 0.6))  # and with a head that one of them has
+
+
+@pytest.mark.parametrize("order", ["mixed", pytest.param("stages", marks=SLOW)])
+def test_a_run_is_the_same_however_its_batches_are_split(tiny_run: Command, tmp_path: Path, order: str) -> None:
+    both = config_of(tmp_path / "both.yaml", *WITH_SENTENCES, order=order)
+    for micro in (8, 1):
+        options = ("--budget.steps", "5", *DOUBLE, "--data.micro_batch_size", str(micro))
+        assert train_in_process(tiny_run("masked_lm", f"micro-{micro}", *both, *options)) == 0
+    assert relative_error(tmp_path / "runs/micro-1", tmp_path / "runs/micro-8") < 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "precision", "bound"), [("ddp", "64-true", 1e-12), ("fsdp", "32-true", 1e-4)])
+@pytest.mark.parametrize("order", ["stages", "mixed"])
+def test_two_processes_are_one_run(
+    tiny_run: Command, tmp_path: Path, order: str, strategy: str, precision: str, bound: float
+) -> None:
+    """In micro-batches of one window each process serves another member than the other does."""
+    both = config_of(tmp_path / "both.yaml", *WITH_SENTENCES, order=order)
+    options = ("--budget.steps", "5", "--data.window", "12", "--trainer.precision", precision)
+    assert train_in_process(tiny_run("masked_lm", "one", *both, *options)) == 0
+    split = ("--data.micro_batch_size", "1", "--trainer.strategy", strategy)
+    done = torchrun(*tiny_run("masked_lm", "two", *both, *options, *split))
+    assert done.returncode == 0, done.stderr
+    assert relative_error(tmp_path / "runs/two", tmp_path / "runs/one") < bound
+
+
+# At the change of stage, before it, and behind it.
+@pytest.mark.parametrize("step", [4, pytest.param(3, marks=SLOW), pytest.param(5, marks=SLOW)])
+def test_a_run_goes_on_bit_by_bit_across_the_change_of_stage(tiny_run: Command, tmp_path: Path, step: int) -> None:
+    both = config_of(tmp_path / "both.yaml", member(CAUSAL), member(MASKED))
+    options = ("--budget.steps", "8", "--transformer.dropout", "0.1", "--checkpoints.every_steps", "1")
+    assert train_in_process(tiny_run("masked_lm", "whole", *both, *options)) == 0
+    broken = tiny_run("masked_lm", "broken", *both, *options)
+    with pytest.raises(Killed):
+        train(make_cli(broken), [At(step, killed)])
+    assert train_in_process(broken) == 0
+    assert_same_run(tmp_path / "runs/broken", tmp_path / "runs/whole")
+
+
+@pytest.mark.parametrize(("shares", "expected"), [((0.25, 0.75), [2, 8]), ((0.5, 0.25, 0.25), [4, 6, 8])])
+def test_stages_have_their_shares_of_the_steps(shares: tuple[float, ...], expected: list[int]) -> None:
+    names = ["a", "b", "c"][: len(shares)]
+    members = [{**member(CAUSAL, share), "name": name} for name, share in zip(names, shares, strict=True)]
+    assert schedule(*members)._ends(8) == expected
+
+
+def test_what_a_run_becomes_is_its_last_member(tiny_run: Command, tmp_path: Path) -> None:
+    """Its weights are those of a masked LM, which says of text what the run says; validation asks both members."""
+    command = tiny_run("schedules/causal_then_masked", "both", "--budget.steps", "4")
+    assert train_in_process(command) == 0
+    run = load_run(tmp_path / "runs/both")
+    assert isinstance(run.objective, Schedule)
+    masked = MaskedLM(next_sentence=False, **{**shared(), "transformer": run.objective.config})
+    masked.build(vocab_size=run.vocabulary.size, window=run.window)
+    masked.load_state_dict(run.objective.state_dict())
+    windows = some_windows(run.window)
+    batch = batch_of(masked.eval(), windows)
+    assert torch.equal(run.objective.predictions(batch)["masked"].logits, masked.predictions(batch)["masked"].logits)
+    assert run.objective.scorers(run.vocabulary).keys() == masked.scorers(run.vocabulary).keys()
+    assert run.objective.template == masked.template
+    names = {name for row in metrics_of(run.folder) for name in row if name.startswith("validation/")}
+    assert names >= {"validation/causal_lm/next_token", "validation/masked_lm/masked"}
+
+
+def test_labels_of_all_members_are_target_tokens(tiny_run: Command, tmp_path: Path) -> None:
+    """A causal LM says every raw token and a masked one its share of them."""
+    assert train_in_process(tiny_run("schedules/causal_and_masked", "both", "--budget.steps", "6")) == 0
+    summary = json.loads((tmp_path / "runs/both/summary.json").read_text(encoding="utf-8"))
+    draws = schedule(member(CAUSAL, 0.25), member(MASKED, 0.75), **MIXED).choice(batch_size=8, seed=0)
+    causal = sum(draws(position) == "causal_lm" for position in range(48))
+    assert 0 < causal < 48
+    assert summary["target_tokens"] == causal * 32 + (48 - causal) * 5  # round(0.15 * 34)
+    assert summary["raw_tokens"] == 48 * 32
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("members", "settings", "expected"),
+    [
+        ([], {}, "must name one objective at least"),
+        ([member(CAUSAL), member(DENOISING)], {}, "causal_lm a decoder, denoising an encoder and a decoder"),
+        ([member(CAUSAL, 0.5), member(MASKED, 0.6)], {}, r"\[0.5, 0.6\] must be above 0 and make 1 together"),
+        ([member(CAUSAL, 1.0), member(MASKED, 0.0)], {}, "must be above 0"),
+        ([member(MASKED), member(MASKED)], {}, "several are called masked_lm; give each a `name`"),
+        ([member(MASKED, 1.0, init_from="bert")], {}, "masked_lm sets init_from, which is one for all members"),
+        ([member("objectives.masked_lm.MaskdLM", 1.0)], {}, "masked_lm: .*no attribute 'MaskdLM'"),
+        ([member(MASKED, 1.0, noise_densty=0.2)], {}, "'noise_densty' is not accepted"),
+        ([member(MASKED, 1.0, noise_density=2.0)], {}, "noise_density = 2.0 must lie between 0 and 1"),
+        (
+            [member("objectives.mixtures.schedule.Schedule", 1.0, members=[member(MASKED, 1.0)])],
+            {},
+            "is a schedule itself",
+        ),
+        ([member(CAUSAL), member(MASKED)], {"budget": Budget(minutes=1)}, "budget.minutes: the stages"),
+        ([member(CAUSAL), member(MASKED)], {"shape": {"preset": "t5"}}, "t5 one stack cannot be both"),
+    ],
+)
+def test_what_is_no_schedule_is_refused_in_words(
+    members: list[dict[str, Any]], settings: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        schedule(*members, **settings)
+
+
+def test_a_stage_without_a_step_is_refused_in_words(
+    tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = config_of(tmp_path / "both.yaml", member(CAUSAL, 0.01), member(MASKED, 0.99))
+    assert train_in_process(tiny_run("masked_lm", "short", *both, "--budget.steps", "4")) != 0
+    assert "a share of 0.01 of 4 steps leaves causal_lm without any" in capsys.readouterr().err
+
+
+def test_a_branch_is_refused_where_the_stages_before_it_are_others() -> None:
+    stages, mixed = (schedule(member(CAUSAL), member(MASKED), order=order) for order in ("stages", "mixed"))
+    stages.check_branch(10, parent_steps=40, total_steps=20)
+    mixed.check_branch(15, parent_steps=40, total_steps=20)
+    with pytest.raises(ValueError, match="up to step 11 the stages of a run of 20 steps are others"):
+        stages.check_branch(11, parent_steps=40, total_steps=20)
+
+
+def test_the_weights_of_stages_that_are_kept_are_best_by_the_last() -> None:
+    results = {"causal_lm/next_token": 5.0, "masked_lm/masked": 3.0}
+    costs = []
+    for order in ("stages", "mixed"):
+        both = schedule(member(CAUSAL, 0.25), member(MASKED, 0.75), order=order)
+        both.validation_results = {name: Result(loss, 0.0, 1) for name, loss in results.items()}
+        costs.append(both.validation_cost())
+    np.testing.assert_allclose(costs, [3.0, 3.5])

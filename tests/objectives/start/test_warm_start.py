@@ -1,0 +1,365 @@
+"""Runs that begin with trained weights: of runs here, and of folders that transformers saved."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers.models.bert.modeling_bert import BertModel
+from transformers.models.gpt2.modeling_gpt2 import GPT2Model
+
+from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.presets import PresetName, TransformerConfig
+from models.transformer.transformer import Transformer
+from objectives.start.pretrained import Pretrained, open_pretrained
+from objectives.start.warm_start import Report, begin_with, check_fits, sources_of_stacks
+from objectives.weights.load import load_run
+from tests.helpers import ROOT, TINY, metrics_of, run_script, train_in_process, weights_of
+from tests.models.huggingface.families import VOCAB, make_case, make_ours
+from tests.objectives.start.folders import class_named, last_validation, losses
+
+Command = Callable[..., list[str]]
+OBJECTIVE_OF: dict[PresetName, str] = {
+    "bert": "masked_lm",
+    "gpt2": "causal_lm",
+    "bart": "denoising",
+    "t5": "span_corruption",
+    "t5_v1_1": "span_corruption",
+    "lab": "causal_lm",
+}
+# Weights stay what they were, and the last validation is one of step 0.
+UNMOVED = ("--budget.steps", "2", "--optimizer.learning_rate", "1e-30", "--trainer.precision", "32-true")
+
+
+def init_from(where: Path | str) -> tuple[str, str]:
+    return "--model.init_args.init_from", str(where)
+
+
+def theirs_in(folder: Path, preset: PresetName, store: Path, *, vocab_size: int = 480, positions: int = 40) -> Any:
+    """A randomly initialised checkpoint of that family, saved by transformers with the tokenizer of a store."""
+    family = FAMILIES[preset]
+    config = TransformerConfig(preset=preset, width=32, num_heads=2)
+    blocks = (2 * family.has_encoder, 2 * family.has_decoder)
+    written = to_huggingface_config(config, blocks, vocab_size=vocab_size, max_positions=positions)
+    ids = {"pad_token_id": 0, "bos_token_id": 3, "eos_token_id": 1, "decoder_start_token_id": 0}
+    torch.manual_seed(3)
+    model = class_named(family.name)(AutoConfig.for_model(**{**written, **ids}))
+    if preset == "t5_v1_1":
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())  # version 5 ties new ones
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    model.save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(store / "tokenizer.json"), pad_token="<pad>")
+    tokenizer.save_pretrained(folder)
+    return type(model).from_pretrained(folder).eval()
+
+
+# --- transformers' checkpoints ---
+
+
+@pytest.mark.parametrize("preset", OBJECTIVE_OF)
+def test_a_run_that_begins_with_their_checkpoint_has_their_loss_at_step_0(
+    preset: PresetName, tiny_run: Command, cache: Path, store: Path, tmp_path: Path
+) -> None:
+    theirs = theirs_in(tmp_path / "theirs", preset, store)
+    layers = "[2,2]" if all((FAMILIES[preset].has_encoder, FAMILIES[preset].has_decoder)) else "2"
+    shape = ("--transformer.preset", preset, "--transformer.layers", layers)
+    assert (
+        train_in_process(tiny_run(OBJECTIVE_OF[preset], "run", *UNMOVED, *shape, *init_from(tmp_path / "theirs"))) == 0
+    )
+    run = load_run(tmp_path / "runs/run")
+    batch, summary = last_validation(run, cache)
+    for name, loss in losses(theirs, run, batch).items():
+        assert loss.item() == pytest.approx(summary[f"validation/{name}"], abs=1e-5)
+
+
+def test_their_bodies_without_heads_and_their_old_names_and_their_parts_are_read(store: Path, tmp_path: Path) -> None:
+    whole = theirs_in(tmp_path / "whole", "bert", store)
+    expected = open_pretrained(str(tmp_path / "whole")).state
+    tensors = load_file(tmp_path / "whole/model.safetensors")
+
+    def folder(name: str, files: dict[str, dict[str, Tensor]], index: dict[str, Any] | None = None) -> Pretrained:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text((tmp_path / "whole/config.json").read_text())
+        for file, content in files.items():
+            save_file(content, tmp_path / name / file)
+        if index:
+            (tmp_path / name / "model.safetensors.index.json").write_text(json.dumps(index))
+        return open_pretrained(str(tmp_path / name))
+
+    old = {
+        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        for key, tensor in tensors.items()
+    }
+    bare = {key.removeprefix("bert."): tensor for key, tensor in tensors.items() if key.startswith("bert.")}
+    names = list(tensors)
+    parts = {f"part-{part}.safetensors": {name: tensors[name] for name in names[part::2]} for part in (0, 1)}
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    for found in (folder("old", {"model.safetensors": old}), folder("parts", parts, index)):
+        assert found.state.keys() == expected.keys()
+        assert all(torch.equal(found.state[name], expected[name]) for name in expected)
+    found = folder("bare", {"model.safetensors": bare}).state
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    assert {name.split(".")[1] for name in expected.keys() - found.keys()} == {"head", "classifier"}
+    assert type(whole.bert) is BertModel
+
+
+def test_a_tied_table_is_found_under_any_of_its_names(store: Path, tmp_path: Path) -> None:
+    model = theirs_in(tmp_path / "theirs", "gpt2", store)
+    expected = open_pretrained(str(tmp_path / "theirs")).state
+    tensors = load_file(tmp_path / "theirs/model.safetensors")
+    tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
+    save_file(tensors, tmp_path / "theirs/model.safetensors")
+    found = open_pretrained(str(tmp_path / "theirs")).state
+    assert torch.equal(found["transformer.token_table.weight"], expected["transformer.token_table.weight"])
+    assert type(model.transformer) is GPT2Model
+
+
+# --- from one run to another ---
+
+
+@pytest.fixture(scope="module")
+def sources(corpus_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of each kind of stacks."""
+    home = tmp_path_factory.mktemp("sources")
+    where = ("--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(home))
+    for name in ("masked_lm", "causal_lm", "denoising"):
+        config = ("--config", str(ROOT / f"configs/{name}.yaml"), "--name", name)
+        steps = ("--budget.steps", "4", "--checkpoints.every_steps", "2", "--checkpoints.keep", "9")
+        assert train_in_process([*config, *TINY, *where, *steps, "--data.window", "30"]) == 0
+    return {path.name: path for path in home.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("source", "objective", "layers"),
+    [
+        ("causal_lm", "causal_lm", "2"),
+        ("causal_lm", "masked_lm", "2"),
+        ("masked_lm", "causal_lm", "2"),
+        ("masked_lm", "denoising", "[2,1]"),
+        ("causal_lm", "span_corruption", "[1,2]"),
+        ("denoising", "span_corruption", "2"),
+        ("denoising", "masked_lm", "1"),
+        ("denoising", "causal_lm", "1"),
+    ],
+)
+def test_every_weight_that_fits_is_taken_and_every_other_is_as_in_a_run_from_scratch(
+    source: str, objective: str, layers: str, sources: dict[str, Path], tiny_run: Command, tmp_path: Path
+) -> None:
+    shape = ("--transformer.layers", layers)
+    assert train_in_process(tiny_run(objective, "warm", *UNMOVED, *shape, *init_from(sources[source]))) == 0
+    assert train_in_process(tiny_run(objective, "cold", *UNMOVED, *shape)) == 0
+    theirs, warm, cold = (
+        weights_of(sources[source]),
+        weights_of(tmp_path / "runs/warm"),
+        weights_of(tmp_path / "runs/cold"),
+    )
+    assert warm.keys() == cold.keys()
+    stacks = sources_of_stacks(
+        open_pretrained(str(sources[source])).num_blocks, load_run(tmp_path / "runs/warm").objective.num_blocks
+    )
+    for name, tensor in warm.items():
+        _, stack, *rest = name.split(".")
+        origin = ".".join(["transformer", source_stack, *rest]) if (source_stack := stacks.get(stack)) else name
+        is_there = origin in theirs and stacks.get(stack, stack) is not None
+        torch.testing.assert_close(tensor, theirs[origin] if is_there else cold[name], rtol=0, atol=1e-25)
+    table = "transformer.token_table.weight"
+    assert torch.equal(warm[table], theirs[table])
+
+
+def test_what_began_anew_and_where_weights_came_from_is_said_and_kept(
+    sources: dict[str, Path], tiny_run: Command, tmp_path: Path
+) -> None:
+    command = tiny_run("masked_lm", "run", "--budget.steps", "2", *init_from(sources["causal_lm"]))
+    said = run_script("train.py", *command).stderr
+    assert "the tokenizer is that of" in said
+    assert "causal_lm, step 4: 14 tensors; decoder -> encoder; initialised anew: next_sentence_head (4 tensors)" in said
+    info = json.loads((tmp_path / "runs/run/run.json").read_text())
+    sha256 = json.loads((sources["causal_lm"] / "checkpoints/step-00000004/sha256.json").read_text())
+    assert info["initialized_from"]["sha256"] == sha256["weights.safetensors"]
+    assert info["initialized_from"]["origin"].endswith("causal_lm, step 4")
+
+
+def test_a_checkpoint_in_a_run_may_be_named(sources: dict[str, Path]) -> None:
+    early = open_pretrained(str(sources["causal_lm"] / "checkpoints/step-00000002"))
+    late = open_pretrained(str(sources["causal_lm"]))
+    assert early.origin.endswith("step 2")
+    assert not torch.equal(early.state["transformer.token_table.weight"], late.state["transformer.token_table.weight"])
+
+
+def test_a_run_that_goes_on_keeps_what_it_learned(sources: dict[str, Path], tiny_run: Command, tmp_path: Path) -> None:
+    """It is not begun with the first weights once more: stopped and resumed equals uninterrupted."""
+    common = ("--checkpoints.every_steps", "3", *init_from(sources["causal_lm"]))
+    whole = tiny_run("causal_lm", "whole", "--budget.steps", "6", *common)
+    assert train_in_process(whole) == 0
+    parts = tiny_run("causal_lm", "parts", "--budget.steps", "6", *common)
+    assert train_in_process(parts) == 0
+    folder = tmp_path / "runs/parts"
+    (folder / "summary.json").unlink()
+    newest = folder / "checkpoints/step-00000006"
+    newest.rename(tmp_path / "gone")
+    assert train_in_process(parts) == 0
+    assert metrics_of(folder)[-1] == metrics_of(tmp_path / "runs/whole")[-1]
+    ours, theirs = weights_of(folder), weights_of(tmp_path / "runs/whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_document_masking_and_dropout_and_positions_are_free(sources: dict[str, Path]) -> None:
+    source = open_pretrained(str(sources["causal_lm"]))
+    free = replace(source.transformer, dropout=0.3, document_masking=True, max_positions=77)
+    check_fits(source, free, (0, 2))
+
+
+# --- rows ---
+
+
+def pretrained_of(module: Any, num_blocks: tuple[int, int]) -> Pretrained:
+    return Pretrained(
+        origin="here", transformer=module.config, num_blocks=num_blocks, state=module.state_dict(), sha256=""
+    )
+
+
+def with_tables(preset: PresetName, *, vocab_size: int, positions: int) -> Any:
+    """A module of that family with tables of those lengths."""
+    module = make_ours(preset)
+    module.transformer = Transformer(
+        module.config, num_blocks=module.num_blocks, vocab_size=vocab_size, max_positions=positions
+    ).double()
+    for parameter in module.transformer.parameters():
+        parameter.data = torch.randn(parameter.shape, dtype=torch.float64)
+    return module
+
+
+@pytest.mark.parametrize("preset", ["bert", "bart", "gpt2", "t5_v1_1"])
+@pytest.mark.parametrize(("more_tokens", "more_positions"), [(7, 5), (-7, -5), (0, 0), (7, -5)])
+def test_tables_of_tokens_and_positions_are_cut_or_lengthened(
+    preset: PresetName, more_tokens: int, more_positions: int
+) -> None:
+    source = make_ours(preset)
+    ours = with_tables(preset, vocab_size=VOCAB + more_tokens, positions=24 + more_positions)
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    report = begin_with(ours, pretrained_of(source, source.num_blocks), source.config, source.num_blocks)
+    assert not report.fresh
+    after, theirs = ours.state_dict(), source.state_dict()
+    for name, tensor in after.items():
+        both = min(len(tensor), len(theirs[name]))
+        assert torch.equal(tensor[:both], theirs[name][:both])
+        if len(tensor) > both and "position" in name:
+            assert torch.equal(tensor[both:], before[name][both:])
+        elif len(tensor) > both:
+            torch.testing.assert_close(tensor[both:], theirs[name].mean(dim=0, keepdim=True).expand_as(tensor[both:]))
+    changed = [name for name in after if len(after[name]) != len(theirs[name])]
+    assert len(report.changed) == len(changed)
+    assert bool(changed) == bool(more_tokens)
+
+
+def test_new_tokens_leave_what_is_said_of_the_old_ones_unchanged() -> None:
+    """Their rows are the mean: the ratio between two old tokens' probabilities stays exactly what it was."""
+    source = make_ours("gpt2")
+    ours = with_tables("gpt2", vocab_size=VOCAB + 9, positions=24)
+    begin_with(ours, pretrained_of(source, source.num_blocks), source.config, source.num_blocks)
+    case = make_case("gpt2")
+    before, _ = source.transformer(case.inputs, case.places)
+    after, _ = ours.transformer(case.inputs, case.places)
+    torch.testing.assert_close(after[:, :VOCAB], before, rtol=0, atol=1e-12)
+    torch.testing.assert_close(after[:, VOCAB:], before.mean(dim=1, keepdim=True).expand(-1, 9), rtol=0, atol=1e-12)
+
+
+def test_relative_positions_are_not_carried_from_one_direction_to_both() -> None:
+    source = make_ours("t5")
+    decoder = {
+        name: tensor
+        for name, tensor in source.state_dict().items()
+        if ".encoder." not in name and ".cross_" not in name
+    }
+    alone = Pretrained(
+        origin="", transformer=source.config, num_blocks=(0, source.num_blocks[1]), state=decoder, sha256=""
+    )
+    target = with_tables("t5", vocab_size=VOCAB, positions=24)
+    blocks = (source.num_blocks[1], 0)
+    target.transformer = Transformer(source.config, num_blocks=blocks, vocab_size=VOCAB, max_positions=24).double()
+    report = begin_with(target, alone, source.config, blocks)
+    assert report.fresh == ["transformer.encoder.relative_table.weight"]
+
+
+# --- what is refused ---
+
+
+def refused(arguments: list[str]) -> str:
+    done = run_script("train.py", *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "[data]" not in done.stderr, "refused before anything is read"
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_another_shape_is_refused_with_both_numbers_and_a_line_that_fits(
+    store: Path, tiny_run: Command, tmp_path: Path
+) -> None:
+    theirs_in(tmp_path / "theirs", "bart", store)
+    begin = init_from(tmp_path / "theirs")
+    command = tiny_run("denoising", "run", "--budget.steps", "2", "--transformer.width", "48", *begin)
+    error = refused(command)
+    assert "preset = bart, and here lab" in error
+    assert "width = 32, and here 48" in error
+    assert "2 blocks for the encoder, and here 1" in error
+    line = error.strip().split("a run needs ")[1]
+    assert train_in_process([*command, *shlex.split(line)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            "only safetensors are read",
+        ),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer.json"),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "mamba"}'),
+            "model_type = mamba is none of",
+        ),
+        (lambda folder: (folder / "config.json").write_text("{"), "is no JSON"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 50), "is no safetensors file"),
+        (lambda folder: (folder / "config.json").unlink(), "has neither the config.yaml of a run nor the config.json"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_refused_in_one_line(
+    make: Callable[[Path], Any], said: str, store: Path, tiny_run: Command, tmp_path: Path
+) -> None:
+    theirs_in(tmp_path / "theirs", "gpt2", store)
+    make(tmp_path / "theirs")
+    shape = ("--transformer.preset", "gpt2")
+    assert said in refused(tiny_run("causal_lm", "run", *shape, *init_from(tmp_path / "theirs")))
+
+
+def test_a_name_that_is_neither_here_nor_within_reach_is_refused(tiny_run: Command, tmp_path: Path) -> None:
+    assert "the hub cannot be reached" in refused(tiny_run("causal_lm", "run", *init_from("nobody/nothing")))
+    assert "neither a folder nor a name" in refused(tiny_run("causal_lm", "run", *init_from("a/b/c")))
+
+
+def test_another_tokenizer_is_refused(sources: dict[str, Path], store: Path, tiny_run: Command, tmp_path: Path) -> None:
+    other = tmp_path / "tokenizer.json"
+    other.write_text((store / "tokenizer.json").read_text() + "\n")
+    command = tiny_run("causal_lm", "run", "--data.tokenizer", str(other), *init_from(sources["causal_lm"]))
+    assert "whose weights know its own ids alone: leave data.tokenizer out" in refused(command)
+
+
+def test_a_report_counts_the_tensors_of_each_part() -> None:
+    fresh = [
+        "transformer.decoder.blocks.0.cross_norm.weight",
+        "transformer.head.bias",
+        "next_sentence_head.pooler.bias",
+    ]
+    said = str(Report("X", "", taken=3, fresh=[*fresh, "transformer.decoder.final_norm.weight"]))
+    assert said == (
+        "begun with X: 3 tensors; initialised anew: decoder's cross-attention (1 tensor), head (1 tensor), "
+        "next_sentence_head (1 tensor), decoder (1 tensor)"
+    )

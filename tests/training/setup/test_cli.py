@@ -1,0 +1,142 @@
+"""The command line: a mistake is one line with the key, the value, the constraint or the nearest valid name."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.presets import PRESETS
+from tests.helpers import ROOT, make_cli, run_script, train_in_process
+from training.setup.cli import one_budget
+
+Command = Callable[..., list[str]]
+
+MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "a misspelt key": (("--data.windw", "64"), "did you mean 'data.window'"),
+    "a misspelt setting of the objective": (("--model.init_args.noise_densty", "0.3"), "noise_density"),
+    "a setting of another objective": (("--model.init_args.infill_rate", "0.3"), "infill_rate"),
+    "a word for a number": (("--data.window", "wide"), "data.window"),
+    "a choice that there is not": (("--transformer.preset", "brt"), "brt"),
+    "heads that do not divide": (("--transformer.num_heads", "3"), "transformer.width = 32 does not divide"),
+    "key heads that do not divide": (
+        ("--transformer.num_heads", "4", "--transformer.num_key_value_heads", "3"),
+        "does not divide into transformer.num_key_value_heads = 3",
+    ),
+    "a window longer than the positions": (("--transformer.max_positions", "20"), "the longest window that fits is 17"),
+    "a rate outside (0, 1)": (
+        ("--model.init_args.noise_density", "1.5"),
+        "noise_density = 1.5 must lie between 0 and 1",
+    ),
+    "rates that add up to more than 1": (
+        ("--model.init_args.mask_rate", "0.9", "--model.init_args.random_rate", "0.2"),
+        "mask_rate + random_rate = 1.1 must lie in [0, 1]",
+    ),
+    "a contradiction": (("--transformer.document_masking", "true"), "set model.init_args.next_sentence to false"),
+    "two budgets": (("--budget.steps", "3", "--budget.minutes", "1"), "choose one"),
+    "a budget that is no number": (("--budget.steps", "many"), "must be a number above 0"),
+    "a warmup longer than the run": (("--budget.steps", "3", "--optimizer.warmup", "5"), "must be below the run's 3"),
+    "a batch that does not share out": (("--data.micro_batch_size", "3"), "do not share out"),
+    "a vocabulary too small": (("--data.vocab_size", "20"), "must be at least"),
+    "a corpus that is not there": (("--data.corpus", "no/such/file.txt"), "no file at 'no/such/file.txt'"),
+    "a tokenizer that is not there": (("--data.tokenizer", "no/tokenizer.json"), "no file 'no/tokenizer.json'"),
+    "a split of documents outside (0, 1)": (("--data.validation_fraction", "1"), "must lie between 0 and 1"),
+    "a config that is not there": (("--config", "no.yaml"), "no.yaml"),
+    "a learning rate of zero": (("--optimizer.learning_rate", "0"), "optimizer.learning_rate = 0.0 must be above 0"),
+    "a name that is a path": (("--name", "../elsewhere"), "must be a plain name"),
+    "layers for a decoder that there is not": (("--transformer.layers", "[2, 2]"), "needs an encoder alone"),
+    "an interval of zero": (("--logging.every_steps", "0"), "logging.every_steps = 0 must be above 0"),
+    "a shard of a precision that has none": (
+        ("--trainer.strategy", "fsdp", "--trainer.precision", "64-true"),
+        "trainer.precision",
+    ),
+    "an optimizer that cannot be sharded": (
+        ("--trainer.strategy", "fsdp", "--optimizer.name", "muon"),
+        "optimizer.name = muon",
+    ),
+    "more devices than there are": (
+        ("--trainer.accelerator", "cuda", "--trainer.devices", "99"),
+        "trainer.devices = 99, but torch finds",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_refused_before_training_in_one_line(
+    tiny_run: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path, mistake: str
+) -> None:
+    arguments, expected = MISTAKES[mistake]
+    before = time.monotonic()
+    assert train_in_process(tiny_run("masked_lm", "mistake", "--budget.steps", "100", *arguments)) == 2
+    assert time.monotonic() - before < 10
+    said = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert len(said) == 1
+    assert expected in said[0]
+    assert not (tmp_path / "runs/mistake/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "which objective? Name its config, such as --config configs/masked_lm.yaml"),
+        (("--config", "configs/masked_lm.yaml", "--data.windw=3"), "did you mean 'data.window'?"),
+        (
+            ("--config", "configs/masked_lm.yaml", "--model", "objectives.masked_lm.MaskdLM"),
+            "objectives.masked_lm.MaskedLM",
+        ),
+    ],
+)
+def test_no_mistake_ends_in_a_traceback(arguments: tuple[str, ...], expected: str) -> None:
+    done = run_script("train.py", *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert expected in done.stderr
+
+
+def test_one_budget_on_the_command_line_takes_the_others_back() -> None:
+    assert one_budget(["--budget.steps", "5"])[2:] == [
+        *("--budget.raw_tokens=null", "--budget.flops=null", "--budget.target_tokens=null"),
+        *("--budget.epochs=null", "--budget.minutes=null"),
+    ]
+    assert one_budget(["--seed", "5"]) == ["--seed", "5"]
+    both = ["--budget.steps=5", "--budget.minutes=1"]
+    assert one_budget(both) == both
+
+
+OTHER_SCRIPTS = ("tasks", "comparisons")  # configs of finetune.py and compare.py
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in OTHER_SCRIPTS)
+
+
+def config_line(path: Path) -> list[str]:
+    """A command line that a shipped config is part of."""
+    objective = [] if "model" in yaml.safe_load(path.read_text(encoding="utf-8")) else ["configs/causal_lm.yaml"]
+    return [argument for config in (*objective, path) for argument in ("--config", str(ROOT / config))]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_shipped_config_is_valid_and_its_windows_fit(path: Path) -> None:
+    cli = make_cli([*config_line(path), "--trainer.accelerator", "cpu"])
+    module: Any = cli.model
+    module.check_window(cli.datamodule.window)
+    assert cli.datamodule.micro_batches(1) >= 1
+    assert cli.datamodule.batch_size % 8 == 0  # it shares out to eight devices
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_shipped_config_begins_with_what_it_is_and_its_command(path: Path) -> None:
+    header = [line for line in path.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if line.startswith("#")]
+    assert any("python train.py" in line for line in header)
+
+
+def test_presets_on_the_command_line_are_those_of_the_models(tiny_run: Command) -> None:
+    for preset in PRESETS:
+        cli = make_cli(tiny_run("masked_lm", "preset", "--transformer.preset", preset))
+        assert cli.config_init["transformer"].preset == preset
+
+
+def test_the_seed_decides_first_weights_dropout_and_the_order_of_the_windows(tiny_run: Command) -> None:
+    cli = make_cli(tiny_run("masked_lm", "seeded", "--seed", "41"))
+    assert (cli.model.seed, cli.datamodule.seed) == (41, 41)

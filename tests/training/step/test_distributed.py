@@ -1,0 +1,77 @@
+"""Two processes that talk by gloo are one run: the same windows, the same gradient, and checkpoints either can take."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import metrics_of, torchrun, train_in_process, weights_of
+from training.storage.checkpoint import checkpoints_in, read_checkpoint
+
+Command = Callable[..., list[str]]
+STEPS = ("--budget.steps", "6", "--checkpoints.every_steps", "2", "--checkpoints.keep", "9", "--data.window", "12")
+
+
+def assert_close(run: Path, reference: Path, *, relative: float) -> None:
+    """Every weight and every logged number."""
+    found, expected = weights_of(run), weights_of(reference)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        error = (found[name].double() - expected[name].double()).norm() / expected[name].double().norm().clamp(min=1e-9)
+        assert error < relative, f"{name}: {error}"
+    rows, expected_rows = metrics_of(run), metrics_of(reference)
+    assert [row["step"] for row in rows] == [row["step"] for row in expected_rows]
+    for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert {k: float(v or 0) for k, v in row.items()} == pytest.approx(
+            {k: float(v or 0) for k, v in expected_row.items()}, rel=100 * relative
+        )
+
+
+def rewind(run: Path, step: int) -> None:
+    """As if the run had been killed just behind a checkpoint."""
+    (run / "summary.json").unlink()
+    for folder in checkpoints_in(run / "checkpoints"):
+        if folder.name > f"step-{step:08d}":
+            shutil.rmtree(folder)
+
+
+def test_two_processes_take_the_step_that_one_takes_and_one_goes_on_from_their_checkpoint(
+    tiny_run: Command, tmp_path: Path
+) -> None:
+    """Law 2: float64, relative 1e-12; windows of 12 tokens leave some micro-batches without a segment pair."""
+    double = ("--trainer.precision", "64-true")
+    assert train_in_process(tiny_run("masked_lm", "one", *STEPS, *double)) == 0
+    done = torchrun(*tiny_run("masked_lm", "two", *STEPS, *double, "--data.micro_batch_size", "2"))
+    assert done.returncode == 0, done.stderr
+    one, two = tmp_path / "runs/one", tmp_path / "runs/two"
+    assert_close(two, one, relative=1e-12)
+    rewind(two, 4)
+    assert train_in_process(tiny_run("masked_lm", "two", *STEPS, *double)) == 0
+    assert_close(two, one, relative=1e-12)
+
+
+def test_a_sharded_run_is_the_same_run_and_one_process_goes_on_from_its_checkpoint(
+    tiny_run: Command, tmp_path: Path
+) -> None:
+    single = ("--trainer.precision", "32-true")
+    assert train_in_process(tiny_run("denoising", "one", *STEPS, *single)) == 0
+    done = torchrun(*tiny_run("denoising", "two", *STEPS, *single, "--trainer.strategy", "fsdp"))
+    assert done.returncode == 0, done.stderr
+    one, two = tmp_path / "runs/one", tmp_path / "runs/two"
+    assert_close(two, one, relative=1e-4)
+    rewind(two, 4)
+    assert train_in_process(tiny_run("denoising", "two", *STEPS, *single)) == 0
+    assert_close(two, one, relative=1e-4)
+    state = read_checkpoint(checkpoints_in(two / "checkpoints")[0])["optimizer_states"][0]["state"]
+    assert all(torch.isfinite(entry["exp_avg"]).all() for entry in state.values())
+
+
+def test_a_mistake_in_several_processes_is_still_one_line(tiny_run: Command) -> None:
+    done = torchrun(*tiny_run("causal_lm", "wrong", "--data.micro_batch_size", "3"))
+    assert done.returncode != 0
+    assert done.stderr.count("train.py: error: ") == 1
+    assert "do not share out to 2 device(s)" in done.stderr
+    said = done.stderr.split("torch.distributed.elastic")[0]
+    assert "Traceback" not in said.split("E1", 1)[0]

@@ -1,0 +1,172 @@
+"""The exact step: the gradient of the whole batch however it is split, and a stop before an update that would spoil."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from data.datamodule import DataModule
+from data.stream.loader import CorruptedWindows
+from objectives.core.base import Objective
+from tests.helpers import OBJECTIVES, make_cli, metrics_of, train_in_process, weights_of
+from training.session import train
+from training.step.module import dropout_seed
+from training.step.stops import Diverged
+from training.step.terms import Sums, Term
+from training.storage.checkpoint import checkpoints_in, damage
+
+Command = Callable[..., list[str]]
+
+
+class CompareGradients(Callback):
+    """Holds the first step's gradient against autograd's of all its windows in one batch."""
+
+    def __init__(self) -> None:
+        self.largest_error = math.nan
+        self.smallest_count = math.inf
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.smallest_count = min(self.smallest_count, *batch.counts().values())
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if trainer.global_step:
+            return
+        module, data = cast(Objective, pl_module), cast(DataModule, cast(Any, trainer).datamodule)
+        examples = CorruptedWindows(data.training_windows, module.corruption(data.vocabulary), seed=data.seed)
+        pairs = examples.__getitems__(list(range(data.batch_size)))
+        (batch,) = data._collator(data.batch_size)(pairs)
+        terms = module.terms(batch, count_correct=False).values()
+        loss = torch.stack([term.minimised_sum / term.count for term in terms]).sum()
+        names, parameters = zip(*module.named_parameters(), strict=True)
+        expected = dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True))
+        norm = torch.cat([gradient.flatten() for gradient in expected.values() if gradient is not None]).norm()
+        errors = []
+        for name, parameter in module.named_parameters():
+            assert (parameter.grad is None) == (expected[name] is None), name
+            if parameter.grad is not None and expected[name] is not None:
+                errors.append((parameter.grad - cast(torch.Tensor, expected[name])).abs().max())
+        self.largest_error = float(torch.stack(errors).max() / norm)
+
+
+@pytest.mark.parametrize("micro", [1, 2, 8])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_gradient_is_that_of_the_whole_batch_however_it_is_split(
+    tiny_run: Command, objective: str, micro: int
+) -> None:
+    few = ("--budget.steps", "1", "--trainer.precision", "64-true", "--model.init_args.z_loss", "0.001")
+    cli = make_cli(tiny_run(objective, "split", *few, "--data.micro_batch_size", str(micro), "--data.window", "12"))
+    compare = CompareGradients()
+    train(cli, [compare])
+    assert compare.largest_error < 1e-13
+    if objective == "masked_lm" and micro == 1:
+        assert compare.smallest_count == 0  # a window that no segment pair can be made of has no such label
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_run_does_not_depend_on_how_its_batches_are_split(tiny_run: Command, objective: str, tmp_path: Path) -> None:
+    double = ("--budget.steps", "6", "--trainer.precision", "64-true", "--transformer.preset", "bart")
+    runs = {}
+    for micro in (8, 1):
+        command = tiny_run(objective, f"micro-{micro}", *double, "--data.micro_batch_size", str(micro))
+        assert train_in_process(command) == 0
+        runs[micro] = tmp_path / f"runs/micro-{micro}"
+    whole, split = weights_of(runs[8]), weights_of(runs[1])
+    for name in whole:
+        torch.testing.assert_close(split[name], whole[name], rtol=1e-10, atol=1e-12, msg=lambda said, n=name: n + said)
+    for one, other in zip(metrics_of(runs[8]), metrics_of(runs[1]), strict=True):
+        assert {k: float(v or 0) for k, v in one.items()} == pytest.approx(
+            {k: float(v or 0) for k, v in other.items()}, rel=1e-10
+        )
+
+
+def test_dropout_is_drawn_anew_for_every_step_micro_batch_and_device() -> None:
+    places = [
+        dropout_seed(seed, step=step, micro=micro, accumulated=3, rank=rank, world=2)
+        for seed in range(2)
+        for step in range(5)
+        for micro in range(3)
+        for rank in range(2)
+    ]
+    assert len(set(places)) == len(places)
+
+
+class Seeds(Callback):
+    """Keeps the seed that each micro-batch was computed with."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
+        self.seeds.append(torch.initial_seed())
+
+
+def test_a_micro_batch_draws_its_dropout_from_its_place(tiny_run: Command) -> None:
+    kept = Seeds()
+    split = ("--budget.steps", "3", "--data.micro_batch_size", "4", "--transformer.dropout", "0.1", "--seed", "7")
+    train(make_cli(tiny_run("causal_lm", "seeds", *split)), [kept])
+    assert kept.seeds == [
+        dropout_seed(7, step=step, micro=micro, accumulated=2, rank=0, world=1)
+        for step in range(3)
+        for micro in range(2)
+    ]
+
+
+class Poison(Callback):
+    """Makes a weight not a number before a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            next(pl_module.parameters()).data.fill_(math.nan)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_the_update(tiny_run: Command, tmp_path: Path) -> None:
+    cli = make_cli(tiny_run("causal_lm", "nan", "--budget.steps", "9", "--checkpoints.every_steps", "2"))
+    with pytest.raises(Diverged, match=r"step 5: loss nan.*Windows of the step here: \[\d+(, \d+){7}\]") as stopped:
+        train(cli, [Poison(step=5)])
+    assert stopped.value.exit_status == 3
+    newest = checkpoints_in(tmp_path / "runs/nan/checkpoints")[0]
+    assert damage(newest) is None
+    assert all(weights.isfinite().all() for weights in weights_of(tmp_path / "runs/nan").values())
+
+
+class Overflow(Callback):
+    """Makes a gradient infinite in a step whose loss is sound."""
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 3:
+            gradient = next(pl_module.parameters()).grad
+            assert gradient is not None
+            gradient.fill_(math.inf)
+
+
+def test_a_gradient_that_is_infinite_stops_the_run_before_the_update(tiny_run: Command, tmp_path: Path) -> None:
+    cli = make_cli(tiny_run("causal_lm", "infinite", "--budget.steps", "9", "--checkpoints.every_steps", "3"))
+    with pytest.raises(Diverged, match=r"step 3: loss \d+\.\d+, gradient norm inf"):
+        train(cli, [Overflow()])
+    assert all(weights.isfinite().all() for weights in weights_of(tmp_path / "runs/infinite").values())
+
+
+def test_after_a_divergence_the_same_command_goes_on_from_the_last_checkpoint(
+    tiny_run: Command, tmp_path: Path
+) -> None:
+    command = tiny_run("causal_lm", "nan", "--budget.steps", "6", "--validation.every_steps", "6")
+    with pytest.raises(Diverged):
+        train(make_cli([*command, "--checkpoints.every_steps", "2"]), [Poison(step=5)])
+    assert train_in_process(command) == 0
+    assert checkpoints_in(tmp_path / "runs/nan/checkpoints")[0].name == "step-00000006"
+
+
+def test_sums_give_means_over_everything_added() -> None:
+    sums = Sums()
+    sums.add({"a": Term(torch.tensor(6.0), torch.tensor(0.0), 3, torch.tensor(1.0))})
+    sums.add({"a": Term(torch.tensor(4.0), torch.tensor(0.0), 2), "b": Term(torch.tensor(0.0), torch.tensor(0.0), 0)})
+    assert sums.read() == {"a": (2.0, 0.2, 5), "b": (0.0, 0.0, 0)}
+    assert sums.read() == {}

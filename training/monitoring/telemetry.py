@@ -1,0 +1,118 @@
+"""What is measured while a run goes on: losses, speed, utilisation, waiting, against everything consumed so far."""
+
+import math
+import time
+from typing import Any, Protocol, cast
+
+import torch
+from lightning.pytorch import Trainer
+
+from training.monitoring.callbacks import RunCallback
+from training.setup.hardware import peak_flops
+from training.step.module import ExactModule
+from training.step.terms import Result
+
+
+class TimedLoader(Protocol):
+    """What is needed of the loader: the seconds spent waiting for it so far."""
+
+    seconds_waited: float
+
+
+def named_validation(module: ExactModule) -> dict[str, float]:
+    """What the last validation found: losses, accuracies, and the metrics that a module has beside them."""
+    metrics = {f"validation/{name}": value for name, value in module.validation_metrics.items()}
+    return {**named_results("validation", module.validation_results, accuracy=True), **metrics}
+
+
+def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) -> dict[str, float]:
+    """`train/loss`, the sum, and `train/masked` and so on, its terms; with accuracies where they were counted."""
+    metrics = {f"{prefix}/loss": sum(result.loss for result in results.values())}
+    for name, result in results.items():
+        if not result.num:  # of a member of a schedule whose turn it is not
+            continue
+        metrics[f"{prefix}/{name}"] = result.loss
+        if accuracy and not math.isnan(result.accuracy):  # a number is neither right nor wrong
+            metrics[f"{prefix}/{name}_accuracy"] = result.accuracy
+    return metrics
+
+
+class Telemetry(RunCallback):
+    """Logs to every logger, every few steps and at every validation.
+
+    Speed is measured from one log to the next, without the time that validations take.
+
+    Args:
+        every_steps: steps between two logs.
+    """
+
+    def __init__(self, *, every_steps: int) -> None:
+        self.every_steps = every_steps
+        self.latest: dict[str, float] = {}  # for whoever displays it
+        self.peak: float | None = None
+
+    def _mark(self, trainer: Trainer, module: ExactModule) -> None:
+        """Begins a new interval."""
+        self.started, self.paused = time.perf_counter(), 0.0
+        self.first_step, self.first_raw, self.first_target = (
+            trainer.global_step,
+            module.raw_tokens,
+            module.target_tokens,
+        )
+        self.first_wait = self._seconds_waited(trainer)
+
+    @staticmethod
+    def _seconds_waited(trainer: Trainer) -> float:
+        loader = cast(TimedLoader | None, getattr(cast(Any, trainer).datamodule, "loader", None))
+        return loader.seconds_waited if loader else 0.0
+
+    def consumed(self, trainer: Trainer, module: ExactModule) -> dict[str, float]:
+        """The axes: everything consumed so far."""
+        return {
+            "raw_tokens": module.raw_tokens,
+            "target_tokens": module.target_tokens,
+            "flops": trainer.global_step * module.flops_per_step,
+        }
+
+    def _speed(self, trainer: Trainer, module: ExactModule) -> dict[str, float]:
+        seconds = max(time.perf_counter() - self.started - self.paused, 1e-9)
+        steps = trainer.global_step - self.first_step
+        speed = {
+            "speed/raw_tokens_per_second": (module.raw_tokens - self.first_raw) / seconds,
+            "speed/target_tokens_per_second": (module.target_tokens - self.first_target) / seconds,
+            "speed/waiting_for_data": (self._seconds_waited(trainer) - self.first_wait) / seconds,
+        }
+        if self.peak:
+            flops = steps * module.flops_per_step
+            speed["speed/mfu"] = flops / seconds / (self.peak * trainer.world_size)
+        return speed
+
+    def _log(self, trainer: Trainer, module: ExactModule, metrics: dict[str, float]) -> None:
+        self.latest.update(metrics)
+        for logger in trainer.loggers:
+            logger.log_metrics({**self.consumed(trainer, module), **metrics}, step=trainer.global_step)
+
+    def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
+        is_bf16 = "bf16" in str(trainer.precision)
+        self.peak = peak_flops(module.device, torch.bfloat16 if is_bf16 else torch.float32)
+        self._mark(trainer, module)
+
+    def step_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        if trainer.global_step % self.every_steps:
+            return
+        results = module.training_sums.read()
+        metrics = named_results("train", results, accuracy=False)
+        metrics |= {f"train/{name}": result.loss for name, result in module.training_measures.read().items()}
+        metrics["train/gradient_norm"] = module.gradient_norm
+        metrics["train/learning_rate"] = module.learning_rate
+        self._log(trainer, module, {**metrics, **self._speed(trainer, module)})
+        self._mark(trainer, module)
+
+    def validation_starts(self, trainer: Trainer, module: ExactModule) -> None:
+        self.validation_started = time.perf_counter()
+
+    def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        metrics = named_validation(module)
+        references = {f"reference/{name}": value for name, value in module.references().items()}
+        self._log(trainer, module, {**metrics, **references})
+        self.paused += time.perf_counter() - self.validation_started

@@ -1,0 +1,181 @@
+"""From a command line to a run: LightningCLI with the groups of settings that a run has, and with its own messages."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
+
+from training.setup.messages import OneLineErrors, leave, one_line
+from training.setup.settings import CheckpointSettings, LoggingSettings, TrainerSettings, ValidationSettings
+from training.setup.trainer import check_strategy, make_trainer, resolved
+from training.step.budget import Budget
+from training.step.module import ExactModule
+from training.step.optim import OptimizerConfig
+
+GROUPS = {
+    "optimizer": OptimizerConfig,
+    "budget": Budget,
+    "trainer": TrainerSettings,
+    "logging": LoggingSettings,
+    "validation": ValidationSettings,
+    "checkpoints": CheckpointSettings,
+}
+BUDGETS = ("raw_tokens", "steps", "flops", "target_tokens", "epochs", "minutes")
+
+
+class Parser(OneLineErrors, LightningArgumentParser):
+    """Knows the settings of every objective that is imported."""
+
+    def valid_names(self) -> Iterator[str]:
+        yield from super().valid_names()
+        for cls in _subclasses(ExactModule):
+            yield f"{cls.__module__}.{cls.__name__}"
+            for parent in cls.__mro__:
+                if "__init__" in vars(parent):
+                    yield from (f"model.init_args.{name}" for name in inspect.signature(parent.__init__).parameters)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if "arguments are required: model" in message:
+            leave("which objective? Name its config, such as --config configs/masked_lm.yaml")
+        super().error(message, ex)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def one_budget(arguments: Sequence[str]) -> list[str]:
+    """The command line, with the other budgets taken back where it sets one."""
+    named = {argument.split("=")[0].removeprefix("--budget.") for argument in arguments if "--budget." in argument}
+    chosen = [name for name in BUDGETS if name in named]
+    unset = [f"--budget.{name}=null" for name in BUDGETS if len(chosen) == 1 and name not in chosen]
+    return [*arguments, *unset]
+
+
+class RunCLI(LightningCLI):
+    """Parses, checks and builds objective, data and Trainer; nothing is read or written yet.
+
+    Args:
+        objective: class whose subclasses `model` may name.
+        data: class of `data`.
+        transformer: class of `transformer`, which is given to the objective.
+        defaults: configuration that lies under every other.
+        arguments: the command line, without the program's name.
+        only_data: builds the data alone, and asks for no objective.
+        settle: completes the settings by what other settings imply, and returns what is to be said of that.
+    """
+
+    job_type = "pretrain"  # what W&B calls it
+    parser_of_runs: type[Parser] = Parser
+
+    def __init__(
+        self,
+        objective: type[ExactModule],
+        data: type[LightningDataModule],
+        transformer: type,
+        *,
+        defaults: Path,
+        arguments: Sequence[str],
+        only_data: bool = False,
+        settle: Callable[[Namespace], str | None] | None = None,
+    ) -> None:
+        self.transformer, self.only_data, self.settle = transformer, only_data, settle
+        try:
+            super().__init__(
+                objective,
+                data,
+                subclass_mode_model=True,
+                save_config_callback=None,
+                parser_class=self.parser_of_runs,
+                parser_kwargs={"default_config_files": [str(defaults)], "allow_abbrev": False},
+                args=one_budget(arguments),
+                run=False,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+        except ValueError as error:
+            leave(one_line(str(error)))
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, default=None, help="name of the run and of its folder")
+        parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto", "never"],
+            default="auto",
+            help="`auto` goes on where the run of that name stopped; `never` sets it aside and starts over",
+        )
+        parser.add_argument(
+            "--branch_from",
+            type=Path | None,
+            default=None,
+            help="checkpoint of another run, which differs in its budget alone, to go on from",
+        )
+        parser.add_argument("--seed", type=int, default=0, help="decides weights, order, noise and dropout")
+        parser.add_argument("--compile", type=bool, default=False, help="compiles the step (torch.compile)")
+        parser.add_argument(
+            "--gradient_checkpointing", type=bool, default=False, help="computes Blocks twice, to save memory"
+        )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True, required=not self.only_data)
+        parser.add_lightning_class_args(self._datamodule_class, "data")
+        parser.add_class_arguments(self.transformer, "transformer")
+        for name, settings in GROUPS.items():
+            parser.add_class_arguments(settings, name)
+        for name in ("transformer", "optimizer", "budget", "seed"):
+            parser.link_arguments(name, f"model.init_args.{name}")
+        parser.link_arguments("seed", "data.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+        if self.settle and (said := self.settle(self.config)):
+            rank_zero_info(said)
+
+    def _set_seed(self) -> None:
+        """Nothing draws from the global generators: everything random has its own, and dropout is seeded anew."""
+
+    def instantiate_classes(self) -> None:
+        """Builds everything; LightningCLI's own way is by a method that jsonargparse gives up."""
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule = self.config_init["data"]
+        if not self.only_data:
+            self.model = self.config_init["model"]
+            self.trainer = self.instantiate_trainer()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self.trainer_settings = resolved(self.config_init["trainer"])
+        check_strategy(self.trainer_settings, self.config.optimizer.name)
+        return make_trainer(self.trainer_settings, self.folder)
+
+    def resolved_config(self) -> dict[str, Any]:
+        """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
+        config["trainer"]["precision"] = self.trainer_settings.precision
+        return config
+
+    @property
+    def tags(self) -> list[str]:
+        """What W&B finds this run by, beside its `logging.tags`."""
+        return [self.objective_name, self.config.transformer.preset]
+
+    @property
+    def objective_name(self) -> str:
+        """The name of the file that the objective stands in, such as `masked_lm`."""
+        return self.config.model.class_path.rsplit(".", 2)[-2]
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder: `--name`, or the objective's module and the seed."""
+        name = self.config.name or f"{self.objective_name}-s{self.config.seed}"
+        if name in (".", "..") or "/" in name or "\\" in name:
+            leave(f"name = '{name}' must be a plain name: the folder of the run lies in --runs")
+        return self.config.runs / name

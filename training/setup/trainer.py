@@ -1,0 +1,150 @@
+"""Lightning's Trainer, set up the one way that the exact step and the exact resume need."""
+
+import logging
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.nn import Module
+from torch.optim import Optimizer
+
+from training.setup.hardware import has_fast_bfloat16
+from training.setup.settings import TrainerSettings
+from training.storage.checkpoint import SafeCheckpointIO, read_checkpoint
+
+
+def resolved(settings: TrainerSettings) -> TrainerSettings:
+    """The settings with every `auto` decided for this machine.
+
+    Raises:
+        ValueError: where this machine has not what they ask for.
+    """
+    accelerator, devices, num_nodes = settings.accelerator, settings.devices, settings.num_nodes
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun decides; Lightning would ask for one device
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    elif devices == "auto":
+        devices = max(torch.cuda.device_count(), 1) if accelerator == "cuda" else 1
+    if accelerator == "cuda" and cast(int, devices) > torch.cuda.device_count():
+        raise ValueError(
+            f"trainer.accelerator = cuda and trainer.devices = {devices}, but torch finds {torch.cuda.device_count()} "
+            f"CUDA devices here"
+        )
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if has_fast_bfloat16(accelerator) else "32-true"
+    return replace(settings, accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
+
+
+def _renamed(state: dict[str, Any], names: dict[Any, Any]) -> dict[str, Any]:
+    """An optimizer's state with its parameters called otherwise."""
+    groups = [{**group, "params": [names[name] for name in group["params"]]} for group in state["param_groups"]]
+    return {"state": {names[name]: value for name, value in state["state"].items()}, "param_groups": groups}
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """FSDP2, with checkpoints in the one form that every run has, so that any other number of devices goes on."""
+
+    def __init__(self, world: int) -> None:
+        super().__init__(data_parallel_size=world, tensor_parallel_size=1, save_distributed_checkpoint=False)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The whole optimizer's state as torch has it without shards: parameters numbered in its own order."""
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        bare = getattr(optimizer, "optimizer", optimizer)  # within Lightning's wrapper
+        state = cast(dict[str, Any], get_optimizer_state_dict(cast(Module, self.model), bare, options=options))
+        if not state:  # only the first process gets it
+            return {}
+        names = [name for group in state["param_groups"] for name in group["params"]]
+        return _renamed(state, {name: number for number, name in enumerate(names)})
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """Shares a whole checkpoint out to the shards of model and optimizer."""
+        checkpoint, model = read_checkpoint(Path(checkpoint_path)), cast(Module, self.model)
+        options = StateDictOptions(full_state_dict=True)
+        set_model_state_dict(model, checkpoint["state_dict"], options=options)
+        name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            ordered = [name_of[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+            set_optimizer_state_dict(model, optimizer, _renamed(state, dict(enumerate(ordered))), options=options)
+        return checkpoint
+
+
+def check_strategy(settings: TrainerSettings, optimizer: str) -> None:
+    """Raises ValueError where resolved settings, or an optimizer, do not go with the strategy."""
+    if settings.strategy != "fsdp":
+        return
+    if settings.precision == "64-true":
+        raise ValueError("trainer.precision = 64-true does not go with trainer.strategy = fsdp: choose 32-true, or ddp")
+    if optimizer == "muon":
+        raise ValueError(
+            "optimizer.name = muon does not go with trainer.strategy = fsdp, which shards the matrices that Muon "
+            "orthogonalises whole: choose adamw, or ddp"
+        )
+
+
+def _strategy(settings: TrainerSettings) -> Strategy | str:
+    world = cast(int, settings.devices) * settings.num_nodes
+    if settings.strategy == "fsdp":
+        return ShardedStrategy(world)
+    return DDPStrategy(gradient_as_bucket_view=True) if world > 1 or settings.strategy == "ddp" else "auto"
+
+
+_NOISE = (
+    "💡",
+    "GPU available",
+    "TPU available",
+    "Using bfloat16",
+    "`Trainer.fit` stopped",
+    "`Trainer(val_check_interval",
+)
+
+
+def _quieten() -> None:
+    """Silences what Lightning says on every run and no user can act upon."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(_NOISE))
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+
+
+def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
+    """A Trainer of resolved settings. Loggers, callbacks and how batches are cut are given to it afterwards."""
+    _quieten()
+    plugins: list[Any] = [SafeCheckpointIO()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # it would save within the signal handler, mid-step
+    return Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=_strategy(settings),
+        precision=cast(Any, settings.precision),
+        deterministic=settings.deterministic,
+        plugins=plugins,
+        default_root_dir=folder,
+        max_epochs=1,  # the whole run is one: the loader shuffles anew where an epoch of the corpus begins
+        val_check_interval=1,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        inference_mode=settings.strategy != "fsdp",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )

@@ -1,0 +1,251 @@
+"""The exact step: a LightningModule whose gradient does not depend on how a batch is shared out.
+
+Lightning averages the losses of micro-batches and of devices; where they hold unequal numbers of labels, a mean of
+means is not the mean (pytorch-lightning #20350). Here every loss term is a sum, divided by the number of its labels
+in the whole optimizer step, over all micro-batches and devices.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Protocol
+
+import lightning
+import torch
+import torch.distributed
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from training.step.budget import Budget, Progress, StepCost
+from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
+from training.step.stops import Diverged
+from training.step.terms import Result, Sums, Term
+
+
+class CountedBatch(Protocol):
+    """What the exact step needs to know of a batch; its step is this process's part of the optimizer step."""
+
+    indices: list[int]
+    step_counts: dict[str, int]
+    step_raw_tokens: int
+
+
+class Request(IntEnum):
+    """What a process may ask of all of them; acted upon together, at the end of a step."""
+
+    TERMINATE = 0  # SIGTERM was received
+    INTERRUPT = 1  # SIGINT was received
+    SAVE = 2
+
+
+def dropout_seed(seed: int, *, step: int, micro: int, accumulated: int, rank: int, world: int) -> int:
+    """What dropout is drawn from in a micro-batch: another seed for every step, micro-batch and device of a run."""
+    return (seed << 40) + (step * accumulated + micro) * world + rank
+
+
+class ExactModule(lightning.LightningModule, ABC):
+    """Trains by the exact step.
+
+    Args:
+        optimizer: how weights are updated.
+        budget: how long the run lasts.
+        seed: decides dropout, anew for every micro-batch, so that a resumed run draws what it would have drawn.
+    """
+
+    def __init__(self, *, optimizer: OptimizerConfig, budget: Budget, seed: int) -> None:
+        super().__init__()
+        self.optimizer_config, self.budget, self.seed = optimizer, budget, seed
+        self.checkpoint_gradients = self.compiles = False  # how the model is computed, once it is made
+        self.progress: Progress | None = None
+        self.training_sums, self.training_measures, self.validation_sums = Sums(), Sums(), Sums()
+        self.validation_results: dict[str, Result] = {}
+        self.validation_metrics: dict[str, float] = {}  # what a validation found beside the loss terms
+        self.raw_tokens = self.target_tokens = 0  # consumed so far, by all processes
+        self.gradient_norm = self.learning_rate = self.flops_per_step = math.nan
+        self.requests: set[Request] = set()  # of this process
+        self.agreed: set[Request] = set()  # of any process, as of the beginning of the step
+        self.initialized_from: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
+        self._seconds_before = 0.0
+        self._step = torch.zeros(0)  # what the processes agreed on at the beginning of the step, see _agree
+        self._step_terms: list[str] = []
+        self._step_losses: list[Tensor] = []
+        self._step_indices: list[int] = []
+
+    @abstractmethod
+    def terms(self, batch: Any, *, count_correct: bool) -> dict[str, Term]:
+        """The loss terms of a batch."""
+
+    @abstractmethod
+    def step_cost(self) -> StepCost:
+        """What an optimizer step takes of each measure of a budget."""
+
+    def references(self) -> dict[str, float]:
+        """Numbers to read a loss by, logged beside it."""
+        return {}
+
+    def token_terms(self, terms: Sequence[str]) -> Sequence[str]:
+        """Those of the loss terms whose labels are the target tokens of a budget: the first."""
+        return terms[:1]
+
+    def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
+        """Raises ValueError where a run of `total_steps` has not come to `step` as one of `trunk_steps` has."""
+
+    def validation_cost(self) -> float:
+        """What the last validation makes of the weights; those with the lowest are the best, and are kept."""
+        return sum(result.loss for result in self.validation_results.values())
+
+    def make_optimizer(self) -> Optimizer:
+        """The optimizer of what is trained; a group's learning rate is the greatest that it comes to."""
+        return make_optimizer(self, self.optimizer_config)
+
+    def learning_rate_factor(self, group: dict[str, Any], step: int, total: float) -> float:
+        """The share of its greatest learning rate that a group has in update number `step` (from 0) of `total`."""
+        return learning_rate_factor(self.optimizer_config, step, total)
+
+    def measure(self, name: str, values: Tensor) -> None:
+        """Logs the mean of some numbers over the training steps between two logs."""
+        if self.training:
+            total = values.sum().float()
+            self.training_measures.add({name: Term(total, total, len(values))})
+
+    # --- the step ---
+
+    @property
+    def _accumulated(self) -> int:
+        return self.trainer.accumulate_grad_batches
+
+    def on_train_start(self) -> None:
+        assert self.progress is not None
+        self.progress.start(self._seconds_before)
+
+    def _agree(self, batch: CountedBatch) -> None:
+        """Adds up over all processes: labels of each term, raw tokens, seconds (of the first) and requests."""
+        assert self.progress is not None
+        seconds = self.progress.elapsed if self.trainer.is_global_zero else 0.0
+        requests = [float(request in self.requests) for request in Request]
+        self._step_terms = list(batch.step_counts)
+        numbers = [*batch.step_counts.values(), batch.step_raw_tokens, seconds, *requests]
+        self._step = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(self._step)
+
+    def on_train_batch_start(self, batch: CountedBatch, batch_idx: int) -> None:
+        """Draws dropout from the place of the micro-batch alone, and agrees on the step at its first one."""
+        micro = batch_idx % self._accumulated
+        torch.manual_seed(
+            dropout_seed(
+                self.seed,
+                step=self.global_step,
+                micro=micro,
+                accumulated=self._accumulated,
+                rank=self.trainer.global_rank,
+                world=self.trainer.world_size,
+            )
+        )
+        if micro == 0:
+            self._agree(batch)
+            self._step_losses, self._step_indices = [], []
+        self._step_indices += batch.indices
+
+    def training_step(self, batch: CountedBatch, batch_idx: int) -> Tensor:
+        """The part of the step's loss that this micro-batch adds.
+
+        Lightning divides what is returned by the number of micro-batches, and the strategy averages gradients over
+        devices; both are undone here.
+        """
+        terms = self.terms(batch, count_correct=False)
+        self.training_sums.add(terms)
+        totals = dict(zip(batch.step_counts, self._step.clamp(min=1), strict=False))
+        sums = {name: term.minimised_sum for name, term in terms.items()}
+        loss = torch.stack([value / totals[name].to(value.dtype) for name, value in sums.items()]).sum()
+        self._step_losses.append(loss.detach())
+        return loss * (self._accumulated * self.trainer.world_size)
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        """Measures the gradient, refuses one that is not finite, and clips it; all before the update.
+
+        Raises:
+            Diverged: where loss or gradient is infinite or not a number.
+        """
+        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
+        norm = gradient_norm(parameters)
+        loss = torch.stack(self._step_losses).sum()
+        read = torch.cat([torch.stack([norm, loss]).double(), self._step]).tolist()  # the one wait for the device
+        self.gradient_norm, loss, *counts = read
+        raw_tokens, seconds, *requests = read[-2 - len(Request) :]
+        if not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
+            raise Diverged(
+                f"step {self.global_step}: loss {loss:g}, gradient norm {self.gradient_norm:g}; stopped before the "
+                f"update. Windows of the step here: {self._step_indices}. The last checkpoint is intact; a lower "
+                f"--optimizer.learning_rate or a longer --optimizer.warmup is the usual remedy"
+            )
+        self.learning_rate = max(group["lr"] for group in optimizer.param_groups)
+        assert self.progress is not None
+        self.progress.agreed_seconds = seconds
+        self.raw_tokens += int(raw_tokens)
+        targets = dict(zip(self._step_terms, counts, strict=False))
+        self.target_tokens += int(sum(targets[term] for term in self.token_terms(self._step_terms)))
+        self.agreed = {request for request in Request if requests[request]}
+        if self.optimizer_config.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.optimizer_config.max_grad_norm, norm)
+
+    # --- validation: sums over the same windows under the same noise, every time ---
+
+    def validation_step(self, batch: CountedBatch, batch_idx: int) -> None:
+        """Gathers the terms; the means are exact however the windows are shared out."""
+        self.validation_sums.add(self.terms(batch, count_correct=True))
+
+    def on_validation_epoch_end(self) -> None:
+        self.validation_results = self.validation_sums.read()
+
+    # --- optimizer ---
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer, with a learning rate that follows from the step and the budget."""
+        cost = self.step_cost()
+        self.flops_per_step, total_steps = cost.flops, self.budget.total_steps(cost)
+        self.progress = progress = Progress(total_steps=total_steps, seconds=self.budget.seconds)
+        config = self.optimizer_config
+        if total_steps is not None:
+            config.check_warmup(total_steps)
+        optimizer = self.make_optimizer()
+        schedule = LambdaLR(
+            optimizer,
+            [
+                lambda step, group=group: self.learning_rate_factor(group, step, progress.total(step))
+                for group in optimizer.param_groups
+            ],
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # --- resuming ---
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.progress is not None
+        checkpoint["progress"] = {
+            "seconds": self.progress.elapsed,
+            "raw_tokens": self.raw_tokens,
+            "target_tokens": self.target_tokens,
+            "sums": [sums.totals() for sums in (self.training_sums, self.training_measures)],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the counts; micro-batches are counted from the optimizer step, which is all a position follows from.
+
+        So a run may go on with another number of micro-batches, and Lightning neither skips nor repeats anything that
+        it would conclude from where in its loops the checkpoint was written.
+        """
+        progress = checkpoint["progress"]
+        self._seconds_before = progress["seconds"]
+        self.raw_tokens, self.target_tokens = progress["raw_tokens"], progress["target_tokens"]
+        if self.trainer.is_global_zero:  # the others' part is in what the first one takes up
+            self.training_sums.values, self.training_measures.values = progress["sums"]
+        loop = checkpoint["loops"]["fit_loop"]
+        batches = checkpoint["global_step"] * self._accumulated
+        for part in ("total", "current"):
+            counters = loop["epoch_loop.batch_progress"][part]
+            counters.update(dict.fromkeys(counters, batches))
+        loop["epoch_loop.batch_progress"]["is_last_batch"] = False

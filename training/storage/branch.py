@@ -1,0 +1,88 @@
+"""A run that begins as another did: from a checkpoint up to which both had the same learning rates.
+
+A trunk under `wsd` is flat until it decays, so that one trunk serves decays to several budgets; a branch comes to what
+a run of its own to that budget would have come to, bit by bit.
+"""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.step.module import ExactModule
+from training.step.optim import learning_rate_factor
+from training.storage.checkpoint import checkpoint_step, damage, write_whole
+from training.storage.run_dir import RunFolder, differences
+
+
+class ParentRun:
+    """The run that a branch comes from, as it was at one of its checkpoints.
+
+    Args:
+        checkpoint: a checkpoint in the folder of a run.
+
+    Raises:
+        ValueError: where it is none, or it is damaged.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint, self.folder = checkpoint, RunFolder(checkpoint.parent.parent)
+        self.step = checkpoint_step(checkpoint)
+        info = self.folder.read_info()
+        if self.step is None or not checkpoint.is_dir() or not info:
+            raise ValueError(f"branch_from = {checkpoint} must be a checkpoint in a run's folder, such as "
+                             f"runs/NAME/checkpoints/step-00001000")  # fmt: skip
+        self.total_steps: int | None = info.get("total_steps")
+        self.data: dict[str, str] = info.get("data", {}).get("sha256", {})
+
+    def check_settings(self, config: dict[str, Any]) -> None:
+        """Raises ValueError where a branch has other settings than its budget."""
+        text = (self.folder.path / "config.yaml").read_text(encoding="utf-8")
+        changed = [line for line in differences(yaml.safe_load(text), config) if not line.startswith("budget.")]
+        if changed:
+            raise ValueError(f"a branch of {self.folder.path} differs from it in its budget alone, and here "
+                             f"{'; '.join(changed)}")  # fmt: skip
+
+    def check_run(self, module: ExactModule, *, total_steps: int | None, data: dict[str, str]) -> None:
+        """Raises ValueError where a run of that length would not have come to this checkpoint."""
+        if self.data != data:
+            raise ValueError(f"branch_from = {self.checkpoint}: {self.folder.path} was trained on another token store")
+        if total_steps is None or self.total_steps is None:
+            raise ValueError(f"branch_from = {self.checkpoint}: a run whose budget is minutes has no branches")
+        assert self.step is not None
+        module.check_branch(self.step, parent_steps=self.total_steps, total_steps=total_steps)
+        optimizer = module.optimizer_config
+        for step in range(self.step):
+            was, now = (learning_rate_factor(optimizer, step, total) for total in (self.total_steps, total_steps))
+            if was != now:
+                raise ValueError(
+                    f"branch_from = {self.checkpoint}: from update {step:,} on a run of {total_steps:,} steps has "
+                    f"another learning rate than the trunk's {self.total_steps:,}: branch from step {step:,} at the "
+                    f"latest, with optimizer.schedule = wsd and a warmup in steps"
+                )
+
+    def copy_to(self, folder: RunFolder) -> None:
+        """Gives a new run's folder the checkpoint, and what was logged up to it.
+
+        Raises:
+            ValueError: where the checkpoint is damaged.
+        """
+        if name := damage(self.checkpoint):
+            raise ValueError(f"branch_from = {self.checkpoint}: {name} is damaged (its SHA-256 differs)")
+        assert self.step is not None
+        with self.folder.metrics.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows, columns = [row for row in reader if int(row["step"]) <= self.step], reader.fieldnames or []
+        used = [name for name in columns if any(row[name] for row in rows)]
+        with folder.metrics.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, used, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+        def fill(writing: Path) -> None:
+            for path in self.checkpoint.iterdir():
+                shutil.copyfile(path, writing / path.name)
+
+        write_whole(folder.checkpoints / self.checkpoint.name, fill)

@@ -1,0 +1,230 @@
+"""A run's folder, which tells its whole story, and what may change when the same run goes on.
+
+runs/NAME/
+    config.yaml         every setting, as it was resolved
+    run.json            versions, data and tokenizer hashes, sizes, the W&B id
+    tokenizer.json
+    metrics.csv         every number that was logged
+    summary.json        what came out, once the budget is used up
+    checkpoints/
+    wandb/
+"""
+
+import importlib.metadata
+import json
+import platform
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
+
+REPOSITORY = Path(__file__).parents[2]  # where the scripts and configs/ lie
+PACKAGES = (
+    "torch",
+    "lightning",
+    "datasets",
+    "tokenizers",
+    "wandb",
+    "jsonargparse",
+    "safetensors",
+    "sentencex",
+    "numpy",
+)
+
+# What a run may go on with otherwise than it began: how it is computed and shown, not what is computed.
+FREE = (
+    *(
+        "config",
+        "name",
+        "runs",
+        "resume",
+        "branch_from",
+        "compile",
+        "gradient_checkpointing",
+        "logging",
+        "checkpoints",
+        "validation",
+    ),
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic"),
+    *("data.micro_batch_size", "data.workers", "data.cache"),
+)
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries under their dotted names."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _numbered(value: Any) -> Any:
+    """The same, lists of dictionaries as dictionaries under their entries' numbers."""
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        value = {str(number): entry for number, entry in enumerate(value)}
+    return {key: _numbered(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """`key: before -> now` for every setting that must not change and did; of a mixture's tasks by their numbers."""
+    old, new = (dict(flat(_numbered(settings))) for settings in (before, now))
+    keys = [key for key in {**old, **new} if not any(key == name or key.startswith(f"{name}.") for name in FREE)]
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def commit() -> str | None:
+    """The checked-out commit of this project, where there is one; with a + where files differ from it."""
+    try:
+        described = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    def lock(self) -> FileLock:
+        """Takes the folder for this process.
+
+        Raises:
+            ValueError: where another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"{self.path} is in use by another process; give this run another --name") from None
+        return lock
+
+    def set_aside(self) -> Path | None:
+        """Moves what an earlier run left to NAME.1, NAME.2, ...; returns where it went."""
+        if not (self.path / "config.yaml").exists():
+            return None
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
+            number += 1
+        self.path.rename(aside)
+        return aside
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run got as far as its data, so that there is something to go on with."""
+        return "data" in self.read_info()
+
+    def check_same(self, config: dict[str, Any]) -> None:
+        """Refuses to go on with a run of other settings; one that failed before it began may be set right.
+
+        Raises:
+            ValueError: naming each setting with both values.
+        """
+        path = self.path / "config.yaml"
+        if not path.exists() or not self.has_begun:
+            return
+        changed = differences(yaml.safe_load(path.read_text(encoding="utf-8")), config)
+        if changed:
+            raise ValueError(
+                f"{self.path} holds a run with other settings ({'; '.join(changed)}): give this one another --name, or "
+                f"set the old one aside with --resume never"
+            )
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Writes config.yaml, or, for a later sitting that is computed otherwise, config-2.yaml and so on."""
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        number, path = 1, self.path / "config.yaml"
+        while path.exists() and self.has_begun:
+            if path.read_text(encoding="utf-8") == text:
+                return
+            number += 1
+            path = self.path / f"config-{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+
+    def read_info(self) -> dict[str, Any]:
+        """What `run.json` holds."""
+        path = self.path / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def write_info(self, **info: Any) -> dict[str, Any]:
+        """Adds to `run.json`; what is there of versions and the W&B id stays."""
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        fixed = {
+            "wandb_id": secrets.token_hex(4),
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "versions": versions,
+            "commit": commit(),
+        }
+        merged = {**fixed, **self.read_info(), **info}
+        (self.path / "run.json").write_text(json.dumps(merged, indent=2, ensure_ascii=False), encoding="utf-8")
+        return merged
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Writes what came out, whole or not at all."""
+        writing = self.path / ".summary.writing"
+        writing.write_text(json.dumps(summary, indent=2), encoding="utf-8")
+        writing.replace(self.path / "summary.json")
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """What came out, if the run has come to its end.
+
+        A process that was killed between its summary and its last checkpoint did not come to it.
+        """
+        path = self.path / "summary.json"
+        if not path.exists():
+            return None
+        summary, found = json.loads(path.read_text(encoding="utf-8")), checkpoints_in(self.checkpoints)
+        return None if found and checkpoint_step(found[0]) != summary["steps"] else summary
+
+    def checkpoint(self, step: int | None = None) -> Path:
+        """The newest sound checkpoint, or the one after `step` optimizer steps.
+
+        Raises:
+            ValueError: where there is no such checkpoint, or it is damaged.
+        """
+        if not (self.path / "config.yaml").is_file():
+            raise ValueError(f"'{self.path}' is not a run: it has no config.yaml")
+        if step is None:
+            found = newest_sound(self.checkpoints, warn=partial(print, file=sys.stderr))
+            if found is None:
+                raise ValueError(f"'{self.path}' has no checkpoint yet")
+            return found
+        path, there = self.checkpoints / checkpoint_name(step), checkpoints_in(self.checkpoints)
+        if path not in there:
+            steps = ", ".join(str(checkpoint_step(other)) for other in there)
+            raise ValueError(f"'{self.path}' has no checkpoint of step {step}; it has {steps or 'none'}")
+        if name := damage(path):
+            raise ValueError(f"checkpoint {path}: {name} is damaged (its SHA-256 differs)")
+        return path
+
+    def checkpoint_to_resume(self, warn: Callable[[str], None]) -> Path | None:
+        """The newest sound checkpoint; what a killed process left half written goes.
+
+        Raises:
+            ValueError: where there are checkpoints and all are damaged.
+        """
+        for unfinished in self.checkpoints.glob(".*.writing"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return newest_sound(self.checkpoints, warn)
