@@ -36,7 +36,7 @@ from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 
 CONFIGS = Path(__file__).parent / "configs"
-SHARED: set[str | int] = {"transformer", "optimizer", "budget", "z_loss", "init_from", "seed"}
+SHARED: set[str | int] = {"body", "optimizer", "budget", "z_loss", "init_from", "seed"}
 # Stands for the rest of the corpus, where next-sentence prediction looks for a stranger.
 ANOTHER_DOCUMENT = "The train was late . It had rained all day , and nobody had an umbrella . So they walked home ."
 DRAWS = 300  # of the same text, from which rates are measured
@@ -72,7 +72,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
         knobs = {knob: value for knob, value in model.get("init_args", {}).items() if knob not in SHARED}
         parser.set_defaults({f"{name}.{knob}": value for knob, value in knobs.items()})
     parsed = parser.parse_args(arguments)
-    shared: dict[str, Any] = {"transformer": TransformerConfig(), "optimizer": OptimizerConfig(), "budget": Budget()}
+    shared: dict[str, Any] = {"body": TransformerConfig(), "optimizer": OptimizerConfig(), "budget": Budget()}
     objectives = {
         name: class_named(model["class_path"])(**vars(parsed[name]), **shared) for name, model in models.items()
     }

@@ -54,9 +54,9 @@ class TimedStep:
 def command_line(objective: str, preset: str) -> list[str]:
     """The settings of an arm: width 256, 4 layers, or 4 and 4 where there are two stacks."""
     layers = f"[{DEPTH}, {DEPTH}]" if objective in ("denoising", "span_corruption") else str(DEPTH)
-    shape = [f"--transformer.preset={preset}", f"--transformer.width={WIDTH}", f"--transformer.layers={layers}"]
-    heads = [f"--transformer.num_heads={HEADS}"]
-    inner = [] if preset == "lab" else [f"--transformer.feed_forward_width={INNER}"]
+    shape = [f"--body.preset={preset}", f"--body.width={WIDTH}", f"--body.layers={layers}"]
+    heads = [f"--body.num_heads={HEADS}"]
+    inner = [] if preset == "lab" else [f"--body.feed_forward_width={INNER}"]
     return ["--config", str(ROOT / f"configs/{objective}.yaml"), *shape, *heads, *inner]
 
 
@@ -121,8 +121,8 @@ def ours(objective: str, preset: str, *, compiles: bool, precision: str) -> Time
     batches = list(itertools.islice(loader_of(module, data), BATCHES))
     turn = itertools.cycle(batches)
     encoder, decoder, targets = _mean_lengths(batches)
-    assert module.transformer is not None
-    flops = forward_flops(module.transformer, encoder=encoder, decoder=decoder, targets=targets)
+    assert module.body is not None
+    flops = forward_flops(module.body, encoder=encoder, decoder=decoder, targets=targets)
     return TimedStep(
         step=lambda: our_step(module, optimizer, next(turn), precision),
         raw_tokens=sum(batch.raw_tokens for batch in batches) / BATCHES,

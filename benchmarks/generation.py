@@ -56,9 +56,9 @@ class Clock:
 def make_ours(preset: PresetName) -> tuple[nn.ModuleDict, TransformerConfig]:
     """A model of the family, with initial weights."""
     config = TransformerConfig(preset=preset, width=WIDTH, num_heads=HEADS)
-    transformer = Transformer(config, num_blocks=SHAPES[preset], vocab_size=VOCAB, max_positions=POSITIONS)
-    initialise(transformer, 0)
-    return nn.ModuleDict({"transformer": transformer}).eval(), config
+    body = Transformer(config, num_blocks=SHAPES[preset], vocab_size=VOCAB, max_positions=POSITIONS)
+    initialise(body, 0)
+    return nn.ModuleDict({"body": body}).eval(), config
 
 
 def make_theirs(ours: nn.ModuleDict, config: TransformerConfig) -> Any:
@@ -76,8 +76,8 @@ def make_theirs(ours: nn.ModuleDict, config: TransformerConfig) -> Any:
 def sayers(preset: PresetName) -> dict[str, Say]:
     """Ways to say a text: ours and theirs, with keys and values kept and without."""
     ours, config = make_ours(preset)
-    model, transformer = make_theirs(ours, config), ours["transformer"]
-    assert isinstance(transformer, Transformer)
+    model, body = make_theirs(ours, config), ours["body"]
+    assert isinstance(body, Transformer)
     has_encoder = SHAPES[preset][0] > 0
     read = torch.randint(1, VOCAB, (1, SOURCE if has_encoder else PROMPT), generator=torch.Generator().manual_seed(0))
     sources = read.tolist() if has_encoder else None
@@ -85,7 +85,7 @@ def sayers(preset: PresetName) -> dict[str, Say]:
 
     def ours_cached(length: int, clock: Clock) -> list[int]:
         said, decoding = [], Decoding(max_new_tokens=length)
-        steps = stream(transformer, prompts, sources=sources, decoding=decoding, eos=NEVER, max_positions=POSITIONS)
+        steps = stream(body, prompts, sources=sources, decoding=decoding, eos=NEVER, max_positions=POSITIONS)
         for ids_B, _ in steps:
             clock.put(ids_B)
             said.append(int(ids_B[0]))
@@ -94,10 +94,10 @@ def sayers(preset: PresetName) -> dict[str, Say]:
     @torch.inference_mode()
     def ours_whole(length: int, clock: Clock) -> list[int]:
         ids_BT = torch.tensor(prompts)
-        memory_BSD = transformer.encode(Inputs(encoder_ids_BS=read)) if has_encoder else None
+        memory_BSD = body.encode(Inputs(encoder_ids_BS=read)) if has_encoder else None
         for _ in range(length):
-            states_BTD = transformer.decode(Inputs(decoder_ids_BT=ids_BT), memory_BSD)
-            ids_B1 = transformer.logits(states_BTD[:, -1]).argmax(dim=-1, keepdim=True)
+            states_BTD = body.decode(Inputs(decoder_ids_BT=ids_BT), memory_BSD)
+            ids_B1 = body.logits(states_BTD[:, -1]).argmax(dim=-1, keepdim=True)
             clock.put(ids_B1)
             ids_BT = torch.cat([ids_BT, ids_B1], dim=1)
         return ids_BT[0, len(prompts[0]) :].tolist()

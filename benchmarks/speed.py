@@ -140,7 +140,7 @@ def whole_run(objective: str, precision: str, steps: int) -> float:
         settings = {
             "budget.steps": steps + 10, "validation.every_steps": 10**6, "logging.every_steps": 5, "runs": folder,
             "logging.wandb": "off", "trainer.precision": "bf16-mixed" if precision == "bf16" else "32-true",
-            "data.cache": ROOT / "cache", "transformer.feed_forward_width": "null", "logging.examples": 1,
+            "data.cache": ROOT / "cache", "body.feed_forward_width": "null", "logging.examples": 1,
         }  # fmt: skip
         arguments = [f"--{name}={value}" for name, value in settings.items()]
         assert train.main(["--config", str(ROOT / f"configs/{objective}.yaml"), "--name", "run", *arguments]) == 0

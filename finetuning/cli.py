@@ -102,7 +102,7 @@ class FineTuningCLI(RunCLI):
     @property
     def tags(self) -> list[str]:
         """The task, what it began with, and the preset."""
-        return [self.objective_name, Path(self.config.checkpoint).name, self.start.transformer.preset]
+        return [self.objective_name, Path(self.config.checkpoint).name, self.start.body.preset]
 
     @property
     def objective_name(self) -> str:

@@ -113,13 +113,13 @@ def class_of(module: FineTuning) -> str:
     Raises:
         ValueError: where none is.
     """
-    preset = module.start.transformer.preset
+    preset = module.start.body.preset
     if isinstance(module, Writing):
         return FAMILIES[preset].name
     found = CLASSES.get(type(module), {}).get(preset)
     if found is None or (preset == "lab" and module.start.has_encoder):
         raise ValueError(
-            f"no class of transformers is a {type(module).__name__} over this body (transformer.preset = {preset})"
+            f"no class of transformers is a {type(module).__name__} over this body (body.preset = {preset})"
         )
     _check(module)
     return found.name
@@ -128,18 +128,18 @@ def class_of(module: FineTuning) -> str:
 def _body_of(module: FineTuning) -> dict[str, Tensor]:
     """The body's tensors under their names."""
     start = module.start
-    state = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("transformer.")}
-    tensors = to_huggingface(state, start.transformer, start.num_blocks, copies=False)
+    state = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("body.")}
+    tensors = to_huggingface(state, start.body, start.num_blocks, copies=False)
     if isinstance(module, Writing):
         return tensors
-    return {f"{CLASSES[type(module)][start.transformer.preset].body}{name}": tensor for name, tensor in tensors.items()}
+    return {f"{CLASSES[type(module)][start.body.preset].body}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _head_of(module: FineTuning) -> dict[str, Tensor]:
     """The head's tensors under their names; numbers come out on their own scale."""
     if isinstance(module, Writing):
         return {}
-    found = CLASSES[type(module)][module.start.transformer.preset]
+    found = CLASSES[type(module)][module.start.body.preset]
     state = {name.removeprefix("head."): tensor for name, tensor in module.state_dict().items()}
     tensors = {f"{found.head}.{kind}": state[f"classifier.{kind}"] for kind in ("weight", "bias")
                if f"classifier.{kind}" in state}  # fmt: skip
@@ -213,7 +213,7 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
     module, start = tuned.module, tuned.module.start
     name, roles = class_of(module), _roles_of(module)
     config = to_huggingface_config(
-        start.transformer, start.num_blocks, vocab_size=start.vocabulary.size, max_positions=start.max_positions
+        start.body, start.num_blocks, vocab_size=start.vocabulary.size, max_positions=start.max_positions
     )
     ids = special_ids(roles, start.vocabulary)
     weights = {**_body_of(module), **_head_of(module)}
@@ -226,7 +226,7 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
         tensors = {key: tensor.detach().contiguous() for key, tensor in weights.items()}
         (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
         write_tokenizer(writing, start.tokenizer, start.vocabulary, roles, max_positions=_longest_read(module))
-        if start.transformer.parts.num_segments:  # two texts are told apart
+        if start.body.parts.num_segments:  # two texts are told apart
             path = writing / "tokenizer_config.json"
             told = json.loads(path.read_text(encoding="utf-8"))
             write_json(path, {**told, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]})

@@ -182,18 +182,18 @@ class TransformerConfig:
                 raise ValueError(f"transformer.{name} = {getattr(self, name)} must be at least 1")
         if self.head_width is None and self.width % self.num_heads:
             raise ValueError(
-                f"transformer.width = {self.width} does not divide into transformer.num_heads = {self.num_heads}; "
-                f"choose a multiple, or set transformer.head_width"
+                f"body.width = {self.width} does not divide into body.num_heads = {self.num_heads}; "
+                f"choose a multiple, or set body.head_width"
             )
         if self.num_key_value_heads and self.num_heads % self.num_key_value_heads:
             raise ValueError(
-                f"transformer.num_heads = {self.num_heads} does not divide into transformer.num_key_value_heads = "
+                f"body.num_heads = {self.num_heads} does not divide into body.num_key_value_heads = "
                 f"{self.num_key_value_heads}"
             )
         if self.parts.positions == "rotary" and self.width_of_head % 2:
             raise ValueError(f"transformer: rotary positions need an even head width, not {self.width_of_head}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"transformer.dropout = {self.dropout} must lie in [0, 1)")
+            raise ValueError(f"body.dropout = {self.dropout} must lie in [0, 1)")
 
     @property
     def parts(self) -> Preset:
@@ -224,10 +224,10 @@ class TransformerConfig:
         if isinstance(self.layers, tuple):
             if (self.layers[0] > 0, self.layers[1] > 0) != (encoder, decoder):
                 wanted = " and ".join(["an encoder"] * encoder + ["a decoder"] * decoder)
-                raise ValueError(f"transformer.layers = {list(self.layers)}, but this objective needs {wanted} alone")
+                raise ValueError(f"body.layers = {list(self.layers)}, but this objective needs {wanted} alone")
             return self.layers
         if not (encoder and decoder):
             return self.layers * encoder, self.layers * decoder
         if self.layers < 2:
-            raise ValueError(f"transformer.layers = {self.layers} must be at least 2 for an encoder and a decoder")
+            raise ValueError(f"body.layers = {self.layers} must be at least 2 for an encoder and a decoder")
         return self.layers - self.layers // 2, self.layers // 2

@@ -50,7 +50,7 @@ class CausalLM(Objective):
     """Every token is said from those before it.
 
     The text is one stream with EOS behind each document, cut into windows; no token is lost or said twice at their
-    edges. Attention crosses documents, as GPT-2's did, unless `transformer.document_masking` keeps them apart; EOS
+    edges. Attention crosses documents, as GPT-2's did, unless `body.document_masking` keeps them apart; EOS
     belongs to the document that it ends.
 
     Args:
@@ -101,8 +101,8 @@ class CausalLM(Objective):
             window = questions.window(np.append(tokens, questions.vocabulary.eos))  # the last stands for what is said
             complete = partial(continued, tokens.tolist())
             readings.append(EncodedPrompt.of(text, window, decoder=read, complete=complete))
-        assert self.transformer is not None
+        assert self.body is not None
         for reading, said in generate_texts(
-            self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart
+            self.body, questions, readings, keep_documents_apart=self.keep_documents_apart
         ):
             yield generation_of(questions, reading, said, continuation=questions.text_of(said.ids))

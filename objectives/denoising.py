@@ -265,8 +265,8 @@ class Denoising(Objective):
             readings.append(
                 EncodedPrompt.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete)
             )
-        assert self.transformer is not None
+        assert self.body is not None
         for reading, said in generate_texts(
-            self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart
+            self.body, questions, readings, keep_documents_apart=self.keep_documents_apart
         ):
             yield generation_of(questions, reading, said)

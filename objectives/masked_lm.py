@@ -199,7 +199,7 @@ class MaskedLM(Objective):
         check_share(**{"mask_rate + random_rate": round(mask_rate + random_rate, 9)})
         if next_sentence and self.keep_documents_apart:
             raise ValueError(
-                "transformer.document_masking keeps a stranger from the segment it should be told from: set "
+                "body.document_masking keeps a stranger from the segment it should be told from: set "
                 "model.init_args.next_sentence to false, or document_masking to false"
             )
         self.noise_density, self.unit = noise_density, unit

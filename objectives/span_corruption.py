@@ -215,9 +215,9 @@ class SpanCorruption(Objective):
             readings.append(
                 EncodedPrompt.of(text, questions.window(tokens), encoder=read, decoder=start, complete=complete)
             )
-        assert self.transformer is not None
+        assert self.body is not None
         for reading, said in generate_texts(
-            self.transformer, questions, readings, keep_documents_apart=self.keep_documents_apart
+            self.body, questions, readings, keep_documents_apart=self.keep_documents_apart
         ):
             assert reading.source is not None
             spans, marks = spans_said(said.ids, sentinels), [token for token in reading.source if token in sentinels]

@@ -74,10 +74,10 @@ def make_windows(
     return Windows(TokensInMemory.of(text), length=length, rule=rule, end_token=vocabulary.eos)
 
 
-def shared(**transformer: Any) -> dict[str, Any]:
+def shared(**body: Any) -> dict[str, Any]:
     """What every objective takes, with those settings of the Transformer."""
     return {
-        "transformer": TransformerConfig(**transformer),
+        "body": TransformerConfig(**body),
         "optimizer": OptimizerConfig(),
         "budget": Budget(steps=10),
     }
@@ -109,8 +109,8 @@ def write_jsonl(path: Path, texts: list[str]) -> Path:
 # A model and batches so small that a step takes milliseconds.
 TINY = (
     *("--logging.wandb", "off", "--data.vocab_size", "480", "--data.window", "32", "--data.batch_size", "8"),
-    *("--data.validation_windows", "8", "--transformer.width", "32", "--transformer.num_heads", "2"),
-    *("--transformer.layers", "2", "--logging.every_steps", "2", "--logging.examples", "1"),
+    *("--data.validation_windows", "8", "--body.width", "32", "--body.num_heads", "2"),
+    *("--body.layers", "2", "--logging.every_steps", "2", "--logging.examples", "1"),
 )
 
 

@@ -197,7 +197,7 @@ def test_an_interruption_ends_it_quietly(runs: Runs, monkeypatch: pytest.MonkeyP
     def interrupt(*_: Any, **__: Any) -> Prompts:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate, "Questions", interrupt)
+    monkeypatch.setattr(generate, "Prompts", interrupt)
     assert generate.main([runs("causal_lm"), "The cat"]) == 130
 
 

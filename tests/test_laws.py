@@ -128,7 +128,7 @@ def test_law_3_a_run_goes_on_bit_by_bit_after_kill_9_at_any_moment(
     tiny_run: Command, tmp_path: Path, name: str
 ) -> None:
     long = ("--budget.steps", "60", "--checkpoints.every_steps", "3", "--validation.every_steps", "20")
-    command = tiny_run(name, "killed", *long, "--transformer.dropout", "0.1")
+    command = tiny_run(name, "killed", *long, "--body.dropout", "0.1")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
@@ -141,7 +141,7 @@ def test_law_3_a_run_goes_on_bit_by_bit_after_kill_9_at_any_moment(
     process.communicate()
     assert folder.read_summary() is None, "the run was over before it was killed"
     assert train_in_process(command) == 0
-    assert train_in_process(tiny_run(name, "whole", *long, "--transformer.dropout", "0.1")) == 0
+    assert train_in_process(tiny_run(name, "whole", *long, "--body.dropout", "0.1")) == 0
     killed, whole = weights_of(folder.path), weights_of(tmp_path / "runs/whole")
     assert all(torch.equal(killed[parameter], whole[parameter]) for parameter in whole)
     assert metrics_of(folder.path) == metrics_of(tmp_path / "runs/whole")
@@ -267,7 +267,7 @@ def test_law_8_the_signature_is_the_schema(
         ("--model.init_args.no_such_setting", "1"): "no_such_setting",
         (f"--model.init_args.{key}", value): f"model.init_args.{key} = {value}",
         ("--model.init_args.z_loss", "much"): "z_loss",
-        ("--transformer.widht", "64"): "did you mean 'transformer.width'",
+        ("--body.widht", "64"): "did you mean 'body.width'",
     }.items():
         assert train_in_process(tiny_run(name, "wrong", *arguments)) == 2
         (said,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]

@@ -52,7 +52,7 @@ def _check_one_text(configs: dict[str, dict[str, Any]]) -> None:
 def question_of(config: dict[str, Any]) -> dict[str, Any]:
     """Settings of an objective that decide what its loss asks."""
     settings = config["model"].get("init_args", {})
-    linked = ("transformer", "optimizer", "budget", "seed", "init_from", "z_loss")
+    linked = ("body", "optimizer", "budget", "seed", "init_from", "z_loss")
     return {name: value for name, value in settings.items() if name not in linked}
 
 

@@ -68,7 +68,7 @@ def arm_in_full(where: str, said: Any) -> dict[str, Any]:
             raise ValueError(f"{where}: no config at '{path}'")
     settings = said.get("settings") or {}
     if not isinstance(settings, dict):
-        raise ValueError(f"{where}.settings = {settings} must be a mapping, such as {{transformer.layers: [4, 4]}}")
+        raise ValueError(f"{where}.settings = {settings} must be a mapping, such as {{body.layers: [4, 4]}}")
     return {"config": configs, "settings": {key: as_argument(value) for key, value in flat(settings)}}
 
 

@@ -128,15 +128,15 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     except ValueError as error:
         raise ValueError(f"arm '{label}': {error}") from None
     cast(Any, trainer).datamodule, objective.trainer = data, trainer
-    assert objective.transformer is not None
+    assert objective.body is not None
     cost, tuned = objective.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})
     total = objective.budget.total_steps(cost)
-    stacks = (objective.transformer.encoder, objective.transformer.decoder)
+    stacks = (objective.body.encoder, objective.body.decoder)
     sizes = [count_parameters(stack, embeddings=False) if stack is not None else 0 for stack in stacks]
     lengths = objective.mean_lengths[:2]
     non_embedding = count_parameters(objective, embeddings=False)
     through = sum(size * length for size, length in zip(sizes, lengths, strict=True)) / sum(lengths)
-    of_one_arm = {key: value for key, value in flat(config) if key.split(".")[0] in ("transformer", "optimizer")}
+    of_one_arm = {key: value for key, value in flat(config) if key.split(".")[0] in ("body", "optimizer")}
     return ArmPlan(
         objective=config["model"]["class_path"],
         question=question_of(config),

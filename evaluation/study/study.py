@@ -3,7 +3,7 @@
     arms:
       masked_lm: configs/masked_lm.yaml
       causal_lm: configs/causal_lm.yaml
-      causal_lm at twice the depth: {config: configs/causal_lm.yaml, settings: {transformer.layers: 8}}
+      causal_lm at twice the depth: {config: configs/causal_lm.yaml, settings: {body.layers: 8}}
     seeds: [0, 1, 2]
     budget: {raw_tokens: 1M}
 
@@ -42,7 +42,7 @@ class Arm:
 
     Args:
         config: files, each as after a --config of train.py.
-        settings: settings beside them, as after their names on the command line, such as transformer.layers: "[4, 4]".
+        settings: settings beside them, as after their names on the command line, such as body.layers: "[4, 4]".
     """
 
     config: tuple[str, ...] = ()

@@ -93,7 +93,7 @@ class Start:
     """What fine-tuning starts from, without its weights: enough to make the model anew.
 
     Attributes:
-        transformer: its shape; `layers` are those of `num_blocks`.
+        body: its shape; `layers` are those of `num_blocks`.
         num_blocks: of encoder and decoder.
         max_positions: rows of its position tables, or the longest text that it is given.
         is_limited: whether a longer one cannot be read.
@@ -101,7 +101,7 @@ class Start:
         tokenizer_file: where the tokenizer lies.
     """
 
-    transformer: TransformerConfig
+    body: TransformerConfig
     num_blocks: tuple[int, int]
     max_positions: int
     is_limited: bool
@@ -120,10 +120,10 @@ class Start:
 
     def describe(self) -> dict[str, Any]:
         """What a run folder keeps, beside the tokenizer, to make the model anew."""
-        settings = {name: getattr(self.transformer, name) for name in TransformerConfig.__dataclass_fields__}
+        settings = {name: getattr(self.body, name) for name in TransformerConfig.__dataclass_fields__}
         settings["layers"] = list(settings["layers"]) if isinstance(settings["layers"], tuple) else settings["layers"]
         return {
-            "transformer": settings,
+            "body": settings,
             "num_blocks": list(self.num_blocks),
             "max_positions": self.max_positions,
             "is_limited": self.is_limited,
@@ -134,11 +134,11 @@ class Start:
     def of_description(cls, described: dict[str, Any], tokenizer_file: Path) -> "Start":
         """What `describe` kept."""
         tokenizer = load_tokenizer(tokenizer_file)
-        settings = dict(described["transformer"])
+        settings = dict(described["body"])
         if isinstance(settings["layers"], list):
             settings["layers"] = tuple(settings["layers"])
         return cls(
-            transformer=TransformerConfig(**settings),
+            body=TransformerConfig(**settings),
             num_blocks=tuple(described["num_blocks"]),
             max_positions=described["max_positions"],
             is_limited=described["is_limited"],
@@ -172,19 +172,19 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
     tokenizer = load_tokenizer(tokenizer_file)
     vocabulary = vocabulary_of(tokenizer)
     tables = [len(tensor) for name, tensor in pretrained.state.items() if name.endswith("position_table.weight")]
-    longest = tables[0] if tables else pretrained.transformer.max_positions
+    longest = tables[0] if tables else pretrained.body.max_positions
     if run is not None:
         objective = objective_of(config)
         template = template_of(objective, vocabulary)
         own = longest or max(objective.max_lengths(config["data"]["window"])[:2])
     else:
-        template = template_of_preset(pretrained.transformer.preset, pretrained.num_blocks, vocabulary)
+        template = template_of_preset(pretrained.body.preset, pretrained.num_blocks, vocabulary)
         own = longest or DEFAULT_LENGTH
     start = Start(
-        transformer=pretrained.transformer,
+        body=pretrained.body,
         num_blocks=pretrained.num_blocks,
         max_positions=own,
-        is_limited=pretrained.transformer.parts.positions in ("learned", "sinusoidal"),
+        is_limited=pretrained.body.parts.positions in ("learned", "sinusoidal"),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         template=template,
@@ -197,35 +197,35 @@ def make_body(
     start: Start, *, dropout: float, encoder: bool = True, decoder: bool = True, head: bool = True
 ) -> Transformer:
     """A Transformer of that shape, without the stacks and the head over the vocabulary that a task leaves out."""
-    transformer = Transformer(
-        replace(start.transformer, dropout=dropout),
+    body = Transformer(
+        replace(start.body, dropout=dropout),
         num_blocks=start.num_blocks,
         vocab_size=start.vocabulary.size,
         max_positions=start.max_positions,
     )
     if not encoder:
-        transformer.encoder = None
+        body.encoder = None
     if not decoder:
-        transformer.decoder = None
+        body.decoder = None
     if not head:
-        transformer.head = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
-    return transformer
+        body.head = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    return body
 
 
-def states_of(transformer: Transformer, batch: Batch) -> Tensor:
+def states_of(body: Transformer, batch: Batch) -> Tensor:
     """[B, length, D], the states of the last stack; that of the decoder looks at the encoder's where there are both."""
     inputs = Inputs(
         encoder_ids_BS=batch.encoder_ids_BS,
         encoder_lengths_B=batch.encoder_lengths_B,
-        segments_BS=batch.segments_BS if transformer.config.parts.num_segments else None,
+        segments_BS=batch.segments_BS if body.config.parts.num_segments else None,
         decoder_ids_BT=batch.decoder_ids_BT,
         decoder_lengths_B=batch.decoder_lengths_B,
     )
-    memory_BSD = transformer.encode(inputs) if transformer.encoder is not None else None
-    if transformer.decoder is None:
+    memory_BSD = body.encode(inputs) if body.encoder is not None else None
+    if body.decoder is None:
         assert memory_BSD is not None
         return memory_BSD
-    return transformer.decode(inputs, memory_BSD)
+    return body.decode(inputs, memory_BSD)
 
 
 def lengths_of(batch: Batch) -> Tensor:

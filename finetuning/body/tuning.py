@@ -67,16 +67,16 @@ class Tuning:
             raise ValueError("tuning.freeze trains no layer: layer_decay must be 1 and unfreeze_every null with it")
 
 
-def depths(module: nn.Module, transformer: Transformer) -> dict[str, int]:
+def depths(module: nn.Module, body: Transformer) -> dict[str, int]:
     """How deep below the head each parameter of a module lies: heads 0, the last block 1, the embeddings deepest.
 
     An encoder lies below the decoder that looks at it. What stands behind a stack's blocks counts with the last one.
     """
-    stacks = [stack for stack in (transformer.decoder, transformer.encoder) if stack is not None]
+    stacks = [stack for stack in (body.decoder, body.encoder) if stack is not None]
     deepest = 1 + sum(len(stack.blocks) for stack in stacks)
     found = {id(parameter): 0 for parameter in module.parameters()}
-    found |= {id(parameter): deepest for parameter in transformer.parameters()}
-    found |= {id(parameter): 0 for parameter in transformer.head.parameters()}
+    found |= {id(parameter): deepest for parameter in body.parameters()}
+    found |= {id(parameter): 0 for parameter in body.head.parameters()}
     first = 1
     for stack in stacks:
         found |= {id(parameter): first for parameter in stack.final_norm.parameters()}
@@ -87,13 +87,13 @@ def depths(module: nn.Module, transformer: Transformer) -> dict[str, int]:
 
 
 def layer_groups(
-    module: nn.Module, transformer: Transformer, optimizer: OptimizerConfig, tuning: Tuning
+    module: nn.Module, body: Transformer, optimizer: OptimizerConfig, tuning: Tuning
 ) -> list[dict[str, Any]]:
     """Every trainable parameter once, grouped by depth and by weight decay, each group with its learning rate.
 
     A group's `depth` is that of `depths`.
     """
-    depth_of = depths(module, transformer)
+    depth_of = depths(module, body)
     tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     groups = []
     for depth in sorted(set(depth_of.values())):

@@ -22,7 +22,7 @@ from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.task import Task
 from models.transformer.accounting import forward_flops
-from models.transformer.initialisation import initialise
+from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
 from objectives.start.warm_start import Report, begin_with
@@ -72,7 +72,7 @@ class FineTuning(ExactModule):
         super().__init__(optimizer=optimizer, budget=budget, seed=seed)
         self.task, self.tuning, self.start, self.pretrained = task, tuning, start, pretrained
         self.max_length = max_length
-        self.transformer: Transformer | None = None
+        self.body: Transformer | None = None
         self.report: Report | None = None
         self.labels: list[str] = []
         self.collected: dict[int, Any] = {}
@@ -164,22 +164,21 @@ class FineTuning(ExactModule):
 
     def build(self) -> None:
         """Makes body and head: the head's weights are the seed's, the body's the pretrained ones or the seed's."""
-        self.transformer = self.build_body()
-        if self.transformer.decoder is not None and self.tuning.attention == "bidirectional":
-            self.transformer.decoder.is_causal = False
+        self.body = self.build_body()
+        if self.body.decoder is not None and self.tuning.attention == "bidirectional":
+            self.body.decoder.is_causal = False
         self.build_heads()
-        for name, module in self.named_children():
-            initialise(module, self.seed, prefix=f"{name}.")
+        initialise_children(self, self.seed)
         if self.pretrained is not None and not self.tuning.from_scratch:
-            shape, blocks = self.start.transformer, self.start.num_blocks
+            shape, blocks = self.start.body, self.start.num_blocks
             kept = (
-                blocks[0] if self.transformer.encoder is not None else 0,
-                blocks[1] if self.transformer.decoder is not None else 0,
+                blocks[0] if self.body.encoder is not None else 0,
+                blocks[1] if self.body.decoder is not None else 0,
             )
             self.report = begin_with(self, replace(self.pretrained, num_blocks=kept), shape, kept)
         if self.tuning.freeze:
-            self.transformer.requires_grad_(False)
-            self.transformer.head.requires_grad_(True)
+            self.body.requires_grad_(False)
+            self.body.head.requires_grad_(True)
 
     @torch.inference_mode()
     def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
@@ -199,20 +198,20 @@ class FineTuning(ExactModule):
         return cast(Any, self.trainer).datamodule
 
     def configure_model(self) -> None:
-        if self.transformer is None:
+        if self.body is None:
             self.build()
-        assert self.transformer is not None
-        for stack in (self.transformer.encoder, self.transformer.decoder):
+        assert self.body is not None
+        for stack in (self.body.encoder, self.body.decoder):
             if stack is not None:
                 stack.checkpoint_gradients = self.checkpoint_gradients
                 if self.compiles:
                     stack.compile(dynamic=True)
 
     def make_optimizer(self) -> Optimizer:
-        assert self.transformer is not None
+        assert self.body is not None
         if self.tuning.freeze:
             return make_optimizer(self, self.optimizer_config)
-        groups = layer_groups(self, self.transformer, self.optimizer_config, self.tuning)
+        groups = layer_groups(self, self.body, self.optimizer_config, self.tuning)
         return make_optimizer(self, self.optimizer_config, groups)
 
     def _epochs(self, step: int) -> float:
@@ -231,10 +230,10 @@ class FineTuning(ExactModule):
         super().configure_gradient_clipping(optimizer, *args, **kwargs)
 
     def step_cost(self) -> StepCost:
-        assert self.transformer is not None
+        assert self.body is not None
         rows = self.data.batch_size
         encoder, decoder, targets = self.data.mean_lengths
-        flops = forward_flops(self.transformer, encoder=encoder, decoder=decoder, targets=targets)
+        flops = forward_flops(self.body, encoder=encoder, decoder=decoder, targets=targets)
         return StepCost(
             raw_tokens=rows * (encoder + decoder),
             target_tokens=rows * targets,

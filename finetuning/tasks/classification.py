@@ -134,7 +134,7 @@ class Classification(FineTuning):
         num_classes = 1 if self.task.form == "number" else len(self.labels)
         compares = self.pooling == "mean" and len(self.task.texts) == 2
         self.head = LinearHead(
-            self.start.transformer.width * (4 if compares else 1),
+            self.start.body.width * (4 if compares else 1),
             num_classes,
             self.tuning.dropout,
             bias=self.start.has_encoder,  # Hugging Face's causal classes have none
@@ -205,8 +205,8 @@ class Classification(FineTuning):
 
     def scores(self, batch: Batch) -> Tensor:
         """[B, classes] in float32 at least."""
-        assert self.transformer is not None
-        states_BTD, lengths_B = states_of(self.transformer, batch), lengths_of(batch)
+        assert self.body is not None
+        states_BTD, lengths_B = states_of(self.body, batch), lengths_of(batch)
         if self.pooling == "mean":
             assert batch.segments_BS is not None  # of the stack that is read: the only one here
             means = means_of_texts(states_BTD, lengths_B, batch.segments_BS, len(self.task.texts))

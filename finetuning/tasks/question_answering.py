@@ -121,7 +121,7 @@ class QuestionAnswering(FineTuning):
         self.none_is_first = bool(self.start.template.before) and not is_causal
 
     def build_heads(self) -> None:
-        self.head = LinearHead(self.start.transformer.width, 2, self.tuning.dropout)
+        self.head = LinearHead(self.start.body.width, 2, self.tuning.dropout)
 
     def learn_labels(self, rows: Sequence[QuestionRow]) -> None:
         """Finds whether a question may have no answer."""
@@ -190,9 +190,9 @@ class QuestionAnswering(FineTuning):
 
     def scores(self, batch: Batch) -> Tensor:
         """[B, 2, length] in float32 at least; what is neither context nor the place of no answer cannot be chosen."""
-        assert self.transformer is not None
+        assert self.body is not None
         assert batch.segments_BS is not None
-        states_BTD = states_of(self.transformer, batch)
+        states_BTD = states_of(self.body, batch)
         scores_B2T = self.head(states_BTD.to(self.head.classifier.weight.dtype)).transpose(1, 2)
         may_be = batch.segments_BS == 1
         if self.none_is_first:

@@ -102,7 +102,7 @@ class TokenClassification(FineTuning):
         self.label_weights: list[float] = []
 
     def build_heads(self) -> None:
-        self.head = LinearHead(self.start.transformer.width, len(self.labels), self.tuning.dropout)
+        self.head = LinearHead(self.start.body.width, len(self.labels), self.tuning.dropout)
         self.weights_C: Tensor
         weights = self.label_weights or [1.0] * len(self.labels)
         self.register_buffer("weights_C", torch.tensor(weights), persistent=False)
@@ -162,8 +162,8 @@ class TokenClassification(FineTuning):
 
     def scores(self, batch: Batch) -> Tensor:
         """[B, length, tags] in float32 at least."""
-        assert self.transformer is not None
-        states_BTD = states_of(self.transformer, batch)
+        assert self.body is not None
+        states_BTD = states_of(self.body, batch)
         scores_BTC = self.head(states_BTD.to(self.head.classifier.weight.dtype))
         return scores_BTC if scores_BTC.dtype == torch.float64 else scores_BTC.float()
 

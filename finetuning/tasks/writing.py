@@ -135,9 +135,9 @@ class Writing(FineTuning):
 
     def scores(self, batch: Batch) -> Tensor:
         """[N, V] in float32 at least, at the labels."""
-        assert self.transformer is not None
-        states_BTD = states_of(self.transformer, batch)
-        logits_NV = self.transformer.logits(states_BTD.flatten(0, 1)[batch.labels["target"].positions_N])
+        assert self.body is not None
+        states_BTD = states_of(self.body, batch)
+        logits_NV = self.body.logits(states_BTD.flatten(0, 1)[batch.labels["target"].positions_N])
         return logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
 
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
@@ -154,7 +154,7 @@ class Writing(FineTuning):
     @torch.inference_mode()
     def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
         """The text that is said to each example, with its number; prompts of like length together."""
-        assert self.transformer is not None
+        assert self.body is not None
         assert not self.training
         decoding, template, tokenizer = self.decoding, self.start.template, self.start.tokenizer
         most = (
@@ -167,7 +167,7 @@ class Writing(FineTuning):
             prompts = [example.decoder_ids[: int(example.where[0])].tolist() for example in part]  # pyright: ignore
             sources = [ids.tolist() for example in part if (ids := example.encoder_ids) is not None] or None
             said = generate(
-                self.transformer,
+                self.body,
                 prompts,
                 sources=sources,
                 decoding=decoding,

@@ -175,21 +175,21 @@ def check_representable(config: TransformerConfig, num_blocks: tuple[int, int]) 
             for stacks in (wanted, found)
         ]
         raise ValueError(
-            f"transformer.preset = {config.preset} is {family.name}, which has {parts[0]}, and this has {parts[1]}: "
+            f"body.preset = {config.preset} is {family.name}, which has {parts[0]}, and this has {parts[1]}: "
             f"no class of transformers is this model"
         )
     if config.parts.positions != PRESETS[config.preset].positions:
         own = PRESETS[config.preset].positions
-        raise ValueError(f"transformer.positions = {config.positions}, and {family.name} has {own} ones")
+        raise ValueError(f"body.positions = {config.positions}, and {family.name} has {own} ones")
     if "num_key_value_heads" not in family.sizes and config.key_value_heads != config.num_heads:
         raise ValueError(
-            f"transformer.num_key_value_heads = {config.key_value_heads} of {config.num_heads} heads, and "
+            f"body.num_key_value_heads = {config.key_value_heads} of {config.num_heads} heads, and "
             f"{family.name} has no grouped heads"
         )
     if "head_width" not in family.sizes and config.width_of_head * config.num_heads != config.width:
         raise ValueError(
-            f"transformer.head_width = {config.width_of_head}, and {family.name}'s is transformer.width / "
-            f"transformer.num_heads = {config.width / config.num_heads:g}"
+            f"body.head_width = {config.width_of_head}, and {family.name}'s is body.width / "
+            f"body.num_heads = {config.width / config.num_heads:g}"
         )
 
 

@@ -85,9 +85,9 @@ class _Map:
             yield WeightEntry(f"{ours}.{kind}", (f"{theirs}.{kind}",))
 
     def bert(self) -> Iterator[WeightEntry]:
-        ours, theirs = "transformer.encoder", "bert.embeddings"
+        ours, theirs = "body.encoder", "bert.embeddings"
         word = f"{theirs}.word_embeddings.weight"
-        yield WeightEntry("transformer.token_table.weight", (word,), copies=("cls.predictions.decoder.weight",))
+        yield WeightEntry("body.token_table.weight", (word,), copies=("cls.predictions.decoder.weight",))
         yield WeightEntry(f"{ours}.position_table.weight", (f"{theirs}.position_embeddings.weight",))
         yield WeightEntry(f"{ours}.segment_table.weight", (f"{theirs}.token_type_embeddings.weight",))
         yield from self.norms(f"{ours}.embedding_norm", f"{theirs}.LayerNorm")
@@ -101,15 +101,15 @@ class _Map:
             yield from self.linears(f"{block}.feed_forward.up", f"{layer}.intermediate.dense")
             yield from self.linears(f"{block}.feed_forward.down", f"{layer}.output.dense")
             yield from self.norms(f"{block}.feed_forward_norm", f"{layer}.output.LayerNorm")
-        yield from self.linears("transformer.head.transform", "cls.predictions.transform.dense")
-        yield from self.norms("transformer.head.norm", "cls.predictions.transform.LayerNorm")
-        yield WeightEntry("transformer.head.bias", ("cls.predictions.bias",), copies=("cls.predictions.decoder.bias",))
+        yield from self.linears("body.head.transform", "cls.predictions.transform.dense")
+        yield from self.norms("body.head.norm", "cls.predictions.transform.LayerNorm")
+        yield WeightEntry("body.head.bias", ("cls.predictions.bias",), copies=("cls.predictions.decoder.bias",))
         yield from self.linears("next_sentence_head.pooler", "bert.pooler.dense")
         yield from self.linears("next_sentence_head.classifier", "cls.seq_relationship")
 
     def gpt2(self) -> Iterator[WeightEntry]:
-        ours, theirs = "transformer.decoder", "transformer"
-        yield WeightEntry("transformer.token_table.weight", (f"{theirs}.wte.weight",), copies=("lm_head.weight",))
+        ours, theirs = "body.decoder", "transformer"
+        yield WeightEntry("body.token_table.weight", (f"{theirs}.wte.weight",), copies=("lm_head.weight",))
         yield WeightEntry(f"{ours}.position_table.weight", (f"{theirs}.wpe.weight",))
         for n in range(self.num_blocks[1]):
             block, layer = f"{ours}.blocks.{n}", f"{theirs}.h.{n}"
@@ -123,9 +123,9 @@ class _Map:
 
     def bart(self) -> Iterator[WeightEntry]:
         copies = (*(f"model.{stack}.embed_tokens.weight" for stack in ("encoder", "decoder")), "lm_head.weight")
-        yield WeightEntry("transformer.token_table.weight", ("model.shared.weight",), copies=copies)
+        yield WeightEntry("body.token_table.weight", ("model.shared.weight",), copies=copies)
         for stack, blocks in zip(("encoder", "decoder"), self.num_blocks, strict=True):
-            ours, theirs = f"transformer.{stack}", f"model.{stack}"
+            ours, theirs = f"body.{stack}", f"model.{stack}"
             table = f"{theirs}.embed_positions.weight"
             yield WeightEntry(f"{ours}.position_table.weight", (table,), unread_rows=BART_OFFSET)
             yield from self.norms(f"{ours}.embedding_norm", f"{theirs}.layernorm_embedding")
@@ -139,7 +139,7 @@ class _Map:
                 yield from self.linears(f"{block}.feed_forward.up", f"{layer}.fc1")
                 yield from self.linears(f"{block}.feed_forward.down", f"{layer}.fc2")
                 yield from self.norms(f"{block}.feed_forward_norm", f"{layer}.final_layer_norm")
-        yield WeightEntry("transformer.head.bias", ("final_logits_bias",), is_row=True)
+        yield WeightEntry("body.head.bias", ("final_logits_bias",), is_row=True)
 
     def _bart_attention(self, ours: str, theirs: str, *, is_cross: bool) -> Iterator[WeightEntry]:
         query, key, value = (f"{theirs}.{name}_proj" for name in "qkv")
@@ -153,9 +153,9 @@ class _Map:
     def t5(self) -> Iterator[WeightEntry]:
         tables = tuple(f"{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
         head = ("lm_head.weight",) if self.config.parts.tied else ()
-        yield WeightEntry("transformer.token_table.weight", ("shared.weight",), copies=(*tables, *head))
+        yield WeightEntry("body.token_table.weight", ("shared.weight",), copies=(*tables, *head))
         for stack, blocks in zip(("encoder", "decoder"), self.num_blocks, strict=True):
-            ours, bias = f"transformer.{stack}", f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+            ours, bias = f"body.{stack}", f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
             yield WeightEntry(f"{ours}.relative_table.weight", (bias,))
             for n in range(blocks):
                 block, layer = f"{ours}.blocks.{n}", f"{stack}.block.{n}.layer"
@@ -178,15 +178,13 @@ class _Map:
                 yield from self.norms(f"{block}.feed_forward_norm", f"{last}.layer_norm")
             yield from self.norms(f"{ours}.final_norm", f"{stack}.final_layer_norm")
         if not self.config.parts.tied:
-            yield WeightEntry("transformer.head.weight", ("lm_head.weight",))
+            yield WeightEntry("body.head.weight", ("lm_head.weight",))
 
     t5_v1_1 = t5
 
     def lab(self) -> Iterator[WeightEntry]:
-        ours, theirs = "transformer.decoder", "model"
-        yield WeightEntry(
-            "transformer.token_table.weight", (f"{theirs}.embed_tokens.weight",), copies=("lm_head.weight",)
-        )
+        ours, theirs = "body.decoder", "model"
+        yield WeightEntry("body.token_table.weight", (f"{theirs}.embed_tokens.weight",), copies=("lm_head.weight",))
         for n in range(self.num_blocks[1]):
             block, layer = f"{ours}.blocks.{n}", f"{theirs}.layers.{n}"
             query, key, value, output = (f"{layer}.self_attn.{name}_proj" for name in "qkvo")

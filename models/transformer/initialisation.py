@@ -82,3 +82,9 @@ def initialise(module: nn.Module, seed: int, *, prefix: str = "") -> None:
                 stds = _stds(name, parameter, transformer) if transformer else [(parameter.shape[0], EMBEDDING_STD)]
                 shared_name = name.replace(sole_stack, "encoder.", 1) if sole_stack else name
                 draw_normal(parameter, stds, name=prefix + shared_name, seed=seed)
+
+
+def initialise_children(root: nn.Module, seed: int) -> None:
+    """Initialises the modules of an objective or a task, each by its name; the body's is the first edition's."""
+    for name, module in root.named_children():
+        initialise(module, seed, prefix="transformer." if name == "body" else f"{name}.")

@@ -19,7 +19,7 @@ from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
 from models.presets import TransformerConfig
 from models.transformer.accounting import forward_flops
-from models.transformer.initialisation import initialise
+from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Block, Inputs, Transformer
 from objectives.core.prompts import Generation, Prompts
 from objectives.core.scorer import Scorer
@@ -79,7 +79,7 @@ class Objective(ExactModule):
     (`extent`). It may add heads and loss terms.
 
     Args:
-        transformer: shape of the shared Transformer.
+        body: shape of the shared Transformer.
         z_loss: weight of (log Z)², which keeps logits small; T5 was trained with 1e-4.
         init_from: what the run begins with in place of random weights: a folder of a run, of one of its checkpoints,
             or of transformers' save_pretrained, or a name on the Hugging Face hub. Its tokenizer comes along.
@@ -98,7 +98,7 @@ class Objective(ExactModule):
     def __init__(
         self,
         *,
-        transformer: TransformerConfig,
+        body: TransformerConfig,
         z_loss: float = 0.0,
         init_from: str | None = None,
         seed: int = 0,
@@ -107,10 +107,10 @@ class Objective(ExactModule):
         super().__init__(seed=seed, **shared)
         if not z_loss >= 0:
             raise ValueError(f"model.init_args.z_loss = {z_loss} must not be negative")
-        self.config, self.z_loss, self.init_from = transformer, z_loss, init_from
-        self.num_blocks = transformer.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
-        self.keep_documents_apart = transformer.document_masking
-        self.transformer: Transformer | None = None
+        self.config, self.z_loss, self.init_from = body, z_loss, init_from
+        self.num_blocks = body.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
+        self.keep_documents_apart = body.document_masking
+        self.body: Transformer | None = None
         self._term_of = term_of
 
     # --- what an objective says of itself ---
@@ -168,7 +168,7 @@ class Objective(ExactModule):
         limit, needed = self.config.max_positions, max(self.max_lengths(window)[:2])
         if limit is not None and needed > limit:
             raise ValueError(
-                f"data.window = {window} raw tokens make {needed} positions, but transformer.max_positions = {limit}; "
+                f"data.window = {window} raw tokens make {needed} positions, but body.max_positions = {limit}; "
                 f"the longest window that fits is {self.longest_window(limit)}"
             )
 
@@ -180,22 +180,21 @@ class Objective(ExactModule):
     def build(self, *, vocab_size: int, window: int) -> None:
         """Makes the Transformer and the heads, with initial weights."""
         self.check_window(window)
-        self.transformer = Transformer(
+        self.body = Transformer(
             self.config,
             num_blocks=self.num_blocks,
             vocab_size=vocab_size,
             max_positions=self.config.max_positions or max(self.max_lengths(window)[:2]),
         )
         self.build_heads()
-        for name, module in self.named_children():
-            initialise(module, self.seed, prefix=f"{name}.")
-        for stack in (self.transformer.encoder, self.transformer.decoder):
+        initialise_children(self, self.seed)
+        for stack in (self.body.encoder, self.body.decoder):
             if stack is not None:
                 stack.checkpoint_gradients = self.checkpoint_gradients
 
     def run_transformer(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits [N, V] at the labels of `token_term`, and all states [B, length, D] of the stack that predicts."""
-        assert self.transformer is not None
+        assert self.body is not None
         inputs = Inputs(
             encoder_ids_BS=batch.encoder_ids_BS,
             encoder_lengths_B=batch.encoder_lengths_B,
@@ -205,7 +204,7 @@ class Objective(ExactModule):
             decoder_lengths_B=batch.decoder_lengths_B,
             decoder_documents_BT=batch.decoder_documents_BT,
         )
-        return self.transformer(inputs, batch.labels[self.token_term].positions_N)
+        return self.body(inputs, batch.labels[self.token_term].positions_N)
 
     def terms(self, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         """The loss terms of a batch."""
@@ -223,22 +222,22 @@ class Objective(ExactModule):
 
     def configure_model(self) -> None:
         """Makes the model once the vocabulary is known; shards it where the strategy asks for that (FSDP2)."""
-        if self.transformer is None:
+        if self.body is None:
             self.build(vocab_size=self.data.vocabulary.size, window=self.data.window)
             if self.init_from is not None and self.trainer.ckpt_path is None:  # a checkpoint holds every weight
                 report = begin_with(self, open_pretrained(self.init_from), self.config, self.num_blocks)
                 self.initialized_from = {"origin": report.origin, "sha256": report.sha256}
                 rank_zero_info(str(report))
-        assert self.transformer is not None
+        assert self.body is not None
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
-            for module in self.transformer.modules():
+            for module in self.body.modules():
                 if isinstance(module, Block):
                     fully_shard(module, mesh=mesh)
             for module in self.children():
                 fully_shard(module, mesh=mesh)
         if self.compiles:
-            self.transformer.compile()
+            self.body.compile()
             self._term_of = torch.compile(term_of)
 
     @cached_property
@@ -261,15 +260,15 @@ class Objective(ExactModule):
 
     def flops_per_window(self) -> float:
         """Floating-point operations of a forward pass over one window."""
-        assert self.transformer is not None
+        assert self.body is not None
         encoder, decoder, targets = self.mean_lengths
-        return forward_flops(self.transformer, encoder=encoder, decoder=decoder, targets=targets)
+        return forward_flops(self.body, encoder=encoder, decoder=decoder, targets=targets)
 
     def references(self) -> dict[str, float]:
         """Where an untrained model stands, and what token frequencies alone can reach on the held-out text."""
-        assert self.transformer is not None
+        assert self.body is not None
         store = self.data.held_out_windows.store
-        return {"ln_vocabulary": math.log(self.transformer.vocab_size), "unigram_entropy": store.unigram_entropy}
+        return {"ln_vocabulary": math.log(self.body.vocab_size), "unigram_entropy": store.unigram_entropy}
 
     def step_cost(self) -> StepCost:
         """What an optimizer step takes: raw tokens, labels of `token_term`, floating-point operations."""

@@ -140,7 +140,7 @@ def _overheard(
 
 
 def generate_texts(
-    transformer: Transformer, questions: Prompts, readings: Sequence[EncodedPrompt], *, keep_documents_apart: bool
+    body: Transformer, questions: Prompts, readings: Sequence[EncodedPrompt], *, keep_documents_apart: bool
 ) -> Iterator[tuple[EncodedPrompt, GeneratedTokens]]:
     """What is said to each text, all samples of the first before those of the second.
 
@@ -162,9 +162,9 @@ def generate_texts(
                 "max_positions": questions.max_positions,
             }
             if questions.listen is not None and len(asked) == 1 and questions.decoding.beams == 1:
-                said = put_together(_overheard(stream(transformer, **settings), batch[0], questions), eos=eos)
+                said = put_together(_overheard(stream(body, **settings), batch[0], questions), eos=eos)
             else:
-                said = generate(transformer, **settings)
+                said = generate(body, **settings)
             yield from zip(batch, said, strict=True)
             seed += len(batch)
 

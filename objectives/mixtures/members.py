@@ -12,7 +12,7 @@ from objectives.core.base import Objective
 from objectives.weights.load import made
 from training.setup.messages import one_line
 
-SET_BY_THE_SCHEDULE = ("transformer", "optimizer", "budget", "seed", "init_from")
+SET_BY_THE_SCHEDULE = ("body", "optimizer", "budget", "seed", "init_from")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,13 @@ def check_members(members: Sequence[Member]) -> None:
             raise ValueError(f"model.init_args.members: {member.label} sets {taken[0]}, which is one for all members")
 
 
-def make_member(member: Member, *, transformer: TransformerConfig, z_loss: float, shared: dict[str, Any]) -> Objective:
+def make_member(member: Member, *, body: TransformerConfig, z_loss: float, shared: dict[str, Any]) -> Objective:
     """The objective of a member, without its model.
 
     Raises:
         ValueError: where its settings are none of its class, or impossible.
     """
-    groups = {"transformer": transformer, "optimizer": shared["optimizer"], "budget": shared["budget"]}
+    groups = {"body": body, "optimizer": shared["optimizer"], "budget": shared["budget"]}
     linked = {**{name: asdict(group) for name, group in groups.items()}, "seed": shared.get("seed", 0)}
     try:
         return made(member.objective, {"z_loss": z_loss, **member.settings, **linked})
@@ -65,7 +65,7 @@ def make_member(member: Member, *, transformer: TransformerConfig, z_loss: float
         raise ValueError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
 
 
-def check_stacks(objectives: dict[str, Objective], transformer: TransformerConfig) -> None:
+def check_stacks(objectives: dict[str, Objective], body: TransformerConfig) -> None:
     """Raises ValueError where the members cannot have one set of weights."""
     stacks = {(objective.uses_encoder, objective.uses_decoder) for objective in objectives.values()}
     if len(stacks) == 1:
@@ -77,10 +77,10 @@ def check_stacks(objectives: dict[str, Objective], transformer: TransformerConfi
             f"model.init_args.members share one set of weights, so that all have both stacks or each has one alone; "
             f"here {each}"
         )
-    if transformer.parts.positions == "relative":
+    if body.parts.positions == "relative":
         raise ValueError(
-            f"model.init_args.members: {each}; with the relative positions of transformer.preset = "
-            f"{transformer.preset} one stack cannot be both: choose another preset"
+            f"model.init_args.members: {each}; with the relative positions of body.preset = "
+            f"{body.preset} one stack cannot be both: choose another preset"
         )
 
 

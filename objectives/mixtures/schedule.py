@@ -54,20 +54,17 @@ class Schedule(Objective):
         *,
         members: list[Member],
         order: Literal["stages", "mixed"] = "stages",
-        transformer: TransformerConfig,
+        body: TransformerConfig,
         z_loss: float = 0.0,
         **shared: Any,
     ) -> None:
         members = [member if isinstance(member, Member) else Member(**dict(member)) for member in members]
         check_members(members)
-        objectives = {
-            member.label: make_member(member, transformer=transformer, z_loss=z_loss, shared=shared)
-            for member in members
-        }
+        objectives = {member.label: make_member(member, body=body, z_loss=z_loss, shared=shared) for member in members}
         for name, objective in objectives.items():
             if isinstance(objective, Schedule):
                 raise ValueError(f"model.init_args.members: {name} is a schedule itself; name its members here")
-        check_stacks(objectives, transformer)
+        check_stacks(objectives, body)
         last = list(objectives.values())[-1]
         vars(self).update(
             uses_encoder=last.uses_encoder,
@@ -75,7 +72,7 @@ class Schedule(Objective):
             template=last.template,
             token_term=last.token_term,
         )
-        super().__init__(transformer=transformer, z_loss=z_loss, **shared)
+        super().__init__(body=body, z_loss=z_loss, **shared)
         if order == "stages" and len(members) > 1 and self.budget.minutes is not None:
             raise ValueError(
                 "budget.minutes: the stages of a schedule are shares of a number of steps, which a clock does not "
@@ -161,7 +158,7 @@ class Schedule(Objective):
     def build_heads(self) -> None:
         """Heads beside the Transformer under the names that they have alone; those of one name are one."""
         for member in self.members.values():
-            member.transformer = self.transformer
+            member.body = self.body
             member.build_heads()
             for name, head in list(member.named_children()):
                 if hasattr(self, name):
@@ -172,9 +169,9 @@ class Schedule(Objective):
     @contextmanager
     def _as(self, member: Objective) -> Iterator[None]:
         """The sole stack looks as this member's does."""
-        assert self.transformer is not None
+        assert self.body is not None
         member.training = self.training
-        stacks = [stack for stack in (self.transformer.encoder, self.transformer.decoder) if stack is not None]
+        stacks = [stack for stack in (self.body.encoder, self.body.decoder) if stack is not None]
         sole = stacks[0] if len(stacks) == 1 else None
         if sole is not None:
             sole.is_causal = member.uses_decoder
@@ -240,9 +237,9 @@ class Schedule(Objective):
         return encoder, decoder, targets
 
     def flops_per_window(self) -> float:
-        assert self.transformer is not None
+        assert self.body is not None
         flops = 0.0
         for name, share in self.shares.items():
             encoder, decoder, targets = self._mean_lengths_of_members[name]
-            flops += share * forward_flops(self.transformer, encoder=encoder, decoder=decoder, targets=targets)
+            flops += share * forward_flops(self.body, encoder=encoder, decoder=decoder, targets=targets)
         return flops

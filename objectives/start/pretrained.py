@@ -24,7 +24,7 @@ from training.storage.checkpoint import checkpoint_step
 from training.storage.run_dir import RunFolder
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_BLOCK = re.compile(r"transformer\.(encoder|decoder)\.blocks\.(\d+)\.")
+_BLOCK = re.compile(r"body\.(encoder|decoder)\.blocks\.(\d+)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +33,14 @@ class Pretrained:
 
     Attributes:
         origin: how a message names it.
-        transformer: its shape.
+        body: its shape.
         num_blocks: of its encoder and decoder.
         state: its tensors, heads beside the Transformer included.
         sha256: of its weights.
     """
 
     origin: str
-    transformer: TransformerConfig
+    body: TransformerConfig
     num_blocks: tuple[int, int]
     state: dict[str, Tensor]
     sha256: str
@@ -76,12 +76,12 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
         ValueError: where the folder is not a run, or has no such checkpoint.
     """
     checkpoint = RunFolder(folder).checkpoint(step)
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["transformer"]
+    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["body"]
     layers = settings["layers"]
     state = _tensors(checkpoint / "weights.safetensors")
     return Pretrained(
         origin=f"{folder}, step {checkpoint_step(checkpoint):,}",
-        transformer=TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers}),
+        body=TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers}),
         num_blocks=num_blocks_of(state),
         state=state,
         sha256=_json(checkpoint / "sha256.json")["weights.safetensors"],
@@ -106,7 +106,7 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
     assert isinstance(config.layers, tuple)
     theirs = {name: tensor.float() for path in paths for name, tensor in _tensors(path).items()}
     state = from_huggingface(theirs, config, config.layers)
-    table = state.get("transformer.token_table.weight")
+    table = state.get("body.token_table.weight")
     if table is None or len(table) != vocab_size:
         raise ValueError(f"{origin}: config.json says vocab_size = {vocab_size}, and the weights have "
                          f"{'no token table' if table is None else f'{len(table)} rows'}")  # fmt: skip
@@ -115,7 +115,7 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
         digest.update(path.read_bytes())
     return Pretrained(
         origin=origin,
-        transformer=config,
+        body=config,
         num_blocks=config.layers,
         state=state,
         sha256=digest.hexdigest(),

@@ -49,7 +49,7 @@ class Report:
 def _part(name: str) -> str:
     """The part of the model that a message names for one of its tensors."""
     first, second, *_ = name.split(".")
-    if first != "transformer":
+    if first != "body":
         return first
     return f"{second}'s cross-attention" if ".cross_" in name else second
 
@@ -78,7 +78,7 @@ def _sizes(config: TransformerConfig) -> dict[str, object]:
 
 def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]) -> None:
     """Raises ValueError, with both numbers and the settings that fit, where the body has another shape."""
-    theirs, ours = _sizes(pretrained.transformer), _sizes(config)
+    theirs, ours = _sizes(pretrained.body), _sizes(config)
     depth, wanted = (dict(zip(STACKS, blocks, strict=True)) for blocks in (pretrained.num_blocks, num_blocks))
     sources = sources_of_stacks(pretrained.num_blocks, num_blocks)
     depths = {name: depth[found] if (found := sources.get(name)) else wanted[name] for name in STACKS}
@@ -92,13 +92,13 @@ def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tu
         return
     layers = f"[{depths['encoder']},{depths['decoder']}]" if all(depths.values()) else str(sum(depths.values()))
     settings = {
-        name: "null" if (value := getattr(pretrained.transformer, name)) is None else value
+        name: "null" if (value := getattr(pretrained.body, name)) is None else value
         for name in ours
-        if ours[name] != theirs[name] and getattr(pretrained.transformer, name) != getattr(config, name)
+        if ours[name] != theirs[name] and getattr(pretrained.body, name) != getattr(config, name)
     }
     if any(depths[name] != wanted[name] for name in STACKS):
         settings["layers"] = layers
-    line = " ".join(f"--transformer.{name} {shlex.quote(str(value))}" for name, value in settings.items())
+    line = " ".join(f"--body.{name} {shlex.quote(str(value))}" for name, value in settings.items())
     raise ValueError(
         f"model.init_args.init_from: {pretrained.origin} has {'; '.join(differing)}; to begin with it, a run needs "
         f"{line}"
@@ -108,11 +108,11 @@ def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tu
 def _source_name(name: str, sources: dict[str, str | None]) -> str | None:
     """The name of their tensor that ours begins with; None where there is none."""
     for stack, source in sources.items():
-        prefix = f"transformer.{stack}."
+        prefix = f"body.{stack}."
         if name.startswith(prefix):
             if source is None or (source != stack and name.endswith(BOUND_TO_STACK)):
                 return None
-            return f"transformer.{source}.{name.removeprefix(prefix)}"
+            return f"body.{source}.{name.removeprefix(prefix)}"
     return name
 
 
@@ -123,7 +123,7 @@ def _as_many_rows(name: str, theirs: Tensor, ours: Tensor, report: Report) -> Te
     "Initializing new word embeddings"); positions behind the last one keep their random start.
     """
     had, has = len(theirs), len(ours)
-    what = name.removeprefix("transformer.")
+    what = name.removeprefix("body.")
     if has <= had:
         report.changed.append(f"{what}: the first {has:,} of {had:,} rows")
         return theirs[:has]
@@ -139,7 +139,7 @@ def _as_many_rows(name: str, theirs: Tensor, ours: Tensor, report: Report) -> Te
 def begin_with(
     module: nn.Module, pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]
 ) -> Report:
-    """Puts trained weights into a module that has a Transformer of this shape as `transformer`.
+    """Puts trained weights into a module that has a Transformer of this shape as `body`.
 
     Ids are taken to mean the same in both. Tables of tokens and of positions are cut or lengthened; tensors that the
     weights lack keep their values.

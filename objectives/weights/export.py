@@ -86,7 +86,7 @@ def class_name(run: TrainedRun) -> str:
     """
     objective = run.objective
     name = FAMILIES[objective.config.preset].name
-    has_heads = any(child is not objective.transformer for child in objective.children())
+    has_heads = any(child is not objective.body for child in objective.children())
     return name if has_heads else WITHOUT_ITS_HEAD.get(name, name)
 
 
@@ -151,7 +151,7 @@ def export_run(run: TrainedRun, folder: Path) -> str:
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"'{folder}' is not empty: name a new folder")
     objective, vocabulary = run.objective, run.vocabulary
-    assert objective.transformer is not None
+    assert objective.body is not None
     config = to_huggingface_config(
         objective.config, objective.num_blocks, vocab_size=vocabulary.size, max_positions=run.max_positions
     )

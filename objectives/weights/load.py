@@ -72,7 +72,7 @@ def objective_of(config: dict[str, Any]) -> Objective:
     Raises:
         ValueError: where the settings are none of this version's.
     """
-    linked = {name: config[name] for name in ("transformer", "optimizer", "budget", "seed")}
+    linked = {name: config[name] for name in ("body", "optimizer", "budget", "seed")}
     model = config["model"]
     try:
         return made(model["class_path"], {**model.get("init_args", {}), **linked})

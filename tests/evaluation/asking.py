@@ -34,12 +34,12 @@ def run_of(
     objective: type[Objective],
     *,
     vocabulary: Vocabulary = VOCABULARY,
-    transformer: dict[str, Any] | None = None,
+    body: dict[str, Any] | None = None,
     seed: int = 0,
     **knobs: Any,
 ) -> TrainedRun:
     """A run in float64 whose weights are random, and so large that every token matters."""
-    module = made(objective, transformer=transformer, seed=seed, **knobs)
+    module = made(objective, body=body, seed=seed, **knobs)
     module.build(vocab_size=vocabulary.size, window=WINDOW)
     generator = torch.Generator().manual_seed(seed)
     for child in module.children():

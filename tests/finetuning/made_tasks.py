@@ -69,7 +69,7 @@ def _splits(folder: Path, ending: str) -> Settings:
 
 
 def _task(class_path: str, settings: Settings) -> Settings:
-    return {"class_path": f"finetuning.{class_path}", "init_args": settings}
+    return {"class_path": f"finetuning.tasks.{class_path}", "init_args": settings}
 
 
 def classification(folder: Path, **more: Any) -> Settings:

@@ -143,7 +143,7 @@ def test_from_scratch_begins_with_the_seeds_weights_and_not_the_pretrained_ones(
 
     pretrained, scratch = weights(), weights("--tuning.from_scratch", "true")
     other = weights("--tuning.from_scratch", "true", "--seed", "1")
-    body = [name for name in pretrained if name.startswith("transformer.") and pretrained[name].dim() > 1]
+    body = [name for name in pretrained if name.startswith("body.") and pretrained[name].dim() > 1]
     assert body
     assert not any(torch.equal(pretrained[name], scratch[name]) for name in body)
     assert not any(torch.equal(other[name], scratch[name]) for name in body)

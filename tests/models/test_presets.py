@@ -10,18 +10,18 @@ from models.presets import PRESETS, TransformerConfig
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 0}, r"transformer\.width = 0 must be at least 1"),
-        ({"layers": 0}, r"transformer\.layers = 0 must be at least 1"),
-        ({"layers": (-1, 3)}, r"transformer\.layers = \(-1, 3\) must be at least 1"),
-        ({"num_heads": -2}, r"transformer\.num_heads = -2 must be at least 1"),
-        ({"max_positions": 0}, r"transformer\.max_positions = 0 must be at least 1"),
+        ({"width": 0}, r"body\.width = 0 must be at least 1"),
+        ({"layers": 0}, r"body\.layers = 0 must be at least 1"),
+        ({"layers": (-1, 3)}, r"body\.layers = \(-1, 3\) must be at least 1"),
+        ({"num_heads": -2}, r"body\.num_heads = -2 must be at least 1"),
+        ({"max_positions": 0}, r"body\.max_positions = 0 must be at least 1"),
         (
             {"width": 100, "num_heads": 3},
-            r"width = 100 does not divide into transformer\.num_heads = 3; choose a multiple",
+            r"width = 100 does not divide into body\.num_heads = 3; choose a multiple",
         ),
         ({"num_heads": 4, "num_key_value_heads": 3}, r"num_heads = 4 does not divide into .*num_key_value_heads = 3"),
         ({"width": 12, "num_heads": 4}, r"rotary positions need an even head width, not 3"),
-        ({"dropout": 1.0}, r"transformer\.dropout = 1\.0 must lie in \[0, 1\)"),
+        ({"dropout": 1.0}, r"body\.dropout = 1\.0 must lie in \[0, 1\)"),
     ],
 )
 def test_impossible_shapes_are_refused_by_key_value_and_constraint(settings: dict[str, Any], message: str) -> None:

@@ -175,8 +175,8 @@ MUTANTS = [
     ),
     Mutant(
         file="models/huggingface/weights.py",
-        original='ours, theirs = f"transformer.{stack}", f"model.{stack}"',
-        replacement='ours, theirs = f"transformer.{stack}", "model.encoder"',
+        original='ours, theirs = f"body.{stack}", f"model.{stack}"',
+        replacement='ours, theirs = f"body.{stack}", "model.encoder"',
         mistake="BART's decoder is read from the encoder",
         tests=(HUGGINGFACE,),
     ),

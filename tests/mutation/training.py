@@ -188,8 +188,8 @@ MUTANTS = [
     ),
     Mutant(
         file="training/setup/cli.py",
-        original='("transformer", "optimizer", "budget", "seed")',
-        replacement='("transformer", "optimizer", "budget")',
+        original='("body", "optimizer", "budget", "seed")',
+        replacement='("body", "optimizer", "budget")',
         mistake="the seed decides neither first weights nor dropout",
         tests=(CLI,),
     ),

@@ -15,11 +15,11 @@ from tests.objectives.texts import EOS, VOCABULARY, batch_of, examples_of, key, 
 
 APART = {"document_masking": True}
 OBJECTIVES = [
-    made(MaskedLM, transformer=APART, next_sentence=False),
-    made(CausalLM, transformer=APART),
-    made(Denoising, transformer=APART),
-    made(SpanCorruption, transformer=APART),
-    made(SpanCorruption, transformer=APART, roll=True, noise_density=0.5),
+    made(MaskedLM, body=APART, next_sentence=False),
+    made(CausalLM, body=APART),
+    made(Denoising, body=APART),
+    made(SpanCorruption, body=APART),
+    made(SpanCorruption, body=APART, roll=True, noise_density=0.5),
 ]
 
 
@@ -50,7 +50,7 @@ def logits_of_second(objective: Objective, first: list[int], second: list[int], 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
 def test_what_stands_in_one_document_changes_nothing_in_the_next(objective: Objective, end: bool) -> None:
     """C5: law 4, with an EOS between them or without."""
-    objective.transformer = None
+    objective.body = None
     objective.build(vocab_size=VOCABULARY.size, window=40)
     objective.double().eval()
     one, other, second = np.random.default_rng(0).choice(VOCABULARY.ordinary, size=(3, 20)).tolist()
@@ -66,7 +66,7 @@ def test_what_stands_in_one_document_changes_nothing_in_the_next(objective: Obje
 
 @pytest.mark.parametrize(
     ("objective", "start"),
-    [(made(Denoising, transformer=APART, permute_rate=0.0), EOS), (made(SpanCorruption, transformer=APART), 0)],
+    [(made(Denoising, body=APART, permute_rate=0.0), EOS), (made(SpanCorruption, body=APART), 0)],
     ids=["denoising", "span_corruption"],
 )
 def test_a_decoder_reads_what_it_has_said_but_for_the_beginnings_of_documents(objective: Objective, start: int) -> None:

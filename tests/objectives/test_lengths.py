@@ -21,7 +21,7 @@ settings_of_lengths = [
     made(SpanCorruption, roll=True),
     made(SpanCorruption, noise_density=0.5, mean_span_length=64.0),
     made(SpanCorruption, noise_density=0.95, mean_span_length=1.0),
-    made(SpanCorruption, transformer={"document_masking": True}, noise_density=0.7),
+    made(SpanCorruption, body={"document_masking": True}, noise_density=0.7),
 ]
 every_setting = pytest.mark.parametrize(
     "objective", settings_of_lengths, ids=lambda objective: type(objective).__name__
@@ -44,13 +44,13 @@ def test_the_longest_window_is_the_longest(objective: Objective) -> None:
 
 @every_objective
 def test_a_window_longer_than_the_positions_is_refused_with_the_longest(objective_class: type[Objective]) -> None:
-    objective = made(objective_class, transformer={"max_positions": 32})
+    objective = made(objective_class, body={"max_positions": 32})
     longest = objective.longest_window(32)
     objective.check_window(longest)
     objective.build(vocab_size=VOCABULARY.size, window=longest)
     needed = max(objective.max_lengths(longest + 1)[:2])
     message = (
-        rf"data\.window = {longest + 1} raw tokens make {needed} positions, but transformer\.max_positions = 32; "
+        rf"data\.window = {longest + 1} raw tokens make {needed} positions, but body\.max_positions = 32; "
         rf"the longest window that fits is {longest}"
     )
     for refuse in (objective.check_window, lambda window: objective.build(vocab_size=VOCABULARY.size, window=window)):
@@ -60,15 +60,15 @@ def test_a_window_longer_than_the_positions_is_refused_with_the_longest(objectiv
 
 def test_where_no_window_fits_the_longest_is_none() -> None:
     with pytest.raises(ValueError, match=r"data\.window = 1 raw tokens make 3 positions.* that fits is 0"):
-        made(Denoising, transformer={"max_positions": 2}).check_window(1)
+        made(Denoising, body={"max_positions": 2}).check_window(1)
 
 
 @every_objective
 def test_without_a_limit_there_are_as_many_positions_as_the_window_needs(objective_class: type[Objective]) -> None:
-    objective = made(objective_class, transformer={"preset": "bart"})
+    objective = made(objective_class, body={"preset": "bart"})
     objective.build(vocab_size=VOCABULARY.size, window=19)
-    assert objective.transformer is not None
-    tables = [stack.position_table for stack in (objective.transformer.encoder, objective.transformer.decoder) if stack]
+    assert objective.body is not None
+    tables = [stack.position_table for stack in (objective.body.encoder, objective.body.decoder) if stack]
     assert {len(table.weight) for table in tables} == {max(objective.max_lengths(19)[:2])}
 
 
@@ -118,7 +118,7 @@ def test_extents_are_reached(length: int, roll: bool) -> None:
 
 
 def test_documents_of_one_token_part_every_span_and_reach_the_extent() -> None:
-    objective = made(SpanCorruption, transformer={"document_masking": True}, noise_density=0.5)
+    objective = made(SpanCorruption, body={"document_masking": True}, noise_density=0.5)
     windows = of_documents([[[FIRST]]] * 40, length=40)
     ((_, example),) = examples_of(objective.corruption(VOCABULARY), windows)
     assert example.encoder_ids is not None

@@ -260,8 +260,8 @@ def test_rates_that_sum_to_one_but_for_rounding_are_taken() -> None:
 
 def test_pairs_cannot_be_told_apart_where_documents_are_kept_apart() -> None:
     with pytest.raises(ValueError, match=r"document_masking .*next_sentence to false"):
-        made(MaskedLM, transformer={"document_masking": True})
-    assert made(MaskedLM, transformer={"document_masking": True}, next_sentence=False).keep_documents_apart
+        made(MaskedLM, body={"document_masking": True})
+    assert made(MaskedLM, body={"document_masking": True}, next_sentence=False).keep_documents_apart
 
 
 def test_the_vocabulary_by_hand_is_one(vocabulary: Vocabulary) -> None:

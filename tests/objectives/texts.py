@@ -25,9 +25,9 @@ SHAPE = {"width": 32, "layers": 2, "num_heads": 2}
 SomeObjective = TypeVar("SomeObjective", bound=Objective)
 
 
-def made(objective: type[SomeObjective], *, transformer: dict[str, Any] | None = None, **knobs: Any) -> SomeObjective:
+def made(objective: type[SomeObjective], *, body: dict[str, Any] | None = None, **knobs: Any) -> SomeObjective:
     """An objective over a small Transformer; `knobs` are its own settings."""
-    return objective(**shared(**SHAPE | (transformer or {})), **knobs)
+    return objective(**shared(**SHAPE | (body or {})), **knobs)
 
 
 def key(index: int = 0, *, seed: int = 0, epoch: int = 0) -> Generator:

@@ -80,7 +80,7 @@ def assert_same_run(run: Path, reference: Path) -> None:
 
 # Dropout, an odd number of steps between logs, validations and checkpoints, and epochs that end within the run.
 EVENTFUL = (
-    *("--budget.steps", "23", "--transformer.dropout", "0.1", "--data.batch_size", "64"),
+    *("--budget.steps", "23", "--body.dropout", "0.1", "--data.batch_size", "64"),
     *("--data.micro_batch_size", "32", "--logging.every_steps", "3", "--validation.every_steps", "7"),
     *("--checkpoints.every_steps", "4", "--checkpoints.keep", "3"),
 )

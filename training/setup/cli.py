@@ -66,7 +66,7 @@ class RunCLI(LightningCLI):
     Args:
         objective: class whose subclasses `model` may name.
         data: class of `data`.
-        transformer: class of `transformer`, which is given to the objective.
+        body: class of `body`, which is given to the objective.
         defaults: configuration that lies under every other.
         arguments: the command line, without the program's name.
         only_data: builds the data alone, and asks for no objective.
@@ -80,14 +80,14 @@ class RunCLI(LightningCLI):
         self,
         objective: type[ExactModule],
         data: type[LightningDataModule],
-        transformer: type,
+        body: type,
         *,
         defaults: Path,
         arguments: Sequence[str],
         only_data: bool = False,
         settle: Callable[[Namespace], str | None] | None = None,
     ) -> None:
-        self.transformer, self.only_data, self.settle = transformer, only_data, settle
+        self.body, self.only_data, self.settle = body, only_data, settle
         try:
             super().__init__(
                 objective,
@@ -128,10 +128,10 @@ class RunCLI(LightningCLI):
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True, required=not self.only_data)
         parser.add_lightning_class_args(self._datamodule_class, "data")
-        parser.add_class_arguments(self.transformer, "transformer")
+        parser.add_class_arguments(self.body, "body")
         for name, settings in GROUPS.items():
             parser.add_class_arguments(settings, name)
-        for name in ("transformer", "optimizer", "budget", "seed"):
+        for name in ("body", "optimizer", "budget", "seed"):
             parser.link_arguments(name, f"model.init_args.{name}")
         parser.link_arguments("seed", "data.seed")
 
@@ -165,7 +165,7 @@ class RunCLI(LightningCLI):
     @property
     def tags(self) -> list[str]:
         """What W&B finds this run by, beside its `logging.tags`."""
-        return [self.objective_name, self.config.transformer.preset]
+        return [self.objective_name, self.config.body.preset]
 
     @property
     def objective_name(self) -> str:

@@ -269,7 +269,7 @@ def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> Study
                 flops_per_window=(1.2 + 0.2 * place) * 1e9,
                 targets_per_raw_token=density,
                 learning_rate=(1e-3, 2e-3, 1e-3, 5e-4)[place] if tuned else 1e-3,
-                settings={"transformer.layers": list(layers)},
+                settings={"body.layers": list(layers)},
             )
             for place, (label, objective, layers, _, _, density) in enumerate(ARMS)
         ),

@@ -38,7 +38,7 @@ def test_a_score_is_that_of_a_loop_over_one_token_at_a_time(objective: type[Obje
 
 @pytest.mark.parametrize("settings", [{}, {"document_masking": True}, {"preset": "gpt2"}], ids=str)
 def test_the_score_of_a_causal_lm_is_the_loss_of_its_training(settings: dict[str, object]) -> None:
-    run = run_of(CausalLM, transformer=settings)
+    run = run_of(CausalLM, body=settings)
     corrupt = run.objective.corruption(VOCABULARY)
     for text, _ in some_texts(with_prefix=False):
         window = document(text, EOS)
@@ -150,7 +150,7 @@ def _longest(run: TrainedRun, name: str, text: list[int], prefix: list[int]) -> 
 
 
 def test_a_text_longer_than_the_position_table_is_refused() -> None:
-    run = run_of(CausalLM, transformer={"preset": "gpt2"})
+    run = run_of(CausalLM, body={"preset": "gpt2"})
     with pytest.raises(ValueError, match=r"text 2 of 41 tokens takes 41 positions, and .* has 40: shorten it"):
         asked(run, "log_likelihood", [tokens([FIRST] * 40), tokens([FIRST] * 41)])
 

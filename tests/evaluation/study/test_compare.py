@@ -191,7 +191,7 @@ def test_every_arm_is_tuned_on_seeds_of_its_own_and_branches_off_to_smaller_budg
     config = str(ROOT / "configs/causal_lm.yaml")
     command = write_study(
         wsd,
-        arms={"causal": config, "wide": {"config": config, "settings": {"transformer.width": 64}}},
+        arms={"causal": config, "wide": {"config": config, "settings": {"body.width": 64}}},
         hypotheses=[],
         evaluations={},
         learning_rates=[1e-5, 1e-4, 1e-3],

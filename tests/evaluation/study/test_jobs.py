@@ -31,7 +31,7 @@ from training.step.stops import Diverged
 CONFIG = {
     "seed": 0,
     "name": "planned",
-    "transformer": {"width": 32},
+    "body": {"width": 32},
     "optimizer": {"learning_rate": 1e-3},
     "budget": {"raw_tokens": "1k", "flops": None},
 }
@@ -53,7 +53,7 @@ TEXT = TextRecord(
 def study_of(**changed: object) -> Study:
     declared = {
         "arms": {
-            "a b": Arm(config=("a.yaml",), settings={"transformer.layers": "[1, 1]"}),
+            "a b": Arm(config=("a.yaml",), settings={"body.layers": "[1, 1]"}),
             "c": Arm(config=("c.yaml",)),
         },
         "seeds": (0, 1),
@@ -98,7 +98,7 @@ def test_every_arm_runs_with_every_seed_and_the_arms_of_a_seed_follow_each_other
     jobs = run_jobs(study, plan_of(study), place, dict.fromkeys(study.arms))
     assert [job.name for job in jobs] == ["a-b-s0", "c-s0", "a-b-s1", "c-s1"]
     assert jobs[0].arguments == (
-        *("--config", "a.yaml", "--transformer.layers=[1, 1]", "--budget.raw_tokens=1000.0", "--seed=0"),
+        *("--config", "a.yaml", "--body.layers=[1, 1]", "--budget.raw_tokens=1000.0", "--seed=0"),
         *("--name=a-b-s0", f"--runs={place.folder}/runs", "--logging.group=study"),
     )
 
@@ -165,7 +165,7 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(place: StudyD
     leave(logging={"every_steps": 3})
     job.check_same(CONFIG, {})
     for changed, expected in (
-        ({"transformer": {"width": 64}}, "transformer.width: 64 -> 32"),
+        ({"body": {"width": 64}}, "body.width: 64 -> 32"),
         ({"optimizer": {"learning_rate": 2e-3}}, "optimizer.learning_rate: 0.002 -> 0.001"),
         ({"budget": {"raw_tokens": "2k", "flops": None}}, r"budget.raw_tokens: 2000.0 -> 1000.0"),
         ({"seed": 3}, "seed: 3 -> 1"),

@@ -43,14 +43,14 @@ def test_an_arm_is_a_line(tmp_path: Path) -> None:
 
 def test_an_arm_has_configs_and_settings_and_shared_ones_stand_between_them(tmp_path: Path) -> None:
     text = (
-        f"arms: {{2P: {{config: [{MASKED}], settings: {{transformer: {{layers: [4, 4]}}, logging.wandb: off}}}}}}\n"
-        f"shared: {{config: {CAUSAL}, settings: {{transformer.width: 64, logging.wandb: online}}}}\n"
+        f"arms: {{2P: {{config: [{MASKED}], settings: {{body: {{layers: [4, 4]}}, logging.wandb: off}}}}}}\n"
+        f"shared: {{config: {CAUSAL}, settings: {{body.width: 64, logging.wandb: online}}}}\n"
         "seeds: [3]\nbudget: {flops: 1e15}\n"
     )
     study, _ = parse(write(tmp_path, text))
     assert study.arguments("2P") == [
         *("--config", MASKED, "--config", CAUSAL),
-        *("--transformer.width=64", "--logging.wandb=off", "--transformer.layers=[4, 4]"),
+        *("--body.width=64", "--logging.wandb=off", "--body.layers=[4, 4]"),
     ]
 
 
@@ -63,15 +63,15 @@ def test_the_command_line_wins_over_the_file_and_one_budget_over_another(tmp_pat
 
 
 def test_arms_on_the_command_line_are_written_as_in_a_file(tmp_path: Path) -> None:
-    shared = f"{{config: {CAUSAL}, settings: {{optimizer.warmup: 50, transformer: {{layers: [4, 4]}}}}}}"
-    arms = f"{{one: {MASKED}, other: {{config: {CAUSAL}, settings: {{transformer.layers: 8}}}}}}"
+    shared = f"{{config: {CAUSAL}, settings: {{optimizer.warmup: 50, body: {{layers: [4, 4]}}}}}}"
+    arms = f"{{one: {MASKED}, other: {{config: {CAUSAL}, settings: {{body.layers: 8}}}}}}"
     for given in (["--shared", shared, "--arms", arms], [f"--shared={shared}", f"--arms={arms}"]):
         study, _ = parse([*write(tmp_path, WHOLE), *given])
-        settings = {"optimizer.warmup": "50", "transformer.layers": "[4, 4]"}
+        settings = {"optimizer.warmup": "50", "body.layers": "[4, 4]"}
         assert study.shared == Arm(config=(CAUSAL,), settings=settings)
         assert study.arms == {
             "one": Arm(config=(MASKED,)),
-            "other": Arm(config=(CAUSAL,), settings={"transformer.layers": "8"}),
+            "other": Arm(config=(CAUSAL,), settings={"body.layers": "8"}),
         }
     for wrong, expected in (("{config: no.yaml}", "shared: no config at 'no.yaml'"), ("{a: [}", "is no YAML")):
         with pytest.raises(ValueError, match=expected):
@@ -94,12 +94,12 @@ def test_a_hypothesis_is_declared_with_its_direction_and_margin(tmp_path: Path) 
 
 def test_a_block_takes_up_another_as_yaml_has_it(tmp_path: Path) -> None:
     blocks = (
-        "shared: &plain {settings: {transformer.layers: 2}}\n"
+        "shared: &plain {settings: {body.layers: 2}}\n"
         f"arms:\n  deep: {{<<: *plain, config: {MASKED}}}\n  wide: {{config: {MASKED}, <<: *plain}}\n"
         "seeds: [0]\nbudget: {raw_tokens: 1M}\n"
     )
     arms = parse(write(tmp_path, blocks))[0].arms
-    assert arms["deep"] == arms["wide"] == Arm(config=(MASKED,), settings={"transformer.layers": "2"})
+    assert arms["deep"] == arms["wide"] == Arm(config=(MASKED,), settings={"body.layers": "2"})
 
 
 HYPOTHESIS = "hypotheses: [{{arm: {}, against: causal, metric: {}, direction: {}}}]\n"

@@ -85,7 +85,7 @@ CAUSAL = Arm(config=config("causal_lm"))
         (masked(data__vocab_size="500"), "differ in data.vocab_size: 480 and 500"),
         (masked(data__window="16"), "differ in data.window: 32 and 16"),
         (masked(data__corpus="embedded"), "differ in data.corpus: .* and embedded"),
-        (masked(data__windows="within_document"), "differ in data.stream.windows: contiguous and within_document"),
+        (masked(data__windows="within_document"), "differ in data.windows: contiguous and within_document"),
     ],
 )
 def test_two_texts_in_one_study_are_refused(planned: Planned, other: Arm, expected: str) -> None:
@@ -110,15 +110,15 @@ def test_a_loss_is_no_hypothesis_across_objectives(planned: Planned) -> None:
 
 
 def test_a_loss_may_rank_arms_that_are_asked_the_same(planned: Planned) -> None:
-    arms = {"masked": masked(), "wide": masked(transformer__width="64")}
+    arms = {"masked": masked(), "wide": masked(body__width="64")}
     assert planned(arms, **ranked_by_loss("masked", "wide")).arms.keys() == arms.keys()
 
 
 def test_an_arm_that_train_would_refuse_is_refused_by_name(planned: Planned) -> None:
-    with pytest.raises(ValueError, match=r"arm 'masked': .*widht.*did you mean 'transformer.width'"):
-        planned({"masked": masked(transformer__widht="64")})
-    with pytest.raises(ValueError, match=r"arm 'masked': transformer.layers = \[1, 1\], but this objective needs"):
-        planned({"masked": masked(transformer__layers="[1, 1]")})
+    with pytest.raises(ValueError, match=r"arm 'masked': .*widht.*did you mean 'body.width'"):
+        planned({"masked": masked(body__widht="64")})
+    with pytest.raises(ValueError, match=r"arm 'masked': body.layers = \[1, 1\], but this objective needs"):
+        planned({"masked": masked(body__layers="[1, 1]")})
 
 
 def test_next_sentence_prediction_is_refused_on_a_text_without_sentence_pairs(

@@ -88,13 +88,13 @@ def test_a_classification_begins_with_the_states_of_transformers_body(
             states_BTD = model.get_encoder()(**given).last_hidden_state
         else:
             states_BTD = body(**given, **segments).last_hidden_state
-        assert module.transformer is not None
+        assert module.body is not None
         ids = given.get("decoder_input_ids", given["input_ids"])
         mask_BT1 = mask_of(
             ids, batch.decoder_lengths_B if batch.decoder_ids_BT is not None else batch.encoder_lengths_B
         )
         mask_BT1 = mask_BT1[..., None]
-        ours_BTD = states_of(module.transformer, batch)
+        ours_BTD = states_of(module.body, batch)
         torch.testing.assert_close(ours_BTD * mask_BT1, states_BTD * mask_BT1, **TOLERANCE)
         lengths_B = mask_BT1.sum(dim=(1, 2))
         pooled_BD = states_BTD[torch.arange(len(ids)), lengths_B - 1]

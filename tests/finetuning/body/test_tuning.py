@@ -30,18 +30,18 @@ def moved(command: list[str], run: Path) -> set[str]:
 
 def test_depths_rise_from_the_head_through_the_blocks_to_the_embeddings(tiny_task: Command) -> None:
     module, _ = opened(tiny_task("text_to_text", "denoising"))
-    assert module.transformer is not None
-    found = depths(module, module.transformer)
-    assert found["transformer.decoder.blocks.0.feed_forward.up.weight"] == 1
-    assert found["transformer.encoder.blocks.0.feed_forward.up.weight"] == 2
-    assert found["transformer.token_table.weight"] == 3
+    assert module.body is not None
+    found = depths(module, module.body)
+    assert found["body.decoder.blocks.0.feed_forward.up.weight"] == 1
+    assert found["body.encoder.blocks.0.feed_forward.up.weight"] == 2
+    assert found["body.token_table.weight"] == 3
     module, _ = opened(tiny_task("classification", "masked_lm"))
-    assert module.transformer is not None
-    found = depths(module, module.transformer)
+    assert module.body is not None
+    found = depths(module, module.body)
     assert found["head.classifier.weight"] == 0
-    assert [found[f"transformer.encoder.blocks.{n}.self_attention.output.weight"] for n in (1, 0)] == [1, 2]
-    assert found["transformer.encoder.final_norm.weight"] == 1
-    assert found["transformer.token_table.weight"] == 3
+    assert [found[f"body.encoder.blocks.{n}.self_attention.output.weight"] for n in (1, 0)] == [1, 2]
+    assert found["body.encoder.final_norm.weight"] == 1
+    assert found["body.token_table.weight"] == 3
     assert found.keys() == dict(module.named_parameters()).keys()
 
 
@@ -67,9 +67,9 @@ def test_frozen_layers_stay_as_they_were_until_their_turn(tiny_task: Command, tm
     command = tiny_task("classification", "masked_lm", "--tuning.unfreeze_every", "0.25")
     found = moved(command, tmp_path / "runs/tuned")
     assert {"head.classifier.weight", "head.classifier.bias"} < found
-    assert any(name.startswith("transformer.encoder.blocks.1.") for name in found)
-    assert not any(name.startswith("transformer.encoder.blocks.0.") for name in found)
-    assert "transformer.token_table.weight" not in found
+    assert any(name.startswith("body.encoder.blocks.1.") for name in found)
+    assert not any(name.startswith("body.encoder.blocks.0.") for name in found)
+    assert "body.token_table.weight" not in found
 
 
 def test_layers_thaw_one_after_another() -> None:

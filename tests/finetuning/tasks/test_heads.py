@@ -126,13 +126,13 @@ def test_smoothed_and_weighed_losses_are_torchs(tiny_task: Command) -> None:
 def test_the_body_reads_what_pretraining_read(tiny_task: Command, objective: str) -> None:
     """The states of a text are those of the pretrained run itself, given the text in the frame of pretraining."""
     module, data = opened(tiny_task("classification", objective))
-    assert module.transformer is not None
+    assert module.body is not None
     run = load_run(Path(tiny_task("classification", objective)[3]))
     text = data.rows["train"][0].texts[0]
     ids, vocabulary = run.tokenizer.encode(text, add_special_tokens=False).ids, run.vocabulary
     around = {"masked_lm": (vocabulary.cls, vocabulary.sep), "causal_lm": (vocabulary.eos, vocabulary.eos)}
     framed = [around[objective][0], *ids, around[objective][1]]
-    pretrained = run.objective.transformer
+    pretrained = run.objective.body
     assert pretrained is not None
     batch = collate(data.examples["train"][:1], pad=vocabulary.pad)
     with torch.no_grad():
@@ -140,24 +140,24 @@ def test_the_body_reads_what_pretraining_read(tiny_task: Command, objective: str
             expected = pretrained.encode(Inputs(encoder_ids_BS=torch.tensor([framed])))
         else:
             expected = pretrained.decode(Inputs(decoder_ids_BT=torch.tensor([framed])))
-        torch.testing.assert_close(states_of(module.transformer, batch), expected)
+        torch.testing.assert_close(states_of(module.body, batch), expected)
 
 
 @pytest.mark.parametrize("attention", ["as_trained", "bidirectional"])
 def test_a_lifted_mask_lets_the_first_token_see_the_last(tiny_task: Command, attention: str) -> None:
     module, data = opened(tiny_task("entities", "causal_lm", "--tuning.attention", attention))
-    assert module.transformer is not None
+    assert module.body is not None
     batch = collate(data.examples["train"][:4], pad=module.start.vocabulary.pad)
     assert batch.decoder_ids_BT is not None
     assert batch.decoder_lengths_B is not None
     with torch.no_grad():
-        before = states_of(module.transformer, batch)
+        before = states_of(module.body, batch)
         padded = batch.decoder_ids_BT.clone()
         padded[0, int(batch.decoder_lengths_B[0]) :] = 300
         batch.decoder_ids_BT[:, 3] = 301
-        after = states_of(module.transformer, batch)
+        after = states_of(module.body, batch)
         batch.decoder_ids_BT = padded
-        beside = states_of(module.transformer, batch)
+        beside = states_of(module.body, batch)
     assert torch.equal(before[:, 0], after[:, 0]) == (attention == "as_trained")
     length = int(batch.decoder_lengths_B[0])
     torch.testing.assert_close(before[0, :length], beside[0, :length])  # padding is never seen
@@ -241,7 +241,7 @@ def test_bits_per_byte_are_those_of_the_pretrained_model_itself(tiny_task: Comma
     rows = data.rows["test"][:3]
     found = module.measure_answers(rows, answers_of(module, rows))["bits_per_byte"].value
     run = load_run(Path(command[3]))
-    pretrained = run.objective.transformer
+    pretrained = run.objective.body
     assert pretrained is not None
     pretrained = pretrained.double()
     nats, num_bytes = 0.0, 0

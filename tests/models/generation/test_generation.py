@@ -30,9 +30,7 @@ def asked(ours: Module, rows: int = 3) -> dict[str, Any]:
 
 
 def say(ours: Module, rows: int = 3, **decoding: Any) -> list[Any]:
-    return generate(
-        ours.transformer, **asked(ours, rows), decoding=Decoding(**decoding), eos=EOS, max_positions=POSITIONS
-    )
+    return generate(ours.body, **asked(ours, rows), decoding=Decoding(**decoding), eos=EOS, max_positions=POSITIONS)
 
 
 @torch.no_grad()
@@ -42,7 +40,7 @@ def log_probability(ours: Module, prompt: list[int], source: list[int] | None, i
     inputs = Inputs(decoder_ids_BT=torch.tensor([text[:-1]]))
     if source is not None:
         inputs = inputs._replace(encoder_ids_BS=torch.tensor([source]))
-    logits_NV, _ = ours.transformer(inputs, torch.arange(len(prompt) - 1, len(text) - 1))
+    logits_NV, _ = ours.body(inputs, torch.arange(len(prompt) - 1, len(text) - 1))
     said = torch.tensor(text[len(prompt) :])
     return float(logits_NV.log_softmax(dim=-1).gather(1, said[:, None]).sum())
 
@@ -93,7 +91,7 @@ def test_a_batch_says_what_each_prompt_says_alone(preset: PresetName, seed: int)
     for number, said in enumerate(together):
         alone = {name: value and [value[number]] for name, value in asked(ours).items()}
         settings = {"decoding": Decoding(max_new_tokens=12), "eos": EOS, "max_positions": POSITIONS}
-        (single,) = generate(ours.transformer, **alone, **settings)
+        (single,) = generate(ours.body, **alone, **settings)
         assert single.ids == said.ids
         assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
 
@@ -107,14 +105,14 @@ def test_documents_are_apart_in_a_batch_as_they_are_alone(preset: PresetName, de
     of_prompts = [[begins, *[1] * (len(prompt) - 1)] for prompt in texts["prompts"]]
     of_sources = [[0, *[1] * (len(source) - 2), 0][: len(source)] for source in texts["sources"] or []] or None
     settings = {"decoding": Decoding(max_new_tokens=6, **decoding), "eos": EOS, "max_positions": POSITIONS}
-    together = generate(ours.transformer, **texts, documents=Documents(of_prompts, of_sources), **settings)
+    together = generate(ours.body, **texts, documents=Documents(of_prompts, of_sources), **settings)
     for number, said in enumerate(together):
         alone = {name: value and [value[number]] for name, value in texts.items()}
         documents = Documents([of_prompts[number]], of_sources and [of_sources[number]])
-        (single,) = generate(ours.transformer, **alone, documents=documents, **settings)
+        (single,) = generate(ours.body, **alone, documents=documents, **settings)
         assert single.ids == said.ids
         assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
-    assert together != generate(ours.transformer, **texts, **settings)
+    assert together != generate(ours.body, **texts, **settings)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -123,7 +121,7 @@ def test_one_beam_is_greedy(preset: PresetName, seed: int) -> None:
     ours = make_ours(preset, seed)
     greedy = say(ours, max_new_tokens=10)
     settings = {"decoding": Decoding(max_new_tokens=10), "eos": EOS, "max_positions": POSITIONS}
-    searched = [found[0] for found in beam_search(ours.transformer, **asked(ours), **settings)]
+    searched = [found[0] for found in beam_search(ours.body, **asked(ours), **settings)]
     assert [said.ids for said in searched] == [said.ids for said in greedy]
     assert [said.log_probability for said in searched] == pytest.approx([said.log_probability for said in greedy])
 
@@ -144,7 +142,7 @@ def test_many_beams_find_the_likeliest_text_of_all() -> None:
     """With as many beams as there are beginnings, the search is exhaustive."""
     ours = make_ours("gpt2", 1)
     decoding = Decoding(max_new_tokens=2, beams=VOCAB, length_penalty=0.0)
-    best = beam_search(ours.transformer, [PROMPTS[0]], decoding=decoding, eos=EOS, max_positions=POSITIONS)[0][0]
+    best = beam_search(ours.body, [PROMPTS[0]], decoding=decoding, eos=EOS, max_positions=POSITIONS)[0][0]
     every = [[first, second] for first in range(VOCAB) if first != EOS for second in range(VOCAB)]
     texts = [(ids[:-1], True) if ids[-1] == EOS else (ids, False) for ids in every]
     scores = [log_probability(ours, PROMPTS[0], None, ids, ends=ends) for ids, ends in [*texts, ([], True)]]
@@ -248,7 +246,7 @@ def test_what_was_said_is_penalised_whatever_its_sign() -> None:
 
 def test_padding_is_not_what_was_said() -> None:
     ours = make_ours("lab")
-    reader = IncrementalDecoder(ours.transformer, PROMPTS, None, copies=2, num_steps=1, pad=EOS)
+    reader = IncrementalDecoder(ours.body, PROMPTS, None, copies=2, num_steps=1, pad=EOS)
     assert all(EOS not in row for row in reader.said_BT.tolist())
     assert [set(row) for row in reader.said_BT.tolist()] == [set(prompt) for prompt in PROMPTS for _ in range(2)]
 
@@ -257,7 +255,7 @@ def test_no_more_is_said_than_the_model_has_positions_for() -> None:
     ours = make_ours("gpt2", 3)
     prompt = list(range(3, 23))
     settings = {"decoding": Decoding(max_new_tokens=50), "eos": VOCAB, "max_positions": POSITIONS}
-    (said,) = generate(ours.transformer, [prompt], **settings)
+    (said,) = generate(ours.body, [prompt], **settings)
     assert len(said.ids) == POSITIONS - len(prompt) + 1
     assert not said.is_finished
 
@@ -265,7 +263,7 @@ def test_no_more_is_said_than_the_model_has_positions_for() -> None:
 def test_a_prompt_longer_than_the_model_reads_is_refused() -> None:
     ours = make_ours("gpt2")
     with pytest.raises(ValueError, match="a prompt has 25 tokens, and the model reads at most 24"):
-        generate(ours.transformer, [[5] * 25], decoding=Decoding(), eos=EOS, max_positions=POSITIONS)
+        generate(ours.body, [[5] * 25], decoding=Decoding(), eos=EOS, max_positions=POSITIONS)
 
 
 @pytest.mark.parametrize(

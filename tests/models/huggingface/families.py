@@ -30,7 +30,7 @@ class Module(nn.Module):
     def __init__(self, config: TransformerConfig, num_blocks: tuple[int, int]) -> None:
         super().__init__()
         self.config, self.num_blocks = config, num_blocks
-        self.transformer = Transformer(config, num_blocks=num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
+        self.body = Transformer(config, num_blocks=num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
         if config.preset == "bert":
             self.next_sentence_head = nn.ModuleDict(
                 {"pooler": nn.Linear(config.width, config.width), "classifier": nn.Linear(config.width, 2)}
@@ -171,7 +171,7 @@ def make_case(preset: PresetName, seed: int = 0, *, rows: int = 3) -> Case:
 
 def loss_of_ours(ours: Module, case: Case) -> tuple[Tensor, Tensor]:
     """The mean loss, and the logits [N, V] at the labels."""
-    logits_NV, states = ours.transformer(case.inputs, case.places)
+    logits_NV, states = ours.body(case.inputs, case.places)
     loss = F.cross_entropy(logits_NV, case.labels_BT.flatten()[case.places])
     if ours.config.preset == "bert":
         loss = loss + F.cross_entropy(ours.next_sentence(states), case.next_sentence_B)

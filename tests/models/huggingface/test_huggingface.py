@@ -123,9 +123,9 @@ def test_the_config_that_transformers_saves_is_read_back(preset: PresetName) -> 
         ("lab", {}, (2, 0), "LlamaForCausalLM, which has a decoder, and this has an encoder"),
         ("lab", {}, (2, 2), "this has an encoder and a decoder"),
         ("bert", {}, (2, 2), "BertForPreTraining, which has an encoder"),
-        ("gpt2", {"positions": "rotary"}, (0, 2), "transformer.positions = rotary"),
+        ("gpt2", {"positions": "rotary"}, (0, 2), "body.positions = rotary"),
         ("bert", {"num_key_value_heads": 1}, (2, 0), "has no grouped heads"),
-        ("gpt2", {"head_width": 16}, (0, 2), "transformer.head_width = 16"),
+        ("gpt2", {"head_width": 16}, (0, 2), "body.head_width = 16"),
     ],
 )
 def test_what_no_class_represents_is_refused_with_the_reason(
@@ -173,7 +173,7 @@ def test_a_tied_t5_divides_its_states_by_the_root_of_the_width() -> None:
     ours, case = make_ours("t5"), make_case("t5")
     with torch.no_grad():
         _, scaled_NV = loss_of_ours(ours, case)
-        ours.transformer.head.scale = None
+        ours.body.head.scale = None
         _, unscaled_NV = loss_of_ours(ours, case)
     assert torch.allclose(unscaled_NV, scaled_NV * ours.config.width**0.5)
 
@@ -200,7 +200,7 @@ def test_packed_documents_have_positions_of_their_own_in_gpt2_as_well() -> None:
     allowed_BTT = (documents_BT[:, :, None] == documents_BT[:, None, :]).tril()
     bias_B1TT = torch.where(allowed_BTT, 0.0, -1e30).double()[:, None]
     with torch.no_grad():
-        logits_NV, _ = ours.transformer(inputs, torch.arange(ids_BT.numel()))
+        logits_NV, _ = ours.body(inputs, torch.arange(ids_BT.numel()))
         said = theirs(ids_BT, attention_mask=bias_B1TT, position_ids=places_BT, use_cache=False)
     assert (logits_NV - said.logits.flatten(0, 1)).abs().max() <= 1e-10
 

@@ -35,7 +35,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 
-from data.stream.batch import NOWHERE, Corruption, Example, Extent
+from data.stream.batch import NOWHERE, Corruption, Example, MaxLengths
 from data.store.tokenizer import Vocabulary
 from data.stream.windows import Window, Windows
 from objectives.core.base import Objective
@@ -71,8 +71,8 @@ class PrefixLM(Objective):
     def corruption(self, vocabulary: Vocabulary) -> Corruption:
         return partial(corrupt, vocabulary=vocabulary)
 
-    def extent(self, window: int) -> Extent:
-        return Extent(encoder=window + 1, decoder=window + 1, targets=window + 1)
+    def max_lengths(self, window: int) -> MaxLengths:
+        return MaxLengths(encoder=window + 1, decoder=window + 1, targets=window + 1)
 
     def nominal_rates(self, window: int) -> dict[str, float]:
         return {"targets per raw token": 0.5 + 1 / window}
@@ -91,12 +91,12 @@ def fifth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return config
 
 
-def objective_of(config: Path, **transformer: Any) -> Objective:
+def objective_of(config: Path, **body: Any) -> Objective:
     """The objective that a config names, as it sets it, over a small Transformer of its preset."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     module, _, name = settings["model"]["class_path"].rpartition(".")
     objective_class = getattr(importlib.import_module(module), name)
-    shape = {**settings.get("transformer", {}), **SMALL, "layers": 2, **transformer}
+    shape = {**settings.get("body", {}), **SMALL, "layers": 2, **body}
     return objective_class(**shared(**shape), **settings["model"].get("init_args", {}))
 
 

@@ -23,7 +23,7 @@ def test_the_gradient_of_the_loss_is_its_slope_in_every_direction(
     objective_class: type[Objective], preset: PresetName
 ) -> None:
     """Float64, relative 1e-6, along three random directions and the gradient's own; with z-loss and ragged rows."""
-    objective = made(objective_class, transformer={"preset": preset, "width": 16}, z_loss=1e-2)
+    objective = made(objective_class, body={"preset": preset, "width": 16}, z_loss=1e-2)
     objective.build(vocab_size=VOCABULARY.size, window=WINDOW)
     objective.double().eval()
     batch = batch_of(objective, make_windows(VOCABULARY, length=WINDOW, documents=3))

@@ -23,9 +23,9 @@ FOUR: list[type[Objective]] = [MaskedLM, CausalLM, Denoising, SpanCorruption]
 every_objective = pytest.mark.parametrize("objective_class", FOUR)
 
 
-def built(objective_class: type[Objective], *, window: int = 32, **transformer: Any) -> Objective:
+def built(objective_class: type[Objective], *, window: int = 32, **body: Any) -> Objective:
     """An objective with its model, in float64."""
-    objective = made(objective_class, transformer=transformer)
+    objective = made(objective_class, body=body)
     objective.build(vocab_size=VOCABULARY.size, window=window)
     return objective.double()
 
@@ -35,13 +35,13 @@ def built(objective_class: type[Objective], *, window: int = 32, **transformer: 
 
 def dense_loss(objective: Objective, pairs: list[Any]) -> Tensor:
     """The sum of cross entropy over one row after the other, unpadded, with a logit for every position and token."""
-    assert objective.transformer is not None
+    assert objective.body is not None
     total = torch.zeros((), dtype=torch.float64)
     for pair in pairs:
         batch = batch_of(objective, make_windows(VOCABULARY, length=32), [pair])
         _, states = objective.run_transformer(batch)
         labels = torch.from_numpy(pair[1].labels[objective.token_term])
-        logits = objective.transformer.logits(states[0])
+        logits = objective.body.logits(states[0])
         total = total + F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
     return total
 

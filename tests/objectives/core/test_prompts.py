@@ -38,9 +38,9 @@ DOCUMENTS = [[f"{sentence}." for sentence in text.rstrip(".").split(".")] for te
 @contextmanager
 def overheard(objective: Objective) -> Iterator[list[Inputs]]:
     """What the stacks read first of all."""
-    transformer, read = objective.transformer, []
-    assert transformer is not None
-    encode, decode = transformer.encode, transformer.decode
+    body, read = objective.body, []
+    assert body is not None
+    encode, decode = body.encode, body.decode
 
     def encoding(inputs: Inputs) -> Tensor:
         read.append(inputs)
@@ -50,11 +50,11 @@ def overheard(objective: Objective) -> Iterator[list[Inputs]]:
         read.append(inputs)
         return decode(inputs, *rest)
 
-    transformer.encode, transformer.decode = encoding, decoding  # type: ignore[method-assign]
+    body.encode, body.decode = encoding, decoding  # type: ignore[method-assign]
     try:
         yield read
     finally:
-        del transformer.encode, transformer.decode
+        del body.encode, body.decode
 
 
 def spelled(ids: np.ndarray, *, space: str) -> str:
@@ -112,13 +112,13 @@ ENCODING = [
 
 @pytest.mark.parametrize("space", ["", " "], ids=["glued", "spaced"])
 @pytest.mark.parametrize(
-    ("objective", "knobs", "transformer"), ENCODING, ids=[f"{kind.__name__}-{more}" for kind, _, more in ENCODING]
+    ("objective", "knobs", "body"), ENCODING, ids=[f"{kind.__name__}-{more}" for kind, _, more in ENCODING]
 )
 def test_a_corrupted_text_is_read_as_training_reads_it(
-    objective: type[Objective], knobs: dict[str, Any], transformer: dict[str, Any], space: str
+    objective: type[Objective], knobs: dict[str, Any], body: dict[str, Any], space: str
 ) -> None:
     """Ids, segments and documents of the encoder, and the decoder's beginning, of whatever training makes of a text."""
-    module = speaker(objective, transformer=transformer, **knobs)
+    module = speaker(objective, body=body, **knobs)
     corrupt, asked = module.corruption(vocabulary()), 0
     for number, window in enumerate(with_one_document_each()):
         example = corrupt(window, key(number), windows_of(DOCUMENTS))
@@ -142,9 +142,9 @@ def test_a_corrupted_text_is_read_as_training_reads_it(
     assert asked > 12
 
 
-@pytest.mark.parametrize("transformer", [{}, APART], ids=["together", "apart"])
-def test_the_beginning_of_a_document_is_read_as_training_reads_it(transformer: dict[str, Any]) -> None:
-    module = speaker(CausalLM, transformer=transformer)
+@pytest.mark.parametrize("body", [{}, APART], ids=["together", "apart"])
+def test_the_beginning_of_a_document_is_read_as_training_reads_it(body: dict[str, Any]) -> None:
+    module = speaker(CausalLM, body=body)
     for window in with_one_document_each():
         example = module.corruption(vocabulary())(window, key(), windows_of(DOCUMENTS))
         text = tokenizer().decode(window.tokens[:-1].tolist())

@@ -29,7 +29,7 @@ NEAR = 0.02  # nats above the optimum
 STANDARD_ERRORS = 3
 
 
-def shared(steps: int, *, optimizer: OptimizerName, learning_rate: float, **transformer: Any) -> dict[str, Any]:
+def shared(steps: int, *, optimizer: OptimizerName, learning_rate: float, **body: Any) -> dict[str, Any]:
     """What every objective takes: a small Transformer, and a learning rate that falls to nought."""
     schedule = OptimizerConfig(
         name=optimizer,
@@ -40,8 +40,8 @@ def shared(steps: int, *, optimizer: OptimizerName, learning_rate: float, **tran
         weight_decay=0.0,
         betas=(0.9, 0.98),
     )
-    shape = TransformerConfig(width=64, num_heads=4, **transformer)
-    return {"transformer": shape, "optimizer": schedule, "budget": Budget(steps=steps)}
+    shape = TransformerConfig(width=64, num_heads=4, **body)
+    return {"body": shape, "optimizer": schedule, "budget": Budget(steps=steps)}
 
 
 def causal_lm(steps: int = 300) -> Training:

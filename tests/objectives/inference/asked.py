@@ -51,10 +51,10 @@ def windows_of(documents: Sequence[Sequence[str]], *, length: int = WINDOW, end:
 
 
 def speaker(
-    objective: type[SomeObjective], *, seed: int = 0, transformer: dict[str, Any] | None = None, **knobs: Any
+    objective: type[SomeObjective], *, seed: int = 0, body: dict[str, Any] | None = None, **knobs: Any
 ) -> SomeObjective:
     """An objective in float64 whose weights are random, and so large that every token matters."""
-    module = made(objective, transformer=transformer, seed=seed, **knobs)
+    module = made(objective, body=body, seed=seed, **knobs)
     module.build(vocab_size=vocabulary().size, window=WINDOW)
     generator = torch.Generator().manual_seed(seed)
     for child in module.children():

@@ -49,11 +49,11 @@ def decoded(*ids: Tensor) -> str:
     return tokenizer().decode([int(token) for token in ids], skip_special_tokens=False)
 
 
-@pytest.mark.parametrize("transformer", [{}, {"preset": "bert"}], ids=["lab", "bert"])
-def test_the_probabilities_of_a_mask_are_the_softmax_of_the_logits(transformer: dict[str, Any]) -> None:
+@pytest.mark.parametrize("body", [{}, {"preset": "bert"}], ids=["lab", "bert"])
+def test_the_probabilities_of_a_mask_are_the_softmax_of_the_logits(body: dict[str, Any]) -> None:
     """In float64, of two texts of unequal lengths side by side."""
-    module, known = speaker(MaskedLM, transformer=transformer, next_sentence=True), vocabulary()
-    assert module.transformer is not None
+    module, known = speaker(MaskedLM, body=body, next_sentence=True), vocabulary()
+    assert module.body is not None
     texts = ("The [MASK] cat sees[MASK] house.", "[MASK]")
     found = answers(module, *texts, candidates=7)
     read = [
@@ -64,7 +64,7 @@ def test_the_probabilities_of_a_mask_are_the_softmax_of_the_logits(transformer: 
         row = torch.tensor([ids])
         segments = torch.zeros_like(row) if module.config.parts.num_segments else None
         places = (row[0] == known.mask).nonzero()[:, 0]
-        logits_MV, _ = module.transformer(Inputs(encoder_ids_BS=row, segments_BS=segments), places)
+        logits_MV, _ = module.body(Inputs(encoder_ids_BS=row, segments_BS=segments), places)
         expected = logits_MV.softmax(dim=-1).topk(7)
         assert len(answer.details["masks"]) == len(places)
         for named, values, tokens in zip(answer.details["masks"], *expected, strict=True):
@@ -80,7 +80,7 @@ def test_what_is_said_is_as_likely_as_the_loss_has_it(
     kind: type[Objective], text: str, apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The batch that training would make of text and answer gives the answer the same log-probability."""
-    module, known = speaker(kind, transformer={"document_masking": apart}), vocabulary()
+    module, known = speaker(kind, body={"document_masking": apart}), vocabulary()
     heard: list[tuple[EncodedPrompt, GeneratedTokens]] = []
 
     def hear(_: Prompts, reading: EncodedPrompt, said: GeneratedTokens, **details: Any) -> Generation:
@@ -230,13 +230,13 @@ def test_a_text_among_others_is_answered_as_it_is_alone(kind: type[Objective], t
 def test_as_much_is_said_as_there_are_positions_for() -> None:
     """Three tokens and EOS before them are read, and all that is said but the last; this model says no EOS itself."""
     module, three = speaker(CausalLM), np.arange(200, 203)
-    assert module.transformer is not None
+    assert module.body is not None
     for settings, length in [({}, WINDOW - 1), ({"decoding": {"max_new_tokens": 5}}, 5), ({"max_positions": 6}, 3)]:
         asked = questions("any", **settings)
         read = EncodedPrompt.of(
             "any", asked.window(three), decoder=asked.framed(three, ["eos"]), complete=partial(continued, [])
         )
-        ((_, said),) = generate_texts(module.transformer, asked, [read], keep_documents_apart=False)
+        ((_, said),) = generate_texts(module.body, asked, [read], keep_documents_apart=False)
         assert len(said.ids) == length
 
 

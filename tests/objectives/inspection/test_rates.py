@@ -122,7 +122,7 @@ def test_rates_are_shares_of_all_that_was_counted() -> None:
         (made(SpanCorruption), {"tokens hidden": 0.15, "mean span length": 3.0}),
         (made(SpanCorruption, noise_density=0.5, mean_span_length=8.0, roll=True), {"tokens hidden": 0.5}),
         (
-            made(SpanCorruption, transformer={"document_masking": True}),
+            made(SpanCorruption, body={"document_masking": True}),
             {"tokens hidden": 0.15, "targets per raw token": 0.2},
         ),
     ],

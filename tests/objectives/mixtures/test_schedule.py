@@ -67,7 +67,7 @@ def test_a_schedule_of_one_is_that_objective_bit_by_bit(
     tiny_run: Command, tmp_path: Path, name: str, order: str
 ) -> None:
     """Weights, moments, counters and every loss, with dropout; only the curves have a longer name."""
-    steps = ("--budget.steps", "4", "--transformer.dropout", "0.1", "--data.micro_batch_size", "4")
+    steps = ("--budget.steps", "4", "--body.dropout", "0.1", "--data.micro_batch_size", "4")
     one = config_of(tmp_path / "one.yaml", member(PATHS[name], 1.0), order=order)
     assert train_in_process(tiny_run(name, "alone", *steps)) == 0
     assert train_in_process(tiny_run("masked_lm", "scheduled", *one, *steps)) == 0
@@ -214,7 +214,7 @@ def test_two_processes_are_one_run(
 @pytest.mark.parametrize("step", [4, pytest.param(3, marks=SLOW), pytest.param(5, marks=SLOW)])
 def test_a_run_goes_on_bit_by_bit_across_the_change_of_stage(tiny_run: Command, tmp_path: Path, step: int) -> None:
     both = config_of(tmp_path / "both.yaml", member(CAUSAL), member(MASKED))
-    options = ("--budget.steps", "8", "--transformer.dropout", "0.1", "--checkpoints.every_steps", "1")
+    options = ("--budget.steps", "8", "--body.dropout", "0.1", "--checkpoints.every_steps", "1")
     assert train_in_process(tiny_run("masked_lm", "whole", *both, *options)) == 0
     broken = tiny_run("masked_lm", "broken", *both, *options)
     with pytest.raises(Killed):
@@ -236,7 +236,7 @@ def test_what_a_run_becomes_is_its_last_member(tiny_run: Command, tmp_path: Path
     assert train_in_process(command) == 0
     run = load_run(tmp_path / "runs/both")
     assert isinstance(run.objective, Schedule)
-    masked = MaskedLM(next_sentence=False, **{**shared(), "transformer": run.objective.config})
+    masked = MaskedLM(next_sentence=False, **{**shared(), "body": run.objective.config})
     masked.build(vocab_size=run.vocabulary.size, window=run.window)
     masked.load_state_dict(run.objective.state_dict())
     windows = some_windows(run.window)

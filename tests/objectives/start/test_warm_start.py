@@ -70,7 +70,7 @@ def test_a_run_that_begins_with_their_checkpoint_has_their_loss_at_step_0(
 ) -> None:
     theirs = theirs_in(tmp_path / "theirs", preset, store)
     layers = "[2,2]" if all((FAMILIES[preset].has_encoder, FAMILIES[preset].has_decoder)) else "2"
-    shape = ("--transformer.preset", preset, "--transformer.layers", layers)
+    shape = ("--body.preset", preset, "--body.layers", layers)
     assert (
         train_in_process(tiny_run(OBJECTIVE_OF[preset], "run", *UNMOVED, *shape, *init_from(tmp_path / "theirs"))) == 0
     )
@@ -118,8 +118,8 @@ def test_a_tied_table_is_found_under_any_of_its_names(store: Path, tmp_path: Pat
     tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
     save_file(tensors, tmp_path / "theirs/model.safetensors")
     found = open_pretrained(str(tmp_path / "theirs")).state
-    assert torch.equal(found["transformer.token_table.weight"], expected["transformer.token_table.weight"])
-    assert type(model.transformer) is GPT2Model
+    assert torch.equal(found["body.token_table.weight"], expected["body.token_table.weight"])
+    assert type(model.body) is GPT2Model
 
 
 # --- from one run to another ---
@@ -153,7 +153,7 @@ def sources(corpus_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFac
 def test_every_weight_that_fits_is_taken_and_every_other_is_as_in_a_run_from_scratch(
     source: str, objective: str, layers: str, sources: dict[str, Path], tiny_run: Command, tmp_path: Path
 ) -> None:
-    shape = ("--transformer.layers", layers)
+    shape = ("--body.layers", layers)
     assert train_in_process(tiny_run(objective, "warm", *UNMOVED, *shape, *init_from(sources[source]))) == 0
     assert train_in_process(tiny_run(objective, "cold", *UNMOVED, *shape)) == 0
     theirs, warm, cold = (
@@ -167,10 +167,10 @@ def test_every_weight_that_fits_is_taken_and_every_other_is_as_in_a_run_from_scr
     )
     for name, tensor in warm.items():
         _, stack, *rest = name.split(".")
-        origin = ".".join(["transformer", source_stack, *rest]) if (source_stack := stacks.get(stack)) else name
+        origin = ".".join(["body", source_stack, *rest]) if (source_stack := stacks.get(stack)) else name
         is_there = origin in theirs and stacks.get(stack, stack) is not None
         torch.testing.assert_close(tensor, theirs[origin] if is_there else cold[name], rtol=0, atol=1e-25)
-    table = "transformer.token_table.weight"
+    table = "body.token_table.weight"
     assert torch.equal(warm[table], theirs[table])
 
 
@@ -191,7 +191,7 @@ def test_a_checkpoint_in_a_run_may_be_named(sources: dict[str, Path]) -> None:
     early = open_pretrained(str(sources["causal_lm"] / "checkpoints/step-00000002"))
     late = open_pretrained(str(sources["causal_lm"]))
     assert early.origin.endswith("step 2")
-    assert not torch.equal(early.state["transformer.token_table.weight"], late.state["transformer.token_table.weight"])
+    assert not torch.equal(early.state["body.token_table.weight"], late.state["body.token_table.weight"])
 
 
 def test_a_run_that_goes_on_keeps_what_it_learned(sources: dict[str, Path], tiny_run: Command, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_run_that_goes_on_keeps_what_it_learned(sources: dict[str, Path], tiny
 
 def test_document_masking_and_dropout_and_positions_are_free(sources: dict[str, Path]) -> None:
     source = open_pretrained(str(sources["causal_lm"]))
-    free = replace(source.transformer, dropout=0.3, document_masking=True, max_positions=77)
+    free = replace(source.body, dropout=0.3, document_masking=True, max_positions=77)
     check_fits(source, free, (0, 2))
 
 
@@ -221,18 +221,16 @@ def test_document_masking_and_dropout_and_positions_are_free(sources: dict[str, 
 
 
 def pretrained_of(module: Any, num_blocks: tuple[int, int]) -> Pretrained:
-    return Pretrained(
-        origin="here", transformer=module.config, num_blocks=num_blocks, state=module.state_dict(), sha256=""
-    )
+    return Pretrained(origin="here", body=module.config, num_blocks=num_blocks, state=module.state_dict(), sha256="")
 
 
 def with_tables(preset: PresetName, *, vocab_size: int, positions: int) -> Any:
     """A module of that family with tables of those lengths."""
     module = make_ours(preset)
-    module.transformer = Transformer(
+    module.body = Transformer(
         module.config, num_blocks=module.num_blocks, vocab_size=vocab_size, max_positions=positions
     ).double()
-    for parameter in module.transformer.parameters():
+    for parameter in module.body.parameters():
         parameter.data = torch.randn(parameter.shape, dtype=torch.float64)
     return module
 
@@ -266,8 +264,8 @@ def test_new_tokens_leave_what_is_said_of_the_old_ones_unchanged() -> None:
     ours = with_tables("gpt2", vocab_size=VOCAB + 9, positions=24)
     begin_with(ours, pretrained_of(source, source.num_blocks), source.config, source.num_blocks)
     case = make_case("gpt2")
-    before, _ = source.transformer(case.inputs, case.places)
-    after, _ = ours.transformer(case.inputs, case.places)
+    before, _ = source.body(case.inputs, case.places)
+    after, _ = ours.body(case.inputs, case.places)
     torch.testing.assert_close(after[:, :VOCAB], before, rtol=0, atol=1e-12)
     torch.testing.assert_close(after[:, VOCAB:], before.mean(dim=1, keepdim=True).expand(-1, 9), rtol=0, atol=1e-12)
 
@@ -279,14 +277,12 @@ def test_relative_positions_are_not_carried_from_one_direction_to_both() -> None
         for name, tensor in source.state_dict().items()
         if ".encoder." not in name and ".cross_" not in name
     }
-    alone = Pretrained(
-        origin="", transformer=source.config, num_blocks=(0, source.num_blocks[1]), state=decoder, sha256=""
-    )
+    alone = Pretrained(origin="", body=source.config, num_blocks=(0, source.num_blocks[1]), state=decoder, sha256="")
     target = with_tables("t5", vocab_size=VOCAB, positions=24)
     blocks = (source.num_blocks[1], 0)
-    target.transformer = Transformer(source.config, num_blocks=blocks, vocab_size=VOCAB, max_positions=24).double()
+    target.body = Transformer(source.config, num_blocks=blocks, vocab_size=VOCAB, max_positions=24).double()
     report = begin_with(target, alone, source.config, blocks)
-    assert report.fresh == ["transformer.encoder.relative_table.weight"]
+    assert report.fresh == ["body.encoder.relative_table.weight"]
 
 
 # --- what is refused ---
@@ -305,7 +301,7 @@ def test_another_shape_is_refused_with_both_numbers_and_a_line_that_fits(
 ) -> None:
     theirs_in(tmp_path / "theirs", "bart", store)
     begin = init_from(tmp_path / "theirs")
-    command = tiny_run("denoising", "run", "--budget.steps", "2", "--transformer.width", "48", *begin)
+    command = tiny_run("denoising", "run", "--budget.steps", "2", "--body.width", "48", *begin)
     error = refused(command)
     assert "preset = bart, and here lab" in error
     assert "width = 32, and here 48" in error
@@ -336,7 +332,7 @@ def test_a_folder_that_cannot_be_read_is_refused_in_one_line(
 ) -> None:
     theirs_in(tmp_path / "theirs", "gpt2", store)
     make(tmp_path / "theirs")
-    shape = ("--transformer.preset", "gpt2")
+    shape = ("--body.preset", "gpt2")
     assert said in refused(tiny_run("causal_lm", "run", *shape, *init_from(tmp_path / "theirs")))
 
 
@@ -354,11 +350,11 @@ def test_another_tokenizer_is_refused(sources: dict[str, Path], store: Path, tin
 
 def test_a_report_counts_the_tensors_of_each_part() -> None:
     fresh = [
-        "transformer.decoder.blocks.0.cross_norm.weight",
-        "transformer.head.bias",
+        "body.decoder.blocks.0.cross_norm.weight",
+        "body.head.bias",
         "next_sentence_head.pooler.bias",
     ]
-    said = str(Report("X", "", taken=3, fresh=[*fresh, "transformer.decoder.final_norm.weight"]))
+    said = str(Report("X", "", taken=3, fresh=[*fresh, "body.decoder.final_norm.weight"]))
     assert said == (
         "begun with X: 3 tensors; initialised anew: decoder's cross-attention (1 tensor), head (1 tensor), "
         "next_sentence_head (1 tensor), decoder (1 tensor)"

@@ -70,12 +70,12 @@ def test_the_validation_loss_of_the_run_is_theirs(exported: Exported) -> None:
 def test_greedy_texts_are_theirs(exported: Exported) -> None:
     if not exported.has_decoder:
         pytest.skip("an encoder says nothing")
-    run, transformer = exported.run, exported.run.objective.transformer
-    assert transformer is not None
+    run, body = exported.run, exported.run.objective.body
+    assert body is not None
     read = [exported.tokenizer(text)["input_ids"] for text in TEXTS]
     start = exported.model.generation_config.decoder_start_token_id
     ours = generate(
-        transformer,
+        body,
         [[start]] * len(read) if exported.has_encoder else read,
         sources=read if exported.has_encoder else None,
         decoding=Decoding(max_new_tokens=12),
@@ -99,10 +99,10 @@ def test_the_fill_mask_pipeline_gives_our_answers(exported: Exported) -> None:
     before, behind = (run.tokenizer.encode(part, add_special_tokens=False).ids for part in ("The old", "sees a bird."))
     vocabulary = run.vocabulary
     ids = [vocabulary.cls, *before, vocabulary.mask, *behind, vocabulary.sep]
-    transformer = run.objective.transformer
-    assert transformer is not None
+    body = run.objective.body
+    assert body is not None
     inputs = Inputs(encoder_ids_BS=torch.tensor([ids]), segments_BS=torch.zeros(1, len(ids), dtype=torch.int64))
-    logits, _ = transformer(inputs, torch.tensor([len(before) + 1]))
+    logits, _ = body(inputs, torch.tensor([len(before) + 1]))
     best = logits[0].softmax(-1).topk(4)
     assert [answer["token"] for answer in said] == best.indices.tolist()
     torch.testing.assert_close(torch.tensor([a["score"] for a in said]), best.values, rtol=1e-5, atol=1e-7)
@@ -112,13 +112,13 @@ def test_the_text_generation_pipeline_gives_our_answers(exported: Exported) -> N
     if exported.has_encoder:
         pytest.skip("for decoders alone")
     speaker = cast(Any, pipeline)("text-generation", model=str(exported.folder))
-    run, transformer = exported.run, exported.run.objective.transformer
-    assert transformer is not None
+    run, body = exported.run, exported.run.objective.body
+    assert body is not None
     for text in TEXTS:
         theirs = speaker(text, max_new_tokens=10, do_sample=False, return_full_text=False)[0]["generated_text"]
         prompt = [run.vocabulary.eos, *run.tokenizer.encode(text, add_special_tokens=False).ids]
         ours = generate(
-            transformer,
+            body,
             [prompt],
             decoding=Decoding(max_new_tokens=10),
             eos=run.vocabulary.eos,

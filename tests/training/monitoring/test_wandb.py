@@ -73,12 +73,12 @@ def test_a_run_is_logged_whole_and_no_secret_is(run: Path, secret: str) -> None:
     assert begun == ("objective-lab", "a-study", ("masked_lm", "lab", "mine"), "pretrain", "logged")
     settings = {item.key: item.value_json for record in found["run"] for item in record.config.update}
     assert settings["seed"] == "3"
-    assert '"width":32' in settings["transformer"].replace(" ", "")
+    assert '"width":32' in settings["body"].replace(" ", "")
 
     logged = {item.key or item.nested_key[0] for record in found["history"] for item in record.item}
     assert {
         *("train/loss", "train/masked", "train/next_sentence", "train/gradient_norm", "train/learning_rate"),
-        *("train/stranger_share", "validation/masked", "validation/masked_accuracy", "validation/next_sentence"),
+        *("train/random_segment_share", "validation/masked", "validation/masked_accuracy", "validation/next_sentence"),
         *("validation/next_sentence_accuracy", "speed/raw_tokens_per_second", "speed/target_tokens_per_second"),
         *("speed/waiting_for_data", "speed/mfu", "reference/ln_vocabulary", "reference/unigram_entropy"),
         *("raw_tokens", "target_tokens", "flops", "examples/picture", "examples/table"),

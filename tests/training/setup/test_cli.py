@@ -19,13 +19,13 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a misspelt setting of the objective": (("--model.init_args.noise_densty", "0.3"), "noise_density"),
     "a setting of another objective": (("--model.init_args.infill_rate", "0.3"), "infill_rate"),
     "a word for a number": (("--data.window", "wide"), "data.window"),
-    "a choice that there is not": (("--transformer.preset", "brt"), "brt"),
-    "heads that do not divide": (("--transformer.num_heads", "3"), "transformer.width = 32 does not divide"),
+    "a choice that there is not": (("--body.preset", "brt"), "brt"),
+    "heads that do not divide": (("--body.num_heads", "3"), "body.width = 32 does not divide"),
     "key heads that do not divide": (
-        ("--transformer.num_heads", "4", "--transformer.num_key_value_heads", "3"),
-        "does not divide into transformer.num_key_value_heads = 3",
+        ("--body.num_heads", "4", "--body.num_key_value_heads", "3"),
+        "does not divide into body.num_key_value_heads = 3",
     ),
-    "a window longer than the positions": (("--transformer.max_positions", "20"), "the longest window that fits is 17"),
+    "a window longer than the positions": (("--body.max_positions", "20"), "the longest window that fits is 17"),
     "a rate outside (0, 1)": (
         ("--model.init_args.noise_density", "1.5"),
         "noise_density = 1.5 must lie between 0 and 1",
@@ -34,7 +34,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("--model.init_args.mask_rate", "0.9", "--model.init_args.random_rate", "0.2"),
         "mask_rate + random_rate = 1.1 must lie in [0, 1]",
     ),
-    "a contradiction": (("--transformer.document_masking", "true"), "set model.init_args.next_sentence to false"),
+    "a contradiction": (("--body.document_masking", "true"), "set model.init_args.next_sentence to false"),
     "two budgets": (("--budget.steps", "3", "--budget.minutes", "1"), "choose one"),
     "a budget that is no number": (("--budget.steps", "many"), "must be a number above 0"),
     "a warmup longer than the run": (("--budget.steps", "3", "--optimizer.warmup", "5"), "must be below the run's 3"),
@@ -46,7 +46,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a config that is not there": (("--config", "no.yaml"), "no.yaml"),
     "a learning rate of zero": (("--optimizer.learning_rate", "0"), "optimizer.learning_rate = 0.0 must be above 0"),
     "a name that is a path": (("--name", "../elsewhere"), "must be a plain name"),
-    "layers for a decoder that there is not": (("--transformer.layers", "[2, 2]"), "needs an encoder alone"),
+    "layers for a decoder that there is not": (("--body.layers", "[2, 2]"), "needs an encoder alone"),
     "an interval of zero": (("--logging.every_steps", "0"), "logging.every_steps = 0 must be above 0"),
     "a shard of a precision that has none": (
         ("--trainer.strategy", "fsdp", "--trainer.precision", "64-true"),
@@ -133,8 +133,8 @@ def test_every_shipped_config_begins_with_what_it_is_and_its_command(path: Path)
 
 def test_presets_on_the_command_line_are_those_of_the_models(tiny_run: Command) -> None:
     for preset in PRESETS:
-        cli = make_cli(tiny_run("masked_lm", "preset", "--transformer.preset", preset))
-        assert cli.config_init["transformer"].preset == preset
+        cli = make_cli(tiny_run("masked_lm", "preset", "--body.preset", preset))
+        assert cli.config_init["body"].preset == preset
 
 
 def test_the_seed_decides_first_weights_dropout_and_the_order_of_the_windows(tiny_run: Command) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.helpers import OBJECTIVES, metrics_of, train_in_process, weights_of
 
 Command = Callable[..., list[str]]
-DROPOUT = ("--budget.steps", "6", "--transformer.dropout", "0.1")
+DROPOUT = ("--budget.steps", "6", "--body.dropout", "0.1")
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
 
 

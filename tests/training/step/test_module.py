@@ -69,7 +69,7 @@ def test_the_gradient_is_that_of_the_whole_batch_however_it_is_split(
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_run_does_not_depend_on_how_its_batches_are_split(tiny_run: Command, objective: str, tmp_path: Path) -> None:
-    double = ("--budget.steps", "6", "--trainer.precision", "64-true", "--transformer.preset", "bart")
+    double = ("--budget.steps", "6", "--trainer.precision", "64-true", "--body.preset", "bart")
     runs = {}
     for micro in (8, 1):
         command = tiny_run(objective, f"micro-{micro}", *double, "--data.micro_batch_size", str(micro))
@@ -107,7 +107,7 @@ class Seeds(Callback):
 
 def test_a_micro_batch_draws_its_dropout_from_its_place(tiny_run: Command) -> None:
     kept = Seeds()
-    split = ("--budget.steps", "3", "--data.micro_batch_size", "4", "--transformer.dropout", "0.1", "--seed", "7")
+    split = ("--budget.steps", "3", "--data.micro_batch_size", "4", "--body.dropout", "0.1", "--seed", "7")
     train(make_cli(tiny_run("causal_lm", "seeds", *split)), [kept])
     assert kept.seeds == [
         dropout_seed(7, step=step, micro=micro, accumulated=2, rank=0, world=1)

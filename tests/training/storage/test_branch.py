@@ -16,7 +16,7 @@ Command = Callable[..., list[str]]
 # Flat from step 3 to three quarters of the budget: a run of 12 steps decays behind step 9.
 TRUNK = (
     *("--budget.steps", "24", "--optimizer.schedule", "wsd", "--optimizer.decay", "0.25", "--optimizer.warmup", "3"),
-    *("--transformer.dropout", "0.1", "--validation.every_steps", "7", "--logging.every_steps", "2"),
+    *("--body.dropout", "0.1", "--validation.every_steps", "7", "--logging.every_steps", "2"),
 )
 SAVED = ("--checkpoints.at_steps", "[9, 11]", "--checkpoints.keep", "1")
 
