@@ -1,4 +1,4 @@
-"""Asks a checkpoint what it was trained for: python generate.py runs/NAME "Thank you for [MASK] me .".
+"""Generates text with a checkpoint, as it was trained to: python generate.py runs/NAME "Thank you for [MASK] me .".
 
     python generate.py runs/masked_lm-s0 "Thank you for [MASK] me to your [MASK] last week ." --candidates 3
     python generate.py runs/causal_lm-s0 "Thank you for" --temperature 0.8 --top_p 0.9 --samples 3
@@ -7,8 +7,8 @@
 
 Masked LM: the likeliest tokens of every [MASK], and the text filled. Causal LM: the text continued, as the beginning of
 a document. Denoising: the text restored, every [MASK] standing for any number of tokens. Span corruption: text of any
-length for every [MASK] or <extra_id_0>, <extra_id_1> and so on. A single answer is printed as it is being said where a
-terminal reads it.
+length for every [MASK] or <extra_id_0>, <extra_id_1> and so on. Where a terminal reads it, a single text is printed
+while it is being generated.
 """
 
 import inspect
@@ -50,8 +50,10 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("texts", nargs="*", help="texts; - reads standard input, one a line")
     parser.add_argument("--file", type=Path, help="a file of texts, one a line")
     parser.add_argument("--json", action="store_true", help="prints one JSON object for each answer")
-    parser.add_argument("--step", type=int | None, default=None, help="checkpoint to ask; the newest by default")
-    parser.add_argument("--samples", type=int, default=1, help="answers to each text, drawn at a temperature above 0")
+    parser.add_argument("--step", type=int | None, default=None, help="checkpoint to load; the newest by default")
+    parser.add_argument(
+        "--samples", type=int, default=1, help="generations for each text, drawn at a temperature above 0"
+    )
     parser.add_argument(
         "--candidates", type=int | None, default=None, help="tokens named for each mask of a masked LM; 5 by default"
     )
@@ -60,7 +62,7 @@ def parse(arguments: list[str]) -> Namespace:
 
 
 def texts_of(parsed: Namespace) -> list[str]:
-    """What is asked.
+    """The prompts.
 
     Raises:
         ValueError: where there is no text, or two sources of texts.
@@ -79,29 +81,30 @@ def texts_of(parsed: Namespace) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def show(answer: Generation, *, as_json: bool, told: str) -> None:
-    """Prints an answer, but for what has been told of its text."""
+def show(generation: Generation, *, as_json: bool, printed: str) -> None:
+    """Prints a generation, without the beginning of its text that is printed already."""
     if as_json:
-        print(json.dumps({"prompt": answer.asked, "text": answer.text, **answer.details}, ensure_ascii=False))
+        found = {"prompt": generation.prompt, "text": generation.text, **generation.details}
+        print(json.dumps(found, ensure_ascii=False))
         return
-    print(answer.text.removeprefix(told))
-    for note in answer.notes:
+    print(generation.text.removeprefix(printed))
+    for note in generation.notes:
         print(note)
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)
-    told: list[str] = []
+    printed: list[str] = []
 
-    def tell(piece: str) -> None:
-        told.append(piece)
+    def print_piece(piece: str) -> None:
+        printed.append(piece)
         print(piece, end="", flush=True)
 
     try:
         decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
         texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
-        questions = Prompts(
+        prompts = Prompts(
             texts=texts,
             tokenizer=run.tokenizer,
             vocabulary=run.vocabulary,
@@ -109,12 +112,12 @@ def main(arguments: list[str]) -> int:
             decoding=decoding,
             samples=parsed.samples,
             candidates=parsed.candidates,
-            listen=tell if sys.stdout.isatty() and not parsed.json else None,
+            on_text=print_piece if sys.stdout.isatty() and not parsed.json else None,
         )
-        for number, answer in enumerate(run.objective.answer(questions)):
+        for number, generation in enumerate(run.generate(prompts)):
             if number and not parsed.json:
                 print()
-            show(answer, as_json=parsed.json, told="".join(told))
+            show(generation, as_json=parsed.json, printed="".join(printed))
     except KeyboardInterrupt:
         print()
         return 130

@@ -1,4 +1,4 @@
-"""Shows what every objective does to one text: what is read, what is to be said, and what became of each token.
+"""Shows what every objective does to one text: what is read, the targets, and what became of each token.
 
     python show.py "Thank you for inviting me to your party last week ."
     python show.py --file essay.txt --seed 3 --denoising.permute_rate 0 --span_corruption.mean_span_length 5
@@ -32,12 +32,10 @@ from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from training.setup.cli import RunCLI
 from training.setup.messages import OneLineErrors, leave, one_line
-from training.step.budget import Budget
-from training.step.optim import OptimizerConfig
 
 CONFIGS = Path(__file__).parent / "configs"
-SHARED: set[str | int] = {"body", "optimizer", "budget", "z_loss", "init_from", "seed"}
-# Stands for the rest of the corpus, where next-sentence prediction looks for a stranger.
+SHARED: set[str | int] = {"z_loss", "init_from", "keep_documents_apart"}
+# The rest of the corpus, from which next-sentence prediction draws its random segments.
 ANOTHER_DOCUMENT = "The train was late . It had rained all day , and nobody had an umbrella . So they walked home ."
 DRAWS = 300  # of the same text, from which rates are measured
 
@@ -72,15 +70,11 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
         knobs = {knob: value for knob, value in model.get("init_args", {}).items() if knob not in SHARED}
         parser.set_defaults({f"{name}.{knob}": value for knob, value in knobs.items()})
     parsed = parser.parse_args(arguments)
-    shared: dict[str, Any] = {"body": TransformerConfig(), "optimizer": OptimizerConfig(), "budget": Budget()}
-    objectives = {
-        name: class_named(model["class_path"])(**vars(parsed[name]), **shared) for name, model in models.items()
-    }
-    return parsed, objectives
+    return parsed, {name: class_named(model["class_path"])(**vars(parsed[name])) for name, model in models.items()}
 
 
 def windows_of_text(text: str, tokenizer: Tokenizer, vocabulary: Vocabulary) -> Windows:
-    """The text as one window, and another document for a stranger."""
+    """The text as one window, and another document for random segments."""
     documents = [
         [tokenizer.encode(sentence, add_special_tokens=False).ids for sentence in sentences(document)]
         for document in (text.strip(), ANOTHER_DOCUMENT)
@@ -110,9 +104,9 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
         windows = windows_of_text(text, tokenizer, vocabulary)
         return windows, windows[0], tokenizer, vocabulary
     options = [option for path in parsed.config for option in ("--config", str(path))]
-    data = RunCLI(
-        Objective, DataModule, TransformerConfig, defaults=CONFIGS / "base.yaml", arguments=options
-    ).datamodule
+    defaults = CONFIGS / "base.yaml"
+    cli = RunCLI(Objective, DataModule, TransformerConfig, defaults=defaults, arguments=options, only_data=True)
+    data = cli.datamodule
     data.prepare_data()
     data.open()
     windows = data.training_windows if text is None else windows_of_text(text, data.tokenizer, data.vocabulary)
@@ -123,7 +117,7 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
 
 
 def table_of_rates(objective: Objective, window: Window, windows: Windows, vocabulary: Vocabulary, seed: int) -> Table:
-    """Rates in this picture and over many draws of the same text, beside what the settings say."""
+    """Rates in this picture and over many draws of the same text, beside the nominal ones."""
     corrupt = objective.corruption(vocabulary)
     draws = [
         count(window, corrupt(window, generator(seed, Purpose.DISPLAY, draw, window.index), windows), vocabulary)
@@ -150,8 +144,8 @@ def main(arguments: list[str]) -> int:
         for name, objective in objectives.items():
             rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
             panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
-            story = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
-            console.rule(f"[bold]{name}[/]  {story}", align="left")
+            summary = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
+            console.rule(f"[bold]{name}[/]  {summary}", align="left")
             console.print(picture(panels, console.width))
             console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
             console.print()

@@ -11,6 +11,7 @@ The same command again goes on where the run stopped. See README.md.
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 # Large blocks of memory are otherwise returned and faulted in anew at every step; torch reads this when it starts.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> int:
     from data.datamodule import DataModule
     from models.presets import TransformerConfig
     from objectives.core.base import Objective
+    from objectives.core.pretraining import Pretraining
     from objectives.inspection.examples import ExamplesCallback
     from objectives.start.warm_start import take_tokenizer
     from training.session import train
@@ -32,13 +34,15 @@ def main(arguments: list[str]) -> int:
         Objective,
         DataModule,
         TransformerConfig,
+        Pretraining,
         defaults=Path(__file__).parent / "configs/base.yaml",
         arguments=arguments,
         settle=take_tokenizer,
     )
     try:
-        cli.model.check_window(cli.datamodule.window)
-        cli.model.check_init_from()
+        module = cast(Pretraining, cli.model)
+        module.check_window(cli.datamodule.window)
+        module.check_init_from()
         train(cli, [ExamplesCallback(cli.folder, cli.config_init["logging"].examples)])
     except RunStopped as stop:
         print(stop, file=sys.stderr)

@@ -19,8 +19,8 @@ from data.stream.batch import IGNORE, Batch
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
 from data.stream.sharding import BatchSharding
 from models.presets import TransformerConfig
-from models.transformer.accounting import forward_flops
-from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from objectives.core.base import Objective
+from objectives.core.pretraining import FLOPS_OF_A_STEP, Pretraining
 from training.setup.cli import RunCLI
 from training.step.optim import make_optimizer
 
@@ -60,32 +60,33 @@ def command_line(objective: str, preset: str) -> list[str]:
     return ["--config", str(ROOT / f"configs/{objective}.yaml"), *shape, *heads, *inner]
 
 
-def prepared(objective: str, preset: str) -> tuple[Objective, DataModule]:
-    """The objective with its initial weights, and its data, opened."""
+def prepared(objective: str, preset: str) -> tuple[Pretraining, DataModule]:
+    """The module with its initial weights, and its data, opened."""
     cli = RunCLI(
         Objective,
         DataModule,
         TransformerConfig,
+        Pretraining,
         defaults=ROOT / "configs/base.yaml",
         arguments=command_line(objective, preset),
     )
-    module, data = cast(Objective, cli.model), cast(DataModule, cli.datamodule)
+    module, data = cast(Pretraining, cli.model), cast(DataModule, cli.datamodule)
     data.cache = ROOT / "cache"
     data.prepare_data()
     data.open()
     return module, data
 
 
-def loader_of(module: Objective, data: DataModule, *, workers: int = 0) -> StepLoader:
+def loader_of(module: Pretraining, data: DataModule, *, workers: int = 0) -> StepLoader:
     """The training batches, as a run on one device reads them."""
     sharding = BatchSharding(batch_size=data.batch_size, micro_batch_size=data.batch_size)
     collator = StepCollator(
         micro_batch_size=data.batch_size,
         pad=data.vocabulary.pad,
-        max_lengths=module.max_lengths(data.window),
-        keep_documents_apart=module.keep_documents_apart,
+        max_lengths=module.objective.max_lengths(data.window),
+        keep_documents_apart=module.objective.keep_documents_apart,
     )
-    examples = CorruptedWindows(data.training_windows, module.corruption(data.vocabulary), seed=data.seed)
+    examples = CorruptedWindows(data.training_windows, module.objective.corruption(data.vocabulary), seed=data.seed)
     return StepLoader(examples, sharding.steps(0), collator, length=1 << 40, num_workers=workers)
 
 
@@ -101,11 +102,11 @@ def autocast(precision: str) -> Any:
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def our_step(module: Objective, optimizer: torch.optim.Optimizer, batch: Batch, precision: str) -> None:
+def our_step(module: Pretraining, optimizer: torch.optim.Optimizer, batch: Batch, precision: str) -> None:
     """A step as training/step/module.py makes it, without Lightning."""
     with autocast(precision):
         terms = module.terms(batch, count_correct=False)
-    loss = torch.stack([term.minimised_sum / max(term.count, 1) for term in terms.values()]).sum()
+    loss = torch.stack([term.minimised_sum / (term.divisor or 1.0) for term in terms.values()]).sum()
     loss.backward()
     update(module, optimizer)
 
@@ -121,8 +122,7 @@ def ours(objective: str, preset: str, *, compiles: bool, precision: str) -> Time
     batches = list(itertools.islice(loader_of(module, data), BATCHES))
     turn = itertools.cycle(batches)
     encoder, decoder, targets = _mean_lengths(batches)
-    assert module.body is not None
-    flops = forward_flops(module.body, encoder=encoder, decoder=decoder, targets=targets)
+    flops = module.built.flops(encoder=encoder, decoder=decoder, targets=targets)
     return TimedStep(
         step=lambda: our_step(module, optimizer, next(turn), precision),
         raw_tokens=sum(batch.raw_tokens for batch in batches) / BATCHES,
@@ -139,7 +139,7 @@ def _mean_lengths(batches: list[Batch]) -> tuple[float, float, float]:
     windows = sum(len(batch.indices) for batch in batches)
     encoder = sum(width(batch.encoder_ids_BS) for batch in batches) / len(batches)
     decoder = sum(width(batch.decoder_ids_BT) for batch in batches) / len(batches)
-    return encoder, decoder, sum(next(iter(batch.counts().values())) for batch in batches) / windows
+    return encoder, decoder, sum(batch.target_tokens for batch in batches) / windows
 
 
 def _dense(batch: Batch, term: str, shape: torch.Size) -> Tensor:
@@ -171,7 +171,7 @@ def _masked_lm_batches(data: DataModule, windows: list[list[int]]) -> Iterator[d
         yield {**batch, "token_type_ids": segments.contiguous(), "next_sentence_label": follows}
 
 
-def _their_batches(objective: str, module: Objective, data: DataModule, batches: list[Batch]) -> list[dict[str, Any]]:
+def _their_batches(objective: str, module: Pretraining, data: DataModule, batches: list[Batch]) -> list[dict[str, Any]]:
     if objective in ("masked_lm", "causal_lm"):
         rows = [data.training_windows[index].tokens.tolist() for batch in batches for index in batch.indices]
         rows = [row for row in rows if len(row) == data.window]
@@ -184,7 +184,7 @@ def _their_batches(objective: str, module: Objective, data: DataModule, batches:
         assert batch.encoder_ids_BS is not None
         assert batch.decoder_ids_BT is not None
         mask = _mask(batch.encoder_ids_BS, batch.encoder_lengths_B)
-        labels = _dense(batch, module.token_term, batch.decoder_ids_BT.shape)
+        labels = _dense(batch, module.objective.token_term, batch.decoder_ids_BT.shape)
         inputs = {"input_ids": batch.encoder_ids_BS, "attention_mask": mask}
         made.append({**inputs, "decoder_input_ids": batch.decoder_ids_BT, "labels": labels})
     return made

@@ -38,7 +38,7 @@ class MixedCorruptor(Protocol):
 
     members: Mapping[str, Corruptor]
 
-    def choice(self, *, batch_size: int, seed: int) -> Choice: ...
+    def choice(self, *, batch_size: int, seed: int, total_steps: int | None) -> Choice: ...
 
 
 def _tuple(names: str | list[str]) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ class DataModule(ShardedData):
         """
         if self.folder is None:
             self.open()
-            self.reader.check_data(self.training_windows)
+            self.objective.check_data(self.training_windows)
 
     def open(self) -> None:
         """Opens the token store that `prepare_data` left."""
@@ -154,17 +154,17 @@ class DataModule(ShardedData):
         return Windows(store, length=self.window, rule=self.window_rule, end_token=self.vocabulary.eos)
 
     @property
-    def reader(self) -> Corruptor:
+    def objective(self) -> Corruptor:
         assert self.trainer is not None
-        return cast(Corruptor, self.trainer.lightning_module)
+        return cast(Corruptor, self.trainer.lightning_module.objective)
 
-    def _collator(self, micro_batch_size: int, reader: Corruptor | None = None) -> StepCollator:
-        reader = reader or self.reader
+    def _collator(self, micro_batch_size: int, objective: Corruptor | None = None) -> StepCollator:
+        objective = objective or self.objective
         return StepCollator(
             micro_batch_size=micro_batch_size,
             pad=self.vocabulary.pad,
-            max_lengths=reader.max_lengths(self.window),
-            keep_documents_apart=reader.keep_documents_apart,
+            max_lengths=objective.max_lengths(self.window),
+            keep_documents_apart=objective.keep_documents_apart,
         )
 
     def _loader(
@@ -176,30 +176,33 @@ class DataModule(ShardedData):
         **options: Any,
     ) -> StepLoader:
         """What the objective reads; where it is several, each reads what `choose` names it for, or all read all."""
-        reader = self.reader
-        if not isinstance(reader, MixedCorruptor):
-            examples, collator = make(reader.corruption(self.vocabulary)), self._collator(micro_batch_size)
+        objective = self.objective
+        if not isinstance(objective, MixedCorruptor):
+            examples, collator = make(objective.corruption(self.vocabulary)), self._collator(micro_batch_size)
             return StepLoader(examples, steps, collator, **options)
-        corruptions = {name: member.corruption(self.vocabulary) for name, member in reader.members.items()}
+        corruptions = {name: member.corruption(self.vocabulary) for name, member in objective.members.items()}
         mixed = MixedExamples({name: make(corrupt) for name, corrupt in corruptions.items()}, choose)
-        gathering = MixedCollator(
+        collator = MixedCollator(
             micro_batch_size=micro_batch_size,
-            collators={name: self._collator(micro_batch_size, member) for name, member in reader.members.items()},
+            collators={name: self._collator(micro_batch_size, member) for name, member in objective.members.items()},
             blanks={name: blank_pair(corrupt, self.training_windows) for name, corrupt in corruptions.items()},
         )
-        return StepLoader(mixed, steps, gathering, **options)
+        return StepLoader(mixed, steps, collator, **options)
 
     def train_dataloader(self) -> StepLoader:
         """Micro-batches without end, from the optimizer step on that the trainer has reached."""
         assert self.trainer is not None
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
         sharding = self.sharding_here()
-        reader = self.reader
+        objective, choose = self.objective, None
+        if isinstance(objective, MixedCorruptor):
+            total_steps = cast(Any, self.trainer.lightning_module).progress.total_steps
+            choose = objective.choice(batch_size=self.batch_size, seed=self.seed, total_steps=total_steps)
         self.loader = self._loader(
             partial(CorruptedWindows, self.training_windows, seed=self.seed),
             sharding.steps(self.trainer.global_step),
             sharding.micro_batch_size,
-            reader.choice(batch_size=self.batch_size, seed=self.seed) if isinstance(reader, MixedCorruptor) else None,
+            choose,
             length=ENDLESS,
             num_workers=self.workers if self.workers is not None else WORKERS_BESIDE_A_GPU * on_gpu,
             pin_memory=on_gpu,

@@ -179,7 +179,7 @@ class TransformerConfig:
         }
         for name, count in counts.items():
             if count is not None and count < 1:
-                raise ValueError(f"transformer.{name} = {getattr(self, name)} must be at least 1")
+                raise ValueError(f"body.{name} = {getattr(self, name)} must be at least 1")
         if self.head_width is None and self.width % self.num_heads:
             raise ValueError(
                 f"body.width = {self.width} does not divide into body.num_heads = {self.num_heads}; "

@@ -17,6 +17,7 @@ from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.windows import TokensInMemory, WindowRule, Windows
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
@@ -127,7 +128,7 @@ def train_in_process(arguments: list[str]) -> int:
 def make_cli(arguments: list[str]) -> RunCLI:
     """What train.py makes of a command line."""
     defaults = ROOT / "configs/base.yaml"
-    return RunCLI(Objective, DataModule, TransformerConfig, defaults=defaults, arguments=arguments)
+    return RunCLI(Objective, DataModule, TransformerConfig, Pretraining, defaults=defaults, arguments=arguments)
 
 
 def weights_of(run: Path) -> dict[str, Tensor]:

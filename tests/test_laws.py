@@ -29,6 +29,7 @@ from data.stream.windows import Window, Windows
 from data.text.corpora import Corpus
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
@@ -74,7 +75,7 @@ def test_law_1_every_objective_reads_the_same_windows_in_the_same_order(store: P
     windows, vocabulary = opened(store)
     steps = 2 * len(windows) // 8  # beyond an epoch
     read = {
-        name: [batch.indices for batch in batches(objective(**shared()), windows, vocabulary, steps)]
+        name: [batch.indices for batch in batches(objective(), windows, vocabulary, steps)]
         for name, objective in CLASSES.items()
     }
     assert all(indices == read["causal_lm"] for indices in read.values())
@@ -85,7 +86,7 @@ def test_law_1_every_objective_reads_the_same_windows_in_the_same_order(store: P
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_law_1_any_number_of_workers_gives_the_same_batches(store: Path, name: str) -> None:
     windows, vocabulary = opened(store)
-    objective = CLASSES[name](**shared())
+    objective = CLASSES[name]()
     alone, *others = [batches(objective, windows, vocabulary, 6, num_workers=workers) for workers in (0, 1, 2)]
     for other in others:
         for mine, theirs in zip(alone, other, strict=True):
@@ -169,16 +170,16 @@ def test_law_4_no_token_helps_to_say_itself(name: str) -> None:
     vocabulary = make_vocabulary()
     windows = make_windows(vocabulary, length=32)
     no_kept_tokens: dict[str, Any] = {"mask_rate": 1.0, "random_rate": 0.0} if name == "masked_lm" else {}
-    objective = CLASSES[name](**shared(width=32, layers=2, num_heads=2), **no_kept_tokens)
-    objective.build(vocab_size=vocabulary.size, window=32)
-    objective.double().eval()
+    objective = CLASSES[name](**no_kept_tokens)
+    module = Pretraining(objective, **shared(width=32, layers=2, num_heads=2)).double()
+    network = module.build(vocab_size=vocabulary.size, window=32).double().eval()
     corrupt, max_lengths = objective.corruption(vocabulary), objective.max_lengths(32)
 
     @torch.no_grad()
     def logits(window: Window) -> tuple[Example, dict[int, Tensor]]:
         example = corrupt(window, generator(0, Purpose.NOISE, 0, window.index), windows)
         batch = collate([window], [example], pad=vocabulary.pad, max_lengths=max_lengths, keep_documents_apart=False)
-        rows, _ = objective.run_transformer(batch)
+        rows = network.logits(batch, objective.token_term)
         return example, dict(zip(batch.labels[objective.token_term].positions_N.tolist(), rows, strict=True))
 
     tested = 0
@@ -198,12 +199,12 @@ def test_law_4_no_token_helps_to_say_itself(name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_law_5_input_and_labels_together_hold_every_token_of_every_window(name: str, store: Path) -> None:
     windows, vocabulary = opened(store)
-    objective = CLASSES[name](**shared())
+    objective = CLASSES[name]()
     corrupt = objective.corruption(vocabulary)
     for index in range(len(windows)):
         window = windows[index]
         example = corrupt(window, generator(0, Purpose.NOISE, 0, index), windows)
-        labels = next(iter(example.labels.values()))
+        labels = example.token_labels
         restored = np.full(len(window), -1, dtype=np.int64)
         if name == "causal_lm":
             restored = labels
@@ -294,7 +295,7 @@ def test_law_9_a_run_folder_tells_its_whole_story(tiny_run: Command, tmp_path: P
     cli = make_cli(["--config", str(run / "config.yaml")])
     _, vocabulary = read_tokenizer(run)
     assert isinstance(cli.datamodule, DataModule)
-    assert isinstance(cli.model, Objective)
+    assert isinstance(cli.model, Pretraining)
     cli.model.build(vocab_size=vocabulary.size, window=cli.datamodule.window)
     cli.model.load_state_dict(weights_of(run))
     newest = checkpoints_in(run / "checkpoints")[0]

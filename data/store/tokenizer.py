@@ -6,6 +6,7 @@ Whatever the kind, the vocabulary holds the same special tokens, so that every a
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -65,7 +66,7 @@ class Vocabulary:
     begins_word: np.ndarray
     ends_word: np.ndarray
 
-    @property
+    @cached_property
     def ordinary(self) -> np.ndarray:
         """int64[...], the ids that stand for text, from which random replacements are drawn."""
         return np.flatnonzero(~self.is_special)

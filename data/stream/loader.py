@@ -3,13 +3,13 @@
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths, collate
+from data.stream.batch import Batch, Corruption, Example, MaxLengths, collate
 from data.stream.order import Permutation, Purpose, generator
 from data.stream.windows import Window, Windows
 
@@ -55,36 +55,38 @@ class HeldOutWindows(CorruptedWindows):
     def __getitem__(self, position: int) -> tuple[Window, Example]:
         index = position % self.chosen * len(self.windows) // self.chosen
         window, example = self._example(0, index, Purpose.VALIDATION_NOISE)
-        if position >= self.chosen:
-            blank = {term: np.full_like(labels, IGNORE) for term, labels in example.labels.items()}
-            example = replace(example, labels=blank)
-        return window, example
+        return window, example.blank() if position >= self.chosen else example
 
 
-class Counts(Protocol):
-    """What a micro-batch says of itself, and is told of its step."""
+class StepPart(Protocol):
+    """A micro-batch: what it holds, and what its process's part of the optimizer step holds."""
 
     raw_tokens: int
-    step_counts: dict[str, int]
+    step_divisors: dict[str, float]
+    step_target_tokens: int
     step_raw_tokens: int
 
-    def counts(self) -> dict[str, int]: ...
+    @property
+    def target_tokens(self) -> int: ...
+    def divisors(self) -> dict[str, float]: ...
 
 
-SomeBatch = TypeVar("SomeBatch", bound=Counts)
+SomePart = TypeVar("SomePart", bound=StepPart)
 
 
-def counted(batches: list[SomeBatch]) -> list[SomeBatch]:
-    """One process's part of an optimizer step, in which every micro-batch knows the labels of the whole part."""
-    totals = {term: sum(batch.counts()[term] for batch in batches) for term in batches[0].counts()}
+def counted(batches: list[SomePart]) -> list[SomePart]:
+    """One process's part of an optimizer step, every micro-batch of which knows the divisors of the whole part."""
+    divisors = {term: sum(batch.divisors()[term] for batch in batches) for term in batches[0].divisors()}
     for batch in batches:
-        batch.step_counts, batch.step_raw_tokens = totals, sum(batch.raw_tokens for batch in batches)
+        batch.step_divisors = divisors
+        batch.step_target_tokens = sum(part.target_tokens for part in batches)
+        batch.step_raw_tokens = sum(part.raw_tokens for part in batches)
     return batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCollator:
-    """Puts one process's part of an optimizer step into micro-batches that know the labels of the whole part."""
+    """Puts one process's part of an optimizer step into micro-batches that know the divisors of the whole part."""
 
     micro_batch_size: int
     pad: int

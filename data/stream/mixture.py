@@ -1,14 +1,14 @@
 """Several objectives that share out the windows of one run: who serves which, and their batches side by side."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data.stream.batch import IGNORE, Batch, Corruption, Example
+from data.stream.batch import Batch, Corruption, Example
 from data.stream.loader import CorruptedWindows, StepCollator, counted
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
@@ -79,10 +79,13 @@ def blank_pair(corrupt: Corruption, windows: Windows) -> Pair:
     shards weights waits for all of them.
     """
     window = windows[0]
-    example = corrupt(window, generator(0, Purpose.DISPLAY, 0, window.index), windows)
+    example = corrupt(window, generator(0, Purpose.DISPLAY, 0, window.index), windows).blank()
     first = {name: value[:1] for name, value in vars(example).items() if isinstance(value, np.ndarray)}
-    labels = {term: np.full(1, IGNORE) for term in example.labels}
-    return window, Example(**first, labels=labels)
+    by_term = {
+        name: {term: values[:1] for term, values in getattr(example, name).items()}
+        for name in ("labels", "weights", "draws")
+    }
+    return window, replace(example, **first, **by_term)
 
 
 @dataclass(kw_only=True)
@@ -93,18 +96,24 @@ class MixedBatch:
         parts: the batches.
         indices: numbers of the windows that are no blanks.
         raw_tokens: tokens of these.
-        step_counts, step_raw_tokens: as in a `Batch`; terms are named `causal_lm/next_token`.
+        step_divisors, step_target_tokens, step_raw_tokens: as in a `Batch`; terms are named `causal_lm/next_token`.
     """
 
     parts: dict[str, Batch]
     indices: list[int]
     raw_tokens: int
-    step_counts: dict[str, int] = field(default_factory=dict)
+    step_divisors: dict[str, float] = field(default_factory=dict)
+    step_target_tokens: int = 0
     step_raw_tokens: int = 0
 
-    def counts(self) -> dict[str, int]:
-        """Labels of each term in this batch alone."""
-        return {f"{name}/{term}": n for name, part in self.parts.items() for term, n in part.counts().items()}
+    def divisors(self) -> dict[str, float]:
+        """Of each term, in this batch alone."""
+        return {f"{name}/{term}": n for name, part in self.parts.items() for term, n in part.divisors().items()}
+
+    @property
+    def target_tokens(self) -> int:
+        """Labels of the token terms of all parts."""
+        return sum(part.target_tokens for part in self.parts.values())
 
     def _map(self, change: Callable[[Batch], Batch]) -> Self:
         parts = {name: change(part) for name, part in self.parts.items()}
@@ -121,10 +130,10 @@ class MixedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class MixedCollator:
-    """Puts one process's part of an optimizer step into micro-batches, as `Gather` does.
+    """Puts one process's part of an optimizer step into micro-batches, as `StepCollator` does.
 
     Attributes:
-        gathers: how each name's rows are put together.
+        collators: of each name.
         blanks: what each reads that has no row.
     """
 

@@ -77,7 +77,7 @@ def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[Continuat
         decoding=Decoding(max_new_tokens=SAID) if objective.uses_decoder else Decoding(),
     )
     try:
-        answers = list(objective.answer(questions))
+        answers = list(run.generate(questions))
     except ValueError:
         return []
     return [

@@ -10,7 +10,7 @@ from evaluation.report.html import Code, Prose, fenced, joined, plain
 from objectives.inspection.picture import MEANINGS, Cell, Kind
 
 COVERED: tuple[Kind, ...] = ("hidden", "random", "kept")  # what stands below these shows when it is asked for
-SIGNS: dict[Kind, str] = {"right": "\u2713", "wrong": "\u2717"}
+SIGNS: dict[Kind, str] = {"correct": "\u2713", "wrong": "\u2717"}
 ROWS = {
     "reads": "what it reads",
     "for": "what stood there",
@@ -25,14 +25,14 @@ Panel = dict[str, tuple[Cell, ...]]
 def _column(cells: Sequence[Cell]) -> Markup:
     """What stands in every row at one position; a cover is lifted by a pointer or by the keyboard."""
     top, below = cells[0], cells[1:]
-    covered = top.kind in COVERED and any(cell.kind == "said" for cell in below)
+    covered = top.kind in COVERED and any(cell.kind == "target" for cell in below)
     shown = [Markup('<span class="top {}">{}</span>').format(top.kind, top.text or "\u00a0")]
     for cell in below:
         said = cell.text
-        if covered and cell.kind == "said":
+        if covered and cell.kind == "target":
             said = said or "nothing"
         form = '<span class="below {}{}">{}{}</span>'
-        cover = " cover" if covered and cell.kind == "said" else ""
+        cover = " cover" if covered and cell.kind == "target" else ""
         shown.append(Markup(form).format(cell.kind, cover, SIGNS.get(cell.kind, "") if said else "", said or "\u00a0"))
     form = (
         '<span class="column covered" tabindex="0" role="note">{}</span>'

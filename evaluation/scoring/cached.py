@@ -86,8 +86,8 @@ class CachedScorer:
     def __init__(self, run: TrainedRun, *, precision: Precision = "float32", cache: Path | None = None) -> None:
         self.run, self.cache = run, cache or run.folder / "scores"
         self.precision: Precision = precision
-        self.scorers = run.objective.scorers(run.vocabulary)
-        run.objective.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.scorers = run.scorers
+        run.network.to("cuda" if torch.cuda.is_available() else "cpu")
 
     @property
     def primary(self) -> str:

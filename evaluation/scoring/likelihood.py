@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from data.stream.batch import IGNORE, Example
 from data.stream.windows import Window
-from objectives.core.scorer import Scorer
+from objectives.core.strategy import Scorer
 from objectives.inference.likelihood import document
 from objectives.weights.load import TrainedRun
 
@@ -114,8 +114,7 @@ def score(
     Raises:
         ValueError: where a text is longer than the model's positions reach.
     """
-    objective, device = run.objective, run.objective.device
-    term = objective.token_term
+    term, device = run.objective.token_term, run.network.body.token_table.weight.device
     asked = [_rows(run, scorer, tokens, number) for number, tokens in enumerate(texts)]
     rows = [row for of_text, _ in asked for row in of_text]
     log_likelihoods, counts = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
@@ -127,7 +126,7 @@ def score(
     for batch_rows in side_by_side(rows, term, **limits):
         batch = run.batch([row.window for row in batch_rows], [row.example for row in batch_rows]).to(device)
         with torch.inference_mode(), _products_in(precision, device):
-            logits_NV, _ = objective.run_transformer(batch)
+            logits_NV = run.network.logits(batch, term)
         logits_NV, ids_N = (
             logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float(),
             batch.labels[term].ids_N,
@@ -156,7 +155,7 @@ def _rows(run: TrainedRun, scorer: Scorer, tokens: PrefixedTokens, number: int) 
         prefix = prefix[over:]
         examples = scorer.examples(prefix, text)
         over = _longest(examples) - run.max_positions
-    if over > 0 and run.objective.config.parts.positions in ENDS_SOMEWHERE:
+    if over > 0 and run.body.parts.positions in ENDS_SOMEWHERE:
         raise ValueError(
             f"text {number + 1} of {len(text)} tokens takes {_longest(examples)} positions, and {run.folder} has "
             f"{run.max_positions}: shorten it, or train with a longer data.window"

@@ -9,6 +9,7 @@ from data.datamodule import DataModule
 from evaluation.study.study import VALIDATION_LOSS, Study
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
 
 # Settings of the text in which the arms of a study may differ: how it is dealt out, not what it is.
@@ -32,7 +33,7 @@ def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return RunCLI(Objective, DataModule, TransformerConfig, defaults=defaults, arguments=arguments)
+            return RunCLI(Objective, DataModule, TransformerConfig, Pretraining, defaults=defaults, arguments=arguments)
     except SystemExit:
         raise ValueError(f"arm '{label}': {said.getvalue().strip().rpartition('error: ')[2]}") from None
 

@@ -14,7 +14,7 @@ from evaluation.record.record import TextRecord
 from evaluation.study.checks import check_arms, question_of
 from evaluation.study.study import Study
 from models.transformer.accounting import count_parameters
-from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
 from training.setup.settings import LoggingSettings
 from training.step.budget import Budget, StepCost, quantity
@@ -120,21 +120,20 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         ValueError: naming the arm, where its objective cannot read this text.
     """
     assert study.measure is not None
-    objective, data, trainer = cast(Objective, cli.model), cast(DataModule, cli.datamodule), cli.trainer
+    module, data, trainer = cast(Pretraining, cli.model), cast(DataModule, cli.datamodule), cli.trainer
     try:
-        objective.check_window(data.window)
-        objective.check_data(data.training_windows)
-        objective.build(vocab_size=data.vocabulary.size, window=data.window)
+        module.check_window(data.window)
+        module.objective.check_data(data.training_windows)
+        network = module.build(vocab_size=data.vocabulary.size, window=data.window)
     except ValueError as error:
         raise ValueError(f"arm '{label}': {error}") from None
-    cast(Any, trainer).datamodule, objective.trainer = data, trainer
-    assert objective.body is not None
-    cost, tuned = objective.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})
-    total = objective.budget.total_steps(cost)
-    stacks = (objective.body.encoder, objective.body.decoder)
+    cast(Any, trainer).datamodule, module.trainer = data, trainer
+    cost, tuned = module.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})
+    total = module.budget.total_steps(cost)
+    stacks = (network.body.encoder, network.body.decoder)
     sizes = [count_parameters(stack, embeddings=False) if stack is not None else 0 for stack in stacks]
-    lengths = objective.mean_lengths[:2]
-    non_embedding = count_parameters(objective, embeddings=False)
+    lengths = module.mean_lengths[:2]
+    non_embedding = count_parameters(network, embeddings=False)
     through = sum(size * length for size, length in zip(sizes, lengths, strict=True)) / sum(lengths)
     of_one_arm = {key: value for key, value in flat(config) if key.split(".")[0] in ("body", "optimizer")}
     return ArmPlan(
@@ -142,20 +141,20 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         question=question_of(config),
         settings={**of_one_arm, "data.batch_size": data.batch_size, "precision": config["trainer"]["precision"]},
         config=config,
-        layers=objective.num_blocks,
-        parameters=count_parameters(objective),
+        layers=module.num_blocks,
+        parameters=count_parameters(network),
         non_embedding=non_embedding,
         active=round(non_embedding - sum(sizes) + through),
         batch_size=data.batch_size,
         cost=cost,
         total_steps=total,
         tuning_steps=tuned.total_steps(cost) if study.learning_rates else None,
-        branches=tuple(_branches(study, label, objective.optimizer_config, cost, total)),
+        branches=tuple(_branches(study, label, module.optimizer_config, cost, total)),
         devices=config["trainer"]["devices"] if isinstance(config["trainer"]["devices"], int) else 1,
     )
 
 
-def _text(data: DataModule, config: dict[str, Any], objective: Objective) -> TextRecord:
+def _text(data: DataModule, config: dict[str, Any], module: Pretraining) -> TextRecord:
     """What every arm reads."""
     assert data.folder is not None
     manifest, corpus = read_manifest(data.folder), config["data"]["corpus"]
@@ -168,7 +167,7 @@ def _text(data: DataModule, config: dict[str, Any], objective: Objective) -> Tex
         tokenizer=config["data"]["tokenizer"],
         vocab_size=data.vocabulary.size,
         window=data.window,
-        **objective.references(),
+        **module.references(),
     )
 
 
@@ -189,8 +188,8 @@ def make_plan(study: Study, defaults: Path) -> Plan:
         arms[label] = _arm(study, label, cli, config)
         if text is None:
             assert data.folder is not None
-            text, hashes = _text(data, config, cast(Objective, cli.model)), data.describe()["sha256"]
-        cli.model = None  # its weights are no longer needed
+            text, hashes = _text(data, config, cast(Pretraining, cli.model)), data.describe()["sha256"]
+        del cli.model  # its weights are no longer needed
     assert text is not None
     logging: LoggingSettings = next(iter(clis.values())).config_init["logging"]
     return Plan(fingerprint=study.fingerprint(defaults), text=text, data=hashes, logging=logging, arms=arms)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch
 from models.presets import PresetName, TransformerConfig
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 from objectives.core.base import Objective
+from objectives.core.network import inputs_of
 from objectives.start.pretrained import Pretrained, located, open_pretrained, tokenizer_of
 from objectives.weights.load import objective_of
 from training.storage.checkpoint import checkpoint_step
@@ -214,13 +215,7 @@ def make_body(
 
 def states_of(body: Transformer, batch: Batch) -> Tensor:
     """[B, length, D], the states of the last stack; that of the decoder looks at the encoder's where there are both."""
-    inputs = Inputs(
-        encoder_ids_BS=batch.encoder_ids_BS,
-        encoder_lengths_B=batch.encoder_lengths_B,
-        segments_BS=batch.segments_BS if body.config.parts.num_segments else None,
-        decoder_ids_BT=batch.decoder_ids_BT,
-        decoder_lengths_B=batch.decoder_lengths_B,
-    )
+    inputs = inputs_of(batch, body)
     memory_BSD = body.encode(inputs) if body.encoder is not None else None
     if body.decoder is None:
         assert memory_BSD is not None

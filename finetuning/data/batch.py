@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.stream.batch import Batch, Labels
+from data.stream.batch import Batch, PlacedLabels, side_by_side
 from data.stream.loader import counted
 from data.stream.order import Permutation, Purpose, generator
 
@@ -39,6 +37,18 @@ class TaskExample:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     where: np.ndarray | None = None
 
+    @property
+    def token_term(self) -> str:
+        """A head has one term."""
+        (term,) = self.labels
+        return term
+
+    def placed(self) -> dict[str, PlacedLabels]:
+        """The labels of each term where they stand; a loss is a mean over them."""
+        return {
+            term: PlacedLabels(self.positions[term], labels, float(len(labels))) for term, labels in self.labels.items()
+        }
+
     def __len__(self) -> int:
         return sum(len(ids) for ids in (self.encoder_ids, self.decoder_ids) if ids is not None)
 
@@ -52,42 +62,10 @@ class TaskExample:
         )
 
 
-def _stack(rows: Sequence[np.ndarray], padding: int) -> tuple[Tensor, Tensor | None]:
-    """int64[B, width], the rows padded on the right, and their lengths where any is."""
-    lengths = np.array([len(row) for row in rows])
-    array = np.full((len(rows), lengths.max()), padding, dtype=np.int64)
-    for index, row in enumerate(rows):
-        array[index, : len(row)] = row
-    return torch.from_numpy(array), torch.from_numpy(lengths) if len(set(lengths.tolist())) > 1 else None
-
-
 def collate(examples: Sequence[TaskExample], *, pad: int) -> Batch:
-    """Examples side by side, each stack as wide as its longest row.
-
-    The places of labels count through the stack that predicts: the decoder where there is one.
-    """
-    arrays: dict[str, Tensor | None] = {}
-    width = 0
-    for stack, axes in (("encoder", "BS"), ("decoder", "BT")):
-        rows = [ids for example in examples if (ids := getattr(example, f"{stack}_ids")) is not None]
-        if rows:
-            ids, lengths_B = _stack(rows, pad)
-            arrays |= {f"{stack}_ids_{axes}": ids, f"{stack}_lengths_B": lengths_B}
-            width = ids.shape[1]
-    segments = [example.segments for example in examples if example.segments is not None]
-    if segments:
-        arrays["segments_BS"] = _stack(segments, 0)[0]
-    labels = {}
-    for term in examples[0].labels:
-        positions = [row * width + example.positions[term] for row, example in enumerate(examples)]
-        said = np.concatenate([example.labels[term] for example in examples])
-        labels[term] = Labels(torch.from_numpy(np.concatenate(positions)), torch.from_numpy(said))
-    return Batch(
-        **arrays,  # pyright: ignore[reportArgumentType]
-        labels=labels,
-        indices=[example.index for example in examples],
-        raw_tokens=sum(map(len, examples)),
-    )
+    """Examples side by side, each stack as wide as its longest row."""
+    indices, raw_tokens = [example.index for example in examples], sum(map(len, examples))
+    return side_by_side(examples, pad=pad, indices=indices, raw_tokens=raw_tokens)
 
 
 class Order:

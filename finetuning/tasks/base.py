@@ -27,7 +27,7 @@ from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
 from objectives.start.warm_start import Report, begin_with
 from training.step.budget import Budget, StepCost
-from training.step.module import CountedBatch, ExactModule
+from training.step.module import ExactModule, StepBatch
 from training.step.optim import OptimizerConfig, make_optimizer
 from training.step.terms import Term
 
@@ -241,7 +241,7 @@ class FineTuning(ExactModule):
             epochs=1 / self.data.order.steps_per_epoch,
         )
 
-    def validation_step(self, batch: CountedBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         assert isinstance(batch, Batch)
         scores = self.scores(batch)
         self.validation_sums.add(self.terms_of(scores, batch, count_correct=True))

@@ -238,7 +238,7 @@ class Classification(FineTuning):
             minimised = (each_N * self.weights_C.to(each_N.dtype)[said]).sum()
             correct = (scores_NC.argmax(dim=-1) == said).sum()
         counted = correct.to(loss.dtype) if correct is not None and count_correct else None
-        return {"label": Term(loss, minimised, len(said), counted)}
+        return {"label": Term(loss, minimised, len(said), len(said), counted)}
 
     def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
         """float64[classes]: probabilities, or float64[1], the number."""

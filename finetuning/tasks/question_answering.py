@@ -206,7 +206,7 @@ class QuestionAnswering(FineTuning):
             said, scores_NT = batch.labels[name].ids_N, scores[rows_of(batch, name), number]
             loss = F.cross_entropy(scores_NT, said, reduction="sum")
             correct = (scores_NT.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
-            terms[name] = Term(loss, loss, len(said), correct)
+            terms[name] = Term(loss, loss, len(said), len(said), correct)
         return terms
 
     def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:

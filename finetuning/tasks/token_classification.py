@@ -168,13 +168,13 @@ class TokenClassification(FineTuning):
         return scores_BTC if scores_BTC.dtype == torch.float64 else scores_BTC.float()
 
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
-        positions_N, said = batch.labels["tag"]
+        positions_N, said, *_ = batch.labels["tag"]
         scores_NC = scores.flatten(0, 1)[positions_N]
         loss = F.cross_entropy(scores_NC, said, reduction="sum")
         each_N = F.cross_entropy(scores_NC, said, reduction="none", label_smoothing=self.tuning.label_smoothing)
         minimised = (each_N * self.weights_C.to(each_N.dtype)[said]).sum()
         correct = (scores_NC.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
-        return {"tag": Term(loss, minimised, len(said), correct)}
+        return {"tag": Term(loss, minimised, len(said), len(said), correct)}
 
     def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
         """float64[length, tags], log-probabilities."""

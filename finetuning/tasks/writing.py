@@ -145,7 +145,7 @@ class Writing(FineTuning):
         loss = F.cross_entropy(scores, said, reduction="sum")
         minimised = F.cross_entropy(scores, said, reduction="sum", label_smoothing=smoothing) if smoothing else loss
         correct = (scores.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
-        return {"target": Term(loss, minimised, len(said), correct)}
+        return {"target": Term(loss, minimised, len(said), len(said), correct)}
 
     def outputs_of(self, scores: Tensor, batch: Batch) -> list[Any]:
         """Nothing: a text is said one token after another."""

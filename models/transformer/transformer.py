@@ -189,6 +189,7 @@ class Inputs(NamedTuple):
     decoder_lengths_B: Tensor | None = None
     decoder_documents_BT: Tensor | None = None
     decoder_starts_B: Tensor | None = None
+    is_causal: bool | None = None
 
 
 class Transformer(nn.Module):
@@ -259,12 +260,12 @@ class Transformer(nn.Module):
         """[N, V]."""
         return self.head(states_ND, self.token_table.weight)
 
-    def forward(self, inputs: Inputs, positions_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [N, V] at the labelled positions alone (indices into [B · length]), and all states of the last stack.
+    def forward(self, inputs: Inputs) -> Tensor:
+        """[B, length, D], the states of the last stack; the head is for labelled positions alone (`logits`).
 
-        The head is a third of a small model's work, and 85 % of a masked LM's positions have no label.
+        It is a third of a small model's work, and 85 % of a masked LM's positions have no label.
         """
         memory_BSD = self.encode(inputs) if self.encoder is not None else None
         states = self.decode(inputs, memory_BSD) if self.decoder is not None else memory_BSD
         assert states is not None
-        return self.logits(states.flatten(0, 1)[positions_N]), states
+        return states

@@ -1,4 +1,6 @@
-"""What all objectives are made of: the abstract Objective, noise, prompts and scorers.
+"""What all objectives are made of: the abstract Objective, its network, the module that trains it, noise, prompts.
 
-Begin with `base.py`.
+Begin with `base.py`, then `network.py` and `pretraining.py`.
 """
+
+ROOMS = ("noise", ".")  # lowest first

@@ -1,4 +1,4 @@
-"""What a user asks of a checkpoint: texts, read as those of training were, and how they are to be answered."""
+"""Prompts: texts of a user, encoded as those of training were, and how they are to be continued or filled in."""
 
 import re
 from collections import Counter
@@ -21,16 +21,16 @@ IdsAndOrigins = tuple[np.ndarray, np.ndarray]  # int64[length] ids that a stack 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """What a checkpoint says to a text.
+    """What a checkpoint generates for a prompt.
 
     Attributes:
-        asked: the text as it was given.
+        prompt: the text as it was given.
         text: the whole text as the model has it: filled in, continued or restored.
-        details: what else it says, by name, as JSON holds it.
-        notes: the same in lines to be read.
+        details: what else it predicts, by name, as JSON holds it.
+        notes: the same in lines for a reader.
     """
 
-    asked: str
+    prompt: str
     text: str
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -38,16 +38,16 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompts:
-    """Texts that a checkpoint is to answer, and how.
+    """Texts for a checkpoint, and how it is to generate.
 
     Args:
         texts: as a user wrote them.
         tokenizer, vocabulary: the run's own.
         max_positions: the longest sequence of either stack.
-        decoding: how tokens that are said one after another are chosen.
-        samples: answers to each text.
+        decoding: how tokens that are generated one after another are chosen.
+        samples: generations for each text.
         candidates: tokens that are named for each mask that stands for one.
-        listen: is told the answer to a single text, piece by piece, while it is being said.
+        on_text: called with each new piece of the generation of a single text.
 
     Raises:
         ValueError: where a value is impossible, or values contradict each other.
@@ -60,7 +60,7 @@ class Prompts:
     decoding: Decoding = field(default_factory=Decoding)
     samples: int = 1
     candidates: int | None = None
-    listen: Callable[[str], None] | None = None
+    on_text: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         for name, count in {"samples": self.samples, "candidates": self.candidates}.items():
@@ -81,30 +81,30 @@ class Prompts:
                 f"shorten it"
             )
 
-    def check_marks(self, number: int, marks: re.Pattern[str], called: str) -> int:
+    def check_marks(self, number: int, marks: re.Pattern[str], spelling: str) -> int:
         """How many marks a text holds.
 
         Raises:
-            ValueError: where it holds none; `called` is what to write.
+            ValueError: where it holds none; `spelling` is what to write.
         """
         count = len(marks.findall(clean(self.texts[number], Counter())))
         if not count:
-            raise ValueError(f"{self.name(number)} has no {called}: write it where text is hidden")
+            raise ValueError(f"{self.name(number)} has no {spelling}: write it where text is hidden")
         return count
 
     def refuse_decoding(self, reason: str) -> None:
-        """Raises ValueError where settings of the decoding are given that an answer has no use for."""
+        """Raises ValueError where settings of the decoding are given that a strategy has no use for."""
         default = vars(Decoding())
         given = [f"{name} = {value}" for name, value in vars(self.decoding).items() if value != default[name]]
         if given:
             raise ValueError(f"{', '.join(given)}: {reason}")
 
     def refuse_candidates(self, reason: str) -> None:
-        """Raises ValueError where candidates are asked for that an answer does not have."""
+        """Raises ValueError where candidates are requested that a strategy does not have."""
         if self.candidates is not None:
             raise ValueError(f"candidates = {self.candidates}: {reason}")
 
-    def read(self, text: str, marks: re.Pattern[str] | None = None, ids: Iterable[int] = ()) -> np.ndarray:
+    def encode(self, text: str, marks: re.Pattern[str] | None = None, ids: Iterable[int] = ()) -> np.ndarray:
         """int64[length], a text cleaned and cut as in training, the k-th mark in it as the k-th of `ids`.
 
         A token's white space is its beginning, so the space before a mark belongs to what is hidden there, and one at
@@ -121,11 +121,11 @@ class Prompts:
         encodings = (self.tokenizer.encode(sentence, add_special_tokens=False) for sentence in sentences(text))
         return [token for encoding in encodings for token in encoding.ids]
 
-    def text_of(self, ids: Sequence[int] | np.ndarray) -> str:
-        """What ids read as, special ones by their names."""
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of ids, special ones by their names."""
         return self.tokenizer.decode(list(map(int, ids)), skip_special_tokens=False)
 
-    def framed(
+    def with_special_tokens(
         self, tokens: np.ndarray, before: Sequence[str], behind: Sequence[str] = (), *, origin: int = NOWHERE
     ) -> IdsAndOrigins:
         """A text with special tokens around it, by their roles; `origin` is that of those before."""

@@ -1,12 +1,12 @@
-"""Scorers: how likely a model finds a text, put as examples whose labels are what is to be said of it.
+"""Likelihoods: the examples whose labels, summed, score a text.
 
     text         Thank you for
-    pll          reads [CLS] [MASK] you for [SEP]     says Thank
-                 reads [CLS] Thank [MASK] for [SEP]   says you
-                 reads [CLS] Thank you [MASK] [SEP]   says for
+    pll          reads [CLS] [MASK] you for [SEP]     predicts Thank
+                 reads [CLS] Thank [MASK] for [SEP]   predicts you
+                 reads [CLS] Thank you [MASK] [SEP]   predicts for
 
-The score is the sum of log p(label) over the labels of all the examples. They are read, batched and answered as those
-of training are, and whoever sums them need not know the objective. Each label of a normalised scorer is said from
+The score is the sum of log p(label) over the labels of all the examples. They are collated and predicted as those of
+training are, and whoever sums them need not know the objective. Each label of a normalised scorer is predicted from
 what the labels before it have settled and from nothing behind it, so that over all texts of one length the
 probabilities sum to 1.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from data.store.tokenizer import Vocabulary
-from data.stream.batch import IGNORE, NOWHERE, Example
+from data.stream.batch import EARLIER, IGNORE, NOWHERE, Example
 from data.stream.windows import Window
 
 Part = tuple[np.ndarray, np.ndarray]  # int64[length] ids, and the places in the text that they stand for
@@ -54,6 +54,20 @@ def within(part: Part, start: int, end: int | None = None) -> Part:
     return ids[start:end], origins[start:end]
 
 
+# --- a causal decoder ---
+
+
+def left_to_right(
+    prefix: np.ndarray, text: np.ndarray, *, start: int, term: str, predicts_first: bool
+) -> list[Example]:
+    """Every token of the text from those before it, as in a document behind one that `start` has ended."""
+    labels, origins = whole(prefix, text)
+    ids = np.concatenate([[start], labels[:-1]])
+    labels[: max(len(prefix), int(not predicts_first))] = IGNORE
+    origins = np.concatenate([[EARLIER], origins[:-1]])
+    return [Example(decoder_ids=ids, decoder_origins=origins, labels={term: labels}, token_term=term)]
+
+
 # --- an encoder alone: masked copies ---
 
 
@@ -85,7 +99,7 @@ def masked_copies(
     vocabulary: Vocabulary,
     term: str,
 ) -> list[Example]:
-    """A copy for each token of the text, masked from there to where `hidden_to` says; only that token is said."""
+    """A copy for each token of the text, masked from there to where `hidden_to` ends; it alone is a target."""
     tokens = whole(prefix, text)
     ends = hidden_to(tokens[0], vocabulary)
     ids, origins = joined(special(vocabulary.cls), tokens, special(vocabulary.sep))
@@ -95,7 +109,11 @@ def masked_copies(
         masked, labels = ids.copy(), np.full(len(ids), IGNORE)
         masked[1 + place : 1 + ends[place]] = vocabulary.mask
         labels[1 + place] = tokens[0][place]
-        copies.append(Example(encoder_ids=masked, encoder_origins=origins, segments=segments, labels={term: labels}))
+        copies.append(
+            Example(
+                encoder_ids=masked, encoder_origins=origins, segments=segments, labels={term: labels}, token_term=term
+            )
+        )
     return copies
 
 
@@ -103,7 +121,7 @@ def masked_copies(
 
 
 def predicted_after(source: Part, before: Part, text: Part, *, term: str) -> Example:
-    """The encoder reads `source`; the decoder reads `before`, which is given, and says the text behind it."""
+    """The encoder reads `source`; the decoder reads `before`, which is given, and predicts the text behind it."""
     ids, origins = joined(before, text)
     labels = ids[1:].copy()
     labels[: len(before[0]) - 1] = IGNORE
@@ -111,8 +129,9 @@ def predicted_after(source: Part, before: Part, text: Part, *, term: str) -> Exa
         encoder_ids=source[0],
         encoder_origins=source[1],
         decoder_ids=ids[:-1],
-        decoder_origins=origins[1:],  # of what is said at each position
+        decoder_origins=origins[1:],  # of the target at each position
         labels={term: labels},
+        token_term=term,
     )
 
 
@@ -126,7 +145,7 @@ def restored_whole(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabula
 
 
 def infilled(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, term: str) -> list[Example]:
-    """Of a denoiser: [MASK] stands for one token at a time, which is said behind all before it."""
+    """Of a denoiser: [MASK] stands for one token at a time, predicted from all before it."""
     tokens, copies = whole(prefix, text), []
     for place in range(len(prefix), len(tokens[0])):
         rest = within(tokens, place + 1)
@@ -140,7 +159,7 @@ def infilled(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, te
 def span_copies(
     prefix: np.ndarray, text: np.ndarray, *, one_by_one: bool, vocabulary: Vocabulary, term: str
 ) -> list[Example]:
-    """Of span corruption: a sentinel stands for each word of the text in turn, or for all of it, and is then said."""
+    """Of span corruption: a sentinel stands for each word of the text in turn, or for all of it."""
     tokens, cut = whole(prefix, text), len(prefix)
     bounds = word_bounds(tokens[0], vocabulary) if one_by_one else np.array([len(tokens[0])])
     bounds = np.concatenate([[cut], bounds[bounds > cut]])

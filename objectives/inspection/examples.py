@@ -1,4 +1,4 @@
-"""Pictures of held-out windows in the course of a run: what is read, what is to be said, and what the model says."""
+"""Pictures of held-out windows in the course of a run: what is read, the targets, and what the model predicts."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ from rich.console import Console
 from data.stream.batch import IGNORE, Example, collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
-from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter, Panel, legend, picture
 from training.monitoring.callbacks import RunCallback
 from training.step.module import ExactModule
@@ -31,11 +31,11 @@ class ExamplesCallback(RunCallback):
     def __init__(self, folder: Path, number: int) -> None:
         self.folder, self.number = folder, number
 
-    def _held_out(self, module: Objective) -> list[tuple[Window, Example]]:
+    def _held_out(self, module: Pretraining) -> list[tuple[Window, Example]]:
         """Windows under the noise that they are validated with."""
         windows: Windows = module.data.held_out_windows
-        corrupt, shown = module.corruption(module.data.vocabulary), min(self.number, len(windows))
-        chosen = [windows[index * len(windows) // shown] for index in range(shown)]
+        corrupt, count = module.objective.corruption(module.data.vocabulary), min(self.number, len(windows))
+        chosen = [windows[index * len(windows) // count] for index in range(count)]
         seed = module.data.seed
         return [
             (window, corrupt(window, generator(seed, Purpose.VALIDATION_NOISE, 0, window.index), windows))
@@ -44,21 +44,22 @@ class ExamplesCallback(RunCallback):
 
     @staticmethod
     @torch.no_grad()
-    def _answers(module: Objective, window: Window, example: Example) -> np.ndarray:
+    def _predicted(module: Pretraining, window: Window, example: Example) -> np.ndarray:
         """int64[length], the likeliest token at every position that has a label."""
         batch = collate(
             [window],
             [example],
             pad=module.data.vocabulary.pad,
-            max_lengths=module.max_lengths(module.data.window),
-            keep_documents_apart=module.keep_documents_apart,
+            max_lengths=module.objective.max_lengths(module.data.window),
+            keep_documents_apart=module.objective.keep_documents_apart,
         ).to(module.device)
-        logits, _ = module.run_transformer(batch)
-        answers = np.full(len(example.labels[module.token_term]), IGNORE)
-        answers[batch.labels[module.token_term].positions_N.cpu().numpy()] = logits.argmax(dim=-1).cpu().numpy()
-        return answers
+        prediction = module.objective.predictions(module.built, batch)[example.token_term]
+        ids_N = prediction.head(prediction.states_ND).argmax(dim=-1)
+        predicted = np.full(len(example.token_labels), IGNORE)
+        predicted[prediction.labels.positions_N.cpu().numpy()] = ids_N.cpu().numpy()
+        return predicted
 
-    def _draw(self, trainer: Trainer, module: Objective) -> None:
+    def _draw(self, trainer: Trainer, module: Pretraining) -> None:
         tokenizer = module.data.tokenizer
         painter = Painter(module.data.vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
         was_training = module.training
@@ -66,7 +67,7 @@ class ExamplesCallback(RunCallback):
         drawn: list[list[Panel]] = []
         with trainer.precision_plugin.forward_context():
             for window, example in self._held_out(module):
-                drawn.append(painter.panels(window, example, self._answers(module, window, example)))
+                drawn.append(painter.panels(window, example, self._predicted(module, window, example)))
         module.train(was_training)
         if trainer.is_global_zero:
             self._publish(trainer, module, drawn)
@@ -85,11 +86,11 @@ class ExamplesCallback(RunCallback):
                 _log_to_wandb(logger, trainer, module, html, drawn)
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
-        assert isinstance(module, Objective)
+        assert isinstance(module, Pretraining)
         self._draw(trainer, module)
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
-        assert isinstance(module, Objective)
+        assert isinstance(module, Pretraining)
         self._draw(trainer, module)
 
 

@@ -1,7 +1,7 @@
-"""What an objective does to a text, as a picture: what is read, what is said, and what became of every token.
+"""What an objective does to a text, as a picture: what is read, the targets, and what became of every token.
 
-Tokens stand in columns, what is to be said below what is read at the same position. The same picture is printed by
-show.py and logged with the model's own answers.
+Tokens stand in columns, each target below what is read at its position. The same picture is printed by show.py and
+logged with the model's own predictions.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,32 +17,32 @@ from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, NOWHERE, Example
 from data.stream.windows import Window
 
-Kind = Literal["plain", "special", "hidden", "random", "kept", "stranger", "said", "right", "wrong"]
+Kind = Literal["plain", "special", "hidden", "random", "kept", "random_segment", "target", "correct", "wrong"]
 STYLES: dict[Kind, str] = {
     "plain": "",
     "special": "dim",
     "hidden": "bold black on yellow",
     "random": "bold white on red",
     "kept": "bold black on cyan",
-    "stranger": "italic magenta",
-    "said": "bold green",
-    "right": "black on green",
+    "random_segment": "italic magenta",
+    "target": "bold green",
+    "correct": "black on green",
     "wrong": "white on dark_red",
 }
 MEANINGS: dict[Kind, str] = {
     "hidden": "hidden",
     "random": "randomised",
-    "kept": "kept, and asked for",
-    "stranger": "of another document",
-    "said": "to be said",
-    "right": "answered right",
-    "wrong": "answered wrong",
+    "kept": "kept, and a target",
+    "random_segment": "of another document",
+    "target": "target",
+    "correct": "predicted correctly",
+    "wrong": "predicted wrongly",
 }
-MARGIN = 8  # columns of a row's name
+MARGIN = 9  # columns of a row's name
 
 
 class Cell(NamedTuple):
-    """What stands in a row at one position."""
+    """One position of a row."""
 
     text: str = ""
     kind: Kind = "plain"
@@ -55,11 +55,11 @@ def _hides(example: Example, length: int) -> dict[int, list[int]]:
     """The places that each visible place or mask is followed by and that nothing shows, in the order of reading."""
     assert example.encoder_origins is not None
     order = example.order if example.order is not None else np.arange(length)
-    shown = {int(origin) for origin in example.encoder_origins}
+    visible = {int(origin) for origin in example.encoder_origins}
     hidden: dict[int, list[int]] = {}
     last = NOWHERE
     for place in map(int, order):
-        if place in shown:
+        if place in visible:
             last = place
         hidden.setdefault(last, []).append(place)
     return hidden
@@ -89,26 +89,24 @@ class Painter:
         return cells
 
     def _kind_read(self, token: int, origin: int, label: int, window: Window, *, is_second: bool) -> Kind:
-        """What became of a token that the encoder reads; `label` is what is asked for at its place."""
+        """What became of a token that the encoder reads; `label` is the target at its place."""
         if token == self.vocabulary.mask or token in self.vocabulary.sentinels:
             return "hidden"
         if origin < 0:
-            return "special" if self.vocabulary.is_special[token] else "stranger" if is_second else "random"
+            return "special" if self.vocabulary.is_special[token] else "random_segment" if is_second else "random"
         if label == token:
             return "kept"
         return "plain" if token == window.tokens[origin] else "random"
 
     def _encoder_panel(self, window: Window, example: Example) -> Panel:
-        """What the encoder reads, and below what is said there, or what each mask hides."""
+        """What the encoder reads, and below the targets there, or what each mask hides."""
         assert example.encoder_ids is not None
         assert example.encoder_origins is not None
         length = len(example.encoder_ids)
-        asked = np.full(length, IGNORE)
-        if example.decoder_ids is None:
-            asked = next(iter(example.labels.values()))
+        targets = np.full(length, IGNORE) if example.decoder_ids is not None else example.token_labels
         second = example.segments if example.segments is not None else np.zeros(length)
         places = zip(
-            example.encoder_ids.tolist(), example.encoder_origins.tolist(), asked.tolist(), second, strict=True
+            example.encoder_ids.tolist(), example.encoder_origins.tolist(), targets.tolist(), second, strict=True
         )
         kinds: list[Kind] = [
             self._kind_read(token, origin, label, window, is_second=bool(segment))
@@ -116,12 +114,12 @@ class Painter:
         ]
         reads = self.row(example.encoder_ids, kinds)
         if example.decoder_ids is None:
-            return {"reads": reads, "says": self._said(asked)}
+            return {"reads": reads, "predicts": self._targets(targets)}
         hides = _hides(example, len(window))
         below = []
         for cell, origin in zip(reads, example.encoder_origins.tolist(), strict=True):
             places = hides.get(origin, []) if cell.kind in ("hidden", "random") and origin >= 0 else []
-            below.append(Cell(self.decode(window.tokens[places].tolist()).strip(), "said"))
+            below.append(Cell(self.decode(window.tokens[places].tolist()).strip(), "target"))
         panel = {"reads": reads, "for": below}
         if example.order is not None and (np.diff(example.order) != 1).any():
             panel["from"] = self._sentence_numbers(window, example)
@@ -140,30 +138,30 @@ class Painter:
             last = number if number != NOWHERE else last
         return cells
 
-    def _said(self, labels: np.ndarray) -> list[Cell]:
-        """What is to be said at each position."""
-        kinds: list[Kind] = ["said"] * len(labels)
+    def _targets(self, labels: np.ndarray) -> list[Cell]:
+        """The target at each position."""
+        kinds: list[Kind] = ["target"] * len(labels)
         return self.row(labels, kinds)
 
-    def _answered(self, labels: np.ndarray, answers: np.ndarray) -> list[Cell]:
-        """What the model says where something is to be said."""
-        kinds: list[Kind] = ["right" if right else "wrong" for right in answers == labels]
-        return self.row(np.where(labels == IGNORE, IGNORE, answers), kinds)
+    def _predicted(self, labels: np.ndarray, predicted: np.ndarray) -> list[Cell]:
+        """What the model predicts where there is a target."""
+        kinds: list[Kind] = ["correct" if correct else "wrong" for correct in predicted == labels]
+        return self.row(np.where(labels == IGNORE, IGNORE, predicted), kinds)
 
-    def panels(self, window: Window, example: Example, answers: np.ndarray | None = None) -> list[Panel]:
+    def panels(self, window: Window, example: Example, predicted: np.ndarray | None = None) -> list[Panel]:
         """The picture of an example, a panel for each stack.
 
-        `answers` holds the model's own token at each position of the stack that predicts.
+        `predicted` holds the model's own token at each position of the stack that predicts.
         """
         panels = [self._encoder_panel(window, example)] if example.encoder_ids is not None else []
-        labels = next(iter(example.labels.values()))
+        labels = example.token_labels
         if example.decoder_ids is not None:
             is_special = self.vocabulary.is_special[example.decoder_ids]
             kinds: list[Kind] = ["special" if special else "plain" for special in is_special]
             reads = self.row(example.decoder_ids, kinds)
-            panels.append({"reads": reads, "says": self._said(labels)})
-        if answers is not None:
-            panels[-1]["model"] = self._answered(labels, answers)
+            panels.append({"reads": reads, "predicts": self._targets(labels)})
+        if predicted is not None:
+            panels[-1]["model"] = self._predicted(labels, predicted)
         return panels
 
 

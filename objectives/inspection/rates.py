@@ -1,4 +1,4 @@
-"""What an objective really does to text, counted on its examples, to be held against what its settings say."""
+"""What an objective really does to text, counted on its examples, to be compared with its settings."""
 
 from collections.abc import Iterable
 
@@ -14,38 +14,38 @@ Counts = dict[str, tuple[float, float]]  # of each rate: what is counted, and ou
 def _of_labels_read(example: Example, labels: np.ndarray, vocabulary: Vocabulary) -> Counts:
     """Where labels stand on what the encoder reads: how many there are, and what is read in their place."""
     assert example.encoder_ids is not None
-    asked, read = labels[labels != IGNORE], example.encoder_ids[labels != IGNORE]
-    masked, kept = int((read == vocabulary.mask).sum()), int((read == asked).sum())
+    targets, read = labels[labels != IGNORE], example.encoder_ids[labels != IGNORE]
+    masked, kept = int((read == vocabulary.mask).sum()), int((read == targets).sum())
     counts: Counts = {
-        "positions hidden": (len(asked), len(labels)),
-        "of these [MASK]": (masked, len(asked)),
-        "of these kept": (kept, len(asked)),
-        "of these random": (len(asked) - masked - kept, len(asked)),
+        "positions hidden": (len(targets), len(labels)),
+        "of these [MASK]": (masked, len(targets)),
+        "of these kept": (kept, len(targets)),
+        "of these random": (len(targets) - masked - kept, len(targets)),
     }
-    is_stranger = example.labels.get("next_sentence", np.array([IGNORE]))[0]
-    if is_stranger != IGNORE:
-        counts["strangers"] = (float(is_stranger), 1)
+    is_random = example.labels.get("next_sentence", np.array([IGNORE]))[0]
+    if is_random != IGNORE:
+        counts["random segments"] = (float(is_random), 1)
     return counts
 
 
 def _of_spans(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
-    """Where the decoder says what the encoder does not read: how much is hidden, in spans of what length."""
+    """Where the decoder predicts what the encoder does not read: how much is hidden, in spans of what length."""
     assert example.encoder_ids is not None
     assert example.encoder_origins is not None
     is_mask = np.isin(example.encoder_ids, [vocabulary.mask, *vocabulary.sentinels])
-    shown = example.encoder_origins[~is_mask & (example.encoder_origins != NOWHERE)]
-    hidden, masks = len(window) - len(shown), int(is_mask.sum())
+    visible = example.encoder_origins[~is_mask & (example.encoder_origins != NOWHERE)]
+    hidden, masks = len(window) - len(visible), int(is_mask.sum())
     return {
         "tokens hidden": (hidden, len(window)),
         "mean span length": (hidden, masks),
         "spans of length 0": (int((example.encoder_origins[is_mask] == NOWHERE).sum()), masks),
-        "neighbours parted": (int((np.diff(shown) < 0).sum()), max(len(shown) - 1, 0)),
+        "neighbours parted": (int((np.diff(visible) < 0).sum()), max(len(visible) - 1, 0)),
     }
 
 
 def count(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
     """The counts of one example."""
-    labels = next(iter(example.labels.values()))
+    labels = example.token_labels
     counts: Counts = {}
     if example.decoder_ids is None:
         counts |= _of_labels_read(example, labels, vocabulary)

@@ -1,7 +1,7 @@
 """The objectives of a schedule: how they are named and made, and whether one Transformer can serve them all."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jsonargparse import ArgumentError
@@ -12,7 +12,7 @@ from objectives.core.base import Objective
 from objectives.weights.load import made
 from training.setup.messages import one_line
 
-SET_BY_THE_SCHEDULE = ("body", "optimizer", "budget", "seed", "init_from")
+SET_BY_THE_SCHEDULE = ("keep_documents_apart", "init_from")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +44,22 @@ def check_members(members: Sequence[Member]) -> None:
     labels, shares = [member.label for member in members], [member.share for member in members]
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
         raise ValueError(f"model.init_args.members: several are called {repeated[0]}; give each a `name` of its own")
-    if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
-        raise ValueError(f"model.init_args.members: the shares {shares} must be above 0 and make 1 together")
+    if not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"model.init_args.members: the shares {shares} must not be negative and make 1 together")
     for member in members:
         if taken := [name for name in SET_BY_THE_SCHEDULE if name in member.settings]:
             raise ValueError(f"model.init_args.members: {member.label} sets {taken[0]}, which is one for all members")
 
 
-def make_member(member: Member, *, body: TransformerConfig, z_loss: float, shared: dict[str, Any]) -> Objective:
-    """The objective of a member, without its model.
+def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) -> Objective:
+    """The objective of a member.
 
     Raises:
         ValueError: where its settings are none of its class, or impossible.
     """
-    groups = {"body": body, "optimizer": shared["optimizer"], "budget": shared["budget"]}
-    linked = {**{name: asdict(group) for name, group in groups.items()}, "seed": shared.get("seed", 0)}
+    settings = {"z_loss": z_loss, **member.settings, "keep_documents_apart": keep_documents_apart}
     try:
-        return made(member.objective, {"z_loss": z_loss, **member.settings, **linked})
+        return made(member.objective, settings)
     except ArgumentError as error:
         raise ValueError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
 
@@ -84,27 +83,16 @@ def check_stacks(objectives: dict[str, Objective], body: TransformerConfig) -> N
         )
 
 
-def on_stack(batch: Batch, *, encoder: bool) -> Batch:
-    """A batch for one stack alone, under the name of the stack that there is."""
+def on_stack(batch: Batch, *, encoder: bool, is_causal: bool) -> Batch:
+    """A batch for one stack alone, under the name of the stack that there is, with whom its positions see."""
     if (batch.encoder_ids_BS is not None) == encoder:
-        return batch
-    if encoder:
-        return replace(
-            batch,
-            encoder_ids_BS=batch.decoder_ids_BT,
-            encoder_lengths_B=batch.decoder_lengths_B,
-            encoder_documents_BS=batch.decoder_documents_BT,
-            decoder_ids_BT=None,
-            decoder_lengths_B=None,
-            decoder_documents_BT=None,
-        )
-    return replace(
-        batch,
-        decoder_ids_BT=batch.encoder_ids_BS,
-        decoder_lengths_B=batch.encoder_lengths_B,
-        decoder_documents_BT=batch.encoder_documents_BS,
-        encoder_ids_BS=None,
-        encoder_lengths_B=None,
-        encoder_documents_BS=None,
-        segments_BS=None,
-    )
+        return replace(batch, is_causal=is_causal)
+    moved = {
+        "encoder_ids_BS": batch.decoder_ids_BT,
+        "encoder_lengths_B": batch.decoder_lengths_B,
+        "encoder_documents_BS": batch.decoder_documents_BT,
+        "decoder_ids_BT": batch.encoder_ids_BS,
+        "decoder_lengths_B": batch.encoder_lengths_B,
+        "decoder_documents_BT": batch.encoder_documents_BS,
+    }
+    return replace(batch, **moved, segments_BS=None, is_causal=is_causal)

@@ -1,143 +1,133 @@
 """An objective that changes along the way, or several at once, on one set of weights: a schedule of objectives.
 
     window     Thank you for inviting me to your party last week .
-    reads      </s> Thank you for inviting me to your party last week         where causal_lm serves it
-               [CLS] Thank you [MASK] inviting me to [MASK] party last apple . [SEP]     where masked_lm does
-    says       what the one that serves it says
+    reads      </s> Thank you for inviting me to your party last week         where causal_lm has the window
+               [CLS] Thank you [MASK] inviting me to [MASK] party last apple . [SEP]     where masked_lm has it
+    predicts   what the member that has it predicts
 
 stages: loss = that of the member whose turn it is (a causal LM, then a masked one: Gisserot-Boukhlef et al. 2025)
 mixed:  loss = sum over members of share · that of the member over its windows (UL2: Tay et al. 2022, 3.1)
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+from numpy.random import Generator
+from torch import Tensor, nn
 
 from data.store.tokenizer import Vocabulary
-from data.stream.batch import Batch, Corruption, MaxLengths
+from data.stream.batch import Batch, Example, MaxLengths
 from data.stream.mixture import Choice, Draws, MixedBatch, Stages
-from data.stream.windows import Windows
+from data.stream.windows import Window, Windows
 from models.presets import TransformerConfig
-from models.transformer.accounting import forward_flops
-from objectives.core.base import Objective, Prediction
-from objectives.core.prompts import Generation, Prompts
-from objectives.core.scorer import Scorer
+from objectives.core.base import Objective
+from objectives.core.network import BodyPlan, Network
+from objectives.core.predictions import Prediction
 from objectives.mixtures.members import Member, check_members, check_stacks, make_member, on_stack
-from training.step.terms import Term
+from training.step.budget import Budget
 
 
 class Schedule(Objective):
-    """Several objectives over one Transformer, one after another or mixed.
+    """Several objectives over one network, one after another or mixed.
 
-    A sole stack looks to both sides where a masked LM is served and to the left where a causal one is, with the same
-    weights. Whoever serves a window makes of it what it makes of it alone, so every arm reads the same windows. A
-    validation puts the questions of all members to the same held-out windows. What is shown, asked, scored and exported
-    is the last member, which is what a schedule comes to.
+    A sole stack looks to both sides where a masked LM has the window and to the left where a causal one has it, with
+    the same weights. A member corrupts a window as it does alone, so every arm reads the same windows. A validation
+    puts all members to the same held-out windows. What is shown, generated, scored and exported is the last member's,
+    which is what a schedule comes to.
 
     FLOPs are those of a mean step: true of the whole run, and of a stage only where the members cost alike.
 
     Args:
         members: the objectives; the last is the one that the others serve.
-        order: `stages` gives each its share of the steps, one after another; `mixed` draws for each window who serves
-            it, each with the probability of its share.
+        order: `stages` gives each its share of the steps, one after another; `mixed` draws for each window which
+            member has it, each with the probability of its share.
         z_loss: that of the members which set none.
         shared: what every objective takes.
     """
 
     def __init__(
-        self,
-        *,
-        members: list[Member],
-        order: Literal["stages", "mixed"] = "stages",
-        body: TransformerConfig,
-        z_loss: float = 0.0,
-        **shared: Any,
+        self, *, members: list[Member], order: Literal["stages", "mixed"] = "stages", z_loss: float = 0.0, **shared: Any
     ) -> None:
+        super().__init__(z_loss=z_loss, **shared)
         members = [member if isinstance(member, Member) else Member(**dict(member)) for member in members]
         check_members(members)
-        objectives = {member.label: make_member(member, body=body, z_loss=z_loss, shared=shared) for member in members}
-        for name, objective in objectives.items():
+        apart = self.keep_documents_apart
+        self.members = {one.label: make_member(one, z_loss=z_loss, keep_documents_apart=apart) for one in members}
+        for name, objective in self.members.items():
             if isinstance(objective, Schedule):
                 raise ValueError(f"model.init_args.members: {name} is a schedule itself; name its members here")
-        check_stacks(objectives, body)
-        last = list(objectives.values())[-1]
-        vars(self).update(
-            uses_encoder=last.uses_encoder,
-            uses_decoder=last.uses_decoder,
-            template=last.template,
-            token_term=last.token_term,
-        )
-        super().__init__(body=body, z_loss=z_loss, **shared)
-        if order == "stages" and len(members) > 1 and self.budget.minutes is not None:
-            raise ValueError(
-                "budget.minutes: the stages of a schedule are shares of a number of steps, which a clock does not "
-                "tell; set another budget, or model.init_args.order to mixed"
-            )
-        self.order, self.members = order, objectives  # the members in a dict, where Lightning sees no modules
-        self.shares = {member.label: member.share for member in members}
-        for member in objectives.values():
-            member.training_measures = self.training_measures
+        self.order, self.shares = order, {member.label: member.share for member in members}
+        self.last = list(self.members.values())[-1]
+        self.uses_encoder, self.uses_decoder = self.last.uses_encoder, self.last.uses_decoder
+        self.template, self.token_term, self.inference = self.last.template, self.last.token_term, self.last.inference
 
     @property
-    def last(self) -> Objective:
-        """The member that a schedule comes to."""
-        return list(self.members.values())[-1]
+    def is_sole(self) -> bool:
+        """Whether one stack is all there is."""
+        return not (self.uses_encoder and self.uses_decoder)
 
-    # --- who serves a window ---
+    # --- which member has a window ---
+
+    def check_budget(self, budget: Budget) -> None:
+        if self.order == "stages" and len(self.members) > 1 and budget.minutes is not None:
+            raise ValueError(
+                "budget.minutes: the stages of a schedule are shares of a number of steps, which a clock does not "
+                "give; set another budget, or model.init_args.order to mixed"
+            )
 
     def _ends(self, total_steps: int) -> list[int]:
         """For each stage, the first step behind it."""
         return [round(share * total_steps) for share in accumulate(self.shares.values())]
 
-    def choice(self, *, batch_size: int, seed: int) -> Choice:
-        """Who serves the window at a position of the run.
+    def choice(self, *, batch_size: int, seed: int, total_steps: int | None) -> Choice:
+        """Which member has the window at a position of the run.
 
         Raises:
-            ValueError: where a stage has no step.
+            ValueError: where a stage with a share has no step.
         """
         names = tuple(self.members)
         if self.order == "mixed" or len(names) == 1:
             return Draws(names=names, shares=tuple(self.shares.values()), seed=seed)
-        assert self.progress is not None
-        assert self.progress.total_steps is not None
-        ends = self._ends(self.progress.total_steps)
+        assert total_steps is not None
+        ends = self._ends(total_steps)
         for name, first, end in zip(names, [0, *ends], ends, strict=False):
-            if first == end:
+            if first == end and self.shares[name]:
                 raise ValueError(
-                    f"model.init_args.members: a share of {self.shares[name]} of {self.progress.total_steps} steps "
-                    f"leaves {name} without any; raise its share or the budget"
+                    f"model.init_args.members: a share of {self.shares[name]} of {total_steps} steps leaves {name} "
+                    f"without any; raise its share or the budget"
                 )
         return Stages(names=names, ends=tuple(end * batch_size for end in ends))
 
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         if self.order == "mixed":
             return
-        was, now = ([min(end, step) for end in self._ends(total)] for total in (parent_steps, total_steps))
-        if was != now:
+        before, now = ([min(end, step) for end in self._ends(total)] for total in (parent_steps, total_steps))
+        if before != now:
             raise ValueError(
                 f"branch_from: up to step {step:,} the stages of a run of {total_steps:,} steps are others than the "
-                f"trunk's, of {parent_steps:,}; branch within the first stage of both"
+                f"parent run's, of {parent_steps:,}; branch within the first stage of both"
             )
 
-    # --- what it asks ---
+    # --- text to examples ---
 
-    def corruption(self, vocabulary: Vocabulary) -> Corruption:
-        """That of the last member."""
-        return self.last.corruption(vocabulary)
+    def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
+        """As the last member does; in training the loader calls each member's own."""
+        return self.last.corrupt(window, rng, windows, vocabulary=vocabulary)
 
     def max_lengths(self, window: int) -> MaxLengths:
         """The most that any member makes of a window."""
         lengths = np.array([member.max_lengths(window) for member in self.members.values()])
         encoder, decoder, targets = lengths.max(axis=0).tolist()
-        if self.uses_encoder and self.uses_decoder:
-            return MaxLengths(encoder, decoder, targets)
-        longest = max(encoder, decoder)
-        return MaxLengths(longest * self.uses_encoder, longest * self.uses_decoder, targets)
+        return MaxLengths(*self._on_stacks(encoder, decoder, max), targets)
+
+    def _on_stacks(self, encoder: Any, decoder: Any, joined: Any) -> tuple[Any, Any]:
+        """Lengths in the stacks that there are; a sole one has both, `joined`."""
+        if not self.is_sole:
+            return encoder, decoder
+        length = joined(encoder, decoder)
+        return length * self.uses_encoder, length * self.uses_decoder
 
     def nominal_rates(self, window: int) -> dict[str, float]:
         return self.last.nominal_rates(window)
@@ -146,100 +136,65 @@ class Schedule(Objective):
         for member in self.members.values():
             member.check_data(windows)
 
-    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
-        return self.last.scorers(vocabulary)
-
-    def answer(self, questions: Prompts) -> Iterator[Generation]:
-        self.last.to(self.device)
-        return self.last.answer(questions)
-
-    # --- one set of weights ---
-
-    def build_heads(self) -> None:
-        """Heads beside the Transformer under the names that they have alone; those of one name are one."""
+    def check_window(self, window: int) -> None:
         for member in self.members.values():
-            member.body = self.body
-            member.build_heads()
-            for name, head in list(member.named_children()):
-                if hasattr(self, name):
-                    setattr(member, name, getattr(self, name))
-                else:
-                    self.add_module(name, head)
+            member.check_window(window)
 
-    @contextmanager
-    def _as(self, member: Objective) -> Iterator[None]:
-        """The sole stack looks as this member's does."""
-        assert self.body is not None
-        member.training = self.training
-        stacks = [stack for stack in (self.body.encoder, self.body.decoder) if stack is not None]
-        sole = stacks[0] if len(stacks) == 1 else None
-        if sole is not None:
-            sole.is_causal = member.uses_decoder
-        try:
-            yield
-        finally:
-            if sole is not None:
-                sole.is_causal = self.uses_decoder
+    # --- examples to loss terms ---
 
-    def _said(self, member: Objective, batch: Batch) -> dict[str, Prediction]:
-        """What the model says of a member's loss terms."""
-        is_sole = not (self.uses_encoder and self.uses_decoder)
-        with self._as(member):
-            return member.predictions(on_stack(batch, encoder=self.uses_encoder) if is_sole else batch)
+    def bodies(self, config: TransformerConfig) -> dict[str, BodyPlan]:
+        check_stacks(self.members, config)
+        return self.last.bodies(config)
 
-    def predictions(self, batch: Batch) -> dict[str, Prediction]:
-        """Of the last member's examples."""
-        return self._said(self.last, batch)
+    def heads(self, config: TransformerConfig) -> dict[str, nn.Module]:
+        """Heads beside the bodies under the names that they have alone; those of one name are one."""
+        return {name: head for member in self.members.values() for name, head in member.heads(config).items()}
 
-    def terms(self, batch: Batch | MixedBatch, *, count_correct: bool) -> dict[str, Term]:
-        """The loss terms of every member by name, such as `causal_lm/next_token`; of a `Batch`, the last member's."""
+    def _predicted(self, network: Network, member: Objective, batch: Batch) -> dict[str, Prediction]:
+        """A member's predictions: a sole stack sees whom it sees where the member is alone."""
+        if self.is_sole:
+            batch = on_stack(batch, encoder=self.uses_encoder, is_causal=member.uses_decoder)
+        return member.predictions(network, batch)
+
+    def predictions(self, network: Network, batch: Batch | MixedBatch) -> dict[str, Prediction]:
+        """Every member's by name, such as `causal_lm/next_token`; of a `Batch`, the last member's."""
         if isinstance(batch, Batch):
-            return super().terms(batch, count_correct=count_correct)
-        found = {}
-        for name, member in self.members.items():
-            for term, prediction in self._said(member, batch.parts[name]).items():
-                one = self._term_of(prediction, z_loss=member.z_loss, count_correct=count_correct)
-                weight = self.shares[name] if self.order == "mixed" else 1.0
-                found[f"{name}/{term}"] = replace(one, minimised_sum=one.minimised_sum * weight)
-        return found
+            return self._predicted(network, self.last, batch)
+        return {
+            f"{name}/{term}": replace(one, weight=self.shares[name] if self.order == "mixed" else 1.0)
+            for name, member in self.members.items()
+            for term, one in self._predicted(network, member, batch.parts[name]).items()
+        }
 
-    def token_terms(self, terms: Sequence[str]) -> Sequence[str]:
-        return [f"{name}/{member.token_term}" for name, member in self.members.items()]
+    def measures(self, batch: Batch | MixedBatch) -> dict[str, Tensor]:
+        parts = {} if isinstance(batch, Batch) else batch.parts
+        return {
+            measure: values
+            for name, part in parts.items()
+            for measure, values in self.members[name].measures(part).items()
+        }
 
-    def validation_cost(self) -> float:
+    def validation_weight(self, term: str) -> float:
         """Stages are judged by what they come to, the last; a mixture by all its members, each by its share."""
-        if self.order == "mixed":
-            weights = self.shares
-        else:
-            weights = {name: float(member is self.last) for name, member in self.members.items()}
-        results = self.validation_results.items()
-        return sum(weights[term.split("/")[0]] * result.loss for term, result in results)
+        name = term.split("/")[0]
+        return self.shares[name] if self.order == "mixed" else float(self.members[name] is self.last)
 
     # --- what it costs ---
 
-    @cached_property
-    def _mean_lengths_of_members(self) -> dict[str, tuple[float, float, float]]:
-        """`mean_extent` of each member, in the stacks that there are."""
-        windows, vocabulary = self.data.training_windows, self.data.vocabulary
-        found = {}
-        for name, member in self.members.items():
-            encoder, decoder, targets = member.measured_mean_lengths(windows, vocabulary)
-            if not (self.uses_encoder and self.uses_decoder):
-                length = encoder + decoder  # one of them is 0
-                encoder, decoder = length * self.uses_encoder, length * self.uses_decoder
-            found[name] = (encoder, decoder, targets)
-        return found
-
-    @cached_property
-    def mean_lengths(self) -> tuple[float, float, float]:
-        rows = [np.array(self._mean_lengths_of_members[name]) * share for name, share in self.shares.items()]
+    def mean_lengths(self, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:
+        rows = [
+            np.array(self._member_lengths(name, windows, vocabulary)) * share for name, share in self.shares.items()
+        ]
         encoder, decoder, targets = np.sum(rows, axis=0).tolist()
         return encoder, decoder, targets
 
-    def flops_per_window(self) -> float:
-        assert self.body is not None
+    def _member_lengths(self, name: str, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:
+        encoder, decoder, targets = self.members[name].mean_lengths(windows, vocabulary)
+        return (*self._on_stacks(encoder, decoder, lambda one, other: one + other), targets)  # one of them is 0
+
+    def flops_per_window(self, network: Network, windows: Windows, vocabulary: Vocabulary) -> float:
         flops = 0.0
         for name, share in self.shares.items():
-            encoder, decoder, targets = self._mean_lengths_of_members[name]
-            flops += share * forward_flops(self.body, encoder=encoder, decoder=decoder, targets=targets)
+            encoder, decoder, targets = self._member_lengths(name, windows, vocabulary)
+            flops += share * network.flops(encoder=encoder, decoder=decoder, targets=targets)
         return flops

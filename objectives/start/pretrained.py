@@ -69,6 +69,12 @@ def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
     return counts["encoder"], counts["decoder"]
 
 
+def config_of(settings: dict[str, Any]) -> TransformerConfig:
+    """The shape that `body` of a run's config.yaml describes."""
+    layers = settings["layers"]
+    return TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers})
+
+
 def of_run(folder: Path, step: int | None = None) -> Pretrained:
     """A run's newest checkpoint, or the one after `step` optimizer steps.
 
@@ -77,11 +83,11 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
     """
     checkpoint = RunFolder(folder).checkpoint(step)
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["body"]
-    layers = settings["layers"]
-    state = _tensors(checkpoint / "weights.safetensors")
+    tensors = _tensors(checkpoint / "weights.safetensors")
+    state = {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
     return Pretrained(
         origin=f"{folder}, step {checkpoint_step(checkpoint):,}",
-        body=TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers}),
+        body=config_of(settings),
         num_blocks=num_blocks_of(state),
         state=state,
         sha256=_json(checkpoint / "sha256.json")["weights.safetensors"],

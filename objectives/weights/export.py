@@ -84,9 +84,8 @@ def class_name(run: TrainedRun) -> str:
     Raises:
         ValueError: where no class of transformers is this model.
     """
-    objective = run.objective
-    name = FAMILIES[objective.config.preset].name
-    has_heads = any(child is not objective.body for child in objective.children())
+    name = FAMILIES[run.body.preset].name
+    has_heads = any(child is not run.network.body for child in run.network.children())
     return name if has_heads else WITHOUT_ITS_HEAD.get(name, name)
 
 
@@ -150,13 +149,11 @@ def export_run(run: TrainedRun, folder: Path) -> str:
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"'{folder}' is not empty: name a new folder")
-    objective, vocabulary = run.objective, run.vocabulary
-    assert objective.body is not None
-    config = to_huggingface_config(
-        objective.config, objective.num_blocks, vocab_size=vocabulary.size, max_positions=run.max_positions
-    )
+    objective, network, vocabulary = run.objective, run.network, run.vocabulary
+    blocks = network.body.num_blocks
+    config = to_huggingface_config(run.body, blocks, vocab_size=vocabulary.size, max_positions=run.max_positions)
     ids, name = special_ids(objective.template, vocabulary), class_name(run)
-    weights = to_huggingface(objective.state_dict(), objective.config, objective.num_blocks, copies=False)
+    weights = to_huggingface(network.state_dict(), run.body, blocks, copies=False)
 
     def fill(writing: Path) -> None:
         write_json(writing / "config.json", {**config, "architectures": [name], "dtype": "float32", **ids})

@@ -1,7 +1,8 @@
-"""A run that has been trained, taken up from its folder alone: for whatever measures, converts or uses it."""
+"""A trained run, loaded from its folder alone: for whatever measures, converts or uses it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from jsonargparse import ArgumentError, ArgumentParser
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch, Example, collate
 from data.stream.windows import Window
+from models.presets import TransformerConfig
 from objectives.core.base import Objective
+from objectives.core.network import Network
+from objectives.core.prompts import Generation, Prompts
+from objectives.core.strategy import Scorer
+from objectives.start.pretrained import config_of
 from training.setup.messages import one_line
 from training.storage.checkpoint import load_weights
 from training.storage.run_dir import RunFolder
@@ -25,7 +31,9 @@ class TrainedRun:
     Attributes:
         folder, checkpoint: where it lies.
         config: every setting, as config.yaml keeps it.
-        objective: the module with these weights, in evaluation mode.
+        objective: what it was trained for.
+        network: with these weights, in evaluation mode.
+        body: shape of its main body.
         tokenizer, vocabulary: the run's own.
         window: raw tokens a window.
     """
@@ -34,6 +42,8 @@ class TrainedRun:
     checkpoint: Path
     config: dict[str, Any]
     objective: Objective
+    network: Network
+    body: TransformerConfig
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     window: int
@@ -41,7 +51,16 @@ class TrainedRun:
     @property
     def max_positions(self) -> int:
         """The longest sequence of either stack."""
-        return self.objective.config.max_positions or max(self.objective.max_lengths(self.window)[:2])
+        return self.body.max_positions or max(self.objective.max_lengths(self.window)[:2])
+
+    def generate(self, prompts: Prompts) -> Iterator[Generation]:
+        """What the run generates for prompts, by its objective's strategy."""
+        return self.objective.inference.generate(self.objective, self.network, prompts)
+
+    @cached_property
+    def scorers(self) -> dict[str, Scorer]:
+        """Ways to score a text, by name."""
+        return self.objective.inference.scorers(self.objective, self.vocabulary)
 
     def batch(self, windows: Sequence[Window], examples: Sequence[Example]) -> Batch:
         """Examples, with the windows that they were made of, as this objective reads them."""
@@ -55,7 +74,7 @@ class TrainedRun:
 
 
 def made(class_path: str, init_args: dict[str, Any]) -> Objective:
-    """The objective of this class and these settings, without its model.
+    """The objective of this class and these settings.
 
     Raises:
         ArgumentError: where it has no such settings, or they are impossible.
@@ -67,15 +86,14 @@ def made(class_path: str, init_args: dict[str, Any]) -> Objective:
 
 
 def objective_of(config: dict[str, Any]) -> Objective:
-    """The objective that a run's config.yaml describes, without its model.
+    """The objective that a run's config.yaml describes.
 
     Raises:
         ValueError: where the settings are none of this version's.
     """
-    linked = {name: config[name] for name in ("body", "optimizer", "budget", "seed")}
-    model = config["model"]
+    model, apart = config["model"], bool(config["body"].get("document_masking"))
     try:
-        return made(model["class_path"], {**model.get("init_args", {}), **linked})
+        return made(model["class_path"], {**model.get("init_args", {}), "keep_documents_apart": apart})
     except ArgumentError as error:
         raise ValueError(
             f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
@@ -90,18 +108,26 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     """
     checkpoint = RunFolder(folder).checkpoint(step)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    objective = objective_of(config)
+    objective, body = objective_of(config), config_of(config["body"])
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]
     with torch.random.fork_rng(devices=[]):
-        objective.build(vocab_size=vocabulary.size, window=window)
-    load_weights(objective, checkpoint)
-    objective.eval().requires_grad_(False)
+        network = Network(
+            objective.bodies(body),
+            objective.heads(body),
+            vocab_size=vocabulary.size,
+            max_positions=max(objective.max_lengths(window)[:2]),
+            seed=config["seed"],
+        )
+    load_weights(network, checkpoint, prefix="network.")
+    network.eval().requires_grad_(False)
     return TrainedRun(
         folder=folder,
         checkpoint=checkpoint,
         config=config,
         objective=objective,
+        network=network,
+        body=body,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         window=window,

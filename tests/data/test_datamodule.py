@@ -30,7 +30,9 @@ class Reading:
         def corrupt(window: Window, rng: np.random.Generator, windows: Windows) -> Example:
             tokens = window.tokens.astype(np.int64)
             return Example(
-                encoder_ids=tokens, labels={"tokens": np.where(rng.random(len(tokens)) < 1 / 3, tokens, IGNORE)}
+                encoder_ids=tokens,
+                token_term="tokens",
+                labels={"tokens": np.where(rng.random(len(tokens)) < 1 / 3, tokens, IGNORE)},
             )
 
         return corrupt
@@ -167,8 +169,8 @@ def test_every_held_out_window_is_validated_once_in_as_many_batches_everywhere(
     assert {len(own) for own in batches} == {len(loaders[0])}
     assert [batch.indices for batch in loaders[0]] == [batch.indices for batch in batches[0]]
     alone = opened(settings, validation_windows=number).val_dataloader()
-    labels = sum(batch.counts()["tokens"] for batch in alone)
-    assert sum(batch.counts()["tokens"] for own in batches for batch in own) == labels
+    labels = sum(batch.divisors()["tokens"] for batch in alone)
+    assert sum(batch.divisors()["tokens"] for own in batches for batch in own) == labels
     chosen = min(number, len(modules[0].held_out_windows))
     assert len({index for own in batches for batch in own for index in batch.indices}) == chosen
 

@@ -5,29 +5,28 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 
 from data.store.store import read_tokenizer
 from data.store.tokenizer import Vocabulary
 from evaluation.scoring.likelihood import Likelihoods, PrefixedTokens, score
-from models.transformer.initialisation import initialise
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
-from objectives.core.scorer import Scorer
+from objectives.core.pretraining import Pretraining
+from objectives.core.strategy import Scorer
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from objectives.weights.load import TrainedRun
 from tests.helpers import ROOT, TINY, make_cli
-from tests.objectives.inference.asked import tokenizer
-from tests.objectives.texts import VOCABULARY, made
+from tests.objectives.inference.prompting import random_network, tokenizer
+from tests.objectives.texts import VOCABULARY, made, module_of, scorers_of
 from training.storage.checkpoint import checkpoint_name, write_checkpoint
 from training.storage.run_dir import RunFolder
 
 WINDOW = 40
 FAMILIES: tuple[type[Objective], ...] = (MaskedLM, CausalLM, Denoising, SpanCorruption)
-WAYS = [(family, name) for family in FAMILIES for name in made(family).scorers(VOCABULARY)]
-NORMALISED = [(family, name) for family, name in WAYS if made(family).scorers(VOCABULARY)[name].is_normalised]
+WAYS = [(family, name) for family in FAMILIES for name in scorers_of(made(family))]
+NORMALISED = [(family, name) for family, name in WAYS if scorers_of(made(family))[name].is_normalised]
 
 
 def run_of(
@@ -39,18 +38,15 @@ def run_of(
     **knobs: Any,
 ) -> TrainedRun:
     """A run in float64 whose weights are random, and so large that every token matters."""
-    module = made(objective, body=body, seed=seed, **knobs)
-    module.build(vocab_size=vocabulary.size, window=WINDOW)
-    generator = torch.Generator().manual_seed(seed)
-    for child in module.children():
-        initialise(child, seed)
-    for parameter in module.parameters():
-        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    one = made(objective, **knobs)
+    module = module_of(one, seed=seed, **(body or {}))
     return TrainedRun(
         folder=Path("runs/made-up"),
         checkpoint=Path("runs/made-up/checkpoints/step-00000001"),
         config={},
-        objective=module.double().eval().requires_grad_(False),
+        objective=one,
+        network=random_network(module, vocab_size=vocabulary.size, window=WINDOW, seed=seed),
+        body=module.config,
         tokenizer=tokenizer(),
         vocabulary=vocabulary,
         window=WINDOW,
@@ -62,19 +58,19 @@ def write_run(folder: Path, name: str, store: Path, *more: str) -> Path:
     where = ("--data.cache", str(store.parent), "--trainer.precision", "32-true", "--name", folder.name)
     cli = make_cli(["--config", str(ROOT / f"configs/{name}.yaml"), *TINY, *where, "--budget.steps", "1", *more])
     run, config = RunFolder(folder), cli.resolved_config()
-    objective, (_, vocabulary) = cast(Objective, cli.model), read_tokenizer(store)
-    objective.build(vocab_size=vocabulary.size, window=config["data"]["window"])
+    module, (_, vocabulary) = cast(Pretraining, cli.model), read_tokenizer(store)
+    module.build(vocab_size=vocabulary.size, window=config["data"]["window"])
     folder.mkdir(parents=True)
     run.write_config(config)
     run.write_info(data={"store": store.name})
     shutil.copy(store / "tokenizer.json", folder)
     run.checkpoints.mkdir()
-    write_checkpoint({"state_dict": objective.state_dict()}, run.checkpoints / checkpoint_name(1))
+    write_checkpoint({"state_dict": module.state_dict()}, run.checkpoints / checkpoint_name(1))
     return folder
 
 
 def scorer_of(run: TrainedRun, name: str) -> Scorer:
-    return run.objective.scorers(run.vocabulary)[name]
+    return run.scorers[name]
 
 
 def tokens(text: list[int], prefix: list[int] | None = None) -> PrefixedTokens:

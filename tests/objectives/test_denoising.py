@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from data.stream.batch import NOWHERE
 from data.stream.windows import Windows
-from objectives.denoising import Denoising, NoisedTokens, Noises, noised, permutation
+from objectives.core.noise.rewriting import NoisedTokens, permutation
+from objectives.denoising import Denoising
 from tests.objectives.texts import (
     BOS,
     EOS,
@@ -31,6 +32,7 @@ from tests.objectives.texts import (
 )
 
 rates = st.sampled_from([0.0, 0.1, 0.5])
+KNOBS = ("permute_rate", "infill_rate", "mean_span_length", "sampler", "mask_rate", "delete_rate", "rotate_rate")
 objectives = st.builds(
     lambda **knobs: made(Denoising, **knobs),
     permute_rate=st.sampled_from([0.0, 0.5, 1.0]),
@@ -43,13 +45,13 @@ objectives = st.builds(
     random_rate=rates,
 )
 without_random_tokens = objectives.map(
-    lambda objective: made(Denoising, **{**vars(objective.noises), "random_rate": 0.0})
+    lambda objective: made(Denoising, **{name: getattr(objective, name) for name in KNOBS}, random_rate=0.0)
 )
 
 
 @given(windows=texts(), objective=objectives)
 @FIXED
-def test_the_window_is_said_as_it_was(windows: Windows, objective: Denoising) -> None:
+def test_the_window_is_the_target_as_it_was(windows: Windows, objective: Denoising) -> None:
     """C50: law 5, whatever the noises; the decoder reads `</s>` and what it has said."""
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.labels["token"].tolist() == [BOS, *window.tokens, EOS]
@@ -152,10 +154,10 @@ def test_the_worked_example_of_bart() -> None:
 def test_permutation_comes_before_hiding() -> None:
     """C56: a span may hide the end of one sentence and the beginning of one from elsewhere."""
     window = window_of(numbered(30).tolist(), sentence_starts=tuple(range(0, 30, 3)))
-    knobs = Noises(permute_rate=1.0, infill_rate=0.3, mean_span_length=6.0)
+    objective = made(Denoising, permute_rate=1.0, infill_rate=0.3, mean_span_length=6.0)
     crossing = 0
     for index in range(30):
-        source = noised(window, key(index), knobs, mask=MASK, eos=EOS, pool=VOCABULARY.ordinary)
+        source = objective.noised(window, key(index), VOCABULARY)
         shown = set(source.origins[source.tokens != MASK].tolist())
         spans = np.split(source.order, np.flatnonzero([place in shown for place in source.order.tolist()]))
         crossing += any((np.diff(span[1:]) != 1).any() for span in spans)

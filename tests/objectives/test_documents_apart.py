@@ -7,19 +7,20 @@ from torch import Tensor
 
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
-from objectives.core.noise import shifted
+from objectives.core.network import Network
+from objectives.core.noise.spans import shifted
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
-from tests.objectives.texts import EOS, VOCABULARY, batch_of, examples_of, key, made, of_documents
+from tests.objectives.texts import EOS, VOCABULARY, batch_of, built, examples_of, key, made, of_documents
 
-APART = {"document_masking": True}
+APART = {"keep_documents_apart": True}
 OBJECTIVES = [
-    made(MaskedLM, body=APART, next_sentence=False),
-    made(CausalLM, body=APART),
-    made(Denoising, body=APART),
-    made(SpanCorruption, body=APART),
-    made(SpanCorruption, body=APART, roll=True, noise_density=0.5),
+    made(MaskedLM, **APART, next_sentence=False),
+    made(CausalLM, **APART),
+    made(Denoising, **APART),
+    made(SpanCorruption, **APART),
+    made(SpanCorruption, **APART, roll=True, noise_density=0.5),
 ]
 
 
@@ -35,12 +36,12 @@ def test_what_belongs_to_no_document_begins_none() -> None:
     assert shifted(np.array([5, 6, 7, 8]), 2, np.array([0, 1, 1, 0])).tolist() == [2, 5, 6, 7]
 
 
-def logits_of_second(objective: Objective, first: list[int], second: list[int], index: int) -> Tensor:
-    """Logits where something of the second document is said."""
+def logits_of_second(objective: Objective, network: Network, first: list[int], second: list[int], index: int) -> Tensor:
+    """Logits where something of the second document is the target."""
     windows = of_documents([[first], [second]], length=len(first) + len(second))
     example = objective.corruption(VOCABULARY)(windows[0], key(index), windows)
     batch = batch_of(objective, windows, [(windows[0], example)])
-    logits, _ = objective.run_transformer(batch)
+    logits = network.logits(batch, objective.token_term)
     documents = batch.decoder_documents_BT if objective.uses_decoder else batch.encoder_documents_BS
     assert documents is not None
     return logits[documents.flatten()[batch.labels[objective.token_term].positions_N] == 2]
@@ -50,15 +51,13 @@ def logits_of_second(objective: Objective, first: list[int], second: list[int], 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: type(objective).__name__)
 def test_what_stands_in_one_document_changes_nothing_in_the_next(objective: Objective, end: bool) -> None:
     """C5: law 4, with an EOS between them or without."""
-    objective.body = None
-    objective.build(vocab_size=VOCABULARY.size, window=40)
-    objective.double().eval()
+    network = built(objective, window=40).double().eval().built
     one, other, second = np.random.default_rng(0).choice(VOCABULARY.ordinary, size=(3, 20)).tolist()
     if end:
         one[-1] = other[-1] = EOS
     compared = 0
     for index in range(8):
-        here, there = (logits_of_second(objective, first, second, index) for first in (one, other))
+        here, there = (logits_of_second(objective, network, first, second, index) for first in (one, other))
         assert torch.equal(here, there)
         compared += len(here)
     assert compared > 8
@@ -66,7 +65,7 @@ def test_what_stands_in_one_document_changes_nothing_in_the_next(objective: Obje
 
 @pytest.mark.parametrize(
     ("objective", "start"),
-    [(made(Denoising, body=APART, permute_rate=0.0), EOS), (made(SpanCorruption, body=APART), 0)],
+    [(made(Denoising, **APART, permute_rate=0.0), EOS), (made(SpanCorruption, **APART), 0)],
     ids=["denoising", "span_corruption"],
 )
 def test_a_decoder_reads_what_it_has_said_but_for_the_beginnings_of_documents(objective: Objective, start: int) -> None:
@@ -74,7 +73,7 @@ def test_a_decoder_reads_what_it_has_said_but_for_the_beginnings_of_documents(ob
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.decoder_ids is not None
         assert example.decoder_origins is not None
-        labels, documents = example.labels[objective.token_term], window.documents()
+        labels, documents = example.token_labels, window.documents()
         for place in range(1, len(labels)):
             before, here = example.decoder_origins[place - 1 : place + 1]
             begins = before >= 0 and here >= 0 and documents[before] != documents[here]

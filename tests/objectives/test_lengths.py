@@ -5,11 +5,21 @@ import pytest
 
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
-from objectives.core.noise import span_counts
+from objectives.core.noise.spans import span_counts
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
-from tests.objectives.texts import FIRST, SENTINELS, VOCABULARY, examples_of, made, numbered, of_documents
+from tests.objectives.texts import (
+    FIRST,
+    SENTINELS,
+    VOCABULARY,
+    built,
+    examples_of,
+    made,
+    module_of,
+    numbered,
+    of_documents,
+)
 
 every_objective = pytest.mark.parametrize("objective_class", [MaskedLM, CausalLM, Denoising, SpanCorruption])
 settings_of_lengths = [
@@ -21,7 +31,7 @@ settings_of_lengths = [
     made(SpanCorruption, roll=True),
     made(SpanCorruption, noise_density=0.5, mean_span_length=64.0),
     made(SpanCorruption, noise_density=0.95, mean_span_length=1.0),
-    made(SpanCorruption, body={"document_masking": True}, noise_density=0.7),
+    made(SpanCorruption, keep_documents_apart=True, noise_density=0.7),
 ]
 every_setting = pytest.mark.parametrize(
     "objective", settings_of_lengths, ids=lambda objective: type(objective).__name__
@@ -36,39 +46,39 @@ def test_a_shorter_window_never_makes_a_longer_example(objective: Objective) -> 
 
 @every_setting
 def test_the_longest_window_is_the_longest(objective: Objective) -> None:
-    longest = [max(objective.max_lengths(window)[:2]) for window in range(600)]
+    module, longest = module_of(objective), [max(objective.max_lengths(window)[:2]) for window in range(600)]
     for positions in range(longest[1], 250):
         expected = max(window for window in range(600) if longest[window] <= positions)
-        assert objective.longest_window(positions) == expected
+        assert module.longest_window(positions) == expected
 
 
 @every_objective
 def test_a_window_longer_than_the_positions_is_refused_with_the_longest(objective_class: type[Objective]) -> None:
-    objective = made(objective_class, body={"max_positions": 32})
-    longest = objective.longest_window(32)
-    objective.check_window(longest)
-    objective.build(vocab_size=VOCABULARY.size, window=longest)
+    objective = made(objective_class)
+    module = module_of(objective, max_positions=32)
+    longest = module.longest_window(32)
+    module.check_window(longest)
+    module.build(vocab_size=VOCABULARY.size, window=longest)
     needed = max(objective.max_lengths(longest + 1)[:2])
     message = (
         rf"data\.window = {longest + 1} raw tokens make {needed} positions, but body\.max_positions = 32; "
         rf"the longest window that fits is {longest}"
     )
-    for refuse in (objective.check_window, lambda window: objective.build(vocab_size=VOCABULARY.size, window=window)):
+    for refuse in (module.check_window, lambda window: module.build(vocab_size=VOCABULARY.size, window=window)):
         with pytest.raises(ValueError, match=message):
             refuse(longest + 1)
 
 
 def test_where_no_window_fits_the_longest_is_none() -> None:
     with pytest.raises(ValueError, match=r"data\.window = 1 raw tokens make 3 positions.* that fits is 0"):
-        made(Denoising, body={"max_positions": 2}).check_window(1)
+        module_of(made(Denoising), max_positions=2).check_window(1)
 
 
 @every_objective
 def test_without_a_limit_there_are_as_many_positions_as_the_window_needs(objective_class: type[Objective]) -> None:
-    objective = made(objective_class, body={"preset": "bart"})
-    objective.build(vocab_size=VOCABULARY.size, window=19)
-    assert objective.body is not None
-    tables = [stack.position_table for stack in (objective.body.encoder, objective.body.decoder) if stack]
+    objective = made(objective_class)
+    body = built(objective, window=19, preset="bart").built.body
+    tables = [stack.position_table for stack in (body.encoder, body.decoder) if stack]
     assert {len(table.weight) for table in tables} == {max(objective.max_lengths(19)[:2])}
 
 
@@ -88,12 +98,12 @@ def test_lengths_are_those_of_t5(inputs: int) -> None:
     """C60: the longest window whose inputs fit, and the targets it makes."""
     for mean, (window, targets) in zip((3.0, 2.0, 5.0, 10.0), T5_LENGTHS[inputs], strict=True):
         objective = made(SpanCorruption, mean_span_length=mean)
-        assert objective.longest_window(inputs) == window
+        assert module_of(objective).longest_window(inputs) == window
         assert objective.max_lengths(window).targets == objective.max_lengths(window).decoder == targets
 
 
 def test_a_full_segment_of_t5_is_exact() -> None:
-    """C60: 568 tokens are 512 read and 114 said, 28 sentinels on each side and 85 tokens hidden."""
+    """C60: 568 tokens are 512 read and 114 targets, 28 sentinels on each side and 85 tokens hidden."""
     assert span_counts(568, 0.15, 3.0) == (85, 28)
     windows = of_documents([[numbered(568).tolist()]], length=568)
     for epoch in range(5):
@@ -105,7 +115,7 @@ def test_a_full_segment_of_t5_is_exact() -> None:
 
 @pytest.mark.parametrize("roll", [False, True])
 @pytest.mark.parametrize("length", [2, 3, 7, 40, 128])
-def test_extents_are_reached(length: int, roll: bool) -> None:
+def test_max_lengths_are_reached(length: int, roll: bool) -> None:
     objective = made(SpanCorruption, roll=roll)
     windows = of_documents([[numbered(length).tolist()]], length=length)
     longest = np.zeros(2, dtype=int)
@@ -117,8 +127,8 @@ def test_extents_are_reached(length: int, roll: bool) -> None:
     assert longest.tolist() == [encoder, decoder] == [encoder, targets]
 
 
-def test_documents_of_one_token_part_every_span_and_reach_the_extent() -> None:
-    objective = made(SpanCorruption, body={"document_masking": True}, noise_density=0.5)
+def test_documents_of_one_token_part_every_span_and_reach_the_max_lengths() -> None:
+    objective = made(SpanCorruption, keep_documents_apart=True, noise_density=0.5)
     windows = of_documents([[[FIRST]]] * 40, length=40)
     ((_, example),) = examples_of(objective.corruption(VOCABULARY), windows)
     assert example.encoder_ids is not None

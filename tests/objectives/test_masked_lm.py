@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Example
 from data.stream.windows import Window, Windows
-from objectives.core.noise import budget
-from objectives.masked_lm import FOLLOWS, RANDOM_SEGMENT, MaskedLM, Segments, masked, shortened, whole
+from objectives.core.noise.masking import budget
+from objectives.core.segments import FOLLOWS, RANDOM_SEGMENT, Segments, shortened, whole
+from objectives.masked_lm import MaskedLM
 from tests.objectives.texts import (
     CLS,
     EOS,
@@ -150,17 +151,14 @@ def test_a_pair_looks_as_in_bert() -> None:
     """C26, W6: A = a1 a2 a3, B = b1 b2; one is hidden, since 8 · 0.15 is 1.2; padding is of segment 0."""
     a, b = numbered(5)[:3], numbered(5)[3:]
     segments = Segments(tokens=[a, b], origins=[np.arange(3), np.arange(3, 5)], label=FOLLOWS)
-    knobs: dict[str, Any] = {"vocabulary": VOCABULARY, "pool": VOCABULARY.ordinary, "unit": "token"}
-    example = masked(segments, key(), noise_density=0.15, mask_rate=0.0, random_rate=0.0, **knobs)
+    example = made(MaskedLM, mask_rate=0.0, random_rate=0.0).masked(segments, key(), VOCABULARY)
     assert example.encoder_ids is not None
     assert example.segments is not None
     assert example.encoder_ids.tolist() == [CLS, *a, SEP, *b, SEP]
     assert example.segments.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
     assert len(labelled(example, "masked")) == 1
     assert example.labels["next_sentence"].tolist() == [FOLLOWS] + [IGNORE] * 7
-    long = masked(
-        whole(window_of(numbered(10).tolist())), key(), noise_density=0.15, mask_rate=0.8, random_rate=0.1, **knobs
-    )
+    long = made(MaskedLM).masked(whole(window_of(numbered(10).tolist())), key(), VOCABULARY)
     windows = of_documents([[numbered(10).tolist()]], length=10)
     batch = batch_of(made(MaskedLM), windows, [(windows[0], example), (windows[0], long)])
     assert batch.encoder_ids_BS is not None
@@ -260,8 +258,8 @@ def test_rates_that_sum_to_one_but_for_rounding_are_taken() -> None:
 
 def test_pairs_cannot_be_told_apart_where_documents_are_kept_apart() -> None:
     with pytest.raises(ValueError, match=r"document_masking .*next_sentence to false"):
-        made(MaskedLM, body={"document_masking": True})
-    assert made(MaskedLM, body={"document_masking": True}, next_sentence=False).keep_documents_apart
+        made(MaskedLM, keep_documents_apart=True)
+    assert made(MaskedLM, keep_documents_apart=True, next_sentence=False).keep_documents_apart
 
 
 def test_the_vocabulary_by_hand_is_one(vocabulary: Vocabulary) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 
 from data.stream.batch import IGNORE, NOWHERE
 from data.stream.windows import TokensInMemory, Window, Windows
-from objectives.masked_lm import FOLLOWS, RANDOM_SEGMENT, MaskedLM, Segments, pair
+from objectives.core.segments import FOLLOWS, RANDOM_SEGMENT, Segments, pair
+from objectives.masked_lm import MaskedLM
 from tests.objectives.texts import (
     EOS,
     FIXED,

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from data.stream.batch import IGNORE, NOWHERE, Example
 from data.stream.windows import Windows
-from objectives.core.noise import runs
-from objectives.span_corruption import SpanCorruption, inputs_and_targets
+from objectives.core.noise.masking import runs
+from objectives.core.noise.spans import inputs_and_targets
+from objectives.span_corruption import SpanCorruption
 from tests.objectives.texts import (
     EOS,
     FIRST,
@@ -33,7 +34,7 @@ from tests.objectives.texts import (
 objectives = st.builds(
     lambda density, mean, roll, apart: made(
         SpanCorruption,
-        body={"document_masking": apart},
+        keep_documents_apart=apart,
         noise_density=density,
         mean_span_length=mean,
         roll=roll,
@@ -207,7 +208,7 @@ def test_a_rotated_mask_hides_every_place_alike() -> None:
 
 
 def test_a_span_never_crosses_documents_that_are_kept_apart() -> None:
-    objective = made(SpanCorruption, body={"document_masking": True}, noise_density=0.6, mean_span_length=8.0)
+    objective = made(SpanCorruption, keep_documents_apart=True, noise_density=0.6, mean_span_length=8.0)
     windows = of_documents([[numbered(length).tolist()] for length in (5, 3, 7, 1, 4)] * 6, length=30)
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.decoder_origins is not None
@@ -223,7 +224,7 @@ def test_a_span_never_crosses_documents_that_are_kept_apart() -> None:
 def test_where_documents_part_more_spans_than_there_are_sentinels_the_rest_stays_text(length: int, roll: bool) -> None:
     """C62: at any number of spans about the 128 sentinels there are."""
     knobs = {"noise_density": 0.5, "mean_span_length": 2.0, "roll": roll}
-    objective = made(SpanCorruption, body={"document_masking": True}, **knobs)
+    objective = made(SpanCorruption, keep_documents_apart=True, **knobs)
     starts = range(0, length, 2)
     window = window_of(numbered(length).tolist(), sentence_starts=starts, document_starts=starts)
     windows = of_documents([[[FIRST]]], length=1)
@@ -237,7 +238,7 @@ def test_where_documents_part_more_spans_than_there_are_sentinels_the_rest_stays
 def test_the_closing_sentinel_is_counted_too() -> None:
     """C62: 127 spans, of which a document parts one, and text behind the last: 129 sentinels were needed."""
     knobs = {"noise_density": 0.5, "mean_span_length": 2.0, "roll": True}
-    objective = made(SpanCorruption, body={"document_masking": True}, **knobs)
+    objective = made(SpanCorruption, keep_documents_apart=True, **knobs)
     window = window_of(numbered(508).tolist(), sentence_starts=(0, 254), document_starts=(0, 254))
     for index in range(60):
         example = objective.corruption(VOCABULARY)(window, key(index), of_documents([[[FIRST]]], length=1))

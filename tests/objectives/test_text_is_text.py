@@ -52,7 +52,7 @@ def test_special_ids_are_those_that_the_objective_put_there(
         window = windows[index]
         for draw in range(10):
             example = corrupt(window, generator(draw, Purpose.NOISE, 0, index), windows)
-            labels = example.labels[objective.token_term]
+            labels = example.token_labels
             if example.encoder_ids is not None and example.decoder_ids is None:
                 assert (labels[example.encoder_ids == vocabulary.mask] != IGNORE).all()
                 said = np.where(labels == IGNORE, example.encoder_ids, labels)

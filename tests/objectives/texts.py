@@ -1,19 +1,24 @@
 """What the tests of objectives share: texts by hand and at random, objectives with some settings, a test of chance."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.random import Generator
+from torch import Tensor
 
 from data.stream.batch import IGNORE, NOWHERE, Batch, Corruption, Example, collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import TokensInMemory, Window, WindowRule, Windows
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
+from objectives.core.strategy import Scorer
 from tests.helpers import make_vocabulary, shared
+from training.step.terms import Term
 
 VOCABULARY = make_vocabulary(400)
 PAD, EOS, BOS, CLS, SEP, MASK = (getattr(VOCABULARY, role) for role in ("pad", "eos", "bos", "cls", "sep", "mask"))
@@ -25,9 +30,32 @@ SHAPE = {"width": 32, "layers": 2, "num_heads": 2}
 SomeObjective = TypeVar("SomeObjective", bound=Objective)
 
 
-def made(objective: type[SomeObjective], *, body: dict[str, Any] | None = None, **knobs: Any) -> SomeObjective:
-    """An objective over a small Transformer; `knobs` are its own settings."""
-    return objective(**shared(**SHAPE | (body or {})), **knobs)
+def made(objective: type[SomeObjective], **knobs: Any) -> SomeObjective:
+    """An objective with these settings."""
+    return objective(**knobs)
+
+
+def scorers_of(objective: Objective) -> dict[str, Scorer]:
+    """The ways in which an objective scores texts."""
+    return objective.inference.scorers(objective, VOCABULARY)
+
+
+def module_of(objective: Objective, *, seed: int = 0, **body: Any) -> Pretraining:
+    """What trains an objective over a small Transformer; nothing is built yet."""
+    apart = {"document_masking": objective.keep_documents_apart}
+    return Pretraining(objective, **shared(**SHAPE | apart | body), seed=seed)
+
+
+def built(objective: Objective, *, window: int, seed: int = 0, **body: Any) -> Pretraining:
+    """The same with its network."""
+    module = module_of(objective, seed=seed, **body)
+    module.build(vocab_size=VOCABULARY.size, window=window)
+    return module
+
+
+def mean_loss(terms: Mapping[str, Term]) -> Tensor:
+    """What a step of one batch minimises."""
+    return torch.stack([term.minimised_sum / (term.divisor or 1.0) for term in terms.values()]).sum()
 
 
 def key(index: int = 0, *, seed: int = 0, epoch: int = 0) -> Generator:

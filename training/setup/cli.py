@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, cast
 
 import yaml
 from jsonargparse import Namespace
@@ -30,11 +30,17 @@ BUDGETS = ("raw_tokens", "steps", "flops", "target_tokens", "epochs", "minutes")
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
-    """Knows the settings of every objective that is imported."""
+    """Knows the settings of every objective that is imported.
+
+    Attributes:
+        objective: the class that they are subclasses of.
+    """
+
+    objective: type = object
 
     def valid_names(self) -> Iterator[str]:
         yield from super().valid_names()
-        for cls in _subclasses(ExactModule):
+        for cls in _subclasses(self.objective):
             yield f"{cls.__module__}.{cls.__name__}"
             for parent in cls.__mro__:
                 if "__init__" in vars(parent):
@@ -65,6 +71,7 @@ class RunCLI(LightningCLI):
 
     Args:
         objective: class whose subclasses `model` may name.
+        module: makes the LightningModule from an objective and from body, optimizer, budget and seed.
         data: class of `data`.
         body: class of `body`, which is given to the objective.
         defaults: configuration that lies under every other.
@@ -78,19 +85,21 @@ class RunCLI(LightningCLI):
 
     def __init__(
         self,
-        objective: type[ExactModule],
+        objective: type,
         data: type[LightningDataModule],
         body: type,
+        module: Callable[..., ExactModule] | None = None,
         *,
         defaults: Path,
         arguments: Sequence[str],
         only_data: bool = False,
         settle: Callable[[Namespace], str | None] | None = None,
     ) -> None:
-        self.body, self.only_data, self.settle = body, only_data, settle
+        self.objective, self.module, self.body = objective, module, body
+        self.only_data, self.settle = only_data, settle
         try:
             super().__init__(
-                objective,
+                ExactModule,
                 data,
                 subclass_mode_model=True,
                 save_config_callback=None,
@@ -126,13 +135,13 @@ class RunCLI(LightningCLI):
         )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True, required=not self.only_data)
+        cast(Parser, parser).objective = self.objective
+        parser.add_subclass_arguments(self.objective, "model", required=not self.only_data)
         parser.add_lightning_class_args(self._datamodule_class, "data")
         parser.add_class_arguments(self.body, "body")
         for name, settings in GROUPS.items():
             parser.add_class_arguments(settings, name)
-        for name in ("body", "optimizer", "budget", "seed"):
-            parser.link_arguments(name, f"model.init_args.{name}")
+        parser.link_arguments("body.document_masking", "model.init_args.keep_documents_apart")
         parser.link_arguments("seed", "data.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -148,7 +157,9 @@ class RunCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule = self.config_init["data"]
         if not self.only_data:
-            self.model = self.config_init["model"]
+            assert self.module is not None
+            settings = {name: self.config_init[name] for name in ("body", "optimizer", "budget", "seed")}
+            self.model = self.module(self.config_init["model"], **settings)
             self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

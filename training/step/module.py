@@ -1,13 +1,12 @@
-"""The exact step: a LightningModule whose gradient does not depend on how a batch is shared out.
+"""The exact step: a LightningModule whose gradient does not depend on how a batch is split.
 
 Lightning averages the losses of micro-batches and of devices; where they hold unequal numbers of labels, a mean of
-means is not the mean (pytorch-lightning #20350). Here every loss term is a sum, divided by the number of its labels
-in the whole optimizer step, over all micro-batches and devices.
+means is not the mean (pytorch-lightning #20350). Here every loss term is a sum, divided by its divisor (the number of
+its labels, unless an objective has another) in the whole optimizer step, over all micro-batches and devices.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -25,16 +24,17 @@ from training.step.stops import Diverged
 from training.step.terms import Result, Sums, Term
 
 
-class CountedBatch(Protocol):
+class StepBatch(Protocol):
     """What the exact step needs to know of a batch; its step is this process's part of the optimizer step."""
 
     indices: list[int]
-    step_counts: dict[str, int]
+    step_divisors: dict[str, float]
+    step_target_tokens: int
     step_raw_tokens: int
 
 
 class Request(IntEnum):
-    """What a process may ask of all of them; acted upon together, at the end of a step."""
+    """What one process requests of all of them; acted upon together, at the end of a step."""
 
     TERMINATE = 0  # SIGTERM was received
     INTERRUPT = 1  # SIGINT was received
@@ -70,7 +70,6 @@ class ExactModule(lightning.LightningModule, ABC):
         self.initialized_from: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
         self._seconds_before = 0.0
         self._step = torch.zeros(0)  # what the processes agreed on at the beginning of the step, see _agree
-        self._step_terms: list[str] = []
         self._step_losses: list[Tensor] = []
         self._step_indices: list[int] = []
 
@@ -86,12 +85,8 @@ class ExactModule(lightning.LightningModule, ABC):
         """Numbers to read a loss by, logged beside it."""
         return {}
 
-    def token_terms(self, terms: Sequence[str]) -> Sequence[str]:
-        """Those of the loss terms whose labels are the target tokens of a budget: the first."""
-        return terms[:1]
-
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
-        """Raises ValueError where a run of `total_steps` has not come to `step` as one of `trunk_steps` has."""
+        """Raises ValueError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
 
     def validation_cost(self) -> float:
         """What the last validation makes of the weights; those with the lowest are the best, and are kept."""
@@ -109,7 +104,7 @@ class ExactModule(lightning.LightningModule, ABC):
         """Logs the mean of some numbers over the training steps between two logs."""
         if self.training:
             total = values.sum().float()
-            self.training_measures.add({name: Term(total, total, len(values))})
+            self.training_measures.add({name: Term(total, total, len(values), len(values))})
 
     # --- the step ---
 
@@ -121,18 +116,18 @@ class ExactModule(lightning.LightningModule, ABC):
         assert self.progress is not None
         self.progress.start(self._seconds_before)
 
-    def _agree(self, batch: CountedBatch) -> None:
-        """Adds up over all processes: labels of each term, raw tokens, seconds (of the first) and requests."""
+    def _agree(self, batch: StepBatch) -> None:
+        """Adds up over all processes: divisors, target and raw tokens, seconds (of the first) and requests."""
         assert self.progress is not None
         seconds = self.progress.elapsed if self.trainer.is_global_zero else 0.0
         requests = [float(request in self.requests) for request in Request]
-        self._step_terms = list(batch.step_counts)
-        numbers = [*batch.step_counts.values(), batch.step_raw_tokens, seconds, *requests]
+        tokens = [batch.step_target_tokens, batch.step_raw_tokens]
+        numbers = [*batch.step_divisors.values(), *tokens, seconds, *requests]
         self._step = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(self._step)
 
-    def on_train_batch_start(self, batch: CountedBatch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
         """Draws dropout from the place of the micro-batch alone, and agrees on the step at its first one."""
         micro = batch_idx % self._accumulated
         torch.manual_seed(
@@ -150,7 +145,7 @@ class ExactModule(lightning.LightningModule, ABC):
             self._step_losses, self._step_indices = [], []
         self._step_indices += batch.indices
 
-    def training_step(self, batch: CountedBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
         """The part of the step's loss that this micro-batch adds.
 
         Lightning divides what is returned by the number of micro-batches, and the strategy averages gradients over
@@ -158,7 +153,8 @@ class ExactModule(lightning.LightningModule, ABC):
         """
         terms = self.terms(batch, count_correct=False)
         self.training_sums.add(terms)
-        totals = dict(zip(batch.step_counts, self._step.clamp(min=1), strict=False))
+        divisors = torch.where(self._step > 0, self._step, 1.0)  # a term without labels has a sum of 0
+        totals = dict(zip(batch.step_divisors, divisors, strict=False))
         sums = {name: term.minimised_sum for name, term in terms.items()}
         loss = torch.stack([value / totals[name].to(value.dtype) for name, value in sums.items()]).sum()
         self._step_losses.append(loss.detach())
@@ -174,8 +170,8 @@ class ExactModule(lightning.LightningModule, ABC):
         norm = gradient_norm(parameters)
         loss = torch.stack(self._step_losses).sum()
         read = torch.cat([torch.stack([norm, loss]).double(), self._step]).tolist()  # the one wait for the device
-        self.gradient_norm, loss, *counts = read
-        raw_tokens, seconds, *requests = read[-2 - len(Request) :]
+        self.gradient_norm, loss = read[:2]
+        target_tokens, raw_tokens, seconds, *requests = read[-3 - len(Request) :]
         if not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
             raise Diverged(
                 f"step {self.global_step}: loss {loss:g}, gradient norm {self.gradient_norm:g}; stopped before the "
@@ -186,16 +182,15 @@ class ExactModule(lightning.LightningModule, ABC):
         assert self.progress is not None
         self.progress.agreed_seconds = seconds
         self.raw_tokens += int(raw_tokens)
-        targets = dict(zip(self._step_terms, counts, strict=False))
-        self.target_tokens += int(sum(targets[term] for term in self.token_terms(self._step_terms)))
+        self.target_tokens += int(target_tokens)
         self.agreed = {request for request in Request if requests[request]}
         if self.optimizer_config.max_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.optimizer_config.max_grad_norm, norm)
 
     # --- validation: sums over the same windows under the same noise, every time ---
 
-    def validation_step(self, batch: CountedBatch, batch_idx: int) -> None:
-        """Gathers the terms; the means are exact however the windows are shared out."""
+    def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
+        """Adds the terms up; the means are exact however the windows are split."""
         self.validation_sums.add(self.terms(batch, count_correct=True))
 
     def on_validation_epoch_end(self) -> None:
@@ -242,7 +237,8 @@ class ExactModule(lightning.LightningModule, ABC):
         self._seconds_before = progress["seconds"]
         self.raw_tokens, self.target_tokens = progress["raw_tokens"], progress["target_tokens"]
         if self.trainer.is_global_zero:  # the others' part is in what the first one takes up
-            self.training_sums.values, self.training_measures.values = progress["sums"]
+            for sums, totals in zip((self.training_sums, self.training_measures), progress["sums"], strict=True):
+                sums.restore(totals)
         loop = checkpoint["loops"]["fit_loop"]
         batches = checkpoint["global_step"] * self._accumulated
         for part in ("total", "current"):

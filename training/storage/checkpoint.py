@@ -184,10 +184,11 @@ class SafeCheckpointIO(CheckpointIO):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def load_weights(module: torch.nn.Module, folder: Path) -> None:
-    """Puts a checkpoint's weights into a module.
+def load_weights(module: torch.nn.Module, folder: Path, *, prefix: str = "") -> None:
+    """Puts a checkpoint's weights into a module, whose names stand behind `prefix` there.
 
     Raises:
         ValueError: where they are damaged.
     """
-    module.load_state_dict(read_checkpoint(folder)["state_dict"])
+    state = read_checkpoint(folder)["state_dict"]
+    module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()})

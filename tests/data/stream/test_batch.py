@@ -37,14 +37,16 @@ def present(tensor: torch.Tensor | None) -> torch.Tensor:
 
 
 def test_rows_of_one_length_are_not_padded() -> None:
-    batch = batch_of([Example(encoder_ids=ids(1, 2, 3), labels={"t": ids(IGNORE, 2, IGNORE)})] * 2)
+    batch = batch_of([Example(encoder_ids=ids(1, 2, 3), token_term="t", labels={"t": ids(IGNORE, 2, IGNORE)})] * 2)
     assert present(batch.encoder_ids_BS).tolist() == [[1, 2, 3]] * 2
     assert batch.encoder_lengths_B is None
     assert batch.decoder_ids_BT is batch.decoder_lengths_B is batch.encoder_documents_BS is batch.segments_BS is None
 
 
 def test_shorter_rows_are_padded_behind_and_their_lengths_kept() -> None:
-    batch = batch_of([Example(encoder_ids=ids(*range(1, n + 1)), labels={"t": ids(*[7] * n)}) for n in (3, 20)])
+    batch = batch_of(
+        [Example(encoder_ids=ids(*range(1, n + 1)), token_term="t", labels={"t": ids(*[7] * n)}) for n in (3, 20)]
+    )
     assert present(batch.encoder_ids_BS).shape == (2, 32)
     assert present(batch.encoder_ids_BS)[0].tolist() == [1, 2, 3] + [PAD] * 29
     assert present(batch.encoder_lengths_B).tolist() == [3, 20]
@@ -53,7 +55,7 @@ def test_shorter_rows_are_padded_behind_and_their_lengths_kept() -> None:
 @given(lengths=st.lists(st.integers(1, 70), min_size=1, max_size=6), limit=st.integers(1, 70))
 @settings(deadline=None, derandomize=True)
 def test_widths_are_multiples_of_sixteen_or_the_most_there_can_be(lengths: list[int], limit: int) -> None:
-    examples = [Example(encoder_ids=ids(*[1] * n), labels={"t": ids(*[1] * n)}) for n in lengths]
+    examples = [Example(encoder_ids=ids(*[1] * n), token_term="t", labels={"t": ids(*[1] * n)}) for n in lengths]
     width = present(batch_of(examples, max_lengths=MaxLengths(limit, limit, limit)).encoder_ids_BS).shape[1]
     longest = max(lengths)
     assert width >= longest
@@ -67,19 +69,21 @@ def test_widths_are_multiples_of_sixteen_or_the_most_there_can_be(lengths: list[
 @given(rows=label_rows)
 @settings(deadline=None, derandomize=True)
 def test_labels_stand_where_their_rows_say_though_a_label_equals_the_padding(rows: list[list[int]]) -> None:
-    batch = batch_of([Example(encoder_ids=ids(*[1] * len(row)), labels={"t": ids(*row)}) for row in rows])
+    batch = batch_of(
+        [Example(encoder_ids=ids(*[1] * len(row)), token_term="t", labels={"t": ids(*row)}) for row in rows]
+    )
     width = present(batch.encoder_ids_BS).shape[1]
     grid = torch.full((len(rows) * width,), IGNORE)
     grid[batch.labels["t"].positions_N] = batch.labels["t"].ids_N
     padded = [row + [IGNORE] * (width - len(row)) for row in rows]
     assert grid.view(len(rows), width).tolist() == padded
-    assert batch.counts() == {"t": sum(label != IGNORE for row in rows for label in row)}
+    assert batch.divisors() == {"t": sum(label != IGNORE for row in rows for label in row)}
 
 
 def test_with_two_stacks_labels_stand_at_places_of_the_decoder() -> None:
     examples = [
-        Example(encoder_ids=ids(*[1] * 50), decoder_ids=ids(1, 2), labels={"t": ids(2, 3)}),
-        Example(encoder_ids=ids(*[1] * 30), decoder_ids=ids(1), labels={"t": ids(4)}),
+        Example(encoder_ids=ids(*[1] * 50), decoder_ids=ids(1, 2), token_term="t", labels={"t": ids(2, 3)}),
+        Example(encoder_ids=ids(*[1] * 30), decoder_ids=ids(1), token_term="t", labels={"t": ids(4)}),
     ]
     batch = batch_of(examples)
     assert present(batch.encoder_ids_BS).shape == (2, 64)
@@ -92,13 +96,36 @@ def test_with_two_stacks_labels_stand_at_places_of_the_decoder() -> None:
 
 def test_every_term_has_its_labels_and_an_empty_one_is_there_too() -> None:
     labels = {"first": ids(IGNORE, 3), "second": ids(IGNORE, IGNORE)}
-    batch = batch_of([Example(encoder_ids=ids(1, 2), labels=labels)] * 2)
-    assert batch.counts() == {"first": 2, "second": 0}
+    batch = batch_of([Example(encoder_ids=ids(1, 2), labels=labels, token_term="first")] * 2)
+    assert batch.divisors() == {"first": 2, "second": 0}
     assert batch.labels["second"].ids_N.dtype == torch.int64
 
 
+def weighted(**more: Any) -> Example:
+    """Three positions, two of them with a label, a weight and a draw."""
+    values = np.array([0.25, 0.5, 0.75], dtype=np.float32)
+    by_term: dict[str, Any] = {"weights": {"t": values}, "draws": {"t": 1 - values}, "divisors": {"t": 3.0}}
+    return Example(encoder_ids=ids(1, 2, 3), token_term="t", labels={"t": ids(7, IGNORE, 8)}, **by_term, **more)
+
+
+def test_weights_and_draws_go_with_the_labels_and_the_divisor_is_the_terms_own() -> None:
+    batch = batch_of([weighted(), weighted()])
+    labels = batch.labels["t"]
+    assert present(labels.weights_N).tolist() == [0.25, 0.75] * 2
+    assert present(labels.draws_N).tolist() == [0.75, 0.25] * 2
+    assert present(labels.weights_N).dtype == present(labels.draws_N).dtype == torch.float32
+    assert (batch.divisors(), batch.target_tokens) == ({"t": 6.0}, 4)
+
+
+def test_a_blank_example_adds_nothing_to_any_sum() -> None:
+    batch = batch_of([weighted(), weighted().blank()])
+    assert batch.labels["t"].ids_N.tolist() == [7, 8]
+    assert present(batch.labels["t"].draws_N).tolist() == [0.75, 0.25]
+    assert (batch.divisors(), batch.target_tokens) == ({"t": 3.0}, 2)
+
+
 def test_a_batch_knows_its_windows_and_their_tokens() -> None:
-    batch = batch_of([Example(encoder_ids=ids(1), labels={"t": ids(1)})] * 3)
+    batch = batch_of([Example(encoder_ids=ids(1), token_term="t", labels={"t": ids(1)})] * 3)
     assert batch.indices == [0, 1, 2]
     assert batch.raw_tokens == 18
 
@@ -114,9 +141,10 @@ def test_positions_belong_to_the_documents_of_the_tokens_they_stand_for() -> Non
 
 
 def test_documents_and_segments_are_padded_with_zeros() -> None:
+    none: dict[str, Any] = {"labels": {}, "token_term": "t"}
     examples = [
-        Example(encoder_ids=ids(1, 2, 3), encoder_origins=ids(NOWHERE, 0, 5), segments=ids(0, 1, 1), labels={}),
-        Example(encoder_ids=ids(1, 2), encoder_origins=ids(0, 1), segments=ids(1, 1), labels={}),
+        Example(encoder_ids=ids(1, 2, 3), encoder_origins=ids(NOWHERE, 0, 5), segments=ids(0, 1, 1), **none),
+        Example(encoder_ids=ids(1, 2), encoder_origins=ids(0, 1), segments=ids(1, 1), **none),
     ]
     batch = batch_of(examples, apart=True)
     assert present(batch.encoder_documents_BS)[:, :4].tolist() == [[0, 1, 2, 0], [1, 1, 0, 0]]
@@ -126,15 +154,15 @@ def test_documents_and_segments_are_padded_with_zeros() -> None:
 
 def tensors_of(batch: Batch) -> list[torch.Tensor]:
     own = [value for value in vars(batch).values() if isinstance(value, torch.Tensor)]
-    return own + [tensor for labels in batch.labels.values() for tensor in labels]
+    return own + [one for labels in batch.labels.values() for one in labels if isinstance(one, torch.Tensor)]
 
 
 def full_batch() -> Batch:
     values: dict[str, Any] = {"decoder_ids": ids(1, 2), "decoder_origins": ids(0, 1), "segments": ids(0, 1)}
-    first = Example(encoder_ids=ids(1, 2), encoder_origins=ids(0, 1), labels={"t": ids(1, 2)}, **values)
-    second = Example(encoder_ids=ids(1), encoder_origins=ids(0), labels={"t": ids(1, 2)}, **values)
+    first = Example(encoder_ids=ids(1, 2), encoder_origins=ids(0, 1), token_term="t", labels={"t": ids(1, 2)}, **values)
+    second = Example(encoder_ids=ids(1), encoder_origins=ids(0), token_term="t", labels={"t": ids(1, 2)}, **values)
     batch = batch_of([first, second], apart=True)
-    batch.step_counts, batch.step_raw_tokens = {"t": 9}, 99
+    batch.step_divisors, batch.step_raw_tokens = {"t": 9}, 99
     return batch
 
 
@@ -145,7 +173,7 @@ def test_a_batch_goes_to_a_device_with_all_its_tensors_and_keeps_the_rest() -> N
     assert {tensor.device.type for tensor in tensors_of(moved)} == {"meta"}
     assert {tensor.device.type for tensor in tensors_of(batch)} == {"cpu"}
     assert isinstance(moved.labels["t"], Labels)
-    assert (moved.indices, moved.raw_tokens, moved.step_counts, moved.step_raw_tokens) == ([0, 1], 12, {"t": 9}, 99)
+    assert (moved.indices, moved.raw_tokens, moved.step_divisors, moved.step_raw_tokens) == ([0, 1], 12, {"t": 9}, 99)
     assert moved.decoder_lengths_B is None
 
 

@@ -27,7 +27,7 @@ def corrupt(window: Window, rng: np.random.Generator, windows: Windows) -> Examp
     """Every token under noise of its own, a third of them to be said."""
     tokens = window.tokens.astype(np.int64)
     labels = np.where(rng.random(len(tokens)) < 1 / 3, tokens, IGNORE)
-    return Example(encoder_ids=tokens + rng.integers(0, 9, len(tokens)), labels={"tokens": labels})
+    return Example(encoder_ids=tokens + rng.integers(0, 9, len(tokens)), token_term="tokens", labels={"tokens": labels})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_batches_are_the_same_for_any_number_of_workers(workers: int, text: Wind
     alone = micro_batches(text, steps=30, micro_batch_size=4)
     helped = micro_batches(text, steps=30, micro_batch_size=4, workers=workers)
     assert list(rows(helped)) == list(rows(alone))
-    assert [batch.step_counts for batch in helped] == [batch.step_counts for batch in alone]
+    assert [batch.step_divisors for batch in helped] == [batch.step_divisors for batch in alone]
 
 
 @pytest.mark.parametrize(("world", "micro"), [(1, 1), (1, 4), (2, 6), (2, 3), (3, 2), (4, 3), (12, 1)])
@@ -148,8 +148,8 @@ def test_a_micro_batch_knows_the_labels_and_tokens_of_its_process_s_step(text: W
     batches = micro_batches(text, steps=6, micro_batch_size=2, world=2, rank=1)
     for start in range(0, len(batches), 3):
         step = batches[start : start + 3]
-        totals = {"tokens": sum(batch.counts()["tokens"] for batch in step)}
-        assert [batch.step_counts for batch in step] == [totals] * 3
+        totals = {"tokens": sum(batch.divisors()["tokens"] for batch in step)}
+        assert [batch.step_divisors for batch in step] == [totals] * 3
         assert [batch.step_raw_tokens for batch in step] == [sum(batch.raw_tokens for batch in step)] * 3
 
 

@@ -22,13 +22,13 @@ DRAWS = Draws(names=NAMES[:2], shares=(0.25, 0.75), seed=3)
 def noisy(window: Window, rng: np.random.Generator, windows: Windows) -> Example:
     """Every token under noise of its own, and all to be said."""
     tokens = window.tokens.astype(np.int64)
-    return Example(encoder_ids=tokens + rng.integers(0, 9, len(tokens)), labels={"tokens": tokens})
+    return Example(encoder_ids=tokens + rng.integers(0, 9, len(tokens)), token_term="tokens", labels={"tokens": tokens})
 
 
 def halved(window: Window, rng: np.random.Generator, windows: Windows) -> Example:
     """A part of the window, of random length."""
     tokens = window.tokens[: rng.integers(1, len(window) + 1)].astype(np.int64)
-    return Example(decoder_ids=tokens, labels={"part": tokens})
+    return Example(decoder_ids=tokens, token_term="part", labels={"part": tokens})
 
 
 CORRUPTIONS = {"one": noisy, "other": halved}
@@ -115,19 +115,19 @@ def test_micro_batches_and_workers_change_nothing_but_the_padding(text: Windows)
         parts = split[number * 4 : number * 4 + 4]
         assert [index for part in parts for index in part.indices] == batch.indices
         assert sum(part.raw_tokens for part in parts) == batch.raw_tokens == batch.step_raw_tokens
-        assert all(part.step_counts == batch.counts() == batch.step_counts for part in parts)
+        assert all(part.step_divisors == batch.divisors() == batch.step_divisors for part in parts)
         for name in CORRUPTIONS:
             term = next(iter(batch.parts[name].labels))
             said = [i for part in parts for i in part.parts[name].labels[term].ids_N.tolist()]
             assert said == batch.parts[name].labels[term].ids_N.tolist()
     for one, other in zip(split, batches(text, micro=3, workers=2), strict=True):
-        assert (one.indices, one.step_counts) == (other.indices, other.step_counts)
+        assert (one.indices, one.step_divisors) == (other.indices, other.step_divisors)
         assert all(rows_of(one.parts[name]) == rows_of(other.parts[name]) for name in CORRUPTIONS)
 
 
 def test_who_has_no_window_in_a_micro_batch_reads_one_position_without_a_label(text: Windows) -> None:
     singles = batches(text, micro=1)
-    assert {tuple(batch.counts()) for batch in singles} == {("one/tokens", "other/part")}
+    assert {tuple(batch.divisors()) for batch in singles} == {("one/tokens", "other/part")}
     for position, batch in enumerate(singles):
         (idle,) = set(CORRUPTIONS) - {DRAWS(position)}
         (term,) = batch.parts[idle].labels.values()
@@ -139,5 +139,5 @@ def test_a_batch_keeps_its_counts_where_it_is_moved(text: Windows) -> None:
     batch = batches(text, micro=BATCH)[0]
     moved = batch.to(torch.device("meta"))
     assert {part.labels[term].ids_N.device.type for part in moved.parts.values() for term in part.labels} == {"meta"}
-    assert (moved.indices, moved.raw_tokens, moved.counts()) == (batch.indices, batch.raw_tokens, batch.counts())
-    assert (moved.step_counts, moved.step_raw_tokens) == (batch.step_counts, batch.step_raw_tokens)
+    assert (moved.indices, moved.raw_tokens, moved.divisors()) == (batch.indices, batch.raw_tokens, batch.divisors())
+    assert (moved.step_divisors, moved.step_raw_tokens) == (batch.step_divisors, batch.step_raw_tokens)

@@ -8,13 +8,12 @@ import pytest
 from data.text.cleaning import sentences
 from evaluation.scoring import cached as readers
 from evaluation.scoring.cached import PASSAGES_AT_ONCE, CachedScorer, Passage, store_of, tokens_of
-from objectives.causal_lm import CausalLM
-from objectives.core.base import Objective
-from objectives.core.scorer import Scorer
+from objectives.core.strategy import InferenceStrategy, Scorer
+from objectives.inference.continue_text import ContinueText
 from objectives.weights.load import load_run
 from tests.evaluation.asking import write_run
 from tests.helpers import made_up_documents
-from tests.objectives.inference.asked import ids_of, tokenizer
+from tests.objectives.inference.prompting import ids_of, tokenizer
 from training.storage.checkpoint import checkpoint_name, read_checkpoint, write_checkpoint
 
 PASSAGES = [Passage("The young cat sees a bird."), Passage(" sees a house.", "The old dog"), Passage("새가 집을 보고")]
@@ -113,7 +112,7 @@ def test_a_scorer_that_is_not_there_is_refused(folder: Path) -> None:
 
 def test_continuations_are_asked_of_the_first_normalised_scorer_that_is_no_control(folder: Path) -> None:
     run = load_run(folder)
-    scorer = next(iter(run.objective.scorers(run.vocabulary).values()))
+    scorer = next(iter(run.scorers.values()))
     reader = CachedScorer(run)
     reader.scorers = {
         "pseudo": Scorer(examples=scorer.examples),
@@ -127,7 +126,7 @@ def test_continuations_are_asked_of_the_first_normalised_scorer_that_is_no_contr
 
 
 def test_a_run_of_an_objective_without_scorers_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CausalLM, "scorers", Objective.scorers)
+    monkeypatch.setattr(ContinueText, "scorers", InferenceStrategy.scorers)
     with pytest.raises(ValueError, match="CausalLM scores no texts"):
         CachedScorer(load_run(folder))
 

@@ -1,16 +1,17 @@
 """The acceptance tests of scores: each against the training loss, or against a loop that does one thing at a time."""
 
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
 from data.store.tokenizer import Vocabulary
-from data.stream.batch import IGNORE, Corruption, Example, MaxLengths
+from data.stream.batch import IGNORE, Example, MaxLengths
 from evaluation.scoring.likelihood import PrefixedTokens, Row, side_by_side
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
-from objectives.core.scorer import Scorer
+from objectives.core.predictions import term_of
+from objectives.core.strategy import InferenceStrategy, Scorer
 from objectives.inference.likelihood import document, joined, predicted_after, special, whole, within
 from objectives.masked_lm import MaskedLM
 from objectives.weights.load import TrainedRun
@@ -36,17 +37,18 @@ def test_a_score_is_that_of_a_loop_over_one_token_at_a_time(objective: type[Obje
     assert found == pytest.approx(naive, rel=1e-10)
 
 
-@pytest.mark.parametrize("settings", [{}, {"document_masking": True}, {"preset": "gpt2"}], ids=str)
-def test_the_score_of_a_causal_lm_is_the_loss_of_its_training(settings: dict[str, object]) -> None:
-    run = run_of(CausalLM, body=settings)
+@pytest.mark.parametrize("settings", [{}, {"keep_documents_apart": True}, {"body": {"preset": "gpt2"}}], ids=str)
+def test_the_score_of_a_causal_lm_is_the_loss_of_its_training(settings: dict[str, Any]) -> None:
+    run = run_of(CausalLM, **settings)
     corrupt = run.objective.corruption(VOCABULARY)
     for text, _ in some_texts(with_prefix=False):
         window = document(text, EOS)
         batch = run.batch([window], [corrupt(window, key(), None)])  # pyright: ignore[reportArgumentType]
-        term = run.objective.terms(batch, count_correct=False)["next_token"]
+        (prediction,) = run.objective.predictions(run.network, batch).values()
+        term = term_of(prediction, count_correct=False)
         found = asked(run, "log_likelihood", [PrefixedTokens(text, text[:0])])
         assert found.log_likelihoods[0] == pytest.approx(-float(term.loss_sum), rel=1e-10)
-        assert found.tokens[0] == term.count
+        assert found.tokens[0] == term.num_labels
 
 
 @pytest.mark.parametrize(("objective", "name"), WAYS)
@@ -65,8 +67,8 @@ def test_neither_batches_nor_padding_nor_order_change_a_score(objective: type[Ob
 @pytest.mark.parametrize("objective", FAMILIES)
 def test_in_float32_they_change_it_by_a_hundred_thousandth_at_most(objective: type[Objective]) -> None:
     run, texts = run_of(objective), some_texts(20)
-    run.objective.float()
-    for name in run.objective.scorers(VOCABULARY):
+    run.network.float()
+    for name in run.scorers:
         found = asked(run, name, texts, positions_at_once=1).log_likelihoods
         assert asked(run, name, texts).log_likelihoods == pytest.approx(found, rel=1e-5)
 
@@ -74,8 +76,8 @@ def test_in_float32_they_change_it_by_a_hundred_thousandth_at_most(objective: ty
 @pytest.mark.parametrize("objective", FAMILIES)
 def test_in_bfloat16_a_score_is_about_the_same(objective: type[Objective]) -> None:
     run, texts = run_of(objective), some_texts(20)
-    run.objective.float()
-    name = next(iter(run.objective.scorers(VOCABULARY)))
+    run.network.float()
+    name = next(iter(run.scorers))
     exact, rough = (asked(run, name, texts, precision=p).log_likelihoods for p in ("float32", "bfloat16"))
     assert not np.array_equal(exact, rough)
     assert rough == pytest.approx(exact, rel=0.05)
@@ -107,7 +109,7 @@ def test_what_is_said_later_changes_nothing_of_what_was_said(objective: type[Obj
     texts = [[FIRST, FIRST + 3, last] for last in (FIRST + 4, FIRST + 9)]
     said = [scorer_of(run, name).examples(*(np.array(ids) for ids in ([FIRST + 1], text))) for text in texts]
     for one, other in zip(*said, strict=True):
-        places = np.flatnonzero(one.labels[objective.token_term] != IGNORE)
+        places = np.flatnonzero(one.token_labels != IGNORE)
         stacks = [(one.encoder_ids, other.encoder_ids, None), (one.decoder_ids, other.decoder_ids, places[-1] + 1)]
         for here, there, end in stacks:
             if here is not None and there is not None:
@@ -127,14 +129,14 @@ def test_the_likeliest_continuation_is_known_as_such() -> None:
 def test_a_text_of_no_tokens_is_certain() -> None:
     for objective in FAMILIES:
         run = run_of(objective)
-        for name in run.objective.scorers(VOCABULARY):
+        for name in run.scorers:
             found = asked(run, name, [tokens([], [FIRST]), tokens([FIRST])])
             assert (found.log_likelihoods[0], found.tokens.tolist()) == (0, [0, 1])
 
 
 @pytest.mark.parametrize("objective", FAMILIES)
 def test_what_stands_before_loses_its_beginning_where_it_is_too_long(objective: type[Objective]) -> None:
-    run, scorer = run_of(objective), next(iter(run_of(objective).objective.scorers(VOCABULARY)))
+    run, scorer = run_of(objective), next(iter(run_of(objective).scorers))
     prefix = np.random.default_rng(0).choice(VOCABULARY.ordinary, size=3 * WINDOW).tolist()
     text = [FIRST, FIRST + 2, FIRST + 5]
     long = asked(run, scorer, [tokens(text, prefix)])
@@ -200,36 +202,39 @@ def test_whoever_waits_is_told_of_every_text() -> None:
 
 
 def test_an_objective_without_scorers_says_so() -> None:
-    class Mute(CausalLM):
-        scorers = Objective.scorers
-
-    with pytest.raises(ValueError, match="Mute scores no texts: it has no method `scorers`"):
-        run_of(Mute).objective.scorers(VOCABULARY)
+    with pytest.raises(ValueError, match="Mute scores no texts: it names no strategy of inference"):
+        _ = run_of(Mute).scorers
 
 
-class PrefixLM(Objective):
-    """A fifth objective, which nothing here has heard of: the encoder reads the beginning, the decoder says the end."""
+class ContinuePrefix(InferenceStrategy):
+    """A strategy of its own: the encoder reads the beginning, and the decoder predicts the end."""
 
-    uses_encoder: ClassVar[bool] = True
-    uses_decoder: ClassVar[bool] = True
-    token_term: ClassVar[str] = "suffix"
+    def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        def examples(prefix: np.ndarray, text: np.ndarray) -> list[Example]:
+            tokens, cut = whole(prefix, text), len(prefix)
+            source = joined(within(tokens, 0, cut), special(vocabulary.eos))
+            return [predicted_after(source, special(vocabulary.bos), within(tokens, cut), term=objective.token_term)]
 
-    def corruption(self, vocabulary: Vocabulary) -> Corruption:
+        return {"suffix": Scorer(examples=examples, is_normalised=True)}
+
+
+class Mute(Objective):
+    """A fifth objective, which nothing here knows."""
+
+    uses_encoder, uses_decoder, token_term = True, True, "suffix"
+
+    def corrupt(self, *args: Any, **kwargs: Any) -> Example:
         raise NotImplementedError
 
     def max_lengths(self, window: int) -> MaxLengths:
         return MaxLengths(encoder=window + 1, decoder=window + 1, targets=window + 1)
 
-    def scorers(self, vocabulary: Vocabulary) -> dict[str, Scorer]:
-        def examples(prefix: np.ndarray, text: np.ndarray) -> list[Example]:
-            tokens, cut = whole(prefix, text), len(prefix)
-            source = joined(within(tokens, 0, cut), special(vocabulary.eos))
-            return [predicted_after(source, special(vocabulary.bos), within(tokens, cut), term=self.token_term)]
 
-        return {"suffix": Scorer(examples=examples, is_normalised=True)}
+class PrefixLM(Mute):
+    inference = ContinuePrefix()
 
 
-def test_a_fifth_objective_is_scored_once_it_says_how() -> None:
+def test_a_fifth_objective_is_scored_once_it_names_a_strategy() -> None:
     run, texts = run_of(PrefixLM), some_texts()
     found = asked(run, "suffix", texts).log_likelihoods
     naive = [naive_said(run, [*prefix.tolist(), EOS], [BOS], text.tolist()) for text, prefix in texts]

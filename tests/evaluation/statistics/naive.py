@@ -17,14 +17,12 @@ from tests.objectives.texts import BOS, CLS, EOS, MASK, PAD, SENTINELS, SEP, VOC
 
 def log_probabilities(run: TrainedRun, encoder: list[int] | None, decoder: list[int] | None) -> Tensor:
     """[length, V] of one input, without a batch, padding or labels."""
-    body = run.objective.body
-    assert body is not None
+    body = run.network.body
     inputs = Inputs(
         encoder_ids_BS=None if encoder is None else torch.tensor([encoder]),
         decoder_ids_BT=None if decoder is None else torch.tensor([decoder]),
     )
-    length = len(decoder if decoder is not None else encoder or [])
-    return body(inputs, torch.arange(length))[0].log_softmax(dim=-1)
+    return body.logits(body(inputs)[0]).log_softmax(dim=-1)
 
 
 def naive_causal(run: TrainedRun, prefix: list[int], text: list[int]) -> float:

@@ -16,7 +16,7 @@ from data.stream.batch import IGNORE, Example
 from data.stream.loader import CorruptedWindows
 from data.stream.windows import Windows
 from objectives.core.base import Objective
-from objectives.masked_lm import RANDOM_SEGMENT
+from objectives.core.segments import RANDOM_SEGMENT
 from tests.helpers import random_documents
 from tests.objectives.texts import VOCABULARY, batch_of, examples_of, of_documents
 
@@ -88,7 +88,8 @@ def arrays_fit_the_stacks(objective: Objective) -> None:
         for window, example in examples_of(objective.corruption(VOCABULARY), windows):
             assert (example.encoder_ids is not None) == objective.uses_encoder
             assert (example.decoder_ids is not None) == objective.uses_decoder
-            assert objective.token_term == next(iter(example.labels))
+            assert objective.token_term == example.token_term
+            assert example.token_term in example.labels
             for stack in ("encoder", "decoder"):
                 ids, origins = getattr(example, f"{stack}_ids"), getattr(example, f"{stack}_origins")
                 if ids is not None:
@@ -108,7 +109,7 @@ def ids_lie_in_the_vocabulary(objective: Objective) -> None:
         for _, example in examples_of(objective.corruption(VOCABULARY), windows):
             for ids in (example.encoder_ids, example.decoder_ids):
                 assert ids is None or ((ids >= 0) & (ids < VOCABULARY.size)).all()
-            labels = example.labels[objective.token_term]
+            labels = example.token_labels
             assert ((labels == IGNORE) | (labels >= 0) & (labels < VOCABULARY.size)).all()
 
 
@@ -141,18 +142,18 @@ def where_labels_stand_does_not_depend_on_the_words(objective: Objective) -> Non
                 assert ((labels == IGNORE) == (other.labels[term] == IGNORE)).all()
 
 
-def no_example_is_longer_than_its_extent(objective: Objective) -> None:
+def no_example_is_longer_than_its_max_lengths(objective: Objective) -> None:
     for windows in EDGES:
         for window, example in examples_of(objective.corruption(VOCABULARY), windows):
             max_lengths = objective.max_lengths(len(window))
             lengths = [0 if ids is None else len(ids) for ids in (example.encoder_ids, example.decoder_ids)]
-            targets = int((example.labels[objective.token_term] != IGNORE).sum())
+            targets = int((example.token_labels != IGNORE).sum())
             for found, most in zip([*lengths, targets], max_lengths, strict=True):
                 assert found <= most
 
 
-def every_token_is_read_or_said(objective: Objective) -> None:
-    """Law 5, as far as any objective can be asked: token by token, what a window holds is in its example.
+def every_token_is_read_or_a_target(objective: Objective) -> None:
+    """Law 5, as far as it holds for any objective: token by token, what a window holds is in its example.
 
     The exceptions are those of next-sentence prediction and of windows read in part; each example shows them itself.
     """
@@ -160,13 +161,13 @@ def every_token_is_read_or_said(objective: Objective) -> None:
         for window, example in examples_of(objective.corruption(VOCABULARY), windows):
             held: Counter[int] = Counter()
             if example.encoder_ids is not None:
-                labels = example.labels[objective.token_term]
+                labels = example.token_labels
                 on_encoder = example.decoder_ids is None
                 held.update(example.encoder_ids[labels == IGNORE if on_encoder else ...].tolist())
-            held.update(example.labels[objective.token_term].tolist())
+            held.update(example.token_labels.tolist())
             tokens = window.tokens
-            is_stranger = example.labels.get("next_sentence", np.array([IGNORE]))[0] == RANDOM_SEGMENT
-            if is_stranger or getattr(objective, "short_rate", 0.0):
+            is_random = example.labels.get("next_sentence", np.array([IGNORE]))[0] == RANDOM_SEGMENT
+            if is_random or getattr(objective, "short_rate", 0.0):
                 assert example.encoder_origins is not None
                 tokens = tokens[: example.encoder_origins.max() + 1]
             assert Counter(tokens.tolist()) <= held
@@ -185,7 +186,7 @@ def examples_stand_side_by_side(objective: Objective) -> None:
     for windows in EDGES:
         pairs = examples_of(objective.corruption(VOCABULARY), windows)
         batch = batch_of(objective, windows, pairs)
-        labels = [example.labels[objective.token_term] for _, example in pairs]
+        labels = [example.token_labels for _, example in pairs]
         assert batch.labels[objective.token_term].ids_N.tolist() == [i for row in labels for i in row if i != IGNORE]
         assert batch.raw_tokens == windows.num_tokens
         for name in ("encoder_ids_BS", "decoder_ids_BT"):
@@ -204,8 +205,8 @@ LAWS_OF_TEXT: list[Callable[[Any], None]] = [
     arrays_fit_the_stacks,
     ids_lie_in_the_vocabulary,
     where_labels_stand_does_not_depend_on_the_words,
-    no_example_is_longer_than_its_extent,
-    every_token_is_read_or_said,
+    no_example_is_longer_than_its_max_lengths,
+    every_token_is_read_or_a_target,
     a_corruption_travels_to_workers,
     examples_stand_side_by_side,
 ]

@@ -10,13 +10,17 @@ import pytest
 import yaml
 
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from tests.helpers import ROOT, TINY, metrics_of, shared, train_in_process
 from tests.objectives.contract.contract import LAWS_OF_TEXT
-from tests.objectives.contract.contract_model import LAWS_OF_MODELS
+from tests.objectives.contract.contract_model import LAWS_OF_MODELS, LAWS_OF_PICTURES
 
 FOLDERS = ("configs", "configs/papers", "configs/schedules")
 CONFIGS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.yaml") if path.name != "base.yaml")
-LAWS = [*LAWS_OF_TEXT, *LAWS_OF_MODELS]
+LAWS: list[tuple[Callable[[Any], None], bool]] = [  # and whether they hold for what trains the objective
+    *((law, False) for law in [*LAWS_OF_TEXT, *LAWS_OF_PICTURES]),
+    *((law, True) for law in LAWS_OF_MODELS),
+]
 SMALL = {"width": 32, "num_heads": 2, "dropout": 0.0}
 
 # One file and one config, as CONTRIBUTING asks for.
@@ -24,52 +28,41 @@ FIFTH_OBJECTIVE = '''"""Prefix language modelling (Raffel et al. 2020, 3.2.1): t
 
     window     Thank you for inviting me to your party last week .
     reads      Thank you for inviting me </s>
-    says       to your party last week . </s>
+    predicts   to your party last week . </s>
 
 loss = sum of -log p(token | beginning, tokens before it) / number of tokens
 """
 
-from functools import partial
-from typing import Any, ClassVar
-
 import numpy as np
 from numpy.random import Generator
 
-from data.stream.batch import NOWHERE, Corruption, Example, MaxLengths
 from data.store.tokenizer import Vocabulary
+from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.windows import Window, Windows
 from objectives.core.base import Objective
 
 
-def corrupt(window: Window, rng: Generator, _windows: Windows, *, vocabulary: Vocabulary) -> Example:
-    """The window cut anywhere, EOS behind both parts."""
-    cut, places = int(rng.integers(len(window) + 1)), np.arange(len(window))
-    labels = np.append(window.tokens[cut:].astype(np.int64), vocabulary.eos)
-    return Example(
-        encoder_ids=np.append(window.tokens[:cut].astype(np.int64), vocabulary.eos),
-        encoder_origins=np.append(places[:cut], NOWHERE),
-        decoder_ids=np.concatenate([[vocabulary.bos], labels[:-1]]),
-        decoder_origins=np.append(places[cut:], NOWHERE),
-        labels={"suffix": labels},
-    )
-
-
 class PrefixLM(Objective):
-    """The end of a window is said from its beginning.
+    """The end of a window is predicted from its beginning.
 
     Args:
         shared: what every objective takes.
     """
 
-    uses_encoder: ClassVar[bool] = True
-    uses_decoder: ClassVar[bool] = True
-    token_term: ClassVar[str] = "suffix"
+    uses_encoder, uses_decoder, token_term = True, True, "suffix"
 
-    def __init__(self, **shared: Any) -> None:
-        super().__init__(**shared)
-
-    def corruption(self, vocabulary: Vocabulary) -> Corruption:
-        return partial(corrupt, vocabulary=vocabulary)
+    def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
+        """The window cut anywhere, EOS behind both parts."""
+        cut, places = int(rng.integers(len(window) + 1)), np.arange(len(window))
+        labels = np.append(window.tokens[cut:].astype(np.int64), vocabulary.eos)
+        return Example(
+            encoder_ids=np.append(window.tokens[:cut].astype(np.int64), vocabulary.eos),
+            encoder_origins=np.append(places[:cut], NOWHERE),
+            decoder_ids=np.concatenate([[vocabulary.bos], labels[:-1]]),
+            decoder_origins=np.append(places[cut:], NOWHERE),
+            labels={self.token_term: labels},
+            token_term=self.token_term,
+        )
 
     def max_lengths(self, window: int) -> MaxLengths:
         return MaxLengths(encoder=window + 1, decoder=window + 1, targets=window + 1)
@@ -91,13 +84,25 @@ def fifth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return config
 
 
-def objective_of(config: Path, **body: Any) -> Objective:
-    """The objective that a config names, as it sets it, over a small Transformer of its preset."""
+def objective_of(config: Path, **more: Any) -> Objective:
+    """The objective that a config names, as it sets it."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     module, _, name = settings["model"]["class_path"].rpartition(".")
-    objective_class = getattr(importlib.import_module(module), name)
-    shape = {**settings.get("body", {}), **SMALL, "layers": 2, **body}
-    return objective_class(**shared(**shape), **settings["model"].get("init_args", {}))
+    return getattr(importlib.import_module(module), name)(**settings["model"].get("init_args", {}), **more)
+
+
+def module_of(config: Path, **more: Any) -> Pretraining:
+    """What trains it, over a small Transformer of its preset."""
+    settings, objective = yaml.safe_load(config.read_text(encoding="utf-8")), objective_of(config, **more)
+    apart = {"document_masking": objective.keep_documents_apart}
+    return Pretraining(objective, **shared(**{**settings.get("body", {}), **SMALL, **apart, "layers": 2}))
+
+
+def check(law: Callable[[Any], None], config: Path, *, trains: bool, **more: Any) -> None:
+    law(module_of(config, **more) if trains else objective_of(config, **more))
+
+
+every_law = pytest.mark.parametrize(("law", "trains"), LAWS, ids=[law.__name__ for law, _ in LAWS])
 
 
 def test_there_is_a_config_for_each_objective_and_each_paper() -> None:
@@ -108,22 +113,22 @@ def test_there_is_a_config_for_each_objective_and_each_paper() -> None:
     }
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@every_law
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_every_config_keeps_the_contract(config: Path, law: Callable[[Objective], None]) -> None:
-    law(objective_of(config))
+def test_every_config_keeps_the_contract(config: Path, law: Callable[[Any], None], trains: bool) -> None:
+    check(law, config, trains=trains)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-def test_a_fifth_objective_keeps_the_contract(fifth: Path, law: Callable[[Objective], None]) -> None:
-    law(objective_of(fifth))
+@every_law
+def test_a_fifth_objective_keeps_the_contract(fifth: Path, law: Callable[[Any], None], trains: bool) -> None:
+    check(law, fifth, trains=trains)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@every_law
 @pytest.mark.parametrize("name", ["causal_lm", "denoising", "span_corruption"])
-def test_the_contract_holds_where_documents_are_kept_apart(name: str, law: Callable[[Objective], None]) -> None:
-    """The masked LM says itself that it cannot tell strangers then."""
-    law(objective_of(ROOT / f"configs/{name}.yaml", document_masking=True))
+def test_the_contract_holds_where_documents_are_kept_apart(name: str, law: Callable[[Any], None], trains: bool) -> None:
+    """The masked LM refuses it itself: it could not classify segment pairs then."""
+    check(law, ROOT / f"configs/{name}.yaml", trains=trains, keep_documents_apart=True)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
@@ -131,7 +136,7 @@ def test_the_window_of_a_config_fits(config: Path) -> None:
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     base = yaml.safe_load((ROOT / "configs/base.yaml").read_text(encoding="utf-8"))
     window = {**base["data"], **settings.get("data", {})}["window"]
-    objective_of(config).check_window(window)
+    module_of(config).check_window(window)
 
 
 def test_a_fifth_objective_is_trained_by_one_file_and_one_config(
@@ -143,4 +148,4 @@ def test_a_fifth_objective_is_trained_by_one_file_and_one_config(
     losses = [float(row["train/suffix"]) for row in metrics_of(tmp_path / "runs/fifth") if row.get("train/suffix")]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    assert "to be said" in (tmp_path / "runs/fifth/examples.html").read_text(encoding="utf-8")
+    assert "predicts" in (tmp_path / "runs/fifth/examples.html").read_text(encoding="utf-8")

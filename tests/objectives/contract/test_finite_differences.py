@@ -11,7 +11,7 @@ from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import make_windows
-from tests.objectives.texts import VOCABULARY, batch_of, made
+from tests.objectives.texts import VOCABULARY, batch_of, built, made, mean_loss
 
 STEP = 1e-6
 WINDOW = 24
@@ -23,15 +23,13 @@ def test_the_gradient_of_the_loss_is_its_slope_in_every_direction(
     objective_class: type[Objective], preset: PresetName
 ) -> None:
     """Float64, relative 1e-6, along three random directions and the gradient's own; with z-loss and ragged rows."""
-    objective = made(objective_class, body={"preset": preset, "width": 16}, z_loss=1e-2)
-    objective.build(vocab_size=VOCABULARY.size, window=WINDOW)
-    objective.double().eval()
+    objective = made(objective_class, z_loss=1e-2)
+    module = built(objective, window=WINDOW, preset=preset, width=16).double().eval()
     batch = batch_of(objective, make_windows(VOCABULARY, length=WINDOW, documents=3))
-    parameters = list(objective.parameters())
+    parameters = list(module.parameters())
 
     def loss() -> Tensor:
-        terms = objective.terms(batch, count_correct=False).values()
-        return torch.stack([term.minimised_sum / max(term.count, 1) for term in terms]).sum()
+        return mean_loss(module.terms(batch, count_correct=False))
 
     @torch.no_grad()
     def moved_by(step: float, direction: list[Tensor]) -> float:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.core.noise import (
+from objectives.core.noise.masking import (
     budget,
     choose_spans,
     choose_tokens,

@@ -9,20 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.core.noise import (
-    composition,
-    cut_runs,
+from objectives.core.noise.masking import runs
+from objectives.core.noise.rewriting import (
     insertion_places,
     overlapping_spans,
     parted_spans,
     permute_sentences,
     poisson_lengths,
-    random_spans,
-    replace_spans,
     rotate,
-    runs,
-    span_counts,
 )
+from objectives.core.noise.spans import composition, cut_runs, random_spans, replace_spans, span_counts
 from tests.objectives.texts import FIXED, assert_alike, assert_distributed, key
 
 seeds = st.integers(0, 10_000)

@@ -12,6 +12,7 @@ from data.stream.batch import IGNORE, Batch, Corruption, Example, collate
 from data.stream.loader import CorruptedWindows, HeldOutWindows
 from data.stream.windows import Window, Windows
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from tests.objectives.floors.markov import MarkovChain
 from tests.objectives.floors.optimum import NUM_TOKENS, VOCABULARY, Optimum, windows_of
 from training.step.optim import gradient_norm, learning_rate_factor, make_optimizer
@@ -35,13 +36,13 @@ class Training:
     """A short training.
 
     Args:
-        objective: with its settings; its model is made here.
+        module: what trains the objective; its network is made here.
         optimum: the least loss of each of its examples.
         window: tokens a window.
         steps, batch_size: every window is read once.
     """
 
-    objective: Objective
+    module: Pretraining
     optimum: Optimum
     window: int
     steps: int
@@ -49,34 +50,34 @@ class Training:
 
     def gap(self, leak: Leak | None = None) -> Gap:
         """Trains, and compares with the optimum example by example; a leak shows the model what it should not see."""
-        corrupt = leaking(self.objective.corruption(VOCABULARY), leak)
-        self.objective.build(vocab_size=VOCABULARY.size, window=self.window)
+        corrupt = leaking(self.module.objective.corruption(VOCABULARY), leak)
+        self.module.build(vocab_size=VOCABULARY.size, window=self.window)
         training = windows_of(CHAIN, self.steps * self.batch_size, length=self.window, seed=1)
         self._train(CorruptedWindows(training, corrupt, seed=2))
         return self._measure(windows_of(CHAIN, NUM_HELD_OUT, length=self.window, seed=3), corrupt)
 
     def _train(self, examples: CorruptedWindows) -> None:
         """The exact step of training/step/module.py, without what only a run needs."""
-        objective, config = self.objective.train(), self.objective.optimizer_config
-        optimizer = make_optimizer(objective, config)
+        module, config = self.module.train(), self.module.optimizer_config
+        optimizer = make_optimizer(module, config)
         for step in range(self.steps):
             positions = list(range(step * self.batch_size, (step + 1) * self.batch_size))
-            term = term_of(objective, batch_of(objective, examples.__getitems__(positions), self.window))
+            term = term_of(module, batch_of(module.objective, examples.__getitems__(positions), self.window))
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * learning_rate_factor(config, step, self.steps)
             optimizer.zero_grad()
-            (term.minimised_sum / term.count).backward()
+            (term.minimised_sum / term.divisor).backward()
             assert config.max_grad_norm is not None
-            parameters = list(objective.parameters())
+            parameters = list(module.parameters())
             torch.nn.utils.clip_grads_with_norm_(parameters, config.max_grad_norm, gradient_norm(parameters))
             optimizer.step()
 
     @torch.no_grad()
     def _measure(self, held_out: Windows, corrupt: Corruption) -> Gap:
-        honest = HeldOutWindows(held_out, self.objective.corruption(VOCABULARY), seed=0, chosen=NUM_HELD_OUT)
+        honest = HeldOutWindows(held_out, self.module.objective.corruption(VOCABULARY), seed=0, chosen=NUM_HELD_OUT)
         leaky = HeldOutWindows(held_out, corrupt, seed=0, chosen=NUM_HELD_OUT)
         least = np.array([self.optimum(CHAIN, *honest[number]) for number in range(NUM_HELD_OUT)])
-        losses, counts = losses_of(self.objective.eval(), [leaky[i] for i in range(NUM_HELD_OUT)], self.window)
+        losses, counts = losses_of(self.module.eval(), [leaky[i] for i in range(NUM_HELD_OUT)], self.window)
         above = losses - least
         return Gap(above.sum() / counts.sum(), above.std() * NUM_HELD_OUT**0.5 / counts.sum())
 
@@ -94,13 +95,15 @@ def batch_of(objective: Objective, pairs: Pairs, window: int) -> Batch:
     return collate(windows, examples, pad=VOCABULARY.pad, max_lengths=max_lengths, keep_documents_apart=False)
 
 
-def term_of(objective: Objective, batch: Batch) -> Term:
-    return objective.terms(batch, count_correct=False)[objective.token_term]
+def term_of(module: Pretraining, batch: Batch) -> Term:
+    return module.terms(batch, count_correct=False)[module.objective.token_term]
 
 
-def losses_of(objective: Objective, pairs: Pairs, window: int) -> tuple[np.ndarray, np.ndarray]:
+def losses_of(module: Pretraining, pairs: Pairs, window: int) -> tuple[np.ndarray, np.ndarray]:
     """float64[examples] nats, summed over the labels of each example, and their numbers."""
-    counts = np.array([(example.labels[objective.token_term] != IGNORE).sum() for _, example in pairs])
-    prediction = objective.predictions(batch_of(objective, pairs, window))[objective.token_term]
-    nats_N = F.cross_entropy(prediction.logits.double(), prediction.ids_N, reduction="none")
+    counts = np.array([(example.token_labels != IGNORE).sum() for _, example in pairs])
+    objective, network = module.objective, module.built
+    prediction = objective.predictions(network, batch_of(objective, pairs, window))[objective.token_term]
+    logits_NV = prediction.head(prediction.states_ND)
+    nats_N = F.cross_entropy(logits_NV.double(), prediction.labels.ids_N, reduction="none")
     return np.add.reduceat(nats_N.numpy(), np.cumsum(counts) - counts), counts

@@ -10,8 +10,9 @@ import numpy as np
 
 from data.stream.batch import IGNORE, Example
 from data.stream.windows import TokensInMemory, Window, Windows
-from objectives.core.noise import budget, span_counts
-from objectives.denoising import Denoising, Noises
+from objectives.core.noise.masking import budget
+from objectives.core.noise.spans import span_counts
+from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import NUM_SPECIAL, make_vocabulary
@@ -59,23 +60,29 @@ def ways_of_masked_lm(objective: MaskedLM, example: Example, num_tokens: int = N
     )
 
 
-def ways_of_denoising(noises: Noises, example: Example, num_tokens: int = NUM_TOKENS) -> Ways:
+def ways_of_denoising(objective: Denoising, example: Example, num_tokens: int = NUM_TOKENS) -> Ways:
     """Of a window between `<s>` and `</s>` under one noise."""
     assert example.encoder_ids is not None
-    rates = (noises.permute_rate, noises.infill_rate, noises.mask_rate, noises.delete_rate, noises.rotate_rate)
+    rates = (
+        objective.permute_rate,
+        objective.infill_rate,
+        objective.mask_rate,
+        objective.delete_rate,
+        objective.rotate_rate,
+    )
     assert sum(rate > 0 for rate in rates) == 1, "one noise at a time"
-    assert noises.sampler == "exact"
-    assert not noises.random_rate
+    assert objective.sampler == "exact"
+    assert not objective.random_rate
     read, length = tokens_of(example.encoder_ids[1:-1]), len(example.labels["token"]) - 2
-    if noises.infill_rate:
-        total, mean = round(noises.infill_rate * length), noises.mean_span_length
+    if objective.infill_rate:
+        total, mean = round(objective.infill_rate * length), objective.mean_span_length
         return infilled(read, num_hidden=total, mean_span_length=mean, num_tokens=num_tokens)
-    if noises.mask_rate:
+    if objective.mask_rate:
         return masked_one_by_one(read, num_tokens=num_tokens)
-    if noises.delete_rate:
+    if objective.delete_rate:
         return deleted(read, length=length, num_tokens=num_tokens)
-    assert noises.rotate_rate
-    return rotated(read, rate=noises.rotate_rate, num_tokens=num_tokens)
+    assert objective.rotate_rate
+    return rotated(read, rate=objective.rotate_rate, num_tokens=num_tokens)
 
 
 def ways_of_span_corruption(
@@ -121,7 +128,7 @@ def of_denoising(objective: Denoising) -> Optimum:
     """The whole text; `<s>` and `</s>` are certain in windows of one length."""
 
     def nats(chain: MarkovChain, window: Window, example: Example) -> float:
-        return -chain.log_posterior(ways_of_denoising(objective.noises, example), tokens_of(window.tokens))
+        return -chain.log_posterior(ways_of_denoising(objective, example), tokens_of(window.tokens))
 
     return nats
 

@@ -12,7 +12,7 @@ from data.stream.batch import IGNORE, Example
 from data.stream.order import Purpose, generator
 from data.stream.windows import TokensInMemory, Window, Windows
 from objectives.core.base import Objective
-from objectives.core.noise import span_counts
+from objectives.core.noise.spans import span_counts
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption

@@ -1,4 +1,4 @@
-"""What a checkpoint answers is what its model says: by the numbers of its loss, and whole once it has learnt it."""
+"""What a checkpoint generations is what its model says: by the numbers of its loss, and whole once it has learnt it."""
 
 import itertools
 from functools import cache, partial
@@ -15,31 +15,34 @@ from data.stream.batch import NOWHERE, Batch, Example, collate
 from data.stream.order import Purpose, generator
 from models.generation.generation import GeneratedTokens
 from models.transformer.transformer import Inputs
-from objectives.causal_lm import CausalLM, continued
+from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
-from objectives.core.noise import shifted
+from objectives.core.noise.spans import shifted
 from objectives.core.prompts import Generation, Prompts
 from objectives.denoising import Denoising
-from objectives.inference.generation import EncodedPrompt, generate_texts
+from objectives.inference.continue_text import continued
+from objectives.inference.decoding import EncodedPrompt, generate_tokens
+from objectives.inference.fill_spans import filled_in, spans_of
 from objectives.masked_lm import MaskedLM
-from objectives.span_corruption import SpanCorruption, filled, spans_said
-from tests.objectives.inference.asked import (
-    SPEAKERS,
+from objectives.span_corruption import SpanCorruption
+from tests.objectives.inference.prompting import (
+    PROMPTS,
     WINDOW,
-    answers,
+    Generator,
+    generations,
+    generator_of,
     ids_of,
-    questions,
-    speaker,
+    prompts,
     tokenizer,
     vocabulary,
     windows_of,
 )
-from tests.objectives.texts import FIXED, made
+from tests.objectives.texts import FIXED, made, mean_loss, module_of
 
 SENTENCE = "The old dog sees a big house."
 KOREAN = "그 고양이가 별을 보고 강을 달린다."
-SPEAKING = list(SPEAKERS.items())
-NAMES = [kind.__name__ for kind in SPEAKERS]
+GENERATING = list(PROMPTS.items())
+NAMES = [kind.__name__ for kind in PROMPTS]
 
 
 # --- the numbers ---
@@ -52,81 +55,83 @@ def decoded(*ids: Tensor) -> str:
 @pytest.mark.parametrize("body", [{}, {"preset": "bert"}], ids=["lab", "bert"])
 def test_the_probabilities_of_a_mask_are_the_softmax_of_the_logits(body: dict[str, Any]) -> None:
     """In float64, of two texts of unequal lengths side by side."""
-    module, known = speaker(MaskedLM, body=body, next_sentence=True), vocabulary()
-    assert module.body is not None
+    module, known = generator_of(MaskedLM, body=body, next_sentence=True), vocabulary()
     texts = ("The [MASK] cat sees[MASK] house.", "[MASK]")
-    found = answers(module, *texts, candidates=7)
+    found = generations(module, *texts, candidates=7)
     read = [
         [known.cls, *ids_of("The"), known.mask, *ids_of(" cat sees"), known.mask, *ids_of(" house."), known.sep],
         [known.cls, known.mask, known.sep],
     ]
-    for answer, ids in zip(found, read, strict=True):
+    for generation, ids in zip(found, read, strict=True):
         row = torch.tensor([ids])
-        segments = torch.zeros_like(row) if module.config.parts.num_segments else None
+        segments = torch.zeros_like(row) if module.network.body.config.parts.num_segments else None
         places = (row[0] == known.mask).nonzero()[:, 0]
-        logits_MV, _ = module.body(Inputs(encoder_ids_BS=row, segments_BS=segments), places)
+        states_BSD = module.network.body(Inputs(encoder_ids_BS=row, segments_BS=segments))
+        logits_MV = module.network.body.logits(states_BSD[0, places])
         expected = logits_MV.softmax(dim=-1).topk(7)
-        assert len(answer.details["masks"]) == len(places)
-        for named, values, tokens in zip(answer.details["masks"], *expected, strict=True):
+        assert len(generation.details["masks"]) == len(places)
+        for named, values, tokens in zip(generation.details["masks"], *expected, strict=True):
             assert [each["probability"] for each in named] == pytest.approx(values.tolist(), abs=1e-12)
             assert [each["token"] for each in named] == [decoded(token) for token in tokens]
         row[0, places] = expected.indices[:, 0]
-        assert answer.text == decoded(*row[0, 1:-1])
+        assert generation.text == decoded(*row[0, 1:-1])
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
-@pytest.mark.parametrize(("kind", "text"), SPEAKING, ids=NAMES)
-def test_what_is_said_is_as_likely_as_the_loss_has_it(
+@pytest.mark.parametrize(("kind", "text"), GENERATING, ids=NAMES)
+def test_what_is_generated_is_as_likely_as_the_loss_has_it(
     kind: type[Objective], text: str, apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The batch that training would make of text and answer gives the answer the same log-probability."""
-    module, known = speaker(kind, body={"document_masking": apart}), vocabulary()
-    heard: list[tuple[EncodedPrompt, GeneratedTokens]] = []
+    """The batch that training would make of prompt and generation gives the generation the same log-probability."""
+    module, known = generator_of(kind, keep_documents_apart=apart), vocabulary()
+    kept: list[tuple[EncodedPrompt, GeneratedTokens]] = []
 
-    def hear(_: Prompts, reading: EncodedPrompt, said: GeneratedTokens, **details: Any) -> Generation:
-        heard.append((reading, said))
-        return Generation(asked=reading.asked, text="")
+    def keep(_: Prompts, encoded: EncodedPrompt, generated: GeneratedTokens, **details: Any) -> Generation:
+        kept.append((encoded, generated))
+        return Generation(prompt=encoded.text, text="")
 
-    monkeypatch.setattr(f"{kind.__module__}.said_in_turn", hear)
-    for asked in [text] if kind is not CausalLM else [text, ""]:
-        answers(module, asked, decoding={"max_new_tokens": 8, "temperature": 1.0, "seed": 5})
-        reading, said = heard.pop()
-        told = [*said.ids, *[known.eos] * said.is_finished]
-        batch, first = trained_batch(module, reading, told)
-        logits_NV, _ = module.run_transformer(batch)
-        log_probabilities = logits_NV.log_softmax(dim=-1).gather(1, batch.labels[module.token_term].ids_N[:, None])
-        assert batch.labels[module.token_term].ids_N[first:].tolist() == told
-        assert said.log_probability == pytest.approx(float(log_probabilities[first:].sum()), abs=1e-9)
+    strategy = type(module.objective.inference).__module__
+    monkeypatch.setattr(f"{strategy}.generation_of", keep)
+    for prompt in [text] if kind is not CausalLM else [text, ""]:
+        generations(module, prompt, decoding={"max_new_tokens": 8, "temperature": 1.0, "seed": 5})
+        encoded, generated = kept.pop()
+        targets = [*generated.ids, *[known.eos] * generated.is_finished]
+        batch, first = trained_batch(module.objective, encoded, targets)
+        logits_NV, ids_N = module.network.logits(batch, batch.token_term), batch.labels[batch.token_term].ids_N
+        log_probabilities = logits_NV.log_softmax(dim=-1).gather(1, ids_N[:, None])
+        assert ids_N[first:].tolist() == targets
+        assert generated.log_probability == pytest.approx(float(log_probabilities[first:].sum()), abs=1e-9)
 
 
-def trained_batch(module: Objective, reading: EncodedPrompt, told: list[int]) -> tuple[Batch, int]:
-    """A text with its answer as training has them, and the number of labels before the answer's."""
-    known, asked = vocabulary(), questions("x")
-    if isinstance(module, CausalLM):
-        window = asked.window(np.array([*reading.prompt[1:], *told]))
-        example = module.corruption(known)(window, generator(0, Purpose.NOISE, 0, 0), windows_of([[SENTENCE]]))
-        first = len(reading.prompt) - 1
+def trained_batch(objective: Objective, encoded: EncodedPrompt, targets: list[int]) -> tuple[Batch, int]:
+    """A text with its generation as training has them, and the number of labels before the generation's."""
+    known, some = vocabulary(), prompts("x")
+    if isinstance(objective, CausalLM):
+        window = some.window(np.array([*encoded.prefix[1:], *targets]))
+        example = objective.corruption(known)(window, generator(0, Purpose.NOISE, 0, 0), windows_of([[SENTENCE]]))
+        first = len(encoded.prefix) - 1
     else:
-        source = np.array(reading.source)
-        window = asked.window(np.arange(max(len(source), len(told))))
-        framed = len(module.template.before)
-        inner = len(source) - framed - 1
-        places = np.arange(len(told))
-        start, said = (known.eos, places - 1) if isinstance(module, Denoising) else (known.pad, places)
+        source = np.array(encoded.source)
+        window = some.window(np.arange(max(len(source), len(targets))))
+        before = len(objective.template.before)
+        inner = len(source) - before - 1
+        places = np.arange(len(targets))
+        start, origins = (known.eos, places - 1) if isinstance(objective, Denoising) else (known.pad, places)
         example = Example(
             encoder_ids=source,
-            encoder_origins=np.array([*[NOWHERE] * framed, *range(inner), NOWHERE]),
-            decoder_ids=shifted(np.array(told), start),
-            decoder_origins=said,
-            labels={module.token_term: np.array(told)},
+            encoder_origins=np.array([*[NOWHERE] * before, *range(inner), NOWHERE]),
+            decoder_ids=shifted(np.array(targets), start),
+            decoder_origins=origins,
+            labels={objective.token_term: np.array(targets)},
+            token_term=objective.token_term,
         )
         first = 0
     batch = collate(
         [window],
         [example],
         pad=known.pad,
-        max_lengths=module.max_lengths(WINDOW),
-        keep_documents_apart=module.keep_documents_apart,
+        max_lengths=objective.max_lengths(WINDOW),
+        keep_documents_apart=objective.keep_documents_apart,
     )
     return batch, first
 
@@ -135,14 +140,14 @@ def trained_batch(module: Objective, reading: EncodedPrompt, told: list[int]) ->
 
 
 @cache
-def taught(kind: type[Objective], sentence: str, *, steps: int = 100, **knobs: Any) -> Objective:
-    """An objective that has seen one document, and nothing else, until it knows it."""
-    module, windows = made(kind, **knobs), windows_of([[sentence]], end=kind is CausalLM)
+def taught(kind: type[Objective], sentence: str, *, steps: int = 100, **knobs: Any) -> Generator:
+    """An objective whose network has seen one document, and nothing else, until it knows it."""
+    module, windows = module_of(made(kind, **knobs)), windows_of([[sentence]], end=kind is CausalLM)
     module.build(vocab_size=vocabulary().size, window=WINDOW)
     module.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-3, betas=(0.9, 0.95), weight_decay=0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
-    corrupt, window = module.corruption(vocabulary()), windows[0]
+    corrupt, window = module.objective.corruption(vocabulary()), windows[0]
     draw = itertools.count()
     for _ in range(steps):
         examples = [corrupt(window, generator(0, Purpose.NOISE, 0, next(draw)), windows) for _ in range(8)]
@@ -150,16 +155,15 @@ def taught(kind: type[Objective], sentence: str, *, steps: int = 100, **knobs: A
             [window] * 8,
             examples,
             pad=vocabulary().pad,
-            max_lengths=module.max_lengths(WINDOW),
+            max_lengths=module.objective.max_lengths(WINDOW),
             keep_documents_apart=False,
         )
-        terms = module.terms(batch, count_correct=False).values()
-        loss = torch.stack([term.minimised_sum / term.count for term in terms]).sum()
+        loss = mean_loss(module.terms(batch, count_correct=False))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return module.eval().requires_grad_(False)
+    return Generator(module.objective, module.eval().requires_grad_(False).built)
 
 
 LEARNT = [
@@ -172,9 +176,9 @@ LEARNT = [
 
 
 @pytest.mark.parametrize(("kind", "knobs", "text"), LEARNT, ids=[f"{kind.__name__}-{text}" for kind, _, text in LEARNT])
-def test_a_model_that_knows_one_sentence_says_it(kind: type[Objective], knobs: dict[str, Any], text: str) -> None:
+def test_a_model_that_knows_one_sentence_generates_it(kind: type[Objective], knobs: dict[str, Any], text: str) -> None:
     module = taught(kind, SENTENCE, **knobs)
-    (answer,) = answers(module, text)
+    (answer,) = generations(module, text)
     assert answer.text == SENTENCE
     if kind is MaskedLM:
         assert [named[0]["token"] for named in answer.details["masks"]] == [" old", " big"]
@@ -187,11 +191,11 @@ def test_a_model_that_knows_one_sentence_says_it(kind: type[Objective], knobs: d
         assert answer.notes == ["  <extra_id_0>   dog", "  <extra_id_1>   house."]
 
 
-def test_characters_are_told_when_they_are_whole() -> None:
+def test_characters_are_passed_on_when_they_are_whole() -> None:
     """No token holds the one letter of this sentence that three of them make."""
     assert len(ids_of("별")) == 3
     module, pieces = taught(CausalLM, KOREAN), []
-    (answer,) = answers(module, "그", listen=pieces.append)
+    (answer,) = generations(module, "그", on_text=pieces.append)
     assert "".join(pieces) == answer.text == KOREAN
     assert len(pieces) > 5
     assert not any("\ufffd" in piece for piece in pieces)
@@ -201,52 +205,54 @@ def test_characters_are_told_when_they_are_whole() -> None:
 
 
 @pytest.mark.parametrize("decoding", [{}, {"temperature": 1.5, "seed": 4}, {"beams": 3}], ids=str)
-@pytest.mark.parametrize(("kind", "text"), SPEAKING, ids=NAMES)
-def test_what_is_told_piece_by_piece_is_what_is_answered(
+@pytest.mark.parametrize(("kind", "text"), GENERATING, ids=NAMES)
+def test_what_is_passed_on_piece_by_piece_is_what_is_generated(
     kind: type[Objective], text: str, decoding: dict[str, Any]
 ) -> None:
     """Random weights say random bytes, few of which make a character."""
     for seed in range(2):
-        module, pieces = speaker(kind, seed=seed), []
-        (silent,) = answers(module, text, decoding=decoding)
-        (told,) = answers(module, text, decoding=decoding, listen=pieces.append)
+        module, pieces = generator_of(kind, seed=seed), []
+        (silent,) = generations(module, text, decoding=decoding)
+        (told,) = generations(module, text, decoding=decoding, on_text=pieces.append)
         assert told == silent
         assert told.text.startswith("".join(pieces))
         assert bool(pieces) == ("beams" not in decoding)
 
 
-@pytest.mark.parametrize(("kind", "text"), SPEAKING, ids=NAMES)
-def test_a_text_among_others_is_answered_as_it_is_alone(kind: type[Objective], text: str) -> None:
+@pytest.mark.parametrize(("kind", "text"), GENERATING, ids=NAMES)
+def test_a_text_among_others_is_continued_as_it_is_alone(kind: type[Objective], text: str) -> None:
     """Whatever room the others leave."""
-    module = speaker(kind)
+    module = generator_of(kind)
     texts = (text, f"{text} {text}", f"{text} [MASK]", text)
-    together = answers(module, *texts)
-    for asked, answer in zip(texts, together, strict=True):
-        (alone,) = answers(module, asked)
-        assert (alone.asked, alone.text, alone.notes) == (answer.asked, answer.text, answer.notes)
+    together = generations(module, *texts)
+    for prompt, answer in zip(texts, together, strict=True):
+        (alone,) = generations(module, prompt)
+        assert (alone.prompt, alone.text, alone.notes) == (answer.prompt, answer.text, answer.notes)
         assert alone.details["log_probability"] == pytest.approx(answer.details["log_probability"], abs=1e-9)
 
 
-def test_as_much_is_said_as_there_are_positions_for() -> None:
+def test_as_much_is_generated_as_there_are_positions_for() -> None:
     """Three tokens and EOS before them are read, and all that is said but the last; this model says no EOS itself."""
-    module, three = speaker(CausalLM), np.arange(200, 203)
-    assert module.body is not None
+    module, three = generator_of(CausalLM), np.arange(200, 203)
     for settings, length in [({}, WINDOW - 1), ({"decoding": {"max_new_tokens": 5}}, 5), ({"max_positions": 6}, 3)]:
-        asked = questions("any", **settings)
+        asked = prompts("any", **settings)
         read = EncodedPrompt.of(
-            "any", asked.window(three), decoder=asked.framed(three, ["eos"]), complete=partial(continued, [])
+            "any",
+            asked.window(three),
+            decoder=asked.with_special_tokens(three, ["eos"]),
+            complete=partial(continued, []),
         )
-        ((_, said),) = generate_texts(module.body, asked, [read], keep_documents_apart=False)
+        ((_, said),) = generate_tokens(module.network.body, asked, [read], keep_documents_apart=False)
         assert len(said.ids) == length
 
 
 def test_samples_differ_and_come_again_with_their_seed() -> None:
-    module, decoding = speaker(CausalLM), {"temperature": 2.0, "seed": 7, "max_new_tokens": 8}
-    drawn = [answers(module, "The", "A big", decoding=decoding, samples=3) for _ in range(2)]
+    module, decoding = generator_of(CausalLM), {"temperature": 2.0, "seed": 7, "max_new_tokens": 8}
+    drawn = [generations(module, "The", "A big", decoding=decoding, samples=3) for _ in range(2)]
     assert drawn[0] == drawn[1]
-    assert [answer.asked for answer in drawn[0]] == ["The"] * 3 + ["A big"] * 3
+    assert [answer.prompt for answer in drawn[0]] == ["The"] * 3 + ["A big"] * 3
     assert len({answer.text for answer in drawn[0]}) == 6
-    assert drawn[0][3:] == answers(module, "A big", decoding={**decoding, "seed": 10}, samples=3)
+    assert drawn[0][3:] == generations(module, "A big", decoding={**decoding, "seed": 10}, samples=3)
 
 
 # --- spans ---
@@ -256,7 +262,7 @@ TEXT = [1, 40, 2, 39, 3]  # two marks
 
 
 def test_the_papers_example_is_filled() -> None:
-    assert filled(TEXT, SENTINELS, 2, [40, 11, 12, 39, 13, 38], is_all=True) == [1, 11, 12, 2, 13, 3]
+    assert filled_in(TEXT, SENTINELS, 2, [40, 11, 12, 39, 13, 38], is_all=True) == [1, 11, 12, 2, 13, 3]
 
 
 @pytest.mark.parametrize(
@@ -273,14 +279,14 @@ def test_the_papers_example_is_filled() -> None:
     ],
 )
 def test_a_sentinel_without_a_span_stays(said: list[int], whole: list[int]) -> None:
-    assert filled(TEXT, SENTINELS, 2, said, is_all=True) == whole
+    assert filled_in(TEXT, SENTINELS, 2, said, is_all=True) == whole
 
 
 @FIXED
 @given(said=st.lists(st.sampled_from([11, 12, *SENTINELS]), max_size=12))
-def test_what_more_is_said_adds_to_the_end_of_the_text(said: list[int]) -> None:
-    states = [filled(TEXT, SENTINELS, 2, said[:length], is_all=False) for length in range(len(said) + 1)]
-    states.append(filled(TEXT, SENTINELS, 2, said, is_all=True))
+def test_further_tokens_extend_the_end_of_the_text(said: list[int]) -> None:
+    states = [filled_in(TEXT, SENTINELS, 2, said[:length], is_all=False) for length in range(len(said) + 1)]
+    states.append(filled_in(TEXT, SENTINELS, 2, said, is_all=True))
     for before, after in itertools.pairwise(states):
         assert after[: len(before)] == before
-    assert set(spans_said(said, SENTINELS)) <= {SENTINELS.index(token) for token in said if token in SENTINELS}
+    assert set(spans_of(said, SENTINELS)) <= {SENTINELS.index(token) for token in said if token in SENTINELS}

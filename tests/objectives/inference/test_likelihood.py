@@ -6,24 +6,37 @@ import numpy as np
 import pytest
 
 from data.stream.batch import EARLIER, IGNORE, Example
-from objectives.causal_lm import CausalLM, next_tokens
+from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.denoising import Denoising
 from objectives.inference.likelihood import document
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
-from tests.objectives.texts import BOS, CLS, EOS, MASK, PAD, SENTINELS, SEP, VOCABULARY, made
+from tests.objectives.texts import (
+    BOS,
+    CLS,
+    EOS,
+    MASK,
+    PAD,
+    SENTINELS,
+    SEP,
+    VOCABULARY,
+    key,
+    made,
+    of_documents,
+    scorers_of,
+)
 
 # Of the ordinary ids every third goes on with a word: two words here, and two before them.
 GIVEN, ALSO_GIVEN = 200, 203
 ONE, REST, TWO = 301, 303, 304
 SENTINEL = int(SENTINELS[0])
 FAMILIES: tuple[type[Objective], ...] = (MaskedLM, CausalLM, Denoising, SpanCorruption)
-WAYS = [(family, name) for family in FAMILIES for name in made(family).scorers(VOCABULARY)]
+WAYS = [(family, name) for family in FAMILIES for name in scorers_of(made(family))]
 
 
 def examples(objective: type[Objective], name: str, text: list[int], prefix: list[int], **knobs: Any) -> list[Example]:
-    scorer = made(objective, **knobs).scorers(VOCABULARY)[name]
+    scorer = scorers_of(made(objective, **knobs))[name]
     return scorer.examples(np.array(prefix, dtype=np.int64), np.array(text, dtype=np.int64))
 
 
@@ -52,7 +65,8 @@ def test_a_causal_lm_says_the_text_behind_what_is_given_and_no_end() -> None:
 def test_a_causal_lm_reads_a_text_just_as_in_training() -> None:
     text = np.array([ONE, REST, TWO])
     (found,) = examples(CausalLM, "log_likelihood", text.tolist(), [])
-    trained = next_tokens(document(text, EOS), predict_across_documents=True)
+    windows = of_documents([[text.tolist()]], length=3)
+    trained = made(CausalLM).corruption(VOCABULARY)(document(text, EOS), key(), windows)
     assert trained.decoder_ids is not None
     assert found.decoder_ids is not None
     assert trained.decoder_ids.tolist() == found.decoder_ids.tolist()
@@ -154,7 +168,7 @@ def test_each_place_knows_what_it_stands_for(objective: type[Objective], name: s
 
 
 def test_the_first_scorer_of_each_family_is_the_protocols_primary_one() -> None:
-    first = {family.__name__: next(iter(made(family).scorers(VOCABULARY))) for family in FAMILIES}
+    first = {family.__name__: next(iter(scorers_of(made(family)))) for family in FAMILIES}
     assert first == {
         "MaskedLM": "pll_word_l2r",
         "CausalLM": "log_likelihood",
@@ -165,6 +179,6 @@ def test_the_first_scorer_of_each_family_is_the_protocols_primary_one() -> None:
 
 def test_a_control_is_never_the_first() -> None:
     for family in FAMILIES:
-        controls = [scorer.is_control for scorer in made(family).scorers(VOCABULARY).values()]
+        controls = [scorer.is_control for scorer in scorers_of(made(family)).values()]
         assert not controls[0]
         assert any(controls) == (family in (Denoising, SpanCorruption))

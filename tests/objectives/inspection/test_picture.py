@@ -100,11 +100,21 @@ def test_a_masked_lm_shows_what_became_of_each_token() -> None:
         encoder_ids=np.array([CLS, a, MASK, SEP, c, e, 300, SEP]),
         encoder_origins=np.array([NOWHERE, 0, 1, NOWHERE, 2, 3, NOWHERE, NOWHERE]),
         segments=np.array([0, 0, 0, 0, 1, 1, 1, 1]),
+        token_term="masked",
         labels={"masked": np.array([IGNORE, IGNORE, b, IGNORE, c, d, IGNORE, IGNORE])},
     )
     (panel,) = PAINTER.panels(window_of([a, b, c, d]), example)
-    assert kinds(panel["reads"]) == ["special", "plain", "hidden", "special", "kept", "random", "stranger", "special"]
-    assert shown(panel["says"]) == ["", "", str(b), "", str(c), str(d), "", ""]
+    assert kinds(panel["reads"]) == [
+        "special",
+        "plain",
+        "hidden",
+        "special",
+        "kept",
+        "random",
+        "random_segment",
+        "special",
+    ]
+    assert shown(panel["predicts"]) == ["", "", str(b), "", str(c), str(d), "", ""]
 
 
 def test_a_rotated_and_randomised_source_shows_its_random_tokens() -> None:
@@ -148,7 +158,7 @@ def test_answers_stand_where_something_is_to_be_said(objective: Objective) -> No
     for place, (cell, label) in enumerate(zip(row, labels, strict=True)):
         assert (cell.text == "") == (label == IGNORE)
         if label not in (IGNORE, 300):
-            assert cell.kind == ("right" if place % 2 == 0 else "wrong")
+            assert cell.kind == ("correct" if place % 2 == 0 else "wrong")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +183,7 @@ def test_a_piece_that_goes_on_with_a_word_begins_with_a_dot() -> None:
 words = st.text(st.sampled_from("abc가나🙂"), max_size=9)
 panels = st.integers(1, 12).flatmap(
     lambda size: st.fixed_dictionaries(
-        {name: st.lists(words.map(Cell), min_size=size, max_size=size) for name in ("reads", "says")}
+        {name: st.lists(words.map(Cell), min_size=size, max_size=size) for name in ("reads", "predicts")}
     )
 )
 
@@ -190,16 +200,16 @@ def test_drawing_keeps_every_word_in_its_column_and_within_the_width(panel: Pane
 
 
 def test_words_of_one_column_begin_at_the_same_place() -> None:
-    panel: Panel = {"reads": [Cell("가나다"), Cell("b")], "says": [Cell("a"), Cell("나")]}
+    panel: Panel = {"reads": [Cell("가나다"), Cell("b")], "predicts": [Cell("a"), Cell("나")]}
     reads, says = draw(panel, 40).plain.splitlines()
     assert cell_len(reads[: reads.index("b")]) == cell_len(says[: says.index("나")]) == MARGIN + 7
 
 
 def test_the_legend_explains_the_colours_used_and_no_others() -> None:
-    panel: Panel = {"reads": [Cell("a", "hidden"), Cell("b"), Cell("", "random")], "says": [Cell("c", "said")]}
+    panel: Panel = {"reads": [Cell("a", "hidden"), Cell("b"), Cell("", "random")], "predicts": [Cell("c", "target")]}
     text = legend([panel]).plain
     assert MEANINGS["hidden"] in text
-    assert MEANINGS["said"] in text
+    assert MEANINGS["target"] in text
     assert MEANINGS["random"] not in text
     assert set(MEANINGS) | {"plain", "special"} == set(STYLES)
 

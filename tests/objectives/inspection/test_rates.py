@@ -9,9 +9,10 @@ import pytest
 from data.stream.batch import EARLIER, IGNORE, NOWHERE, Example
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
+from objectives.core.segments import FOLLOWS, RANDOM_SEGMENT
 from objectives.denoising import Denoising
 from objectives.inspection.rates import count, measured
-from objectives.masked_lm import FOLLOWS, RANDOM_SEGMENT, MaskedLM
+from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.objectives.texts import (
     BOS,
@@ -36,6 +37,7 @@ def test_a_masked_window_is_counted_by_what_became_of_the_hidden() -> None:
     example = Example(
         encoder_ids=np.array([CLS, A, MASK, C, 300, E, SEP]),
         encoder_origins=np.array([NOWHERE, 0, 1, 2, 3, 4, NOWHERE]),
+        token_term="masked",
         labels={
             "masked": np.array([IGNORE, IGNORE, B, C, D, IGNORE, IGNORE]),
             "next_sentence": np.array([RANDOM_SEGMENT] + [IGNORE] * 6),
@@ -46,20 +48,21 @@ def test_a_masked_window_is_counted_by_what_became_of_the_hidden() -> None:
         "of these [MASK]": (1, 3),
         "of these kept": (1, 3),
         "of these random": (1, 3),
-        "strangers": (1, 1),
+        "random segments": (1, 1),
         "positions read per raw token": (7, 5),
         "targets per raw token": (3, 5),
     }
     example.labels["next_sentence"][0] = FOLLOWS
-    assert count(window_of([A, B, C, D, E]), example, VOCABULARY)["strangers"] == (0, 1)
+    assert count(window_of([A, B, C, D, E]), example, VOCABULARY)["random segments"] == (0, 1)
     example.labels["next_sentence"][0] = IGNORE
-    assert "strangers" not in count(window_of([A, B, C, D, E]), example, VOCABULARY)
+    assert "random segments" not in count(window_of([A, B, C, D, E]), example, VOCABULARY)
 
 
 def test_causal_tokens_are_all_targets() -> None:
     example = Example(
         decoder_ids=np.array([EOS, A, B]),
         decoder_origins=np.array([EARLIER, 0, 1]),
+        token_term="next_token",
         labels={"next_token": np.array([A, B, C])},
     )
     assert count(window_of([A, B, C]), example, VOCABULARY) == {
@@ -76,6 +79,7 @@ def test_spans_are_counted_by_what_is_not_read() -> None:
         encoder_origins=np.array([0, 1, 3, 4, NOWHERE]),
         decoder_ids=np.array([PAD, first, B, C, second, E]),
         decoder_origins=np.array([1, 1, 2, 4, 4, NOWHERE]),
+        token_term="span",
         labels={"span": np.array([first, B, C, second, E, EOS])},
     )
     assert count(window_of([A, B, C, D, E]), example, VOCABULARY) == {
@@ -95,6 +99,7 @@ def test_insertions_and_sentences_that_changed_places_are_counted() -> None:
         encoder_origins=np.array([NOWHERE, 2, NOWHERE, 3, 0, 1, NOWHERE]),
         decoder_ids=np.array([EOS, BOS, A, B, C, D]),
         decoder_origins=np.array([NOWHERE, 0, 1, 2, 3, NOWHERE]),
+        token_term="token",
         labels={"token": np.array([BOS, A, B, C, D, EOS])},
     )
     counts = count(window_of([A, B, C, D], sentence_starts=(0, 2)), example, VOCABULARY)
@@ -113,7 +118,10 @@ def test_rates_are_shares_of_all_that_was_counted() -> None:
 @pytest.mark.parametrize(
     ("objective", "expected"),
     [
-        (made(MaskedLM), {"positions hidden": 0.15, "of these [MASK]": 0.8, "of these kept": 0.1, "strangers": 0.5}),
+        (
+            made(MaskedLM),
+            {"positions hidden": 0.15, "of these [MASK]": 0.8, "of these kept": 0.1, "random segments": 0.5},
+        ),
         (made(MaskedLM, mask_rate=0.5, random_rate=0.25), {"of these random": 0.25, "of these kept": 0.25}),
         (made(CausalLM), {"targets per raw token": 1.0}),
         (made(Denoising), {"tokens hidden": 0.3, "mean span length": 3.0, "spans of length 0": math.exp(-3)}),
@@ -122,7 +130,7 @@ def test_rates_are_shares_of_all_that_was_counted() -> None:
         (made(SpanCorruption), {"tokens hidden": 0.15, "mean span length": 3.0}),
         (made(SpanCorruption, noise_density=0.5, mean_span_length=8.0, roll=True), {"tokens hidden": 0.5}),
         (
-            made(SpanCorruption, body={"document_masking": True}),
+            made(SpanCorruption, keep_documents_apart=True),
             {"tokens hidden": 0.15, "targets per raw token": 0.2},
         ),
     ],

@@ -14,15 +14,17 @@ from torch import Tensor
 from data.stream.batch import Batch
 from data.stream.mixture import MixedBatch
 from data.stream.windows import Windows
+from models.presets import TransformerConfig
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from objectives.masked_lm import MaskedLM
 from objectives.mixtures.members import Member
 from objectives.mixtures.schedule import Schedule
 from objectives.weights.load import load_run
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, shared, torchrun, train_in_process, weights_of
 from tests.objectives.contract.contract import some_windows
-from tests.objectives.texts import SHAPE, VOCABULARY, batch_of
+from tests.objectives.texts import SHAPE, batch_of, built, made, mean_loss, module_of
 from tests.training.test_session import At, Killed, assert_same_run, assert_same_state, killed
 from training.session import train
 from training.step.budget import Budget
@@ -41,8 +43,8 @@ def member(objective: str, share: float = 0.5, **settings: Any) -> dict[str, Any
     return {"objective": objective, "share": share, "settings": settings}
 
 
-def schedule(*members: dict[str, Any], shape: dict[str, Any] | None = None, **knobs: Any) -> Schedule:
-    return Schedule(members=[Member(**entry) for entry in members], **{**shared(**SHAPE | (shape or {})), **knobs})
+def schedule(*members: dict[str, Any], **knobs: Any) -> Schedule:
+    return Schedule(members=[Member(**entry) for entry in members], **knobs)
 
 
 def config_of(path: Path, *members: dict[str, Any], order: str = "stages") -> tuple[str, ...]:
@@ -114,9 +116,8 @@ def test_the_first_stage_is_its_objective_alone_and_flops_are_those_of_all_stage
     assert len(hashes) == 1
 
 
-def built(objective: Objective) -> Objective:
-    objective.build(vocab_size=VOCABULARY.size, window=24)
-    return objective.double().eval()
+def in_float64(objective: Objective) -> Pretraining:
+    return built(objective, window=24).double().eval()
 
 
 def moved(state: dict[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
@@ -131,27 +132,25 @@ def mixed_batch(parts: dict[str, Batch], windows: Windows) -> MixedBatch:
 @pytest.mark.parametrize("last", ["causal_lm", "masked_lm"])
 def test_one_stack_is_both_models_with_the_same_weights(last: str, document_masking: bool) -> None:
     """Losses and gradients, times the share, are those of the two models that have these weights."""
-    shape = {"document_masking": document_masking}
+    apart = {"keep_documents_apart": document_masking}
     members = [member(CAUSAL, 0.25), member(MASKED, 0.75, next_sentence=False)]
-    both = schedule(*(members if last == "masked_lm" else members[::-1]), shape=shape, **MIXED)
-    built(both)
-    settings = shared(**SHAPE, **shape)
-    causal, masked = built(CausalLM(**settings)), built(MaskedLM(next_sentence=False, **settings))
+    both = in_float64(schedule(*(members if last == "masked_lm" else members[::-1]), **apart, **MIXED))
+    causal, masked = in_float64(made(CausalLM, **apart)), in_float64(made(MaskedLM, next_sentence=False, **apart))
     own, stacks = both.state_dict(), {"causal_lm": "decoder", "masked_lm": "encoder"}
     causal.load_state_dict(moved(own, stacks[last], "decoder"))
     masked.load_state_dict(moved(own, stacks[last], "encoder"))
     windows = some_windows()
-    parts = {"causal_lm": batch_of(causal, windows), "masked_lm": batch_of(masked, windows)}
+    parts = {"causal_lm": batch_of(causal.objective, windows), "masked_lm": batch_of(masked.objective, windows)}
     terms = both.terms(mixed_batch(parts, windows), count_correct=True)
     losses = []
     for name, alone, share in (("causal_lm", causal, 0.25), ("masked_lm", masked, 0.75)):
         (expected,) = alone.terms(parts[name], count_correct=True).values()
-        found = terms[f"{name}/{alone.token_term}"]
-        assert (found.count, found.loss_sum) == (expected.count, expected.loss_sum)
+        found = terms[f"{name}/{alone.objective.token_term}"]
+        assert (found.divisor, found.loss_sum) == (expected.divisor, expected.loss_sum)
         assert found.correct == expected.correct
-        losses.append(share * expected.minimised_sum / expected.count)
+        losses.append(share * expected.minimised_sum / expected.divisor)
     torch.stack(losses).sum().backward()
-    torch.stack([term.minimised_sum / term.count for term in terms.values()]).sum().backward()
+    mean_loss(terms).backward()
     apart = dict(causal.named_parameters())
     for name, parameter in masked.named_parameters():
         other = apart[name.replace(".encoder.", ".decoder.")]
@@ -161,14 +160,10 @@ def test_one_stack_is_both_models_with_the_same_weights(last: str, document_mask
         torch.testing.assert_close(mine, parameter.grad + other.grad, rtol=1e-10, atol=1e-14)
 
 
-def test_members_with_a_head_of_one_name_share_it_and_it_is_said_from_by_each() -> None:
-    both = schedule(
-        {**member(MASKED, 0.5, noise_density=0.4), "name": "much"}, {**member(MASKED), "name": "little"}, **MIXED
-    )
-    built(both)
-    heads = [entry.next_sentence_head for entry in both.members.values() if isinstance(entry, MaskedLM)]
-    assert heads[0] is heads[1] is both.next_sentence_head
-    alone = built(MaskedLM(**shared(**SHAPE)))
+def test_members_with_a_head_of_one_name_share_it() -> None:
+    much, little = {**member(MASKED, 0.5, noise_density=0.4), "name": "much"}, {**member(MASKED), "name": "little"}
+    both, alone = in_float64(schedule(much, little, **MIXED)), in_float64(MaskedLM())
+    assert [name for name, _ in both.built.named_children()] == ["body", "next_sentence_head"]
     assert both.state_dict().keys() == alone.state_dict().keys()
     assert all(torch.equal(value, alone.state_dict()[name]) for name, value in both.state_dict().items())
 
@@ -236,14 +231,16 @@ def test_what_a_run_becomes_is_its_last_member(tiny_run: Command, tmp_path: Path
     assert train_in_process(command) == 0
     run = load_run(tmp_path / "runs/both")
     assert isinstance(run.objective, Schedule)
-    masked = MaskedLM(next_sentence=False, **{**shared(), "body": run.objective.config})
-    masked.build(vocab_size=run.vocabulary.size, window=run.window)
-    masked.load_state_dict(run.objective.state_dict())
+    masked = Pretraining(MaskedLM(next_sentence=False), **{**shared(), "body": run.body})
+    network = masked.build(vocab_size=run.vocabulary.size, window=run.window).eval()
+    network.load_state_dict(run.network.state_dict())
     windows = some_windows(run.window)
-    batch = batch_of(masked.eval(), windows)
-    assert torch.equal(run.objective.predictions(batch)["masked"].logits, masked.predictions(batch)["masked"].logits)
-    assert run.objective.scorers(run.vocabulary).keys() == masked.scorers(run.vocabulary).keys()
-    assert run.objective.template == masked.template
+    batch = batch_of(masked.objective, windows)
+    assert torch.equal(run.network.logits(batch, "masked"), network.logits(batch, "masked"))
+    found = run.objective.predictions(run.network, batch)["masked"]
+    assert torch.equal(found.head(found.states_ND), network.logits(batch, "masked"))
+    assert run.objective.inference is masked.objective.inference
+    assert run.objective.template == masked.objective.template
     names = {name for row in metrics_of(run.folder) for name in row if name.startswith("validation/")}
     assert names >= {"validation/causal_lm/next_token", "validation/masked_lm/masked"}
 
@@ -252,7 +249,7 @@ def test_labels_of_all_members_are_target_tokens(tiny_run: Command, tmp_path: Pa
     """A causal LM says every raw token and a masked one its share of them."""
     assert train_in_process(tiny_run("schedules/causal_and_masked", "both", "--budget.steps", "6")) == 0
     summary = json.loads((tmp_path / "runs/both/summary.json").read_text(encoding="utf-8"))
-    draws = schedule(member(CAUSAL, 0.25), member(MASKED, 0.75), **MIXED).choice(batch_size=8, seed=0)
+    draws = schedule(member(CAUSAL, 0.25), member(MASKED, 0.75), **MIXED).choice(batch_size=8, seed=0, total_steps=6)
     causal = sum(draws(position) == "causal_lm" for position in range(48))
     assert 0 < causal < 48
     assert summary["target_tokens"] == causal * 32 + (48 - causal) * 5  # round(0.15 * 34)
@@ -267,8 +264,8 @@ def test_labels_of_all_members_are_target_tokens(tiny_run: Command, tmp_path: Pa
     [
         ([], {}, "must name one objective at least"),
         ([member(CAUSAL), member(DENOISING)], {}, "causal_lm a decoder, denoising an encoder and a decoder"),
-        ([member(CAUSAL, 0.5), member(MASKED, 0.6)], {}, r"\[0.5, 0.6\] must be above 0 and make 1 together"),
-        ([member(CAUSAL, 1.0), member(MASKED, 0.0)], {}, "must be above 0"),
+        ([member(CAUSAL, 0.5), member(MASKED, 0.6)], {}, r"\[0.5, 0.6\] must not be negative and make 1 together"),
+        ([member(CAUSAL, 1.5), member(MASKED, -0.5)], {}, "must not be negative"),
         ([member(MASKED), member(MASKED)], {}, "several are called masked_lm; give each a `name`"),
         ([member(MASKED, 1.0, init_from="bert")], {}, "masked_lm sets init_from, which is one for all members"),
         ([member("objectives.masked_lm.MaskdLM", 1.0)], {}, "masked_lm: .*no attribute 'MaskdLM'"),
@@ -280,14 +277,18 @@ def test_labels_of_all_members_are_target_tokens(tiny_run: Command, tmp_path: Pa
             "is a schedule itself",
         ),
         ([member(CAUSAL), member(MASKED)], {"budget": Budget(minutes=1)}, "budget.minutes: the stages"),
-        ([member(CAUSAL), member(MASKED)], {"shape": {"preset": "t5"}}, "t5 one stack cannot be both"),
+        (
+            [member(CAUSAL), member(MASKED)],
+            {"body": TransformerConfig(preset="t5", width=32, num_heads=2)},
+            "t5 one stack cannot be both",
+        ),
     ],
 )
 def test_what_is_no_schedule_is_refused_in_words(
     members: list[dict[str, Any]], settings: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(ValueError, match=expected):
-        schedule(*members, **settings)
+        Pretraining(schedule(*members), **{**shared(**SHAPE), **settings})
 
 
 def test_a_stage_without_a_step_is_refused_in_words(
@@ -310,7 +311,7 @@ def test_the_weights_of_stages_that_are_kept_are_best_by_the_last() -> None:
     results = {"causal_lm/next_token": 5.0, "masked_lm/masked": 3.0}
     costs = []
     for order in ("stages", "mixed"):
-        both = schedule(member(CAUSAL, 0.25), member(MASKED, 0.75), order=order)
+        both = module_of(schedule(member(CAUSAL, 0.25), member(MASKED, 0.75), order=order))
         both.validation_results = {name: Result(loss, 0.0, 1) for name, loss in results.items()}
         costs.append(both.validation_cost())
     np.testing.assert_allclose(costs, [3.0, 3.5])

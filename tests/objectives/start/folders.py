@@ -74,7 +74,7 @@ def losses(model: Any, run: TrainedRun, batch: Batch) -> dict[str, Tensor]:
         lengths = torch.full((len(batch.indices),), length)
         lengths = lengths if batch.encoder_lengths_B is None else batch.encoder_lengths_B
         inputs["attention_mask"] = (torch.arange(length) < lengths[:, None]).long()
-        if run.objective.config.parts.num_segments:
+        if run.body.parts.num_segments:
             inputs["token_type_ids"] = batch.segments_BS
         if kinds["decoder"] is not None:
             inputs["decoder_input_ids"] = kinds["decoder"]

@@ -163,7 +163,7 @@ def test_every_weight_that_fits_is_taken_and_every_other_is_as_in_a_run_from_scr
     )
     assert warm.keys() == cold.keys()
     stacks = sources_of_stacks(
-        open_pretrained(str(sources[source])).num_blocks, load_run(tmp_path / "runs/warm").objective.num_blocks
+        open_pretrained(str(sources[source])).num_blocks, load_run(tmp_path / "runs/warm").network.body.num_blocks
     )
     for name, tensor in warm.items():
         _, stack, *rest = name.split(".")

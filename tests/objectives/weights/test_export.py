@@ -70,7 +70,7 @@ def test_the_validation_loss_of_the_run_is_theirs(exported: Exported) -> None:
 def test_greedy_texts_are_theirs(exported: Exported) -> None:
     if not exported.has_decoder:
         pytest.skip("an encoder says nothing")
-    run, body = exported.run, exported.run.objective.body
+    run, body = exported.run, exported.run.network.body
     assert body is not None
     read = [exported.tokenizer(text)["input_ids"] for text in TEXTS]
     start = exported.model.generation_config.decoder_start_token_id
@@ -99,7 +99,7 @@ def test_the_fill_mask_pipeline_gives_our_answers(exported: Exported) -> None:
     before, behind = (run.tokenizer.encode(part, add_special_tokens=False).ids for part in ("The old", "sees a bird."))
     vocabulary = run.vocabulary
     ids = [vocabulary.cls, *before, vocabulary.mask, *behind, vocabulary.sep]
-    body = run.objective.body
+    body = run.network.body
     assert body is not None
     inputs = Inputs(encoder_ids_BS=torch.tensor([ids]), segments_BS=torch.zeros(1, len(ids), dtype=torch.int64))
     logits, _ = body(inputs, torch.tensor([len(before) + 1]))
@@ -112,7 +112,7 @@ def test_the_text_generation_pipeline_gives_our_answers(exported: Exported) -> N
     if exported.has_encoder:
         pytest.skip("for decoders alone")
     speaker = cast(Any, pipeline)("text-generation", model=str(exported.folder))
-    run, body = exported.run, exported.run.objective.body
+    run, body = exported.run, exported.run.network.body
     assert body is not None
     for text in TEXTS:
         theirs = speaker(text, max_new_tokens=10, do_sample=False, return_full_text=False)[0]["generated_text"]
@@ -135,7 +135,7 @@ def test_the_model_card_tells_data_budget_and_results(exported: Exported) -> Non
     assert f"{summary['validation/loss']:.6g}" in card
     assert "made_up.jsonl" in card
     assert "- steps: 30" in card
-    assert f"- parameters: {sum(p.numel() for p in exported.run.objective.parameters()):,}" in card
+    assert f"- parameters: {sum(p.numel() for p in exported.run.network.parameters()):,}" in card
 
 
 def test_a_masked_lm_without_pairs_is_the_class_without_that_head(

@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 
 from data.datamodule import DataModule
 from data.stream.loader import CorruptedWindows
-from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, train_in_process, weights_of
+from tests.objectives.texts import mean_loss
 from training.session import train
 from training.step.module import dropout_seed
 from training.step.stops import Diverged
@@ -31,17 +32,16 @@ class CompareGradients(Callback):
         self.smallest_count = math.inf
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self.smallest_count = min(self.smallest_count, *batch.counts().values())
+        self.smallest_count = min(self.smallest_count, *batch.divisors().values())
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if trainer.global_step:
             return
-        module, data = cast(Objective, pl_module), cast(DataModule, cast(Any, trainer).datamodule)
-        examples = CorruptedWindows(data.training_windows, module.corruption(data.vocabulary), seed=data.seed)
+        module, data = cast(Pretraining, pl_module), cast(DataModule, cast(Any, trainer).datamodule)
+        examples = CorruptedWindows(data.training_windows, module.objective.corruption(data.vocabulary), seed=data.seed)
         pairs = examples.__getitems__(list(range(data.batch_size)))
         (batch,) = data._collator(data.batch_size)(pairs)
-        terms = module.terms(batch, count_correct=False).values()
-        loss = torch.stack([term.minimised_sum / term.count for term in terms]).sum()
+        loss = mean_loss(module.terms(batch, count_correct=False))
         names, parameters = zip(*module.named_parameters(), strict=True)
         expected = dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True))
         norm = torch.cat([gradient.flatten() for gradient in expected.values() if gradient is not None]).norm()
@@ -166,7 +166,12 @@ def test_after_a_divergence_the_same_command_goes_on_from_the_last_checkpoint(
 
 def test_sums_give_means_over_everything_added() -> None:
     sums = Sums()
-    sums.add({"a": Term(torch.tensor(6.0), torch.tensor(0.0), 3, torch.tensor(1.0))})
-    sums.add({"a": Term(torch.tensor(4.0), torch.tensor(0.0), 2), "b": Term(torch.tensor(0.0), torch.tensor(0.0), 0)})
+    sums.add({"a": Term(torch.tensor(6.0), torch.tensor(0.0), 3.0, 3, torch.tensor(1.0))})
+    sums.add(
+        {
+            "a": Term(torch.tensor(4.0), torch.tensor(0.0), 2.0, 2),
+            "b": Term(torch.tensor(0.0), torch.tensor(0.0), 0.0, 0),
+        }
+    )
     assert sums.read() == {"a": (2.0, 0.2, 5), "b": (0.0, 0.0, 0)}
     assert sums.read() == {}

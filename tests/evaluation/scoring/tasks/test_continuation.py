@@ -14,7 +14,7 @@ from evaluation.scoring.tasks.continuation import Continuation, passages_of, run
 from objectives.weights.load import load_run
 from tests.evaluation.asking import write_run
 from tests.helpers import OBJECTIVES, made_up_documents, write_jsonl
-from tests.objectives.inference.asked import ids_of
+from tests.objectives.inference.prompting import ids_of
 from tests.objectives.texts import FIXED
 
 KOREAN = "그 작은 고양이가 집을 보고 저 큰 강아지가 나무를 좋아하고 그리고 달린다 "

@@ -45,10 +45,9 @@ def test_a_passage_counts_where_every_token_of_the_word_is_the_likeliest(store: 
     words = {token: word for token, word in said.items() if word[:1] == " " and word[1:].isalpha()}
     file = write_jsonl(tmp_path / "texts.jsonl", [f"The old{word}" for word in words.values()])
     accuracy, nats = LastWord(files=(str(file),))(folder)
-    assert run.objective.body is not None
     read = [run.vocabulary.eos, *run.tokenizer.encode("The old", add_special_tokens=False).ids]
     inputs = Inputs(decoder_ids_BT=torch.tensor([read]))
-    log_shares_V = run.objective.body(inputs, torch.tensor([len(read) - 1]))[0][0].log_softmax(dim=-1)
+    log_shares_V = run.network.body.logits(run.network.body(inputs)[0, -1]).log_softmax(dim=-1)
     assert accuracy.scores.tolist() == [float(token == log_shares_V.argmax()) for token in words]
     assert nats.scores == pytest.approx([-float(log_shares_V[token]) for token in words], rel=1e-5)
 

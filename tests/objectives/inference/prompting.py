@@ -1,8 +1,8 @@
-"""What the tests of answers share: a tokenizer, objectives with a model, and what they are asked."""
+"""What the tests of generations share: a tokenizer, objectives with a network, and their prompts."""
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,14 +12,16 @@ from models.generation.decoding import Decoding
 from models.transformer.initialisation import initialise
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
+from objectives.core.network import Network
+from objectives.core.pretraining import Pretraining
 from objectives.core.prompts import Generation, Prompts
 from objectives.denoising import Denoising
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import made_up_documents
-from tests.objectives.texts import SomeObjective, made
+from tests.objectives.texts import made, module_of
 
 WINDOW = 60
-SPEAKERS: dict[type[Objective], str] = {
+PROMPTS: dict[type[Objective], str] = {
     CausalLM: "The young cat sees",
     Denoising: "The young [MASK] sees a big house.",
     SpanCorruption: "The young [MASK] sees a <extra_id_0> house.",
@@ -50,21 +52,34 @@ def windows_of(documents: Sequence[Sequence[str]], *, length: int = WINDOW, end:
     return Windows(TokensInMemory.of(ids), length=length, end_token=vocabulary().eos)
 
 
-def speaker(
-    objective: type[SomeObjective], *, seed: int = 0, body: dict[str, Any] | None = None, **knobs: Any
-) -> SomeObjective:
-    """An objective in float64 whose weights are random, and so large that every token matters."""
-    module = made(objective, body=body, seed=seed, **knobs)
-    module.build(vocab_size=vocabulary().size, window=WINDOW)
+class Generator(NamedTuple):
+    """An objective with a network."""
+
+    objective: Objective
+    network: Network
+
+
+def random_network(module: Pretraining, *, vocab_size: int, window: int, seed: int) -> Network:
+    """A network in float64 whose weights are random, and so large that every token matters."""
+    network = module.build(vocab_size=vocab_size, window=window)
     generator = torch.Generator().manual_seed(seed)
-    for child in module.children():
+    for child in network.children():
         initialise(child, seed)
-    for parameter in module.parameters():
+    for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
-    return module.double().eval().requires_grad_(False)
+    return network.double().eval().requires_grad_(False)
 
 
-def questions(*texts: str, decoding: dict[str, Any] | None = None, **more: Any) -> Prompts:
+def generator_of(
+    objective: type[Objective], *, seed: int = 0, body: dict[str, Any] | None = None, **knobs: Any
+) -> Generator:
+    """An objective with a random network."""
+    one = made(objective, **knobs)
+    module = module_of(one, seed=seed, **(body or {}))
+    return Generator(one, random_network(module, vocab_size=vocabulary().size, window=WINDOW, seed=seed))
+
+
+def prompts(*texts: str, decoding: dict[str, Any] | None = None, **more: Any) -> Prompts:
     return Prompts(
         texts=texts,
         tokenizer=tokenizer(),
@@ -73,5 +88,5 @@ def questions(*texts: str, decoding: dict[str, Any] | None = None, **more: Any) 
     )
 
 
-def answers(objective: Objective, *texts: str, decoding: dict[str, Any] | None = None, **more: Any) -> list[Generation]:
-    return list(objective.answer(questions(*texts, decoding=decoding, **more)))
+def generations(of: Generator, *texts: str, decoding: dict[str, Any] | None = None, **more: Any) -> list[Generation]:
+    return list(of.objective.inference.generate(of.objective, of.network, prompts(*texts, decoding=decoding, **more)))

@@ -1,0 +1,126 @@
+"""What an objective trains: bodies by role, and the heads beside them.
+
+Shapes: B batch, S encoder positions, T decoder positions, D width, N labelled positions, V vocabulary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from data.stream.batch import Batch, Labels
+from models.presets import TransformerConfig
+from models.transformer.accounting import forward_flops
+from models.transformer.initialisation import initialise_children
+from models.transformer.transformer import Inputs, Transformer
+
+MAIN = "body"  # the role of the body that is evaluated, exported and fine-tuned
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyPlan:
+    """One body of a network, before it is made.
+
+    Args:
+        config: its shape.
+        num_blocks: of its encoder and decoder.
+        is_saved: whether checkpoints hold it; a frozen teacher is read from its own run instead.
+    """
+
+    config: TransformerConfig
+    num_blocks: tuple[int, int]
+    is_saved: bool = True
+
+
+def inputs_of(batch: Batch, body: Transformer) -> Inputs:
+    """What a body reads of a batch."""
+    return Inputs(
+        encoder_ids_BS=batch.encoder_ids_BS,
+        encoder_lengths_B=batch.encoder_lengths_B,
+        encoder_documents_BS=batch.encoder_documents_BS,
+        segments_BS=batch.segments_BS if body.config.parts.num_segments else None,
+        decoder_ids_BT=batch.decoder_ids_BT,
+        decoder_lengths_B=batch.decoder_lengths_B,
+        decoder_documents_BT=batch.decoder_documents_BT,
+        is_causal=batch.is_causal,
+    )
+
+
+class Network(nn.Module):
+    """Bodies by role and heads by name, each a child of that name.
+
+    Args:
+        plans: of the bodies; `body` is the main one.
+        heads: modules beside them.
+        vocab_size: V.
+        max_positions: longest sequence of any stack.
+        seed: decides the initial weights, which follow from it and from the names of the parameters alone.
+    """
+
+    body: Transformer
+
+    def __init__(
+        self,
+        plans: Mapping[str, BodyPlan],
+        heads: Mapping[str, nn.Module],
+        *,
+        vocab_size: int,
+        max_positions: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        assert MAIN in plans
+        assert not plans.keys() & heads.keys()
+        self.unsaved = tuple(role for role, plan in plans.items() if not plan.is_saved)
+        for role, plan in plans.items():
+            limit = plan.config.max_positions or max_positions
+            body = Transformer(plan.config, num_blocks=plan.num_blocks, vocab_size=vocab_size, max_positions=limit)
+            self.add_module(role, body)
+        for name, head in heads.items():
+            self.add_module(name, head)
+        initialise_children(self, seed)
+        self.register_state_dict_post_hook(_without_unsaved)
+        self.register_load_state_dict_pre_hook(_with_unsaved)
+
+    def role(self, name: str) -> Transformer:
+        """The body that has a role."""
+        return cast(Transformer, self.get_submodule(name))
+
+    def head(self, name: str) -> nn.Module:
+        """A head beside the bodies."""
+        return self.get_submodule(name)
+
+    @property
+    def bodies(self) -> list[Transformer]:
+        return [module for module in self.children() if isinstance(module, Transformer)]
+
+    def states(self, batch: Batch, role: str = MAIN) -> Tensor:
+        """[B, length, D], the states of the stack that predicts: the decoder where there is one."""
+        body = self.role(role)
+        return body(inputs_of(batch, body))
+
+    def logits(self, batch: Batch, term: str) -> Tensor:
+        """[N, V], what the main body predicts at the labels of a term."""
+        return self.body.logits(at_labels(self.states(batch), batch.labels[term]))
+
+    def flops(self, role: str = MAIN, *, encoder: float, decoder: float, targets: float) -> float:
+        """Floating-point operations of a forward pass of a body over one window of these mean lengths."""
+        return forward_flops(self.role(role), encoder=encoder, decoder=decoder, targets=targets)
+
+
+def at_labels(states: Tensor, labels: Labels) -> Tensor:
+    """[N, D], the states [B, length, D] at the labelled positions."""
+    return states.flatten(0, 1)[labels.positions_N]
+
+
+def _without_unsaved(network: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    for role in cast(Network, network).unsaved:
+        for name in [name for name in state if name.startswith(f"{prefix}{role}.")]:
+            del state[name]
+
+
+def _with_unsaved(network: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
+    for role in cast(Network, network).unsaved:
+        own = cast(Network, network).role(role).state_dict()
+        state.update({f"{prefix}{role}.{name}": tensor for name, tensor in own.items()})

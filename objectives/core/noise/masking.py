@@ -1,0 +1,110 @@
+"""Which tokens are hidden, and what stands in their place: masked language modelling.
+
+A mask is bool[length], true where text is hidden. Every random number comes from the given generator; a guarantee in a
+docstring holds for every draw.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.random import Generator
+
+Unit = Literal["token", "word", "span"]
+
+
+def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64[runs] starts and ends (one behind the last) of the runs of true in a mask."""
+    edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
+    return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+
+
+def budget(length: int, rate: float) -> int:
+    """max(1, round(rate · length)), halves to the even number, as Python's round does it in float64."""
+    return max(1, round(length * rate))
+
+
+def choose_tokens(candidates: np.ndarray, count: int, rng: Generator) -> np.ndarray:
+    """Mask of `count` of the candidates (all, where they are fewer), every set of them equally likely."""
+    places = np.flatnonzero(candidates)
+    chosen = np.zeros(len(candidates), dtype=bool)
+    chosen[rng.permutation(places)[:count]] = True
+    return chosen
+
+
+def choose_words(candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator) -> np.ndarray:
+    """Mask of whole words: all tokens of a word or none, at most `count` tokens (Devlin et al., whole-word masking).
+
+    Words come in random order; one that does not fit into what is left is passed over, so that a smaller one may.
+    """
+    words = np.cumsum(word_starts) * candidates  # 0 where not a candidate; words count from 1
+    lengths = np.bincount(words).tolist()
+    taken = []
+    for word in rng.permutation(np.unique(words[words > 0])):
+        if lengths[word] <= count:
+            taken.append(word)
+            count -= lengths[word]
+        if not count:
+            break
+    return np.isin(words, taken)
+
+
+def choose_spans(
+    candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator, *, p: float = 0.2, longest: int = 10
+) -> np.ndarray:
+    """Mask of just `count` candidates in spans of whole words, the last cut to fit (Joshi et al. 2020, SpanBERT 3.1).
+
+    A span's length in words is geometric with parameter `p`, cut off at `longest`; it begins with the word of a token
+    that is not yet masked, every such token equally likely.
+    """
+    words = np.cumsum(word_starts)
+    chosen = np.zeros(len(candidates), dtype=bool)
+    count = min(count, int(candidates.sum()))
+    pmf = p * (1 - p) ** np.arange(longest)
+    lengths = rng.choice(longest, size=count, p=pmf / pmf.sum()) + 1  # each span masks a token at least
+    for length in lengths:
+        left = count - int(chosen.sum())
+        if left <= 0:
+            break
+        first = words[rng.choice(np.flatnonzero(candidates & ~chosen))]
+        span = (words >= first) & (words < first + length) & candidates & ~chosen
+        chosen |= span & (np.cumsum(span) <= left)
+    return chosen
+
+
+def choose(
+    unit: Unit, candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The mask by a unit, and, of spans, for each token the number of its span, which is treated as one."""
+    if unit == "token":
+        return choose_tokens(candidates, count, rng), None
+    if unit == "word":
+        return choose_words(candidates, word_starts, count, rng), None
+    chosen = choose_spans(candidates, word_starts, count, rng)
+    return chosen, np.cumsum(np.diff(chosen.astype(np.int8), prepend=0) == 1)
+
+
+def mask_keep_or_randomise(
+    tokens: np.ndarray,
+    chosen: np.ndarray,
+    *,
+    mask: int,
+    pool: np.ndarray,
+    mask_rate: float,
+    random_rate: float,
+    rng: Generator,
+    as_one: np.ndarray | None = None,
+) -> np.ndarray:
+    """The tokens with each chosen one masked, replaced by a random one of `pool`, or kept.
+
+    The three happen with `mask_rate`, `random_rate` and what is left to 1, independently for every token; or for
+    every group of tokens that has the same number in `as_one`.
+    """
+    places = np.flatnonzero(chosen)
+    draws = rng.random(len(places))
+    if as_one is not None and len(places):
+        draws = draws[np.unique(as_one[places], return_inverse=True)[1]]
+    noised = tokens.astype(np.int64)
+    noised[places[draws < mask_rate]] = mask
+    randomised = places[(draws >= mask_rate) & (draws < mask_rate + random_rate)]
+    noised[randomised] = pool[rng.integers(len(pool), size=len(randomised))]
+    return noised

@@ -1,0 +1,104 @@
+"""Which spans are hidden, and by what they are replaced: T5's span corruption.
+
+A mask is bool[length], true where text is hidden; spans are int64 starts and ends, one behind the last token.
+"""
+
+import numpy as np
+from numpy.random import Generator
+
+from objectives.core.noise.masking import runs
+
+
+def composition(total: int, parts: int, rng: Generator) -> np.ndarray:
+    """int64[parts], positive, summing to `total`; every such composition is equally likely."""
+    cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
+    return np.diff(cuts, prepend=0, append=total)
+
+
+def span_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
+    """Noise tokens and spans in `length` tokens (T5, random_spans_noise_mask), both 0 where there is but one token.
+
+    There are never more spans than tokens of either kind to part them with.
+    """
+    if length < 2:
+        return 0, 0
+    num_noise = min(max(round(length * noise_density), 1), length - 1)
+    return num_noise, min(max(round(num_noise / mean_span_length), 1), num_noise, length - num_noise)
+
+
+def random_spans(length: int, *, noise_density: float, mean_span_length: float, rng: Generator) -> np.ndarray:
+    """Mask with the numbers of `span_counts`, text and noise in turn: text first, noise last, no two spans touch.
+
+    All masks of this form are equally likely (Raffel et al. 2020, 3.1.4).
+    """
+    num_noise, num_spans = span_counts(length, noise_density, mean_span_length)
+    mask = np.zeros(length, dtype=bool)
+    if num_spans:
+        noise = composition(num_noise, num_spans, rng)
+        text = composition(length - num_noise, num_spans, rng)
+        for end, span in zip(np.cumsum(noise + text), noise, strict=True):
+            mask[end - span : end] = True
+    return mask
+
+
+def cut_runs(mask: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`runs` of a mask, cut further at the given places."""
+    starts, ends = runs(mask)
+    inner = cuts[(cuts > 0) & mask[cuts] & mask[cuts - 1]] if len(mask) else cuts
+    return np.sort(np.concatenate([starts, inner])), np.sort(np.concatenate([ends, inner]))
+
+
+def replace_spans(
+    tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray, replacements: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens with the k-th span replaced by the one token `replacements[k]`.
+
+    Returns int64 tokens and their origins; a replacement's origin is the first place it hides.
+    """
+    covered = np.zeros(len(tokens) + 1, dtype=np.int8)
+    np.add.at(covered, starts, 1)
+    np.add.at(covered, ends, -1)
+    kept = np.cumsum(covered[:-1]) == 0
+    kept[starts] = True
+    noised = tokens.astype(np.int64)
+    noised[starts] = replacements
+    origins = np.flatnonzero(kept)
+    return noised[origins], origins
+
+
+def inputs_and_targets(
+    tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray, sentinels: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """What is read and the targets, each as int64 tokens and their origins, without EOS.
+
+    In what is read the k-th noise span is the k-th sentinel; the targets are each sentinel with the span it stands for.
+    Text behind the last span is closed by one more sentinel, as in the paper's example; the reference's masks
+    end with noise and never need it. The same as T5's `noise_span_to_unique_sentinel` of the mask and of its
+    complement, but for masks that begin with noise, where T5's numbers on the two sides do not fit.
+    """
+    source = replace_spans(tokens, starts, ends, sentinels[: len(starts)])
+    targets, origins = [], []
+    for sentinel, start, end in zip(sentinels, starts, ends, strict=False):
+        targets += [[sentinel], tokens[start:end]]
+        origins += [[start], np.arange(start, end)]
+    if len(ends) and ends[-1] < len(tokens):
+        targets.append([sentinels[len(starts)]])
+        origins.append([ends[-1]])
+    empty = np.zeros(0, dtype=np.int64)
+    return source, (
+        np.concatenate([empty, *targets]).astype(np.int64),
+        np.concatenate([empty, *origins]).astype(np.int64),
+    )
+
+
+def shifted(labels: np.ndarray, start: int, documents: np.ndarray | None = None) -> np.ndarray:
+    """int64[length], the label before each, and `start` before the first.
+
+    Of documents that are kept apart, given by their number at each label, each begins with `start` (seqio, packing):
+    the labels of one are not read in the next. 0 is none.
+    """
+    ids = np.concatenate([[start], labels[:-1]])
+    if documents is not None:
+        before, here = documents[:-1], documents[1:]
+        ids[1:][(before != here) & (before > 0) & (here > 0)] = start
+    return ids

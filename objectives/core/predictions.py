@@ -1,0 +1,87 @@
+"""What a network predicts for one loss term, and the losses that judge it.
+
+Shapes: N labelled positions, D width, V classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from data.stream.batch import Labels
+from training.step.terms import Term
+
+
+class LossSums(NamedTuple):
+    """Sums over the labels of a batch, from one pass.
+
+    Attributes:
+        loss: as it is reported.
+        minimised: the loss with whatever is minimised beside it.
+        correct: predictions that equal their label; None where they were not counted, or nothing can be correct.
+    """
+
+    loss: Tensor
+    minimised: Tensor
+    correct: Tensor | None = None
+
+
+class Loss(Protocol):
+    """Judges states by labels. It is the loss that decides whether logits are materialised, and how many at once."""
+
+    def __call__(
+        self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
+    ) -> LossSums: ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross entropy in nats, in float32 at least, each label with its weight where there are weights.
+
+    Args:
+        z_loss: weight of (log Z)², minimised beside it; keeps logits small (Mesh TensorFlow).
+    """
+
+    z_loss: float = 0.0
+
+    def __call__(
+        self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
+    ) -> LossSums:
+        logits_NV = head(states_ND)
+        logits_NV = logits_NV if logits_NV.element_size() == 8 else logits_NV.float()
+        if labels.weights_N is None:
+            loss = F.cross_entropy(logits_NV, labels.ids_N, reduction="sum")
+        else:
+            loss = (F.cross_entropy(logits_NV, labels.ids_N, reduction="none") * labels.weights_N).sum()
+        minimised = loss + self.z_loss * logits_NV.logsumexp(dim=-1).square().sum() if self.z_loss else loss
+        correct = (logits_NV.argmax(dim=-1) == labels.ids_N).sum().to(loss.dtype) if count_correct else None
+        return LossSums(loss, minimised, correct)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network predicts for one loss term of a batch.
+
+    Attributes:
+        states_ND: states at the labelled positions.
+        head: states to whatever the loss takes, such as logits [N, V].
+        labels: the targets, with their weights and divisor.
+        loss: judges the one by the other.
+        weight: of the term in what is minimised.
+    """
+
+    states_ND: Tensor
+    head: Callable[[Tensor], Tensor]
+    labels: Labels
+    loss: Loss = field(default_factory=CrossEntropy)
+    weight: float = 1.0
+
+
+def term_of(prediction: Prediction, *, count_correct: bool) -> Term:
+    """The sums of a prediction's losses, with their divisor."""
+    labels = prediction.labels
+    sums = prediction.loss(prediction.states_ND, prediction.head, labels, count_correct=count_correct)
+    minimised = sums.minimised if prediction.weight == 1.0 else sums.minimised * prediction.weight
+    return Term(sums.loss, minimised, labels.divisor, len(labels.ids_N), sums.correct)

@@ -1,0 +1,173 @@
+"""The LightningModule that trains any objective: it builds the network, and hands loss terms to the exact step."""
+
+import math
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch.distributed.fsdp import fully_shard
+
+from data.stream.windows import Windows
+from models.presets import TransformerConfig
+from models.transformer.transformer import Block
+from objectives.core.base import Objective
+from objectives.core.network import MAIN, Network
+from objectives.core.predictions import term_of
+from objectives.start.pretrained import open_pretrained
+from objectives.start.warm_start import begin_with, check_fits
+from training.step.budget import Budget, StepCost
+from training.step.module import ExactModule
+from training.step.optim import OptimizerConfig
+from training.step.terms import Term
+
+FLOPS_OF_A_STEP = 3  # over those of a forward pass: the backward pass has two products for each of its one
+
+
+class Pretraining(ExactModule):
+    """Trains an objective over the shared Transformer.
+
+    Args:
+        objective: from text to loss terms.
+        body: shape of the shared Transformer.
+        optimizer, budget: as every trained module takes them.
+        seed: decides initial weights and dropout.
+
+    Raises:
+        ValueError: where a body of this shape cannot serve the objective.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        body: TransformerConfig,
+        optimizer: OptimizerConfig,
+        budget: Budget,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer=optimizer, budget=budget, seed=seed)
+        objective.check_budget(budget)
+        self.objective, self.config = objective, body
+        self.plans = objective.bodies(body)
+        self.num_blocks = self.plans[MAIN].num_blocks
+        self.network: Network | None = None
+        self._term_of = term_of
+
+    # --- before anything is built ---
+
+    def longest_window(self, positions: int) -> int:
+        """The most raw tokens whose window fits into that many positions; 0 where none does."""
+        window = 2 * positions
+        while window and max(self.objective.max_lengths(window)[:2]) > positions:
+            window -= 1
+        return window
+
+    def check_window(self, window: int) -> None:
+        """Raises ValueError where a window of that many raw tokens is longer than the positions there are."""
+        self.objective.check_window(window)
+        limit, needed = self.config.max_positions, max(self.objective.max_lengths(window)[:2])
+        if limit is not None and needed > limit:
+            raise ValueError(
+                f"data.window = {window} raw tokens make {needed} positions, but body.max_positions = {limit}; "
+                f"the longest window that fits is {self.longest_window(limit)}"
+            )
+
+    def check_init_from(self) -> None:
+        """Raises ValueError where the weights to begin with cannot be read, or do not fit."""
+        if self.objective.init_from is not None:
+            check_fits(open_pretrained(self.objective.init_from), self.config, self.num_blocks)
+
+    # --- the network ---
+
+    def build(self, *, vocab_size: int, window: int) -> Network:
+        """Makes the network, with initial weights."""
+        self.check_window(window)
+        self.network = Network(
+            self.plans,
+            self.objective.heads(self.config),
+            vocab_size=vocab_size,
+            max_positions=max(self.objective.max_lengths(window)[:2]),
+            seed=self.seed,
+        )
+        for body in self.network.bodies:
+            for stack in (body.encoder, body.decoder):
+                if stack is not None:
+                    stack.checkpoint_gradients = self.checkpoint_gradients
+        return self.network
+
+    @property
+    def built(self) -> Network:
+        """The network, once it is built."""
+        assert self.network is not None
+        return self.network
+
+    def terms(self, batch: Any, *, count_correct: bool) -> dict[str, Term]:
+        """The loss terms of a batch."""
+        if self.training:
+            for name, values in self.objective.measures(batch).items():
+                self.measure(name, values)
+        predictions = self.objective.predictions(self.built, batch)
+        return {name: self._term_of(one, count_correct=count_correct) for name, one in predictions.items()}
+
+    def validation_cost(self) -> float:
+        results = self.validation_results.items()
+        return sum(self.objective.validation_weight(term) * result.loss for term, result in results)
+
+    def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
+        self.objective.check_branch(step, parent_steps=parent_steps, total_steps=total_steps)
+
+    # --- Lightning's hooks ---
+
+    @property
+    def data(self) -> Any:
+        """The run's DataModule."""
+        return cast(Any, self.trainer).datamodule
+
+    def configure_model(self) -> None:
+        """Makes the network once the vocabulary is known; shards it where the strategy asks for that (FSDP2)."""
+        if self.network is None:
+            network = self.build(vocab_size=self.data.vocabulary.size, window=self.data.window)
+            origin = self.objective.init_from
+            if origin is not None and self.trainer.ckpt_path is None:  # a checkpoint holds every weight
+                report = begin_with(network, open_pretrained(origin), self.config, self.num_blocks)
+                self.initialized_from = {"origin": report.origin, "sha256": report.sha256}
+                rank_zero_info(str(report))
+        if self.device_mesh is not None:
+            mesh = self.device_mesh["data_parallel"]
+            for module in self.built.modules():
+                if isinstance(module, Block):
+                    fully_shard(module, mesh=mesh)
+            for module in self.built.children():
+                fully_shard(module, mesh=mesh)
+        if self.compiles:
+            for body in self.built.bodies:
+                body.compile()
+            self._term_of = torch.compile(term_of)
+
+    # --- what it costs ---
+
+    @cached_property
+    def mean_lengths(self) -> tuple[float, float, float]:
+        """Mean positions of encoder and decoder, and targets, of a window."""
+        return self.objective.mean_lengths(self.data.training_windows, self.data.vocabulary)
+
+    def flops_per_window(self) -> float:
+        """Floating-point operations of a forward pass over one window."""
+        return self.objective.flops_per_window(self.built, self.data.training_windows, self.data.vocabulary)
+
+    def references(self) -> dict[str, float]:
+        """The loss of an untrained model, and what token frequencies alone can reach on the held-out text."""
+        store = self.data.held_out_windows.store
+        return {"ln_vocabulary": math.log(self.built.body.vocab_size), "unigram_entropy": store.unigram_entropy}
+
+    def step_cost(self) -> StepCost:
+        """What an optimizer step takes: raw tokens, labels of the token term, floating-point operations."""
+        windows: Windows = self.data.training_windows
+        batch_size: int = self.data.batch_size
+        return StepCost(
+            raw_tokens=batch_size * windows.num_tokens / len(windows),
+            target_tokens=batch_size * self.mean_lengths[2],
+            flops=FLOPS_OF_A_STEP * batch_size * self.flops_per_window(),
+            epochs=batch_size / len(windows),
+        )

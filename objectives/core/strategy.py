@@ -1,0 +1,54 @@
+"""How a checkpoint is used: what an objective's strategy of inference offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data.store.tokenizer import Vocabulary
+from data.stream.batch import Example
+from objectives.core.prompts import Generation, Prompts
+
+if TYPE_CHECKING:
+    from objectives.core.base import Objective
+    from objectives.core.network import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """One way to score a text: the sum of log p(label) over the labels of its examples.
+
+    Args:
+        examples: from int64 ids of a prefix, which is given, and of the text, which is scored.
+        is_normalised: whether exp(score) sums to 1 over all texts of one length.
+        is_control: whether it is known not to work, and there to show that.
+        caveat: what to bear in mind.
+    """
+
+    examples: Callable[[np.ndarray, np.ndarray], list[Example]]
+    is_normalised: bool = False
+    is_control: bool = False
+    caveat: str = ""
+
+
+class InferenceStrategy:
+    """Generates and scores texts with an objective's network; this one does neither."""
+
+    def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
+        """What the network generates for the texts of a user, presented as in training.
+
+        Raises:
+            ValueError: where a text cannot be presented so, or the objective generates none.
+        """
+        raise ValueError(f"{type(objective).__name__} generates no text: it names no strategy of inference")
+
+    def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
+        """Ways to score a text, by name: first the one that minimal pairs are to be judged by.
+
+        Raises:
+            ValueError: where the objective scores no texts.
+        """
+        raise ValueError(f"{type(objective).__name__} scores no texts: it names no strategy of inference")

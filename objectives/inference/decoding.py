@@ -1,0 +1,127 @@
+"""Tokens generated one after another, as text again: what every strategy with a decoder shares."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+from torch import Tensor
+
+from data.stream.batch import documents_of
+from data.stream.windows import Window
+from models.generation.generation import Documents, GeneratedTokens, generate, put_together, stream
+from models.transformer.transformer import Transformer
+from objectives.core.prompts import Generation, IdsAndOrigins, Prompts
+
+TEXTS_AT_ONCE = 32
+CUT_CHARACTER = "\ufffd"  # what bytes decode to that make no character, perhaps because the rest is yet to come
+
+
+class Complete(Protocol):
+    """Ids of the whole text, as far as the generated tokens determine them; further tokens extend their end."""
+
+    def __call__(self, generated: Sequence[int], *, is_all: bool) -> list[int]: ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedPrompt:
+    """A prompt as the stacks read it, and how its generation becomes a text.
+
+    Attributes:
+        text: as it was given.
+        prefix: what the decoder reads first.
+        source: what the encoder reads, where there is one.
+        prefix_documents, source_documents: the document of each token, as `data.stream.batch.documents_of` counts.
+        complete: gives the whole text.
+    """
+
+    text: str
+    prefix: list[int]
+    source: list[int] | None
+    prefix_documents: list[int]
+    source_documents: list[int] | None
+    complete: Complete
+
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        window: Window,
+        *,
+        encoder: IdsAndOrigins | None = None,
+        decoder: IdsAndOrigins,
+        complete: Complete,
+    ) -> Self:
+        """That of a text as a window, with the special tokens of each stack."""
+        return cls(
+            text=text,
+            prefix=decoder[0].tolist(),
+            source=None if encoder is None else encoder[0].tolist(),
+            prefix_documents=documents_of(window, decoder[1]).tolist(),
+            source_documents=None if encoder is None else documents_of(window, encoder[1]).tolist(),
+            complete=complete,
+        )
+
+
+def _streamed(
+    steps: Iterable[tuple[Tensor, Tensor]], encoded: EncodedPrompt, prompts: Prompts
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The steps; their text is passed on as soon as its characters are whole."""
+    assert prompts.on_text is not None
+    generated, passed_on = [], ""
+    for step in itertools.chain([None], steps):
+        if step is not None and (token := int(step[0][0])) != prompts.vocabulary.eos:
+            generated.append(token)
+        text = prompts.decode(encoded.complete(generated, is_all=False)).rstrip(CUT_CHARACTER)
+        if len(text) > len(passed_on) and text.startswith(passed_on):
+            prompts.on_text(text[len(passed_on) :])
+            passed_on = text
+        if step is not None:
+            yield step
+
+
+def generate_tokens(
+    body: Transformer, prompts: Prompts, encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool
+) -> Iterator[tuple[EncodedPrompt, GeneratedTokens]]:
+    """What is generated for each text, all samples of the first before those of the second.
+
+    Raises:
+        ValueError: where a text is longer than the model reads.
+    """
+    for number, one in enumerate(encoded):
+        prompts.check_length(number, max(len(one.prefix), len(one.source or [])))
+    repeated = [one for one in encoded for _ in range(prompts.samples)]
+    eos, seed = prompts.vocabulary.eos, prompts.decoding.seed
+    # A batch generates no more than its longest prefix has room for, so it is made of prefixes of one length.
+    for _, alike in itertools.groupby(repeated, key=lambda one: len(one.prefix)):
+        group = list(alike)
+        for batch in (group[start : start + TEXTS_AT_ONCE] for start in range(0, len(group), TEXTS_AT_ONCE)):
+            settings: dict[str, Any] = {
+                **_inputs(batch, keep_documents_apart=keep_documents_apart),
+                "decoding": replace(prompts.decoding, seed=seed),
+                "eos": eos,
+                "max_positions": prompts.max_positions,
+            }
+            if prompts.on_text is not None and len(repeated) == 1 and prompts.decoding.beams == 1:
+                generated = put_together(_streamed(stream(body, **settings), batch[0], prompts), eos=eos)
+            else:
+                generated = generate(body, **settings)
+            yield from zip(batch, generated, strict=True)
+            seed += len(batch)
+
+
+def _inputs(encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool) -> dict[str, Any]:
+    """What `generate` is given of some texts."""
+    prefixes = [one.prefix for one in encoded]
+    sources = [one.source for one in encoded if one.source is not None] or None
+    prefix_documents = [one.prefix_documents for one in encoded]
+    source_documents = [documents for one in encoded if (documents := one.source_documents) is not None]
+    documents = Documents(prefix_documents, source_documents or None) if keep_documents_apart else None
+    return {"prompts": prefixes, "sources": sources, "documents": documents}
+
+
+def generation_of(prompts: Prompts, encoded: EncodedPrompt, generated: GeneratedTokens, **details: Any) -> Generation:
+    """The whole text, with `details`, whether it came to its end, and the log-probability of what was generated."""
+    text = prompts.decode(encoded.complete(generated.ids, is_all=True))
+    of_all = {"is_finished": generated.is_finished, "log_probability": generated.log_probability}
+    return Generation(prompt=encoded.text, text=text, details={**details, **of_all})
