@@ -17,12 +17,12 @@ from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.windows import TokensInMemory, WindowRule, Windows
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
+from tests.processes import ROOT, Script
 from training.setup.cli import RunCLI
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
-ROOT = Path(__file__).parent.parent
 OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")
 NUM_SPECIAL = 7 + NUM_SENTINELS
 ENGLISH = "the a old young cat dog bird sees hears likes small big house tree river and then runs sleeps here"
@@ -145,17 +145,9 @@ def metrics_of(run: Path) -> list[dict[str, str]]:
 def run_script(
     script: str, *arguments: str, timeout: float = 300, stdin: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script of the root as a user does."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=timeout,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    """Runs a script of the root to its end, in a process of its own."""
+    with Script(script, *arguments, stdin=stdin, **environment) as started:
+        return started.wait(timeout)
 
 
 def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -1,10 +1,7 @@
 """The nine laws of the house (ARCHITECTURE.md), each over all objectives; the details are tested room by room."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +31,6 @@ from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import (
     OBJECTIVES,
-    ROOT,
     made_up_documents,
     make_cli,
     make_vocabulary,
@@ -48,6 +44,7 @@ from tests.helpers import (
     weights_of,
     write_jsonl,
 )
+from tests.processes import Script
 from training.storage.checkpoint import checkpoints_in, damage
 from training.storage.run_dir import RunFolder
 
@@ -129,16 +126,14 @@ def test_law_3_a_run_goes_on_bit_by_bit_after_kill_9_at_any_moment(
 ) -> None:
     long = ("--budget.steps", "60", "--checkpoints.every_steps", "3", "--validation.every_steps", "20")
     command = tiny_run(name, "killed", *long, "--body.dropout", "0.1")
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
     folder = RunFolder(tmp_path / "runs/killed")
-    while not checkpoints_in(folder.checkpoints):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.005)
-    time.sleep(np.random.default_rng().uniform(0, 0.2))  # any moment: another one in every run of this test
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with Script("train.py", *command) as process:
+        while not checkpoints_in(folder.checkpoints):
+            assert process.is_running, process.stderr
+            time.sleep(0.005)
+        time.sleep(np.random.default_rng().uniform(0, 0.2))  # any moment: another one in every run of this test
+        process.signal(signal.SIGKILL)
+        process.wait()
     assert folder.read_summary() is None, "the run was over before it was killed"
     assert train_in_process(command) == 0
     assert train_in_process(tiny_run(name, "whole", *long, "--body.dropout", "0.1")) == 0
