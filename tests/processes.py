@@ -43,6 +43,8 @@ class Script:
         self._folder = tempfile.TemporaryDirectory(prefix="script-")
         self._streams = Path(self._folder.name)
         (self._streams / "stdin").write_text(stdin or "", encoding="utf-8")
+        for name in ("stdout", "stderr"):
+            (self._streams / name).touch()
         everything = {**os.environ, **environment}
         self._process = SERVER.Process(target=_run, args=(ROOT / script, arguments, everything, self._streams))
         self._process.start()
