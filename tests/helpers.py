@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +153,7 @@ def run_script(
 
 
 def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Runs train.py in several processes that talk by gloo."""
+    """Runs train.py by torchrun, in several processes that talk by gloo."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.run(
         [*launcher, str(ROOT / "train.py"), *arguments],
@@ -161,6 +163,28 @@ def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subpr
         timeout=timeout,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
+    )
+
+
+def several_processes(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Runs train.py in several processes that talk by gloo, each in the environment in which torchrun starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "tests"}
+    place = {**group, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    environments = [{**place, "RANK": rank, "LOCAL_RANK": rank} for rank in range(processes)]
+    with ExitStack() as started:
+        scripts = [
+            started.enter_context(
+                Script("train.py", *arguments, **{name: str(value) for name, value in environment.items()})
+            )
+            for environment in environments
+        ]
+        ended = [script.wait(timeout) for script in scripts]
+    status = max((done.returncode for done in ended), key=abs)
+    return subprocess.CompletedProcess(
+        [], status, "".join(done.stdout for done in ended), "".join(done.stderr for done in ended)
     )
 
 

@@ -38,8 +38,8 @@ from tests.helpers import (
     metrics_of,
     opened,
     run_script,
+    several_processes,
     shared,
-    torchrun,
     train_in_process,
     weights_of,
     write_jsonl,
@@ -115,7 +115,7 @@ def test_law_2_two_processes_are_one_run(tiny_run: Command, tmp_path: Path, name
     """tests/training/step/test_distributed.py does this for the masked LM by default."""
     double = ("--budget.steps", "3", "--trainer.precision", "64-true", "--data.window", "12")
     assert train_in_process(tiny_run(name, "one", *double)) == 0
-    done = torchrun(*tiny_run(name, "two", *double, "--data.micro_batch_size", "1"))
+    done = several_processes(*tiny_run(name, "two", *double, "--data.micro_batch_size", "1"))
     assert done.returncode == 0, done.stderr
     assert relative_errors(tmp_path / "runs/two", tmp_path / "runs/one") < 1e-12
 

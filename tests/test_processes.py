@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes import ROOT, Script
 
-OTHERS = sorted({path.name for path in ROOT.glob("*.py")} - {"train.py"})
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 
 
 @pytest.fixture
@@ -62,8 +62,10 @@ def test_no_module_of_the_project_is_there_before_the_script_imports_it(script: 
     assert not {*loaded} & {"data", "models", "objectives", "training", "finetuning", "evaluation"}
 
 
-@pytest.mark.parametrize("name", ["train.py", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_starts_in_a_new_interpreter_without_a_warning(name: str) -> None:
+    """By default train.py alone does: in tests/training/step/test_distributed.py, by torchrun."""
     done = subprocess.run([sys.executable, name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
     expected = (2, "summarize.py: error: no run in --help\n") if name == "summarize.py" else (0, "")
     assert (done.returncode, done.stderr) == expected
