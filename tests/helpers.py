@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ from data.stream.windows import TokensInMemory, WindowRule, Windows
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
+from tests.processes import ROOT, Script
 from training.setup.cli import RunCLI
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
-ROOT = Path(__file__).parent.parent
 OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")
 NUM_SPECIAL = 7 + NUM_SENTINELS
 ENGLISH = "the a old young cat dog bird sees hears likes small big house tree river and then runs sleeps here"
@@ -146,21 +148,13 @@ def metrics_of(run: Path) -> list[dict[str, str]]:
 def run_script(
     script: str, *arguments: str, timeout: float = 300, stdin: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a script of the root as a user does."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=timeout,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    """Runs a script of the root to its end, in a process of its own."""
+    with Script(script, *arguments, stdin=stdin, **environment) as started:
+        return started.wait(timeout)
 
 
 def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Runs train.py in several processes that talk by gloo."""
+    """Runs train.py by torchrun, in several processes that talk by gloo."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.run(
         [*launcher, str(ROOT / "train.py"), *arguments],
@@ -170,6 +164,28 @@ def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subpr
         timeout=timeout,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
+    )
+
+
+def several_processes(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Runs train.py in several processes that talk by gloo, each in the environment in which torchrun starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "tests"}
+    place = {**group, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    environments = [{**place, "RANK": rank, "LOCAL_RANK": rank} for rank in range(processes)]
+    with ExitStack() as started:
+        scripts = [
+            started.enter_context(
+                Script("train.py", *arguments, **{name: str(value) for name, value in environment.items()})
+            )
+            for environment in environments
+        ]
+        ended = [script.wait(timeout) for script in scripts]
+    status = max((done.returncode for done in ended), key=abs)
+    return subprocess.CompletedProcess(
+        [], status, "".join(done.stdout for done in ended), "".join(done.stderr for done in ended)
     )
 
 

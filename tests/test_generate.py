@@ -46,6 +46,7 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that a mistake ends in."""
+    capsys.readouterr()
     with pytest.raises(SystemExit) as left:
         generate.main(list(arguments))
     assert left.value.code == 2
@@ -188,8 +189,10 @@ def test_what_is_no_run_is_named(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 def test_nothing_is_said_before_every_text_is_found_sound(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    run = runs("causal_lm")
+    capsys.readouterr()
     with pytest.raises(SystemExit):
-        generate.main([runs("causal_lm"), "The cat", "a" * 200, *SHORT])
+        generate.main([run, "The cat", "a" * 200, *SHORT])
     assert not capsys.readouterr().out
 
 

@@ -1,10 +1,7 @@
 """The nine laws of the house (ARCHITECTURE.md), each over all objectives; the details are tested room by room."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +32,6 @@ from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import (
     OBJECTIVES,
-    ROOT,
     made_up_documents,
     make_cli,
     make_vocabulary,
@@ -43,12 +39,13 @@ from tests.helpers import (
     metrics_of,
     opened,
     run_script,
+    several_processes,
     shared,
-    torchrun,
     train_in_process,
     weights_of,
     write_jsonl,
 )
+from tests.processes import Script
 from training.storage.checkpoint import checkpoints_in, damage
 from training.storage.run_dir import RunFolder
 
@@ -119,7 +116,7 @@ def test_law_2_two_processes_are_one_run(tiny_run: Command, tmp_path: Path, name
     """tests/training/step/test_distributed.py does this for the masked LM by default."""
     double = ("--budget.steps", "3", "--trainer.precision", "64-true", "--data.window", "12")
     assert train_in_process(tiny_run(name, "one", *double)) == 0
-    done = torchrun(*tiny_run(name, "two", *double, "--data.micro_batch_size", "1"))
+    done = several_processes(*tiny_run(name, "two", *double, "--data.micro_batch_size", "1"))
     assert done.returncode == 0, done.stderr
     assert relative_errors(tmp_path / "runs/two", tmp_path / "runs/one") < 1e-12
 
@@ -130,16 +127,14 @@ def test_law_3_a_run_goes_on_bit_by_bit_after_kill_9_at_any_moment(
 ) -> None:
     long = ("--budget.steps", "60", "--checkpoints.every_steps", "3", "--validation.every_steps", "20")
     command = tiny_run(name, "killed", *long, "--body.dropout", "0.1")
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
     folder = RunFolder(tmp_path / "runs/killed")
-    while not checkpoints_in(folder.checkpoints):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.005)
-    time.sleep(np.random.default_rng().uniform(0, 0.2))  # any moment: another one in every run of this test
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with Script("train.py", *command) as process:
+        while not checkpoints_in(folder.checkpoints):
+            assert process.is_running, process.stderr
+            time.sleep(0.005)
+        time.sleep(np.random.default_rng().uniform(0, 0.2))  # any moment: another one in every run of this test
+        process.signal(signal.SIGKILL)
+        process.wait()
     assert folder.read_summary() is None, "the run was over before it was killed"
     assert train_in_process(command) == 0
     assert train_in_process(tiny_run(name, "whole", *long, "--body.dropout", "0.1")) == 0

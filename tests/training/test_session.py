@@ -4,8 +4,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,8 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from tests.helpers import OBJECTIVES, ROOT, make_cli, metrics_of, run_script, train_in_process, weights_of
+from tests.helpers import OBJECTIVES, make_cli, metrics_of, run_script, train_in_process, weights_of
+from tests.processes import Script
 from training.session import train
 from training.step.stops import Interrupted
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
@@ -145,21 +144,11 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_bit_by_bit(
     assert_same_run(tmp_path / "runs/stopped", reference("masked_lm"))
 
 
-def start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *command],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(path: Path, process: Script, seconds: float = 120) -> None:
     """Waits until `path` is there and holds something."""
     end = time.monotonic() + seconds
     while not (path.exists() and (path.is_dir() or path.stat().st_size)):
-        assert process.poll() is None, process.communicate()[1]
+        assert process.is_running, process.stderr
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -168,13 +157,14 @@ def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -
 def test_a_process_that_is_asked_to_stop_says_so_with_its_status(
     tiny_run: Command, tmp_path: Path, name: str, status: int
 ) -> None:
-    process = start(tiny_run("causal_lm", "asked", "--budget.steps", "100000", "--validation.every_steps", "100000"))
-    wait_for(tmp_path / "runs/asked/metrics.csv", process)
-    process.send_signal(getattr(signal, name))
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == status, said
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith(f"{name}: stopped at ")
+    endless = ("--budget.steps", "100000", "--validation.every_steps", "100000")
+    with Script("train.py", *tiny_run("causal_lm", "asked", *endless)) as process:
+        wait_for(tmp_path / "runs/asked/metrics.csv", process)
+        process.signal(getattr(signal, name))
+        ended = process.wait(timeout=60)
+    assert ended.returncode == status, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith(f"{name}: stopped at ")
 
 
 def test_a_run_that_came_to_its_end_is_not_repeated_and_never_starts_over(tiny_run: Command, tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ def masked_or_kept(read: np.ndarray, *, count: int, mask_rate: float, random_rat
     plain_WV = shown(read, num_tokens)
     kept_or_random_WV = (1 - mask_rate - random_rate) * plain_WV + random_rate / num_tokens
     kept_or_random_WV[masks] = mask_rate
-    likelihoods, asked = [], []
-    for chosen in itertools.combinations(others, count - len(masks)):
-        asked.append(np.isin(np.arange(len(read)), [*masks, *chosen]))
-        likelihoods.append(np.where(asked[-1][:, None], kept_or_random_WV, plain_WV))
-    probability = 1 / math.comb(len(read), count)
-    return _ways([probability] * len(asked), likelihoods, asked)
+    chosen_PK = np.array(list(itertools.combinations(others, count - len(masks))), dtype=np.int64)
+    asked_PW = np.zeros((len(chosen_PK), len(read)), dtype=bool)
+    asked_PW[:, masks] = True
+    np.put_along_axis(asked_PW, chosen_PK, True, axis=1)
+    likelihoods_PWV = np.where(asked_PW[:, :, None], kept_or_random_WV, plain_WV)
+    return Ways(np.full(len(asked_PW), 1 / math.comb(len(read), count)), likelihoods_PWV, asked_PW)
 
 
 def masked_one_by_one(read: np.ndarray, *, num_tokens: int) -> Ways:

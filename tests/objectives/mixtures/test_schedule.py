@@ -22,7 +22,7 @@ from objectives.masked_lm import MaskedLM
 from objectives.mixtures.members import Member
 from objectives.mixtures.schedule import Schedule
 from objectives.weights.load import load_run
-from tests.helpers import OBJECTIVES, make_cli, metrics_of, shared, torchrun, train_in_process, weights_of
+from tests.helpers import OBJECTIVES, make_cli, metrics_of, several_processes, shared, train_in_process, weights_of
 from tests.objectives.contract.contract import some_windows
 from tests.objectives.texts import SHAPE, batch_of, built, made, mean_loss, module_of
 from tests.training.test_session import At, Killed, assert_same_run, assert_same_state, killed
@@ -200,7 +200,7 @@ def test_two_processes_are_one_run(
     options = ("--budget.steps", "5", "--data.window", "12", "--trainer.precision", precision)
     assert train_in_process(tiny_run("masked_lm", "one", *both, *options)) == 0
     split = ("--data.micro_batch_size", "1", "--trainer.strategy", strategy)
-    done = torchrun(*tiny_run("masked_lm", "two", *both, *options, *split))
+    done = several_processes(*tiny_run("masked_lm", "two", *both, *options, *split))
     assert done.returncode == 0, done.stderr
     assert relative_error(tmp_path / "runs/two", tmp_path / "runs/one") < bound
 

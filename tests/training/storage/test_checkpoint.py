@@ -1,10 +1,7 @@
 """Checkpoints: whole or not there, hashed, and nothing in them that needs unpickling."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import ROOT
+from tests.processes import Script
 from training.storage.checkpoint import (
     checkpoint_name,
     checkpoints_in,
@@ -147,16 +144,15 @@ for step in range(10_000):
 
 
 def test_a_killed_writer_leaves_every_visible_checkpoint_whole(tmp_path: Path) -> None:
+    (writer := tmp_path / "writer.py").write_text(WRITER)
     for delay in (0.0, 0.013, 0.029):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT)
-        try:
-            while not checkpoints_in(tmp_path):
-                assert process.poll() is None
+        with Script(writer, str(tmp_path / "run")) as process:
+            while not checkpoints_in(tmp_path / "run"):
+                assert process.is_running, process.stderr
                 time.sleep(0.01)
             time.sleep(delay)
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
+            process.signal(signal.SIGKILL)
             process.wait()
-        for folder in checkpoints_in(tmp_path):
+        for folder in checkpoints_in(tmp_path / "run"):
             read = read_checkpoint(folder)
             assert (read["state_dict"]["a"] == read["global_step"]).all()
