@@ -34,6 +34,7 @@ from training.setup.cli import RunCLI
 from training.setup.messages import OneLineErrors, leave, one_line
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
+from training.storage.old_names import renamed_settings
 
 CONFIGS = Path(__file__).parent / "configs"
 SHARED: set[str | int] = {"body", "optimizer", "budget", "z_loss", "init_from", "seed"}
@@ -51,7 +52,7 @@ def class_named(path: str) -> type[Objective]:
 def objective_configs(named: list[Path] | None) -> dict[str, dict[str, Any]]:
     """`model` of each config, by its objective's file: of those named, or of every objective there is."""
     paths = named or [path for path in sorted(CONFIGS.glob("*.yaml")) if path.name != "base.yaml"]
-    models = [yaml.safe_load(path.read_text(encoding="utf-8")).get("model") for path in paths]
+    models = [renamed_settings(yaml.safe_load(path.read_text(encoding="utf-8"))).get("model") for path in paths]
     return {model["class_path"].split(".")[-2]: model for model in models if model}
 
 
