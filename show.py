@@ -11,7 +11,6 @@ its corpus; a token store that is not there yet is built first.
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from training.setup.cli import RunCLI
-from training.setup.messages import OneLineErrors, leave, one_line
+from training.setup.messages import OneLineErrors
+from training.setup.script import script
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.old_names import renamed_settings
@@ -140,28 +140,24 @@ def table_of_rates(objective: Objective, window: Window, windows: Windows, vocab
     return table
 
 
+@script(OSError)
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     console = Console(highlight=False)
-    try:
-        parsed, objectives = parse(arguments)
-        windows, window, tokenizer, vocabulary = what_to_show(parsed)
-        painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
-        drawn = []
-        for name, objective in objectives.items():
-            rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
-            panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
-            story = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
-            console.rule(f"[bold]{name}[/]  {story}", align="left")
-            console.print(picture(panels, console.width))
-            console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
-            console.print()
-            drawn += panels
-        console.print(legend(drawn))
-    except (ValueError, OSError) as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(one_line(str(error)))
+    parsed, objectives = parse(arguments)
+    windows, window, tokenizer, vocabulary = what_to_show(parsed)
+    painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
+    drawn = []
+    for name, objective in objectives.items():
+        rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
+        panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
+        story = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
+        console.rule(f"[bold]{name}[/]  {story}", align="left")
+        console.print(picture(panels, console.width))
+        console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
+        console.print()
+        drawn += panels
+    console.print(legend(drawn))
     return 0
 
 
