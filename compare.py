@@ -11,15 +11,17 @@ Everything lies in studies/NAME. The same command again does what is left to do:
 repeated, interrupted ones go on, and failed ones are tried again. See README.md.
 """
 
-import os
 import shlex
 import sys
 from pathlib import Path
+
+from training.setup.script import script
 
 DEFAULTS = Path(__file__).parent / "configs/base.yaml"
 WIDTH = 120  # where there is no terminal
 
 
+@script(interrupted="stopped; the same command goes on from there\n")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
     from rich.console import Console
@@ -29,41 +31,28 @@ def main(arguments: list[str]) -> int:
     from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse
     from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
-    from training.setup.messages import leave
-    from training.step.stops import RunStopped
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    try:
-        study, options = parse(arguments, __doc__)
-        place, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
-        with locked(place):
-            evaluations = make_evaluations(study)
-            plan = plan_of(study, fingerprint, DEFAULTS, place)
-            jobs, environments = jobs_of(study, plan, place), environments_of(plan, options.parallel)
-            if options.dry_run:
-                print_plan(console, study, plan, jobs, at_once=len(environments))
-                return 0
-            declarations = declare(study, fingerprint, place)
-            if is_finished(place, jobs):
-                console.print(f"nothing to do: {len(jobs.all)} runs are over, and {place.results} holds what came out",
-                              soft_wrap=True)  # fmt: skip
-            else:
-                print_plan(console, study, plan, jobs, at_once=len(environments))
-                jobs = train_study(study, plan, place, environments, console)
-                finish_study(
-                    study, plan, place, jobs, declarations, evaluations, command=shlex.join(arguments), console=console
-                )  # fmt: skip
-            return int(place.unmeasured.is_file() or not jobs.are_complete())
-    except RunStopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_status
-    except KeyboardInterrupt:  # between two runs, or while one is measured
-        print("stopped; the same command goes on from there", file=sys.stderr)
-        return 130
-    except ValueError as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(str(error))
+    study, options = parse(arguments, __doc__)
+    place, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
+    with locked(place):
+        evaluations = make_evaluations(study)
+        plan = plan_of(study, fingerprint, DEFAULTS, place)
+        jobs, environments = jobs_of(study, plan, place), environments_of(plan, options.parallel)
+        if options.dry_run:
+            print_plan(console, study, plan, jobs, at_once=len(environments))
+            return 0
+        declarations = declare(study, fingerprint, place)
+        if is_finished(place, jobs):
+            console.print(f"nothing to do: {len(jobs.all)} runs are over, and {place.results} holds what came out",
+                          soft_wrap=True)  # fmt: skip
+        else:
+            print_plan(console, study, plan, jobs, at_once=len(environments))
+            jobs = train_study(study, plan, place, environments, console)
+            finish_study(
+                study, plan, place, jobs, declarations, evaluations, command=shlex.join(arguments), console=console
+            )  # fmt: skip
+        return int(place.unmeasured.is_file() or not jobs.are_complete())
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ from finetuning.export import export_tuned
 from finetuning.load import is_tuned, load_fine_tuned
 from objectives.weights.export import export_run
 from objectives.weights.load import load_run
-from training.setup.messages import OneLineErrors, leave
+from training.setup.messages import OneLineErrors
+from training.setup.script import script
 
 
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parser = OneLineErrors(description=__doc__, allow_abbrev=False)
@@ -25,15 +27,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--to", type=Path, required=True, help="folder to write, which must not be there yet")
     parser.add_argument("--step", type=int | None, default=None, help="checkpoint to take; the newest by default")
     parsed = parser.parse_args(arguments)
-    try:
-        if is_tuned(parsed.run):
-            if parsed.step is not None:
-                raise ValueError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
-            name = export_tuned(load_fine_tuned(parsed.run), parsed.to)
-        else:
-            name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
-    except ValueError as error:
-        leave(str(error))
+    if is_tuned(parsed.run):
+        if parsed.step is not None:
+            raise ValueError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
+        name = export_tuned(load_fine_tuned(parsed.run), parsed.to)
+    else:
+        name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
     print(f"{parsed.to}: {name}, for transformers' from_pretrained('{parsed.to}')")
     return 0
 

@@ -10,33 +10,26 @@ winning. The same command again goes on where the run stopped. A grid of setting
 import os
 import sys
 
+from training.setup.script import script
+
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train.py has it
 
 WIDTH = 120  # where there is no terminal
 
 
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from rich.console import Console
 
     from finetuning.grid import fine_tune, grid_of, table_of
-    from training.setup.messages import leave, one_line
-    from training.step.stops import RunStopped
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    try:
-        if (grid := grid_of(arguments)) is not None:
-            console.print(table_of(list(grid.run())))
-            return 0
-        for name, value in fine_tune(arguments).scores.items():
-            console.print(f"{name}  {value:.4f}")
-    except RunStopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_status
-    except ValueError as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(one_line(str(error)))
+    if (grid := grid_of(arguments)) is not None:
+        console.print(table_of(list(grid.run())))
+        return 0
+    for name, value in fine_tune(arguments).scores.items():
+        console.print(f"{name}  {value:.4f}")
     return 0
 
 

@@ -13,7 +13,6 @@ while it is being generated.
 
 import inspect
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from jsonargparse import Namespace
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
-from training.setup.messages import OneLineErrors, leave, one_line
+from training.setup.messages import OneLineErrors
+from training.setup.script import script
 
 STANDARD_INPUT = "-"
 FLAGS = ("--json", "--help", "-h")
@@ -92,6 +92,7 @@ def show(generation: Generation, *, as_json: bool, printed: str) -> None:
         print(note)
 
 
+@script(OSError, interrupted="\n")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)
@@ -101,30 +102,22 @@ def main(arguments: list[str]) -> int:
         printed.append(piece)
         print(piece, end="", flush=True)
 
-    try:
-        decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
-        texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
-        prompts = Prompts(
-            texts=texts,
-            tokenizer=run.tokenizer,
-            vocabulary=run.vocabulary,
-            max_positions=run.max_positions,
-            decoding=decoding,
-            samples=parsed.samples,
-            candidates=parsed.candidates,
-            on_text=print_piece if sys.stdout.isatty() and not parsed.json else None,
-        )
-        for number, generation in enumerate(run.generate(prompts)):
-            if number and not parsed.json:
-                print()
-            show(generation, as_json=parsed.json, printed="".join(printed))
-    except KeyboardInterrupt:
-        print()
-        return 130
-    except (ValueError, OSError) as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(one_line(str(error)))
+    decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
+    texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
+    prompts = Prompts(
+        texts=texts,
+        tokenizer=run.tokenizer,
+        vocabulary=run.vocabulary,
+        max_positions=run.max_positions,
+        decoding=decoding,
+        samples=parsed.samples,
+        candidates=parsed.candidates,
+        on_text=print_piece if sys.stdout.isatty() and not parsed.json else None,
+    )
+    for number, generation in enumerate(run.generate(prompts)):
+        if number and not parsed.json:
+            print()
+        show(generation, as_json=parsed.json, printed="".join(printed))
     return 0
 
 

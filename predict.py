@@ -10,7 +10,6 @@ Two texts of one question are parted by a tab. An answer is a line; with --json,
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
-from training.setup.messages import OneLineErrors, leave, one_line
+from training.setup.messages import OneLineErrors
+from training.setup.script import script
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -71,22 +71,18 @@ def what_is_asked(parsed: Namespace) -> list[Any]:
     return [_parsed(line, f"{origin}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
+@script(OSError)
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)
-    try:
-        if parsed.batch_size < 1:
-            raise ValueError(f"--batch_size = {parsed.batch_size} must be at least 1")
-        asked = what_is_asked(parsed)
-        tuned = load_fine_tuned(parsed.run)
-        is_watched = len(asked) > 1 and sys.stderr.isatty()
-        with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
-            for row, told in bar.track(tuned.answers(asked, batch_size=parsed.batch_size), total=len(asked)):
-                print(json.dumps(told, ensure_ascii=False) if parsed.json else tuned.module.shown(row, told))
-    except (ValueError, OSError) as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(one_line(str(error)))
+    if parsed.batch_size < 1:
+        raise ValueError(f"--batch_size = {parsed.batch_size} must be at least 1")
+    asked = what_is_asked(parsed)
+    tuned = load_fine_tuned(parsed.run)
+    is_watched = len(asked) > 1 and sys.stderr.isatty()
+    with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
+        for row, told in bar.track(tuned.answers(asked, batch_size=parsed.batch_size), total=len(asked)):
+            print(json.dumps(told, ensure_ascii=False) if parsed.json else tuned.module.shown(row, told))
     return 0
 
 

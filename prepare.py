@@ -7,7 +7,6 @@
 The settings are those of train.py; a run with the same ones finds the store. Prints where it lies and what is in it.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -18,22 +17,18 @@ from data.store.store import read_manifest
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
 from training.setup.cli import RunCLI
-from training.setup.messages import leave
+from training.setup.script import script
 
 BASE = Path(__file__).parent / "configs/base.yaml"
 
 
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     cli = RunCLI(Objective, DataModule, TransformerConfig, defaults=BASE, arguments=arguments, only_data=True)
     data = cli.datamodule
-    try:
-        data.prepare_data()
-        data.open()
-    except ValueError as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(str(error))
+    data.prepare_data()
+    data.open()
     console, manifest = Console(highlight=False), read_manifest(data.folder)
     console.print(f"token store  {data.folder}", soft_wrap=True)
     console.print(f"vocabulary   {data.vocabulary.size:,} ids")

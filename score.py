@@ -11,7 +11,6 @@ in the run's folder, so that an interrupted command goes on where it was.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,8 @@ from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import EvaluationResult
 from evaluation.study.progress import plain_table
 from evaluation.study.study import VALIDATION_LOSS
-from training.setup.messages import OneLineErrors, leave, one_line
+from training.setup.messages import OneLineErrors
+from training.setup.script import script
 from training.storage.run_dir import RunFolder
 
 
@@ -105,25 +105,19 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
     return {"run": str(folder), "metrics": metrics}
 
 
+@script(OSError, interrupted="")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed, console = parse(arguments), Console(highlight=False)
-    try:
-        evaluations = {name: make_evaluation(name, settings) for name, settings in declared(parsed).items()}
-        RunFolder(parsed.run).checkpoint()  # refused here where there is none
-        if RunFolder(parsed.run).read_summary() is not None:
-            evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
-        results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
-        if parsed.json:
-            print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))
-        else:
-            show(console, results)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(one_line(str(error)))
+    evaluations = {name: make_evaluation(name, settings) for name, settings in declared(parsed).items()}
+    RunFolder(parsed.run).checkpoint()  # refused here where there is none
+    if RunFolder(parsed.run).read_summary() is not None:
+        evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
+    results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
+    if parsed.json:
+        print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))
+    else:
+        show(console, results)
     return 0
 
 

@@ -11,7 +11,6 @@ its corpus; a token store that is not there yet is built first.
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,9 @@ from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from training.setup.cli import RunCLI
-from training.setup.messages import OneLineErrors, leave, one_line
+from training.setup.messages import OneLineErrors
+from training.setup.script import script
+from training.storage.old_names import renamed_settings
 
 CONFIGS = Path(__file__).parent / "configs"
 SHARED: set[str | int] = {"z_loss", "init_from", "keep_documents_apart"}
@@ -49,7 +50,7 @@ def class_named(path: str) -> type[Objective]:
 def objective_configs(named: list[Path] | None) -> dict[str, dict[str, Any]]:
     """`model` of each config, by its objective's file: of those named, or of every objective there is."""
     paths = named or [path for path in sorted(CONFIGS.glob("*.yaml")) if path.name != "base.yaml"]
-    models = [yaml.safe_load(path.read_text(encoding="utf-8")).get("model") for path in paths]
+    models = [renamed_settings(yaml.safe_load(path.read_text(encoding="utf-8"))).get("model") for path in paths]
     return {model["class_path"].split(".")[-2]: model for model in models if model}
 
 
@@ -133,28 +134,24 @@ def table_of_rates(objective: Objective, window: Window, windows: Windows, vocab
     return table
 
 
+@script(OSError)
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     console = Console(highlight=False)
-    try:
-        parsed, objectives = parse(arguments)
-        windows, window, tokenizer, vocabulary = what_to_show(parsed)
-        painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
-        drawn = []
-        for name, objective in objectives.items():
-            rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
-            panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
-            summary = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
-            console.rule(f"[bold]{name}[/]  {summary}", align="left")
-            console.print(picture(panels, console.width))
-            console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
-            console.print()
-            drawn += panels
-        console.print(legend(drawn))
-    except (ValueError, OSError) as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(one_line(str(error)))
+    parsed, objectives = parse(arguments)
+    windows, window, tokenizer, vocabulary = what_to_show(parsed)
+    painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
+    drawn = []
+    for name, objective in objectives.items():
+        rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
+        panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
+        summary = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
+        console.rule(f"[bold]{name}[/]  {summary}", align="left")
+        console.print(picture(panels, console.width))
+        console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
+        console.print()
+        drawn += panels
+    console.print(legend(drawn))
     return 0
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.monitoring.display import duration, short
-from training.setup.messages import leave
+from training.setup.script import script
 from training.storage.run_dir import RunFolder
 
 COLUMNS = ("run", "size", "tokens", "tokens/s", "time", "loss", "right", "unigram", "ln V")
@@ -47,12 +47,15 @@ def row(folder: RunFolder) -> list[str]:
     ]
 
 
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     folders = [RunFolder(Path(argument)) for argument in arguments]
-    runs = [folder for folder in folders if (folder.path / "config.yaml").is_file()]
+    runs = [folder for folder in folders if folder.is_run]
     if not runs:
-        leave("name the folders of runs, such as runs/*" if not arguments else f"no run in {', '.join(arguments)}")
+        raise ValueError(
+            f"no run in {', '.join(arguments)}" if arguments else "name the folders of runs, such as runs/*"
+        )
     console = Console(highlight=False)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for name in COLUMNS:

@@ -13,10 +13,13 @@ import sys
 from pathlib import Path
 from typing import cast
 
+from training.setup.script import script
+
 # Large blocks of memory are otherwise returned and faulted in anew at every step; torch reads this when it starts.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from data.datamodule import DataModule
@@ -27,8 +30,6 @@ def main(arguments: list[str]) -> int:
     from objectives.start.warm_start import take_tokenizer
     from training.session import train
     from training.setup.cli import RunCLI
-    from training.setup.messages import leave
-    from training.step.stops import RunStopped
 
     cli = RunCLI(
         Objective,
@@ -39,18 +40,10 @@ def main(arguments: list[str]) -> int:
         arguments=arguments,
         settle=take_tokenizer,
     )
-    try:
-        module = cast(Pretraining, cli.model)
-        module.check_window(cli.datamodule.window)
-        module.check_init_from()
-        train(cli, [ExamplesCallback(cli.folder, cli.config_init["logging"].examples)])
-    except RunStopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_status
-    except ValueError as error:
-        if "OBJECTIVE_LAB_DEBUG" in os.environ:
-            raise
-        leave(str(error))
+    module = cast(Pretraining, cli.model)
+    module.check_window(cli.datamodule.window)
+    module.check_init_from()
+    train(cli, [ExamplesCallback(cli.folder, cli.config_init["logging"].examples)])
     return 0
 
 

@@ -89,7 +89,7 @@ class FineTuningCLI(RunCLI):
             seed=self.config.seed,
         )
         self.datamodule = TaskData(task, reading, folder=self.start.tokenizer_file.parent, seed=self.config.seed)
-        info = RunFolder(run).read_info() if (run := run_of(self.config.checkpoint)) else {}
+        info = run.read_info() if (run := run_of(self.config.checkpoint)) else {}
         self.origin = {"sha256": pretrained.sha256, "wandb_id": info.get("wandb_id")}
         self.trainer = self.instantiate_trainer()
         if self.trainer_settings.strategy == "fsdp":
@@ -113,8 +113,7 @@ class FineTuningCLI(RunCLI):
     def folder(self) -> Path:
         """The run's folder: `--name`, or the task, what it began with, and the seed."""
         if not self.is_named:
-            origin = Path(self.config.checkpoint)
-            home = origin.parent.parent if origin.parent.name == "checkpoints" else origin
+            home = RunFolder.of(Path(self.config.checkpoint)).path
             scratch = "-from_scratch" if self.config.tuning.from_scratch else ""
             named = self.config.name or f"{self.objective_name}-{home.name}{scratch}-s{self.config.seed}"
             self.config.name, self.is_named = f"{named}{self.suffix}", True

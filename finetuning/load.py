@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from finetuning.body.body import Start
@@ -115,8 +114,8 @@ def answers_of(module: FineTuning, rows: Sequence[Any], *, batch_size: int = ROW
 
 def is_tuned(folder: Path) -> bool:
     """Whether a folder is that of a fine-tuned run, which has a task."""
-    path = folder / "config.yaml"
-    return path.is_file() and "task" in yaml.safe_load(path.read_text(encoding="utf-8"))
+    run = RunFolder(folder)
+    return run.is_run and "task" in run.read_config()
 
 
 def load_fine_tuned(folder: Path) -> FineTunedRun:
@@ -127,7 +126,7 @@ def load_fine_tuned(folder: Path) -> FineTunedRun:
     """
     run = RunFolder(folder)
     checkpoint = best_checkpoint(run)
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = run.read_config()
     labels = run.read_info().get("data", {}).get("labels", [])
     module = module_of(config, labels, folder / "tokenizer.json")
     with torch.random.fork_rng(devices=[]):

@@ -89,7 +89,7 @@ class RunMetadata(RunCallback):
 
 def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Logger]:
     settings: LoggingSettings = cli.config_init["logging"]
-    loggers: list[Logger] = [MetricsCsv(folder.metrics)]
+    loggers: list[Logger] = [MetricsCsv(folder)]
     mode = wandb_mode(settings.wandb)
     if mode != "off":
         wandb_id = folder.read_info().get("wandb_id", "")

@@ -141,7 +141,8 @@ class TokenStore:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a store."""
-    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return {"warnings" if key == "faults" else key: value for key, value in manifest.items()}  # of the first edition
 
 
 def read_tokenizer(folder: Path) -> tuple[Tokenizer, Vocabulary]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from evaluation.record.record import FORMAT, StudyRecord
+from training.storage.old_names import renamed_results
 
 _ADAPTER = TypeAdapter(StudyRecord)
 
@@ -23,7 +24,7 @@ def read_record(path: Path) -> StudyRecord:
         ValueError: in one line, where it is not there, or is none of this version's.
     """
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return _ADAPTER.validate_json(renamed_results(path.read_bytes()))
     except OSError:
         raise ValueError(f"no results at '{path}'") from None
     except ValidationError as error:

@@ -1,14 +1,11 @@
 """The runs of a study: which there are, where each lies, and what became of it."""
 
-import csv
 import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from evaluation.study.checks import budget_arguments
 from evaluation.study.plan import Plan
@@ -129,10 +126,9 @@ class Job:
         Raises:
             ValueError: where its folder holds a run of other settings, with both values of each, or on other text.
         """
-        path = self.run.path / "config.yaml"
-        if not path.is_file():
+        if not self.run.is_run:
             return
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = self.run.read_config()
         rate = config["optimizer"]["learning_rate"] if self.learning_rate is None else self.learning_rate
         now = {**config, "seed": self.seed, "optimizer": {**config["optimizer"], "learning_rate": rate}}
         amounts = [_amounts(before["budget"]), _amounts({**config["budget"], self.measure: self.amount})]
@@ -219,10 +215,7 @@ def branch_jobs(study: Study, plan: Plan, parents: Iterable[Job]) -> list[Job]:
 
 def logged(run: RunFolder) -> list[dict[str, float]]:
     """The rows of a run's metrics.csv, with what was logged in each."""
-    if not run.metrics.is_file():
-        return []
-    with run.metrics.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if name and value} for row in csv.DictReader(file)]
+    return [{name: float(value) for name, value in row.items() if name and value} for row in run.read_metrics()]
 
 
 def last_loss(job: Job) -> float:

@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from evaluation.study.study import MEASURES, Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
+from training.storage.old_names import renamed_settings, renamed_study
 from training.storage.run_dir import flat
 
 
@@ -69,7 +70,8 @@ def arm_in_full(where: str, said: Any) -> dict[str, Any]:
     settings = said.get("settings") or {}
     if not isinstance(settings, dict):
         raise ValueError(f"{where}.settings = {settings} must be a mapping, such as {{body.layers: [4, 4]}}")
-    return {"config": configs, "settings": {key: as_argument(value) for key, value in flat(settings)}}
+    named = renamed_settings(settings)
+    return {"config": configs, "settings": {key: as_argument(value) for key, value in flat(named)}}
 
 
 def _arms(said: Any) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ValueError: naming the file, where it is not there, or is no study.
     """
     try:
-        return _in_full(yaml.load(path.read_text(encoding="utf-8"), _Loader))
+        return _in_full(renamed_study(yaml.load(path.read_text(encoding="utf-8"), _Loader)))
     except OSError:
         raise ValueError(f"no study at '{path}'") from None
     except (ValueError, yaml.YAMLError) as error:

@@ -23,6 +23,7 @@ from training.monitoring.display import duration, short
 from training.setup.hardware import peak_flops
 from training.setup.settings import TrainerSettings
 from training.setup.trainer import resolved
+from training.storage.old_names import is_old_declaration, renamed_study
 
 UTILISATION = 0.3  # of the peak, by which the first estimate goes: nano and mini shapes reach 0.2 to 0.4 of a CPU's
 
@@ -84,11 +85,23 @@ def locked(place: StudyDir) -> Iterator[None]:
         lock.release()
 
 
+def _declares(entry: dict[str, Any], study: Study, fingerprint: str) -> bool:
+    """Whether an entry of study.json declares this study.
+
+    A fingerprint of the first edition is over configs with other names in them, so that the declaration itself is
+    compared: that its runs have the settings of the configs is checked where the jobs are listed.
+    """
+    if is_old_declaration(entry["declaration"]):
+        return {**study.describe(), **renamed_study(entry["declaration"])} == study.describe()
+    return entry["fingerprint"] == fingerprint
+
+
 def declare(study: Study, fingerprint: str, place: StudyDir) -> list[dict[str, Any]]:
     """Keeps the declaration with the time; one that was changed stands behind those that it replaced."""
     path = place.declaration
-    before: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    if before and before[-1]["fingerprint"] == fingerprint:
+    kept: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    before = [{**entry, "declaration": renamed_study(entry["declaration"])} for entry in kept]
+    if kept and _declares(kept[-1], study, fingerprint):
         return before
     finished = len(list(place.folder.glob("runs/*/summary.json")))
     now = {

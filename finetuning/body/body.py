@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
@@ -21,7 +20,7 @@ from objectives.core.base import Objective
 from objectives.core.network import inputs_of
 from objectives.start.pretrained import Pretrained, located, open_pretrained, tokenizer_of
 from objectives.weights.load import objective_of
-from training.storage.checkpoint import checkpoint_step
+from training.storage.run_dir import RunFolder
 
 DEFAULT_LENGTH = 512  # of a body that no table of positions limits, and whose own window is not known
 
@@ -150,11 +149,10 @@ class Start:
         )
 
 
-def run_of(where: str) -> Path | None:
-    """The folder of the run that a name stands for; None where transformers saved what is there."""
-    folder = located(where)
-    home = folder if checkpoint_step(folder) is None else folder.parent.parent
-    return home if (home / "config.yaml").is_file() else None
+def run_of(where: str) -> RunFolder | None:
+    """The run that a name stands for; None where transformers saved what is there."""
+    run = RunFolder.of(located(where))
+    return run if run.is_run else None
 
 
 def start_from(where: str) -> tuple[Start, Pretrained]:
@@ -164,7 +162,7 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
         ValueError: where it is none of these, or a run that was fine-tuned already.
     """
     run = run_of(where)
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) if run is not None else {}
+    config = run.read_config() if run is not None else {}
     if "task" in config:
         raise ValueError(
             f"'{where}' was fine-tuned; begin with what it began with: --checkpoint {config['checkpoint']}"

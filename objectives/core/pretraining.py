@@ -145,6 +145,12 @@ class Pretraining(ExactModule):
                 body.compile()
             self._term_of = torch.compile(term_of)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up the counts; checkpoints of the first edition hold the network's parameters without its name."""
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint["state_dict"].items()
+        checkpoint["state_dict"] = {f"network.{name.removeprefix('network.')}": tensor for name, tensor in state}
+
     # --- what it costs ---
 
     @cached_property

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
@@ -20,7 +19,7 @@ from torch import Tensor
 from models.huggingface.settings import from_huggingface_config
 from models.huggingface.weights import from_huggingface
 from models.presets import TransformerConfig
-from training.storage.checkpoint import checkpoint_step
+from training.storage.checkpoint import checkpoint_step, read_weights
 from training.storage.run_dir import RunFolder
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -82,9 +81,8 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
         ValueError: where the folder is not a run, or has no such checkpoint.
     """
     checkpoint = RunFolder(folder).checkpoint(step)
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["body"]
-    tensors = _tensors(checkpoint / "weights.safetensors")
-    state = {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
+    settings = RunFolder(folder).read_config()["body"]
+    state = {name.removeprefix("network."): tensor for name, tensor in read_weights(checkpoint).items()}
     return Pretrained(
         origin=f"{folder}, step {checkpoint_step(checkpoint):,}",
         body=config_of(settings),
@@ -158,7 +156,7 @@ def tokenizer_of(where: str) -> Path:
         ValueError: where there is no such folder, or no tokenizer in it.
     """
     folder = located(where)
-    home = folder if checkpoint_step(folder) is None else folder.parent.parent
+    home = RunFolder.of(folder).path
     if not (home / "tokenizer.json").is_file():
         raise ValueError(
             f"'{where}' has no tokenizer.json, without which its ids mean nothing: save it there with "
@@ -174,10 +172,9 @@ def open_pretrained(where: str) -> Pretrained:
         ValueError: where it is none of these, or none of the classes that are presets here.
     """
     folder = located(where)
-    if (folder / "config.yaml").is_file():
-        return of_run(folder)
-    if (step := checkpoint_step(folder)) is not None:
-        return of_run(folder.parent.parent, step)
+    run, step = RunFolder.of(folder), checkpoint_step(folder)
+    if run.is_run or step is not None:
+        return of_run(run.path, step)
     if (folder / "config.json").is_file():
         return of_transformers(folder, where)
     raise ValueError(f"'{where}' has neither the config.yaml of a run nor the config.json of transformers' folders")

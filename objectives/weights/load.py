@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
@@ -106,8 +105,8 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     Raises:
         ValueError: where the folder is not a run, or has no such checkpoint.
     """
-    checkpoint = RunFolder(folder).checkpoint(step)
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    run = RunFolder(folder)
+    checkpoint, config = run.checkpoint(step), run.read_config()
     objective, body = objective_of(config), config_of(config["body"])
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from training.setup.settings import LoggingSettings, WandbMode
+from training.storage.run_dir import RunFolder
 
 
 class MetricsCsv(Logger):
@@ -20,13 +21,10 @@ class MetricsCsv(Logger):
     the rows behind n, which it is about to write again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         super().__init__()
-        self.path = path
-        self.columns: list[str] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.columns = next(csv.reader(file), [])
+        self.folder, self.path = folder, folder.metrics
+        self.columns = list(next(iter(folder.read_metrics()), {}))
 
     @property
     def name(self) -> str:
@@ -35,13 +33,6 @@ class MetricsCsv(Logger):
     @property
     def version(self) -> str:
         return ""
-
-    def rows(self) -> list[dict[str, str]]:
-        """All rows so far."""
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         beside = self.path.with_suffix(".writing")
@@ -55,7 +46,7 @@ class MetricsCsv(Logger):
     def keep_until(self, step: int) -> None:
         """Drops the rows of later steps."""
         if self.columns:
-            self._write([row for row in self.rows() if int(row["step"]) <= step])
+            self._write([row for row in self.folder.read_metrics() if int(row["step"]) <= step])
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -64,7 +55,7 @@ class MetricsCsv(Logger):
         new = [name for name in row if name not in self.columns]
         if new:
             self.columns += new
-            self._write([*self.rows(), row])
+            self._write([*self.folder.read_metrics(), row])
             return
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns).writerow(row)

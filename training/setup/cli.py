@@ -17,6 +17,7 @@ from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
+from training.storage.old_names import renamed_config
 
 GROUPS = {
     "optimizer": OptimizerConfig,
@@ -45,6 +46,10 @@ class Parser(OneLineErrors, LightningArgumentParser):
             for parent in cls.__mro__:
                 if "__init__" in vars(parent):
                     yield from (f"model.init_args.{name}" for name in inspect.signature(parent.__init__).parameters)
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """A config's settings; those of an earlier edition have today's names."""
+        return super().parse_string(renamed_config(content), *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if "arguments are required: model" in message:

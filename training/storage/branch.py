@@ -9,8 +9,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from training.step.module import ExactModule
 from training.step.optim import learning_rate_factor
 from training.storage.checkpoint import checkpoint_step, damage, write_whole
@@ -28,7 +26,7 @@ class ParentRun:
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint, self.folder = checkpoint, RunFolder(checkpoint.parent.parent)
+        self.checkpoint, self.folder = checkpoint, RunFolder.of(checkpoint)
         self.step = checkpoint_step(checkpoint)
         info = self.folder.read_info()
         if self.step is None or not checkpoint.is_dir() or not info:
@@ -39,8 +37,7 @@ class ParentRun:
 
     def check_settings(self, config: dict[str, Any]) -> None:
         """Raises ValueError where a branch has other settings than its budget."""
-        text = (self.folder.path / "config.yaml").read_text(encoding="utf-8")
-        changed = [line for line in differences(yaml.safe_load(text), config) if not line.startswith("budget.")]
+        changed = [line for line in differences(self.folder.read_config(), config) if not line.startswith("budget.")]
         if changed:
             raise ValueError(f"a branch of {self.folder.path} differs from it in its budget alone, and here "
                              f"{'; '.join(changed)}")  # fmt: skip
@@ -72,10 +69,8 @@ class ParentRun:
         if name := damage(self.checkpoint):
             raise ValueError(f"branch_from = {self.checkpoint}: {name} is damaged (its SHA-256 differs)")
         assert self.step is not None
-        with self.folder.metrics.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows, columns = [row for row in reader if int(row["step"]) <= self.step], reader.fieldnames or []
-        used = [name for name in columns if any(row[name] for row in rows)]
+        rows = [row for row in self.folder.read_metrics() if int(row["step"]) <= self.step]
+        used = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
         with folder.metrics.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, used, extrasaction="ignore")
             writer.writeheader()

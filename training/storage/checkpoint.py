@@ -25,6 +25,8 @@ from lightning.fabric.plugins import CheckpointIO
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.storage.old_names import renamed_parameter
+
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -139,6 +141,11 @@ def damage(folder: Path) -> str | None:
     return next((name for name in names if found.get(name) != expected.get(name)), None)
 
 
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """A checkpoint's weights by today's names of the parameters."""
+    return {renamed_parameter(name): tensor for name, tensor in load_file(folder / "weights.safetensors").items()}
+
+
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """Reads what `write_checkpoint` wrote.
 
@@ -149,7 +156,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         raise ValueError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs)")
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     checkpoint = unflatten(state, load_file(folder / "state.safetensors"))
-    return {**checkpoint, "state_dict": load_file(folder / "weights.safetensors")}
+    return {**checkpoint, "state_dict": read_weights(folder)}
 
 
 def newest_sound(folder: Path, warn: Callable[[str], None]) -> Path | None:

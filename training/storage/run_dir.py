@@ -10,6 +10,7 @@ runs/NAME/
     wandb/
 """
 
+import csv
 import importlib.metadata
 import json
 import platform
@@ -27,6 +28,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
+from training.storage.old_names import renamed_info, renamed_metrics, renamed_settings
 
 REPOSITORY = Path(__file__).parents[2]  # where the scripts and configs/ lie
 PACKAGES = (
@@ -98,6 +100,11 @@ class RunFolder:
 
     path: Path
 
+    @classmethod
+    def of(cls, path: Path) -> "RunFolder":
+        """The run that a path names: its folder, or one of the checkpoints in it."""
+        return cls(path if checkpoint_step(path) is None else path.parent.parent)
+
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
@@ -122,7 +129,7 @@ class RunFolder:
 
     def set_aside(self) -> Path | None:
         """Moves what an earlier run left to NAME.1, NAME.2, ...; returns where it went."""
-        if not (self.path / "config.yaml").exists():
+        if not self.is_run:
             return None
         number = 1
         while (aside := self.path.with_name(f"{self.path.name}.{number}")).exists():
@@ -141,15 +148,23 @@ class RunFolder:
         Raises:
             ValueError: naming each setting with both values.
         """
-        path = self.path / "config.yaml"
-        if not path.exists() or not self.has_begun:
+        if not self.is_run or not self.has_begun:
             return
-        changed = differences(yaml.safe_load(path.read_text(encoding="utf-8")), config)
+        changed = differences(self.read_config(), config)
         if changed:
             raise ValueError(
                 f"{self.path} holds a run with other settings ({'; '.join(changed)}): give this one another --name, or "
                 f"set the old one aside with --resume never"
             )
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the folder is a run's."""
+        return (self.path / "config.yaml").is_file()
+
+    def read_config(self) -> dict[str, Any]:
+        """Every setting that `config.yaml` holds."""
+        return renamed_settings(yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")))
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes config.yaml, or, for a later sitting that is computed otherwise, config-2.yaml and so on."""
@@ -165,7 +180,7 @@ class RunFolder:
     def read_info(self) -> dict[str, Any]:
         """What `run.json` holds."""
         path = self.path / "run.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return renamed_info(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
     def write_info(self, **info: Any) -> dict[str, Any]:
         """Adds to `run.json`; what is there of versions and the W&B id stays."""
@@ -195,8 +210,15 @@ class RunFolder:
         path = self.path / "summary.json"
         if not path.exists():
             return None
-        summary, found = json.loads(path.read_text(encoding="utf-8")), checkpoints_in(self.checkpoints)
+        summary, found = renamed_metrics(json.loads(path.read_text(encoding="utf-8"))), checkpoints_in(self.checkpoints)
         return None if found and checkpoint_step(found[0]) != summary["steps"] else summary
+
+    def read_metrics(self) -> list[dict[str, str]]:
+        """The rows of `metrics.csv`, with every column in each; none where nothing was logged yet."""
+        if not self.metrics.is_file():
+            return []
+        with self.metrics.open(newline="", encoding="utf-8") as file:
+            return [renamed_metrics(row) for row in csv.DictReader(file)]
 
     def checkpoint(self, step: int | None = None) -> Path:
         """The newest sound checkpoint, or the one after `step` optimizer steps.
@@ -204,7 +226,7 @@ class RunFolder:
         Raises:
             ValueError: where there is no such checkpoint, or it is damaged.
         """
-        if not (self.path / "config.yaml").is_file():
+        if not self.is_run:
             raise ValueError(f"'{self.path}' is not a run: it has no config.yaml")
         if step is None:
             found = newest_sound(self.checkpoints, warn=partial(print, file=sys.stderr))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.monitoring.logs import MetricsCsv, has_wandb_key, wandb_mode
+from training.storage.run_dir import RunFolder
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -14,7 +15,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_new_name_is_a_new_column_and_no_number_is_lost(tmp_path: Path) -> None:
-    logger = MetricsCsv(tmp_path / "metrics.csv")
+    logger = MetricsCsv(RunFolder(tmp_path))
     logger.log_metrics({"loss": 1.5}, step=1)
     logger.log_metrics({"loss": 1.25, "right": 0.5}, step=2)
     logger.log_metrics({"right": 0.75}, step=3)
@@ -26,21 +27,21 @@ def test_a_new_name_is_a_new_column_and_no_number_is_lost(tmp_path: Path) -> Non
 
 
 def test_a_run_that_goes_on_drops_what_it_is_about_to_write_again(tmp_path: Path) -> None:
-    logger = MetricsCsv(tmp_path / "metrics.csv")
+    logger = MetricsCsv(RunFolder(tmp_path))
     for step in (1, 2, 3):
         logger.log_metrics({"loss": step / 2}, step=step)
-    again = MetricsCsv(tmp_path / "metrics.csv")
+    again = MetricsCsv(RunFolder(tmp_path))
     again.keep_until(2)
     again.log_metrics({"loss": 9.0}, step=3)
     assert [(row["step"], row["loss"]) for row in rows(again.path)] == [("1", "0.5"), ("2", "1.0"), ("3", "9.0")]
 
 
 def test_a_line_cut_off_by_a_kill_does_not_stop_the_next_sitting(tmp_path: Path) -> None:
-    logger = MetricsCsv(tmp_path / "metrics.csv")
+    logger = MetricsCsv(RunFolder(tmp_path))
     for step in (1, 2):
         logger.log_metrics({"loss": 0.5, "right": 0.5}, step=step)
     logger.path.write_text(logger.path.read_text(encoding="utf-8") + "3,0.", encoding="utf-8")
-    again = MetricsCsv(tmp_path / "metrics.csv")
+    again = MetricsCsv(RunFolder(tmp_path))
     again.keep_until(2)
     assert [row["step"] for row in rows(again.path)] == ["1", "2"]
 
