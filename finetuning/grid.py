@@ -13,7 +13,7 @@ from rich.text import Text
 
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
-from finetuning.load import answers_of, best_checkpoint, load_fine_tuned, write_predictions
+from finetuning.load import best_checkpoint, load_fine_tuned, predictions_of, write_predictions
 from finetuning.tasks.base import FineTuning
 from training.monitoring.callbacks import RunCallback
 from training.session import train
@@ -51,20 +51,20 @@ LOWER_IS_BETTER = ("loss", "bits_per_byte")
 
 
 def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, float]:
-    """Scores of a run's best weights, which the module takes up, and predictions.jsonl of the reported split."""
+    """Scores of a run's best weights, which the module loads, and predictions.jsonl of the reported split."""
     load_weights(module, best_checkpoint(folder))
     module.eval()
     found = {}
-    if module.selects_by_loss:  # what is said is slow, and chooses nothing
+    if module.selects_by_loss:  # generation is slow, and chooses nothing
         found["development/loss"] = module.best_cost
     for split in ("development", "test"):
         if split not in data.rows or (split == "development" and module.selects_by_loss and "test" in data.rows):
             continue
         rows = data.rows[split]
-        answers = answers_of(module, rows, batch_size=data.batch_size)
-        scores = module.measure_answers(rows, answers)
+        predictions = predictions_of(module, rows, batch_size=data.batch_size)
+        scores = module.measure_predictions(rows, predictions)
         found |= {f"{split}/{name}": value.value for name, value in scores.items()}
-        write_predictions(folder.path / PREDICTIONS, module, rows, answers, scores)
+        write_predictions(folder.path / PREDICTIONS, module, rows, predictions, scores)
     summary = folder.read_summary() or {}
     lower = [name for name in LOWER_IS_BETTER if any(key.endswith(f"/{name}") for key in found)]
     folder.write_summary({**summary, "metric": module.metric_of(found), "lower_is_better": lower, "scores": found})
@@ -158,7 +158,7 @@ def _without_name(arguments: list[str], seed: int) -> list[str]:
 
 
 def grid_of(arguments: Sequence[str]) -> Grid | None:
-    """The grid that a command line asks for, if it does.
+    """The grid that a command line declares, if it does.
 
     Raises:
         ValueError: where its settings are none.
@@ -176,8 +176,8 @@ def grid_of(arguments: Sequence[str]) -> Grid | None:
     try:
         settings = parser.parse_args(own).grid
     except ArgumentError as error:
-        said = one_line(str(error))
-        raise ValueError(f"{said}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
+        reason = one_line(str(error))
+        raise ValueError(f"{reason}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
     return Grid(learning_rates=settings.learning_rates, seeds=settings.seeds, arguments=tuple(rest))
 
 

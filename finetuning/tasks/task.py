@@ -1,4 +1,4 @@
-"""A task as data: which rows are read, which are learned from, and by which number it is judged."""
+"""A task as data: which rows are read, which are trained on, and which metric evaluates it."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -103,15 +103,15 @@ class Task(ABC):
         return read_splits(self, warnings)
 
     def as_text(self, row: Any) -> tuple[str, str | None]:
-        """A row as a text that is read and one that is said, as T5 has every task; None where that is not known.
+        """A row as source and target text, as T5 has every task; a target that is not known is None.
 
         Raises:
-            ValueError: where rows of this kind are not told so.
+            ValueError: where rows of this kind have no such form.
         """
-        raise ValueError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) are not told as text")
+        raise ValueError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) have no form as text")
 
-    def measure_text(self, rows: Sequence[Any], said: Sequence[str]) -> dict[str, Score]:
-        """The metrics of answers to `as_text`."""
+    def measure_text(self, rows: Sequence[Any], generated: Sequence[str]) -> dict[str, Score]:
+        """The metrics of texts that were generated from the sources of `as_text`."""
         raise NotImplementedError
 
     @property

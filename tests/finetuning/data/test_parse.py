@@ -146,7 +146,7 @@ def test_iob1_is_no_fault(tmp_path: Path, warnings: DataWarnings) -> None:
 def test_tags_that_tell_no_entities_stay_as_they_are(tmp_path: Path, warnings: DataWarnings) -> None:
     source = conll(tmp_path, "a DET\ncat NOUN\n")
     assert read_tokens(source, entities=False, warnings=warnings)[0].tags == ("DET", "NOUN")
-    with pytest.raises(ValueError, match=r"a\.conll, line 1: tag 'DET' tells no entity"):
+    with pytest.raises(ValueError, match=r"a\.conll, line 1: tag 'DET' encodes no entity"):
         read_tokens(source, warnings=warnings)
 
 
