@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -13,41 +12,14 @@ from rich.text import Text
 
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
-from finetuning.load import best_checkpoint, load_fine_tuned, predictions_of, write_predictions
+from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
 from finetuning.tasks.base import FineTuning
 from training.monitoring.callbacks import RunCallback
 from training.session import train
 from training.setup.messages import one_line
 from training.storage.checkpoint import load_weights
 from training.storage.run_dir import RunFolder
-
-PREDICTIONS = "predictions.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuningResult:
-    """What came of a run.
-
-    Attributes:
-        folder: of the run.
-        learning_rate, seed: that it had.
-        metric: by which its best weights were chosen.
-        scores: of its best weights, such as `test/accuracy`.
-    """
-
-    folder: Path
-    learning_rate: float
-    seed: int
-    metric: str
-    scores: dict[str, float]
-
-    @property
-    def chosen(self) -> float:
-        """What the weights were chosen by: higher is better."""
-        return self.scores[f"development/{self.metric}"] * (-1 if self.metric in LOWER_IS_BETTER else 1)
-
-
-LOWER_IS_BETTER = ("loss", "bits_per_byte")
+from training.storage.scores import FineTuningResult, read_scores, write_predictions, write_scores
 
 
 def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, float]:
@@ -64,10 +36,8 @@ def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, fl
         predictions = predictions_of(module, rows, batch_size=data.batch_size)
         scores = module.measure_predictions(rows, predictions)
         found |= {f"{split}/{name}": value.value for name, value in scores.items()}
-        write_predictions(folder.path / PREDICTIONS, module, rows, predictions, scores)
-    summary = folder.read_summary() or {}
-    lower = [name for name in LOWER_IS_BETTER if any(key.endswith(f"/{name}") for key in found)]
-    folder.write_summary({**summary, "metric": module.metric_of(found), "lower_is_better": lower, "scores": found})
+        write_predictions(folder, prediction_lines(module, rows, predictions, scores))
+    write_scores(folder, metric=module.metric_of(found), scores=found)
     return found
 
 
@@ -100,22 +70,17 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuningResult
     cli = FineTuningCLI(arguments, suffix=suffix)
     folder = RunFolder(cli.folder)
     train(cli, [ScoreCallback(folder)])
-    summary = folder.read_summary() or {}
-    if "scores" not in summary:  # the process ended between the last step and the scores
+    result = read_scores(folder)
+    if result is None:  # the process ended between the last step and the scores
         data = TaskData(
             cli.config_init["task"], cli.config_init["data"], folder=folder.path, seed=cli.config.seed
         )  # fmt: skip
         data.open(cast(FineTuning, cli.model))
         tuned = load_fine_tuned(folder.path)
         score(tuned.module, data, folder)
-        summary = folder.read_summary() or {}
-    return FineTuningResult(
-        folder=folder.path,
-        learning_rate=cli.config.optimizer.learning_rate,
-        seed=cli.config.seed,
-        metric=summary["metric"],
-        scores=summary["scores"],
-    )
+        result = read_scores(folder)
+    assert result is not None
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A fine-tuned run, loaded from its folder alone, and its predictions."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,13 +138,11 @@ def load_fine_tuned(folder: Path) -> FineTunedRun:
     return FineTunedRun(folder=folder, checkpoint=checkpoint, module=module)
 
 
-def write_predictions(
-    path: Path, module: FineTuning, rows: Sequence[Any], predictions: Sequence[Any], scores: dict[str, Score]
-) -> None:
-    """A line a row: where it stood, its prediction, and its part in every score that is a mean of rows."""
+def prediction_lines(
+    module: FineTuning, rows: Sequence[Any], predictions: Sequence[Any], scores: Mapping[str, Score]
+) -> Iterator[dict[str, Any]]:
+    """For each row where it stood, its prediction, and its part in every score that is a mean of rows."""
     of_rows = {name: score.items for name, score in scores.items() if score.items is not None}
-    with path.open("w", encoding="utf-8") as file:
-        for number, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
-            parts = {name: float(items[number]) for name, items in of_rows.items()}
-            line = {"origin": row.origin, **module.to_json(row, prediction), "scores": parts}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    for number, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
+        parts = {name: float(items[number]) for name, items in of_rows.items()}
+        yield {"origin": row.origin, **module.to_json(row, prediction), "scores": parts}

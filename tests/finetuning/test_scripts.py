@@ -15,8 +15,9 @@ import finetune
 import predict
 import summarize
 from finetuning.cli import FineTuningCLI
-from finetuning.grid import FineTuningResult, Grid, grid_of, spread, table_of
+from finetuning.grid import Grid, grid_of, spread, table_of
 from tests.helpers import ROOT, run_script
+from training.storage.scores import FineTuningResult
 
 Command = Callable[..., list[str]]
 Capture = pytest.CaptureFixture[str]
