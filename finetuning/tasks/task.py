@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data.text.sources import Format, RowSource, looks_like_a_path
+from data.text.files import looks_like_a_path
+from data.text.sources import FormatSetting, RowSource
 from finetuning.data.batch import Order, TaskExample
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
@@ -43,7 +44,7 @@ class Task(ABC):
     test: str | list[str] | None = None
     dataset: str | None = None
     configuration: str | None = None
-    format: Format = "auto"
+    format: FormatSetting = "auto"
     header: tuple[str, ...] = ()
     development_fraction: float = 0.1
     train_rows: int | None = None

@@ -1,7 +1,5 @@
 """Rows of tasks: what they hold is exact, and what is odd is counted, the first case named."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,6 @@ from data.text.sources import RowSource
 from finetuning.data.parse import read_pairs, read_texts, read_tokens
 from finetuning.data.rows import DataWarnings, PairRow, TextRow
 from tests.finetuning.files import conll, jsonl
-
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture

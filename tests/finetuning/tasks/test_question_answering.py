@@ -1,7 +1,5 @@
 """Questions: an answer stands where it says, or is counted; its text is a slice of its context."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,6 @@ from finetuning.data.rows import AnswerSpan, DataWarnings
 from tests.finetuning.files import jsonl
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=50)
-
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture
