@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.text.embedded import embedded_documents, versions
-from data.text.files import FORMATS, decoded_lines, local_files, looks_like_a_path, suffix_of
+from data.text.files import FORMATS, decoded_lines, files_of, suffix_of
 from data.text.formats import Rows, rows_of
 from data.text.sources import hub_rows, read_or_named
 
@@ -70,17 +70,12 @@ class Corpus:
             return []
         if not all(self.source or [""]):
             raise ValueError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
-        found = {source: local_files(source, SUFFIXES) for source in self.source}
-        if not any(found.values()) and len(self.source) == 1 and not looks_like_a_path(self.source[0]):
-            return []
-        for source, files in found.items():
-            if not files:
-                raise ValueError(f"{self.key}: no file at '{source}' (looked from {Path.cwd()})")
-            for file in files:
-                if suffix_of(file) not in SUFFIXES:
-                    kinds = ", ".join(sorted(SUFFIXES))
-                    raise ValueError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
-        return [file for files in found.values() for file in files]
+        files = files_of(self.source, key=self.key, folder_suffixes=SUFFIXES)
+        for file in files:
+            if suffix_of(file) not in SUFFIXES:
+                kinds = ", ".join(sorted(SUFFIXES))
+                raise ValueError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
+        return files
 
     def held_out(self, validation: tuple[str, ...]) -> "Corpus":
         """The corpus that validation reads: another split where this is a hub dataset, else other files."""

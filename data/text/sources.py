@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from data.text.files import FORMATS, Format, local_files, looks_like_a_path, suffix_of
+from data.text.files import FORMATS, Format, files_of, suffix_of
 from data.text.formats import Rows, rows_of, with_class_names
 
 FormatSetting = Literal["auto", Format]
@@ -76,13 +76,7 @@ class RowSource:
         """
         if not self.name or not all(self.name):
             raise ValueError(f"{self.key} names nothing: give a hub data set, or files")
-        found = {name: local_files(name) for name in self.name}
-        if not any(found.values()) and len(self.name) == 1 and not looks_like_a_path(self.name[0]):
-            return []
-        for name, files in found.items():
-            if not files or Path(name).expanduser().is_dir():
-                raise ValueError(f"{self.key}: no file at '{name}' (looked from {Path.cwd()})")
-        return [file for files in found.values() for file in files]
+        return files_of(self.name, key=self.key, folder_suffixes=())
 
     def kind(self) -> Format:
         """`format` with `auto` decided.

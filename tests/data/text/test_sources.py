@@ -128,6 +128,7 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
         "missing": ({"name": ("data/no.tsv",)}, ["task.train: no file at 'data/no.tsv'"]),
         "glob": ({"name": ("no*.csv",)}, ["no file at 'no*.csv'"]),
         "folder": ({"name": ("./folder",)}, ["no file at './folder'"]),
+        "plain folder": ({"name": ("folder",)}, ["no file at 'folder'"]),
         "nothing": ({"name": ()}, ["task.train names nothing"]),
         "empty name": ({"name": ("",)}, ["task.train names nothing"]),
         "second": ({"name": ("uneven.tsv", "no.tsv")}, ["no file at 'no.tsv'"]),
@@ -154,7 +155,19 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
 
 
 MISTAKES = [
-    *("missing", "glob", "folder", "nothing", "empty name", "second", "key", "suffix", "mixed", "uneven tsv"),
+    *(
+        "missing",
+        "glob",
+        "folder",
+        "plain folder",
+        "nothing",
+        "empty name",
+        "second",
+        "key",
+        "suffix",
+        "mixed",
+        "uneven tsv",
+    ),
     *("short csv", "quotes", "twice", "header alone", "empty", "json", "list", "broken", "lines", "number", "squad"),
     *("conll", "utf16", "parquet", "hub"),
 ]
