@@ -1,4 +1,4 @@
-"""What every head has in common, so that the only thing that differs is the head.
+"""What every head shares, so that a task's file holds nothing but its head.
 
 Shapes: B batch, N labelled positions, D width.
 """
@@ -41,11 +41,11 @@ class FineTuning(ExactModule):
     how outputs are decoded into predictions.
 
     Args:
-        task: what is learned.
-        tuning: how.
+        task: which rows, and what to predict from them.
+        tuning: which parts are trained, and how.
         start: the body's shape and its tokenizer.
         pretrained: the body's weights; None where a checkpoint will bring them.
-        max_length: positions of the longest text that is read.
+        max_length: positions of the longest input.
         optimizer, budget, seed: as in pretraining.
 
     Raises:
@@ -97,7 +97,7 @@ class FineTuning(ExactModule):
         """Raises ValueError where the task makes no sense with this body."""
 
     def build_body(self) -> Transformer:
-        """The part of the body that is needed: by default the one stack that reads, without the vocabulary's head."""
+        """The part of the body that is needed: by default the input's one stack, without the vocabulary's head."""
         return make_body(self.start, dropout=self.tuning.dropout, decoder=not self.start.has_encoder, head=False)
 
     @abstractmethod
@@ -108,16 +108,16 @@ class FineTuning(ExactModule):
         """Finds in the training rows what the head must know, such as `labels`."""
 
     def take_labels(self, labels: Sequence[str]) -> None:
-        """Takes up `labels` as a run's folder keeps them."""
+        """Restores `labels` as a run's folder keeps them."""
         self.labels = list(labels)
 
     @abstractmethod
     def examples(self, rows: Sequence[Any], warnings: DataWarnings) -> list[TaskExample]:
-        """Rows as the body reads them, in order, `index` counting; a long row may be several. Counts what is cut."""
+        """The examples of rows, in order, numbered by `index`; a long row may be several. Counts what is cut."""
 
     @abstractmethod
     def scores(self, batch: Batch) -> Tensor:
-        """What the head makes of a batch."""
+        """The head's output for a batch, such as logits."""
 
     @abstractmethod
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
@@ -153,7 +153,7 @@ class FineTuning(ExactModule):
     def format(self, row: Any, fields: dict[str, Any]) -> str:
         """What `to_json` returned, as a line for a person."""
 
-    # --- what follows from it ---
+    # --- what follows from that ---
 
     def terms(self, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         return self.terms_of(self.scores(batch), batch, count_correct=count_correct)
@@ -219,7 +219,7 @@ class FineTuning(ExactModule):
         return super().learning_rate_factor(group, step, total)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        """Takes the gradients of layers that are still frozen away, so that they neither move nor count."""
+        """Drops the gradients of layers that are still frozen, so that they neither move nor count in the norm."""
         if self.tuning.unfreeze_every is not None:
             for parameter in frozen(optimizer.param_groups, self._epochs(self.global_step), self.tuning):
                 parameter.grad = None

@@ -118,7 +118,7 @@ class Classification(FineTuning):
             )
         has_both = self.start.has_encoder and self.start.has_decoder
         if self.pooling == "decoder_start" and not has_both:
-            raise ValueError("tuning.pooling = decoder_start needs a decoder that looks at an encoder; choose mean")
+            raise ValueError("tuning.pooling = decoder_start needs a decoder that attends to an encoder; choose mean")
         if self.task.form == "number" and self.tuning.label_smoothing:
             raise ValueError("tuning.label_smoothing: a number has no other labels to share its probability with")
         if self.task.form != "one" and self.tuning.class_weights != "none":
@@ -194,7 +194,7 @@ class Classification(FineTuning):
         return found
 
     def _stacks(self, read: np.ndarray, segments: np.ndarray) -> dict[str, np.ndarray]:
-        """What each stack reads."""
+        """The input of each stack."""
         if not self.start.has_encoder:
             return {"decoder_ids": read, "segments": segments}
         stacks = {"encoder_ids": read, "segments": segments}

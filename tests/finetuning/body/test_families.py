@@ -63,8 +63,8 @@ def test_what_makes_no_sense_is_refused_with_the_reason(
     ("objective", "arguments", "expected"),
     [
         ("causal_lm", ("--tuning.pooling", "cls"), "has seen nothing but itself; choose last"),
-        ("causal_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that looks at an encoder"),
-        ("masked_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that looks at an encoder"),
+        ("causal_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that attends to an encoder"),
+        ("masked_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that attends to an encoder"),
         ("masked_lm", ("--tuning.attention", "bidirectional"), "this model's encoder has none"),
     ],
 )
