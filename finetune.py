@@ -1,7 +1,7 @@
-"""Takes a checkpoint to a task: python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0.
+"""Fine-tunes a checkpoint: python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0.
 
 Settings are those of configs/tasks/base.yaml, of every --config after it, and of the command line, the last one
-winning. The same command again goes on where the run stopped. A grid of settings is one command as well:
+winning. The same command again resumes the run. A grid of settings is one command as well:
 
     python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0 \
         --grid.learning_rates [1e-4,3e-4,1e-3] --grid.seeds [0,1,2]

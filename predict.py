@@ -1,4 +1,4 @@
-"""Asks a fine-tuned run what it answers.
+"""Predicts with a fine-tuned run.
 
     python predict.py runs/sst2-masked_lm-s0 "It was a pleasure to watch ."
     python predict.py runs/NAME "One text ." "Another ." --json
@@ -6,7 +6,7 @@
     python predict.py runs/NAME --file questions.jsonl       an object a line, with the task's columns
     cat texts.txt | python predict.py runs/NAME -            standard input, a text a line
 
-Two texts of one question are parted by a tab. An answer is a line; with --json, an object a line.
+Two texts of one input are parted by a tab. A prediction is a line; with --json, an object a line.
 """
 
 import json
@@ -30,7 +30,7 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("texts", nargs="*", help="the texts; - reads standard input, a text a line")
     parser.add_argument("--file", type=Path | None, default=None, help="a text a line, or, in a .jsonl, an object")
     parser.add_argument("--jsonl", action="store_true", help="reads every line as JSON, whatever the file is called")
-    parser.add_argument("--json", action="store_true", help="answers with an object a line")
+    parser.add_argument("--json", action="store_true", help="prints an object a line")
     parser.add_argument("--batch_size", type=int, default=ROWS_AT_ONCE, help="texts that are read at once")
     return parser.parse_args(arguments)
 
@@ -49,7 +49,7 @@ def _parsed(line: str, origin: str) -> Any:
         raise ValueError(f"{origin}: not JSON on one line ({error})") from None
 
 
-def what_is_asked(parsed: Namespace) -> list[Any]:
+def inputs_of(parsed: Namespace) -> list[Any]:
     """The texts and objects of the command line, of a file, or of standard input.
 
     Raises:
@@ -65,7 +65,7 @@ def what_is_asked(parsed: Namespace) -> list[Any]:
     else:
         origin, lines = "text", list(parsed.texts)
     if not lines:
-        raise ValueError('there is nothing to ask: give a text, such as "It was a pleasure .", or --file, or -')
+        raise ValueError('there is nothing to predict: give a text, such as "It was a pleasure .", or --file, or -')
     if not is_json:
         return lines
     return [_parsed(line, f"{origin}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
@@ -77,12 +77,12 @@ def main(arguments: list[str]) -> int:
     parsed = parse(arguments)
     if parsed.batch_size < 1:
         raise ValueError(f"--batch_size = {parsed.batch_size} must be at least 1")
-    asked = what_is_asked(parsed)
+    inputs = inputs_of(parsed)
     tuned = load_fine_tuned(parsed.run)
-    is_watched = len(asked) > 1 and sys.stderr.isatty()
+    is_watched = len(inputs) > 1 and sys.stderr.isatty()
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
-        for row, told in bar.track(tuned.answers(asked, batch_size=parsed.batch_size), total=len(asked)):
-            print(json.dumps(told, ensure_ascii=False) if parsed.json else tuned.module.shown(row, told))
+        for row, fields in bar.track(tuned.predict(inputs, batch_size=parsed.batch_size), total=len(inputs)):
+            print(json.dumps(fields, ensure_ascii=False) if parsed.json else tuned.module.format(row, fields))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint is worth for a task: tasks as data, one file a head, and the metrics that judge it.
+"""Fine-tuning of a checkpoint on a task: tasks as data, one file a head, and the metrics of its predictions.
 
 Begin with `tasks/task.py`, then `tasks/base.py`.
 """

@@ -101,7 +101,7 @@ class FineTuningCLI(RunCLI):
 
     @property
     def tags(self) -> list[str]:
-        """The task, what it began with, and the preset."""
+        """The task, the checkpoint, and the preset."""
         return [self.objective_name, Path(self.config.checkpoint).name, self.start.body.preset]
 
     @property
@@ -111,7 +111,7 @@ class FineTuningCLI(RunCLI):
 
     @property
     def folder(self) -> Path:
-        """The run's folder: `--name`, or the task, what it began with, and the seed."""
+        """The run's folder: `--name`, or the task, the checkpoint, and the seed."""
         if not self.is_named:
             home = RunFolder.of(Path(self.config.checkpoint)).path
             scratch = "-from_scratch" if self.config.tuning.from_scratch else ""

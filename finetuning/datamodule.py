@@ -79,7 +79,7 @@ class TaskData(ShardedData):
         return cast(FineTuning, self.trainer.lightning_module)
 
     def setup(self, stage: str) -> None:
-        """Reads and encodes every split, and says what was odd.
+        """Reads and encodes every split, and prints the data warnings.
 
         Raises:
             ValueError: where a split cannot serve the task.
@@ -145,7 +145,7 @@ class TaskData(ShardedData):
         return StepLoader(InOrder(examples, order), steps, collator, length=len(steps))
 
     def describe(self) -> dict[str, Any]:
-        """What a run folder keeps of its data: hashes, sizes, labels, and what was odd."""
+        """What a run folder keeps of its data: hashes, sizes, labels and warnings."""
         hashes = {
             split: hashlib.sha256("\0".join(map(repr, rows)).encode("utf-8", "replace")).hexdigest()
             for split, rows in self.rows.items()
@@ -155,7 +155,7 @@ class TaskData(ShardedData):
             "sha256": hashes,
             "rows": {split: len(rows) for split, rows in self.rows.items()},
             "labels": self.module.labels,
-            "faults": self.warnings.lines(),
+            "warnings": self.warnings.lines(),
         }
 
     def windows_sha256(self, steps: int) -> str:

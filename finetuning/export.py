@@ -1,4 +1,4 @@
-"""A fine-tuned run as a folder of transformers: `pipeline`, or `generate`, then says what predict.py says.
+"""A fine-tuned run as a folder of transformers: `pipeline`, or `generate`, then predicts what predict.py predicts.
 
 Labels, numbers and probabilities, the logits of tags and spans, and texts are the same, for texts cut to the
 tokenizer's `model_max_length` with `truncation=True`. The folder holds the settings of decoding, so that `generate`
@@ -27,9 +27,9 @@ from torch import Tensor
 from finetuning.load import FineTunedRun
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.classification import Classification
+from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.question_answering import QuestionAnswering
 from finetuning.tasks.token_classification import TokenClassification
-from finetuning.tasks.writing import Writing
 from models.huggingface.settings import FAMILIES, to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from objectives.core.base import SpecialTokenTemplate as Roles
@@ -114,7 +114,7 @@ def class_of(module: FineTuning) -> str:
         ValueError: where none is.
     """
     preset = module.start.body.preset
-    if isinstance(module, Writing):
+    if isinstance(module, GenerativeFineTuning):
         return FAMILIES[preset].name
     found = CLASSES.get(type(module), {}).get(preset)
     if found is None or (preset == "lab" and module.start.has_encoder):
@@ -130,14 +130,14 @@ def _body_of(module: FineTuning) -> dict[str, Tensor]:
     start = module.start
     state = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("body.")}
     tensors = to_huggingface(state, start.body, start.num_blocks, copies=False)
-    if isinstance(module, Writing):
+    if isinstance(module, GenerativeFineTuning):
         return tensors
     return {f"{CLASSES[type(module)][start.body.preset].body}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _head_of(module: FineTuning) -> dict[str, Tensor]:
     """The head's tensors under their names; numbers come out on their own scale."""
-    if isinstance(module, Writing):
+    if isinstance(module, GenerativeFineTuning):
         return {}
     found = CLASSES[type(module)][module.start.body.preset]
     state = {name.removeprefix("head."): tensor for name, tensor in module.state_dict().items()}
@@ -153,24 +153,24 @@ def _head_of(module: FineTuning) -> dict[str, Tensor]:
 
 
 def _roles_of(module: FineTuning) -> Roles:
-    """The frame of a text by the roles of its tokens; of one that a causal decoder goes on from, that of a source."""
+    """The template of a text by the roles of its tokens; for a causal decoder that generates, that of a source."""
     role_of = {getattr(module.start.vocabulary, role): role for role in ROLES}
     template = module.start.template
     before, behind = (tuple(role_of[index] for index in ids) for ids in (template.before, template.behind))
-    if isinstance(module, Writing) and not module.start.has_encoder:
+    if isinstance(module, GenerativeFineTuning) and not module.start.has_encoder:
         behind = module.closes_source
     return Roles(before=before, behind=behind, decoder_start=role_of[template.start[0]] if template.start else None)
 
 
 def _longest_read(module: FineTuning) -> int:
-    """Positions of the longest text that is read, its frame with it."""
-    if isinstance(module, Writing) and not module.start.has_encoder:
+    """Positions of the longest text that is read, its special tokens included."""
+    if isinstance(module, GenerativeFineTuning) and not module.start.has_encoder:
         return module.max_length - (module.decoding.max_new_tokens or 0)
     return module.max_length
 
 
-def _generation_of(module: Writing) -> dict[str, Any]:
-    """How a text is said, for `generation_config.json`."""
+def _generation_of(module: GenerativeFineTuning) -> dict[str, Any]:
+    """How a text is generated, for `generation_config.json`."""
     decoding, template, start = module.decoding, module.start.template, module.start
     settings: dict[str, Any] = {"do_sample": decoding.temperature > 0, "num_beams": decoding.beams}
     if decoding.temperature:
@@ -179,17 +179,17 @@ def _generation_of(module: Writing) -> dict[str, Any]:
         settings |= {"length_penalty": decoding.length_penalty, "early_stopping": False}
     most = decoding.max_new_tokens or start.max_positions
     if start.has_encoder:
-        most += len(template.said_before)  # which there are said
+        most += len(template.target_before)  # which transformers generates as well
         most = min(most, start.max_positions) if start.is_limited else most
-        settings["forced_bos_token_id"] = next(iter(template.said_before), None)
+        settings["forced_bos_token_id"] = next(iter(template.target_before), None)
     return {**settings, "max_new_tokens": most}
 
 
 def _settings_of(module: FineTuning) -> dict[str, Any]:
-    """What `config.json` says of the head."""
+    """The settings of the head in `config.json`."""
     if isinstance(module, QuestionAnswering):
         return {}
-    if isinstance(module, Writing):
+    if isinstance(module, GenerativeFineTuning):
         return {"prefix": prefix} if (prefix := getattr(module.task, "prefix", "")) else {}
     names = module.labels or ["number"]
     settings: dict[str, Any] = {
@@ -221,15 +221,15 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
     def fill(writing: Path) -> None:
         settings = {"architectures": [name], "dtype": "float32", **ids, **_settings_of(module)}
         write_json(writing / "config.json", {**config, **settings})
-        if isinstance(module, Writing):
+        if isinstance(module, GenerativeFineTuning):
             write_json(writing / "generation_config.json", {**ids, **_generation_of(module)})
         tensors = {key: tensor.detach().contiguous() for key, tensor in weights.items()}
         (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
         write_tokenizer(writing, start.tokenizer, start.vocabulary, roles, max_positions=_longest_read(module))
-        if start.body.parts.num_segments:  # two texts are told apart
+        if start.body.parts.num_segments:  # two texts have token types
             path = writing / "tokenizer_config.json"
-            told = json.loads(path.read_text(encoding="utf-8"))
-            write_json(path, {**told, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]})
+            written = json.loads(path.read_text(encoding="utf-8"))
+            write_json(path, {**written, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]})
 
     write_whole(folder, fill)
     return name

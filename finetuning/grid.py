@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -13,61 +12,32 @@ from rich.text import Text
 
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
-from finetuning.load import answers_of, best_checkpoint, load_fine_tuned, write_predictions
+from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
 from finetuning.tasks.base import FineTuning
 from training.monitoring.callbacks import RunCallback
 from training.session import train
 from training.setup.messages import one_line
 from training.storage.checkpoint import load_weights
 from training.storage.run_dir import RunFolder
-
-PREDICTIONS = "predictions.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuningResult:
-    """What came of a run.
-
-    Attributes:
-        folder: of the run.
-        learning_rate, seed: that it had.
-        metric: by which its best weights were chosen.
-        scores: of its best weights, such as `test/accuracy`.
-    """
-
-    folder: Path
-    learning_rate: float
-    seed: int
-    metric: str
-    scores: dict[str, float]
-
-    @property
-    def chosen(self) -> float:
-        """What the weights were chosen by: higher is better."""
-        return self.scores[f"development/{self.metric}"] * (-1 if self.metric in LOWER_IS_BETTER else 1)
-
-
-LOWER_IS_BETTER = ("loss", "bits_per_byte")
+from training.storage.scores import FineTuningResult, read_scores, write_predictions, write_scores
 
 
 def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, float]:
-    """Scores of a run's best weights, which the module takes up, and predictions.jsonl of the reported split."""
+    """Scores of a run's best weights, which the module loads, and predictions.jsonl of the reported split."""
     load_weights(module, best_checkpoint(folder))
     module.eval()
     found = {}
-    if module.selects_by_loss:  # what is said is slow, and chooses nothing
+    if module.selects_by_loss:  # generation is slow, and chooses nothing
         found["development/loss"] = module.best_cost
     for split in ("development", "test"):
         if split not in data.rows or (split == "development" and module.selects_by_loss and "test" in data.rows):
             continue
         rows = data.rows[split]
-        answers = answers_of(module, rows, batch_size=data.batch_size)
-        scores = module.measure_answers(rows, answers)
+        predictions = predictions_of(module, rows, batch_size=data.batch_size)
+        scores = module.measure_predictions(rows, predictions)
         found |= {f"{split}/{name}": value.value for name, value in scores.items()}
-        write_predictions(folder.path / PREDICTIONS, module, rows, answers, scores)
-    summary = folder.read_summary() or {}
-    lower = [name for name in LOWER_IS_BETTER if any(key.endswith(f"/{name}") for key in found)]
-    folder.write_summary({**summary, "metric": module.metric_of(found), "lower_is_better": lower, "scores": found})
+        write_predictions(folder, prediction_lines(module, rows, predictions, scores))
+    write_scores(folder, metric=module.metric_of(found), scores=found)
     return found
 
 
@@ -100,22 +70,17 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuningResult
     cli = FineTuningCLI(arguments, suffix=suffix)
     folder = RunFolder(cli.folder)
     train(cli, [ScoreCallback(folder)])
-    summary = folder.read_summary() or {}
-    if "scores" not in summary:  # the process ended between the last step and the scores
+    result = read_scores(folder)
+    if result is None:  # the process ended between the last step and the scores
         data = TaskData(
             cli.config_init["task"], cli.config_init["data"], folder=folder.path, seed=cli.config.seed
         )  # fmt: skip
         data.open(cast(FineTuning, cli.model))
         tuned = load_fine_tuned(folder.path)
         score(tuned.module, data, folder)
-        summary = folder.read_summary() or {}
-    return FineTuningResult(
-        folder=folder.path,
-        learning_rate=cli.config.optimizer.learning_rate,
-        seed=cli.config.seed,
-        metric=summary["metric"],
-        scores=summary["scores"],
-    )
+        result = read_scores(folder)
+    assert result is not None
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +123,7 @@ def _without_name(arguments: list[str], seed: int) -> list[str]:
 
 
 def grid_of(arguments: Sequence[str]) -> Grid | None:
-    """The grid that a command line asks for, if it does.
+    """The grid that a command line declares, if it does.
 
     Raises:
         ValueError: where its settings are none.
@@ -176,8 +141,8 @@ def grid_of(arguments: Sequence[str]) -> Grid | None:
     try:
         settings = parser.parse_args(own).grid
     except ArgumentError as error:
-        said = one_line(str(error))
-        raise ValueError(f"{said}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
+        reason = one_line(str(error))
+        raise ValueError(f"{reason}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
     return Grid(learning_rates=settings.learning_rates, seeds=settings.seeds, arguments=tuple(rest))
 
 

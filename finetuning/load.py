@@ -1,7 +1,7 @@
-"""A fine-tuned run, taken up from its folder alone, and what it answers."""
+"""A fine-tuned run, loaded from its folder alone, and its predictions."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from training.storage.checkpoint import checkpoint_name, load_weights
 from training.storage.run_dir import RunFolder
 
 ROWS_AT_ONCE = 64
-ROWS_OF_A_PART = 512  # asked together, so that texts of like length meet, and answered before the next
+ROWS_OF_A_PART = 512  # read together, so that texts of similar length meet, and predicted before the next are read
 
 
 def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Path) -> FineTuning:
@@ -68,7 +68,7 @@ def best_checkpoint(folder: RunFolder) -> Path:
 
 
 def tuning_state(folder: RunFolder) -> dict[str, Any]:
-    """What a run's newest checkpoint says of its best weights.
+    """What a run's newest checkpoint records of its best weights.
 
     Raises:
         ValueError: where the run was not fine-tuned.
@@ -92,23 +92,23 @@ class FineTunedRun:
     checkpoint: Path
     module: FineTuning
 
-    def answers(self, given: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Each thing that a user asks about as a row, and what is said of it, as JSON holds it; in order.
+    def predict(self, inputs: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Each input as a row, and its prediction as an object of JSON; in order.
 
         Raises:
             ValueError: where one of them is none that this task takes.
         """
-        rows = [self.module.row_of(one) for one in given]
+        rows = [self.module.row_of(one) for one in inputs]
         for start in range(0, len(rows), ROWS_OF_A_PART):
             part = rows[start : start + ROWS_OF_A_PART]
-            for row, answer in zip(part, answers_of(self.module, part, batch_size=batch_size), strict=True):
-                yield row, self.module.told(row, answer)
+            for row, prediction in zip(part, predictions_of(self.module, part, batch_size=batch_size), strict=True):
+                yield row, self.module.to_json(row, prediction)
 
 
-def answers_of(module: FineTuning, rows: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> list[Any]:
-    """What a module in evaluation mode concludes of rows; no answer depends on what else is asked."""
+def predictions_of(module: FineTuning, rows: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> list[Any]:
+    """The predictions of a module in evaluation mode; none depends on the other rows."""
     examples = module.examples(rows, DataWarnings())
-    outputs = dict(module.ask(examples, batch_size=batch_size))
+    outputs = dict(module.predict(examples, batch_size=batch_size))
     return module.decode_predictions(rows, examples, [outputs[number] for number in range(len(examples))])
 
 
@@ -137,13 +137,11 @@ def load_fine_tuned(folder: Path) -> FineTunedRun:
     return FineTunedRun(folder=folder, checkpoint=checkpoint, module=module)
 
 
-def write_predictions(
-    path: Path, module: FineTuning, rows: Sequence[Any], answers: Sequence[Any], scores: dict[str, Score]
-) -> None:
-    """A line a row: where it stood, what was answered, and its part in every score that is a mean of rows."""
+def prediction_lines(
+    module: FineTuning, rows: Sequence[Any], predictions: Sequence[Any], scores: Mapping[str, Score]
+) -> Iterator[dict[str, Any]]:
+    """For each row where it stood, its prediction, and its part in every score that is a mean of rows."""
     of_rows = {name: score.items for name, score in scores.items() if score.items is not None}
-    with path.open("w", encoding="utf-8") as file:
-        for number, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-            parts = {name: float(items[number]) for name, items in of_rows.items()}
-            line = {"origin": row.origin, **module.told(row, answer), "scores": parts}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    for number, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
+        parts = {name: float(items[number]) for name, items in of_rows.items()}
+        yield {"origin": row.origin, **module.to_json(row, prediction), "scores": parts}

@@ -18,7 +18,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 def clean(text: str, warnings: Counter[str]) -> str:
     """`text` with one kind of line end and without byte-order marks, NUL characters and lone surrogates.
 
-    Nothing else changes. `faults` counts the documents in which each was met, and those that are empty or enormous.
+    Nothing else changes. `warnings` counts the documents in which each was met, and those that are empty or enormous.
     Bytes that were not UTF-8 arrive here as U+FFFD and stay so.
     """
     if "\ufeff" in text:

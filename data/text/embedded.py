@@ -2,7 +2,7 @@
 
 It is the documentation of the Python standard library and of the packages this project runs on: docstrings and
 `pydoc` topics, one document a module, paragraphs of prose kept; code, tables and signatures are left out where they
-can be told apart. Modules are parsed, never imported.
+can be recognised. Modules are parsed, never imported.
 """
 
 import ast
@@ -82,7 +82,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _docstring(statement: ast.stmt) -> str | None:
-    """What a statement says as documentation: a string on its own, or the string of `add_docstr(torch.abs, "...")`."""
+    """The docstring that a statement is: a string on its own, or the string of `add_docstr(torch.abs, "...")`."""
     if not isinstance(statement, ast.Expr):
         return None
     expression = statement.value

@@ -1,19 +1,23 @@
-"""Rows of local files as dictionaries: csv, tsv, JSON, SQuAD's JSON, CoNLL and text, read exactly.
+"""Rows of local files as dictionaries: csv, tsv, JSON, SQuAD's JSON, CoNLL, text and parquet, read exactly.
 
-Every row has a column `ORIGIN` more than its file: what it is called in messages ("train.tsv, line 12").
+Every row comes with its origin, what it is called in messages ("train.tsv, line 12"). Files are read as streams; only
+a JSON file that is one value, and a CoNLL file, are held in memory.
 """
 
 import csv
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.text.corpora import decoded_lines
+from data.text.files import Format, decoded_lines
 
-Rows = Iterator[dict[str, Any]]
-ORIGIN = " origin"
+Row = dict[str, Any]
+Rows = Iterator[tuple[str, Row]]  # with their origins
+Lines = Iterable[tuple[int, str]]  # with their numbers
+PARQUET_ROWS = 256  # decoded at once: documents may be long
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -61,11 +65,14 @@ def _table(path: Path, kind: str, header: Sequence[str]) -> Rows:
             raise ValueError(
                 f"{path}, line {number}: {len(fields)} fields where the columns are {len(names)} ({', '.join(names)})"
             )
-        yield {ORIGIN: f"{path.name}, line {number}", **dict(zip(names, fields, strict=True))}
+        yield f"{path.name}, line {number}", dict(zip(names, fields, strict=True))
+    if not names:
+        raise ValueError(f"{path}: is empty, and no line names its columns")
 
 
-def _json_lines(path: Path) -> Rows:
-    for number, line in _lines(path):
+def _json_lines(path: Path, lines: Lines) -> Rows:
+    for number, line in lines:
+        line = line.removeprefix("\ufeff")  # within a file too: of files that were put together
         if not line.strip():
             continue
         try:
@@ -74,7 +81,7 @@ def _json_lines(path: Path) -> Rows:
             raise ValueError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: {type(row).__name__}, not a JSON object with columns")
-        yield {ORIGIN: f"{path.name}, line {number}", **row}
+        yield f"{path.name}, line {number}", row
 
 
 def _squad(path: Path, articles: list[Any]) -> Rows:
@@ -84,8 +91,7 @@ def _squad(path: Path, articles: list[Any]) -> Rows:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     answers = question.get("answers") or []
-                    yield {
-                        ORIGIN: f"{path.name}, question {question['id']}",
+                    row = {
                         "id": str(question["id"]),
                         "title": article.get("title", ""),
                         "context": paragraph["context"],
@@ -96,6 +102,7 @@ def _squad(path: Path, articles: list[Any]) -> Rows:
                         },
                         "is_impossible": bool(question.get("is_impossible", not answers)),
                     }
+                    yield f"{path.name}, question {question['id']}", row
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the form of SQuAD's files (at {error})") from None
 
@@ -109,15 +116,21 @@ def _is_json(text: str) -> bool:
 
 
 def _json(path: Path) -> Rows:
-    """Rows of a JSON file: a list of objects (or `{"data": [...]}`), a SQuAD file, or one object a line."""
-    text = "\n".join(line for _, line in _lines(path))
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as error:
-        if not _is_json(text.lstrip().partition("\n")[0]):
-            raise ValueError(f"{path}, line {error.lineno}: not JSON ({error})") from None
-        yield from _json_lines(path)
+    """Rows of a JSON file: a list of objects (or `{"data": [...]}`), a SQuAD file, or one object a line.
+
+    The last is a file whose first line is JSON by itself and not its only one.
+    """
+    lines = ((number, line) for number, line in _lines(path) if line.strip())
+    first = list(itertools.islice(lines, 2))
+    if len(first) == 2 and _is_json(first[0][1]):
+        yield from _json_lines(path, itertools.chain(first, lines))
         return
+    rest = list(itertools.chain(first, lines))
+    try:
+        whole = json.loads("\n".join(line for _, line in rest))
+    except json.JSONDecodeError as error:
+        number = rest[error.lineno - 1][0] if rest else 1
+        raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
     rows = whole["data"] if isinstance(whole, dict) and isinstance(whole.get("data"), list) else whole
     rows = [rows] if isinstance(rows, dict) else rows
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -126,7 +139,7 @@ def _json(path: Path) -> Rows:
         yield from _squad(path, rows)
         return
     for number, row in enumerate(rows, start=1):
-        yield {ORIGIN: f"{path.name}, row {number}", **row}
+        yield f"{path.name}, row {number}", row
 
 
 def _conll(path: Path, header: Sequence[str]) -> Rows:
@@ -150,7 +163,7 @@ def _conll(path: Path, header: Sequence[str]) -> Rows:
         if not line.strip():
             if sentence:
                 columns = [list(column) for column in zip(*sentence, strict=True)]
-                yield {ORIGIN: f"{path.name}, line {begin}", **dict(zip(names, columns, strict=True))}
+                yield f"{path.name}, line {begin}", dict(zip(names, columns, strict=True))
             sentence = []
         elif line.startswith("-DOCSTART-") or (not sentence and line.startswith("# ") and len(fields) != width):
             continue
@@ -166,15 +179,62 @@ def _conll(path: Path, header: Sequence[str]) -> Rows:
 def _text(path: Path) -> Rows:
     for number, line in _lines(path):
         if line.strip():
-            yield {ORIGIN: f"{path.name}, line {number}", "text": line}
+            yield f"{path.name}, line {number}", {"text": line}
 
 
-def local_rows(paths: list[str], kind: str, header: tuple[str, ...]) -> Rows:
-    """Rows of local files of one kind, in order."""
-    for path in map(Path, paths):
-        if kind in ("csv", "tsv"):
-            yield from _table(path, kind, header)
-        elif kind == "conll":
-            yield from _conll(path, header)
-        else:
-            yield from {"jsonl": _json_lines, "json": _json, "text": _text}[kind](path)
+def _parquet(path: Path, column: str | None) -> Rows:
+    """Rows of a parquet file; classes that `datasets` kept as numbers are their names."""
+    import datasets  # slow to import
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        columns = [column] if column in schema.names else None
+        named = with_class_names(datasets.Features.from_arrow_schema(schema))
+        rows = (row for batch in file.iter_batches(PARQUET_ROWS, columns=columns) for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=1):
+            yield f"{path.name}, row {number}", named(row)
+
+
+def _class_names(classes: Any, value: Any) -> Any:
+    """Names of a class or of a list of classes; None for -1, which is how hub data sets hide a label."""
+    if isinstance(value, list):
+        return [_class_names(classes, item) for item in value]
+    return None if value is None or value < 0 else classes.int2str(value)
+
+
+def with_class_names(features: Any) -> Callable[[Row], Row]:
+    """What gives the classes of a row their names, by the `features` that `datasets` keeps of its columns."""
+    from datasets import ClassLabel  # slow to import
+
+    inner = {column: getattr(feature, "feature", feature) for column, feature in (features or {}).items()}
+    classes = {column: feature for column, feature in inner.items() if isinstance(feature, ClassLabel)}
+
+    def named(row: Row) -> Row:
+        return {**row, **{column: _class_names(classes[column], row[column]) for column in classes if column in row}}
+
+    return named
+
+
+def rows_of(path: Path, kind: Format, *, header: Sequence[str] = (), column: str | None = None) -> Rows:
+    """Every row of a local file of some kind, in order, with its origin.
+
+    Args:
+        path: of the file.
+        kind: its format.
+        header: names of the columns of a csv, tsv or CoNLL file that does not name them itself.
+        column: the only one that is needed; of a parquet file no other is read then.
+
+    Raises:
+        ValueError: where the file cannot be read, naming the line.
+    """
+    if kind in ("csv", "tsv"):
+        yield from _table(path, kind, header)
+    elif kind == "conll":
+        yield from _conll(path, header)
+    elif kind == "parquet":
+        yield from _parquet(path, column)
+    elif kind == "jsonl":
+        yield from _json_lines(path, _lines(path))
+    else:
+        yield from {"json": _json, "text": _text}[kind](path)

@@ -1,36 +1,48 @@
-"""Where the rows of a task come from: a hub data set, or local files.
+"""Where rows come from: a hub data set, or local files; each row with its origin ("train.tsv, line 12")."""
 
-Whatever the form, `Source.dataset` is a `datasets` data set, and `Source.rows` are its rows as dictionaries, each with
-a name of its own for messages ("train.tsv, line 12").
-"""
-
-import glob
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from data.text.corpora import local_files, suffix_of
-from data.text.formats import ORIGIN, local_rows
+from data.text.files import FORMATS, Format, files_of, suffix_of
+from data.text.formats import Rows, rows_of, with_class_names
 
-Format = Literal["auto", "csv", "tsv", "jsonl", "json", "parquet", "conll", "text"]
-FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".conll": "conll",
-    ".iob2": "conll",
-    ".bio": "conll",
-    ".txt": "text",
-}
+FormatSetting = Literal["auto", Format]
+Item = TypeVar("Item")
 
 
-def looks_like_a_path(name: str) -> bool:
-    """Whether a name that no file answers to was meant as a file rather than as a hub data set (`owner/name`)."""
-    return bool(re.match(r"[./~]", name) or re.search(r"[*?\[\\]", name) or suffix_of(Path(name)) in FORMATS)
+def hub_rows(name: str, configuration: str | None, split: str, *, column: str | None = None) -> Rows:
+    """The rows of a split of a hub data set, classes as their names; of its columns only one, where one is named."""
+    import datasets  # slow to import
+
+    datasets.disable_progress_bars()
+    found: Any = datasets.load_dataset(name, configuration, split=split)
+    if column in found.column_names:
+        found = found.select_columns([column])  # so that the others, such as images, are not decoded
+    named = with_class_names(found.features)
+    for number, row in enumerate(found, start=1):
+        yield f"{name}, row {number}", named(row)
+
+
+def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Item]:
+    """The same items; the dozen kinds of error that libraries raise where they cannot read become one, on one line.
+
+    Args:
+        items: what is read.
+        key: the setting that names the source.
+        name: of the source.
+
+    Raises:
+        ValueError: where something cannot be read, naming the setting and the source or its file and line.
+    """
+    try:
+        yield from items
+    except Exception as error:
+        if type(error) is ValueError:  # our own, which names file and line
+            raise ValueError(f"{key}: {error}") from error
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ValueError(f"{key}: cannot read '{name}': {reason}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +61,7 @@ class RowSource:
     name: tuple[str, ...]
     configuration: str | None = None
     split: str = "train"
-    format: Format = "auto"
+    format: FormatSetting = "auto"
     header: tuple[str, ...] = ()
     key: str = "task.train"
 
@@ -64,88 +76,44 @@ class RowSource:
         """
         if not self.name or not all(self.name):
             raise ValueError(f"{self.key} names nothing: give a hub data set, or files")
-        found = {name: local_files(name) for name in self.name}
-        if not any(found.values()) and len(self.name) == 1 and not looks_like_a_path(self.name[0]):
-            return []
-        for name, files in found.items():
-            if not files or Path(name).expanduser().is_dir():
-                raise ValueError(f"{self.key}: no file at '{name}' (looked from {Path.cwd()})")
-        return [file for files in found.values() for file in files]
+        return files_of(self.name, key=self.key, folder_suffixes=())
 
     def kind(self) -> Format:
         """`format` with `auto` decided.
 
         Raises:
-            ValueError: where suffixes tell nothing, or differ.
+            ValueError: where a suffix is unknown, or suffixes differ.
         """
         if self.format != "auto":
             return self.format
         suffixes = {suffix_of(file): file for file in self.files()}
         for suffix, file in suffixes.items():
             if suffix not in FORMATS:
-                known = ", ".join(kind for kind in get_args(Format) if kind != "auto")
-                raise ValueError(f"{self.key}: '{file}' does not tell its format; set it to one of {known}")
+                known = ", ".join(get_args(Format))
+                raise ValueError(
+                    f"{self.key}: '{file}' has no suffix of a known format; set its format to one of {known}"
+                )
         kinds: list[Format] = list(dict.fromkeys(FORMATS[suffix] for suffix in sorted(suffixes)))
         if len(kinds) > 1:
             raise ValueError(f"{self.key}: {' and '.join(kinds)} files cannot be mixed; give one kind")
         return kinds[0]
 
-    def dataset(self) -> Any:
-        """The split as a `datasets` data set; local files are read as a stream.
-
-        Raises:
-            ValueError: where it cannot be read.
-        """
-        import datasets  # slow to import
-
-        datasets.disable_progress_bars()
-        files = [str(file) for file in self.files()]
-        kind = self.kind() if files else "auto"
-        if files and kind != "parquet":  # read here, so that quotes, bad bytes and bad lines are what they are
-            reading = {"paths": files, "kind": kind, "header": self.header}
-            return datasets.IterableDataset.from_generator(local_rows, gen_kwargs=reading)
-        try:
-            if files:
-                names = [glob.escape(file) for file in files]
-                return datasets.load_dataset("parquet", data_files=names, split="train", streaming=True)
-            return datasets.load_dataset(self.name[0], self.configuration, split=self.split)
-        except Exception as error:
-            raise self._unreadable(error) from error
-
-    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Every row with what it is called in messages, classes as their names.
+    def rows(self) -> Rows:
+        """Every row with its origin, classes as their names.
 
         Raises:
             ValueError: where there is none, or one cannot be read.
         """
-        from datasets import ClassLabel  # slow to import
-
-        found, number = self.dataset(), 0
-        classes = {}
-        for column, feature in (found.features or {}).items():
-            inner = getattr(feature, "feature", feature)
-            if isinstance(inner, ClassLabel):
-                classes[column] = inner
-        try:
-            for number, row in enumerate(found, start=1):
-                origin = row.pop(ORIGIN, f"{self}, row {number}")
-                yield origin, {**row, **{column: _names(classes[column], row[column]) for column in classes}}
-        except Exception as error:
-            if type(error) is ValueError:  # our own, which says which file and which line
-                raise
-            raise self._unreadable(error) from error
-        if not number:
-            where = f"'{self}'" if self.files() else f"split '{self.split}' of '{self}'"
+        files = self.files()
+        if files:
+            kind = self.kind()
+            found = (row for file in files for row in rows_of(file, kind, header=self.header))
+        else:
+            found = hub_rows(self.name[0], self.configuration, self.split)
+        is_empty = True
+        for row in read_or_named(found, key=self.key, name=str(self)):
+            is_empty = False
+            yield row
+        if is_empty:
+            where = f"'{self}'" if files else f"split '{self.split}' of '{self}'"
             raise ValueError(f"{self.key}: {where} holds no rows")
-
-    def _unreadable(self, error: Exception) -> ValueError:
-        """The one error, on one line, for the dozen kinds that the library raises where it cannot read."""
-        reason = " ".join(str(error.__cause__ or error).split())
-        return ValueError(f"{self.key}: cannot read '{self}': {reason}")
-
-
-def _names(classes: Any, value: Any) -> Any:
-    """Names of a class or of a list of classes; None for -1, which is how hub data sets hide a label."""
-    if isinstance(value, list):
-        return [_names(classes, item) for item in value]
-    return None if value is None or value < 0 else classes.int2str(value)

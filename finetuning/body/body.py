@@ -1,4 +1,4 @@
-"""The pretrained body as tasks use it: how a text stands before it, and what it makes of a text.
+"""The pretrained body as tasks use it: the special tokens around a text, and the states of a text.
 
 Shapes: B batch, S positions read, T decoder positions, D width.
 """
@@ -27,27 +27,22 @@ DEFAULT_LENGTH = 512  # of a body that no table of positions limits, and whose o
 
 @dataclass(frozen=True, kw_only=True)
 class TextTemplate:
-    """What stands around a text where a body reads it, and where a decoder says it: as in pretraining.
+    """The special tokens around a text as input, and around a text as a decoder's target: as in pretraining.
 
     Attributes:
-        before, behind: ids around each text that is read; a second text follows with `behind` alone.
-        start: what a decoder that looks at an encoder reads first.
-        said_before, said_behind: ids around a text that is said.
+        before, behind: ids around each input text; a second text follows with `behind` alone.
+        start: what a decoder that attends to an encoder reads first.
+        target_before, target_behind: ids around a target.
     """
 
     before: tuple[int, ...]
     behind: tuple[int, ...]
     start: tuple[int, ...]
-    said_before: tuple[int, ...]
-    said_behind: tuple[int, ...]
-
-    @property
-    def num_around_two(self) -> int:
-        """Ids around two texts."""
-        return len(self.before) + 2 * len(self.behind)
+    target_before: tuple[int, ...]
+    target_behind: tuple[int, ...]
 
     def around(self, *texts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """int64[length], the texts within their frame, and the number of the text that each position belongs to."""
+        """int64[length], the texts with their special tokens, and the number of the text of each position."""
         ids, segments = [*self.before], [0] * len(self.before)
         for number, text in enumerate(texts):
             ids += [*text, *self.behind]
@@ -56,7 +51,7 @@ class TextTemplate:
 
 
 def template_of(objective: Objective, vocabulary: Vocabulary) -> TextTemplate:
-    """How an objective frames a document that it reads; what is said stands in the same frame."""
+    """The special tokens that an objective has around a document, as input and as target."""
 
     def ids(*roles: str) -> tuple[int, ...]:
         return tuple(getattr(vocabulary, role) for role in roles)
@@ -65,27 +60,27 @@ def template_of(objective: Objective, vocabulary: Vocabulary) -> TextTemplate:
     if not objective.uses_encoder:
         return _causal(vocabulary)
     if not objective.uses_decoder:
-        return TextTemplate(before=before, behind=behind, start=(), said_before=(), said_behind=())
+        return TextTemplate(before=before, behind=behind, start=(), target_before=(), target_behind=())
     start = ids(objective.template.decoder_start or "pad")
-    return TextTemplate(before=before, behind=behind, start=start, said_before=before, said_behind=ids("eos"))
+    return TextTemplate(before=before, behind=behind, start=start, target_before=before, target_behind=ids("eos"))
 
 
 def _causal(vocabulary: Vocabulary) -> TextTemplate:
     """As in a stream in which EOS closes each document: what begins a document stands behind the last one's EOS."""
     eos = (vocabulary.eos,)
-    return TextTemplate(before=eos, behind=eos, start=(), said_before=(), said_behind=eos)
+    return TextTemplate(before=eos, behind=eos, start=(), target_before=(), target_behind=eos)
 
 
 def template_of_preset(preset: PresetName, num_blocks: tuple[int, int], vocabulary: Vocabulary) -> TextTemplate:
-    """How the tokenizer of a Hugging Face class frames a text."""
+    """The special tokens that the tokenizer of a Hugging Face class puts around a text."""
     cls, sep, bos, eos = ((index,) for index in (vocabulary.cls, vocabulary.sep, vocabulary.bos, vocabulary.eos))
     if not num_blocks[0]:
         return _causal(vocabulary)
     if not num_blocks[1]:
-        return TextTemplate(before=cls, behind=sep, start=(), said_before=(), said_behind=())
+        return TextTemplate(before=cls, behind=sep, start=(), target_before=(), target_behind=())
     if preset == "bart":
-        return TextTemplate(before=bos, behind=eos, start=eos, said_before=bos, said_behind=eos)
-    return TextTemplate(before=(), behind=eos, start=(vocabulary.pad,), said_before=(), said_behind=eos)
+        return TextTemplate(before=bos, behind=eos, start=eos, target_before=bos, target_behind=eos)
+    return TextTemplate(before=(), behind=eos, start=(vocabulary.pad,), target_before=(), target_behind=eos)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +92,7 @@ class Start:
         num_blocks: of encoder and decoder.
         max_positions: rows of its position tables, or the longest text that it is given.
         is_limited: whether a longer one cannot be read.
-        tokenizer, vocabulary, framing: how text becomes ids.
+        tokenizer, vocabulary, template: how text becomes ids.
         tokenizer_file: where the tokenizer lies.
     """
 
@@ -127,7 +122,7 @@ class Start:
             "num_blocks": list(self.num_blocks),
             "max_positions": self.max_positions,
             "is_limited": self.is_limited,
-            "framing": {name: list(ids) for name, ids in vars(self.template).items()},
+            "template": {name: list(ids) for name, ids in vars(self.template).items()},
         }
 
     @classmethod
@@ -144,7 +139,7 @@ class Start:
             is_limited=described["is_limited"],
             tokenizer=tokenizer,
             vocabulary=vocabulary_of(tokenizer),
-            template=TextTemplate(**{name: tuple(ids) for name, ids in described["framing"].items()}),
+            template=TextTemplate(**{name: tuple(ids) for name, ids in described["template"].items()}),
             tokenizer_file=tokenizer_file,
         )
 
@@ -153,6 +148,12 @@ def run_of(where: str) -> RunFolder | None:
     """The run that a name stands for; None where transformers saved what is there."""
     run = RunFolder.of(located(where))
     return run if run.is_run else None
+
+
+def _pretrained_on(config: dict[str, Any], vocabulary: Vocabulary) -> tuple[TextTemplate, int]:
+    """The template and the longest input of a pretraining run, as its objective has them."""
+    objective = objective_of(config)
+    return template_of(objective, vocabulary), max(objective.max_lengths(config["data"]["window"])[:2])
 
 
 def start_from(where: str) -> tuple[Start, Pretrained]:
@@ -165,7 +166,7 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
     config = run.read_config() if run is not None else {}
     if "task" in config:
         raise ValueError(
-            f"'{where}' was fine-tuned; begin with what it began with: --checkpoint {config['checkpoint']}"
+            f"'{where}' was fine-tuned; start from the run that it started from: --checkpoint {config['checkpoint']}"
         )
     pretrained, tokenizer_file = open_pretrained(where), tokenizer_of(where)
     tokenizer = load_tokenizer(tokenizer_file)
@@ -173,9 +174,8 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
     tables = [len(tensor) for name, tensor in pretrained.state.items() if name.endswith("position_table.weight")]
     longest = tables[0] if tables else pretrained.body.max_positions
     if run is not None:
-        objective = objective_of(config)
-        template = template_of(objective, vocabulary)
-        own = longest or max(objective.max_lengths(config["data"]["window"])[:2])
+        template, own = _pretrained_on(config, vocabulary)
+        own = longest or own
     else:
         template = template_of_preset(pretrained.body.preset, pretrained.num_blocks, vocabulary)
         own = longest or DEFAULT_LENGTH
@@ -212,7 +212,7 @@ def make_body(
 
 
 def states_of(body: Transformer, batch: Batch) -> Tensor:
-    """[B, length, D], the states of the last stack; that of the decoder looks at the encoder's where there are both."""
+    """[B, length, D], the states of the last stack: the decoder, which attends to the encoder where there are both."""
     inputs = inputs_of(batch, body)
     memory_BSD = body.encode(inputs) if body.encoder is not None else None
     if body.decoder is None:

@@ -19,17 +19,17 @@ class Tuning:
     """How a pretrained body and a new head learn a task.
 
     Args:
-        from_scratch: begins with random weights of the same shape: the baseline that every table needs.
+        from_scratch: starts from random weights of the same shape: the baseline that every table needs.
         pooling: what a text is classified from: the `mean` of its states; the state of the first token (`cls`) or of
-            the `last`; what a decoder that looks at the encoder says first (`decoder_start`); `auto` is the one that
-            suits the family: mean for an encoder, last for a causal decoder, mean of the encoder where there are both.
-            Two texts have a mean each.
+            the `last`; the first state of a decoder that attends to the encoder (`decoder_start`); `auto` is the one
+            that suits the family: mean for an encoder, last for a causal decoder, mean of the encoder where there are
+            both. Two texts have a mean each.
         attention: `bidirectional` lifts the mask of a causal decoder.
         freeze: trains the head alone (a linear probe).
         head_learning_rate: of the new head; by default `optimizer.learning_rate`.
         layer_decay: factor from each layer's learning rate to that of the layer below it; ULMFiT's is 1/2.6.
-        unfreeze_every: epochs from the thaw of one layer to that of the next below it, the head learning from the
-            beginning (ULMFiT, 3.3); null thaws all at once.
+        unfreeze_every: epochs after which the next layer below is unfrozen, the head being trained from the
+            beginning (ULMFiT, 3.3); null unfreezes all at once.
         dropout: rate in body and head while the task is learnt.
         label_smoothing: share of the target's probability that goes to all labels alike.
         class_weights: `balanced` weighs a label by how rare it is, so that all count alike; the mean weight is 1.
@@ -70,7 +70,7 @@ class Tuning:
 def depths(module: nn.Module, body: Transformer) -> dict[str, int]:
     """How deep below the head each parameter of a module lies: heads 0, the last block 1, the embeddings deepest.
 
-    An encoder lies below the decoder that looks at it. What stands behind a stack's blocks counts with the last one.
+    An encoder lies below the decoder that attends to it. What stands behind a stack's blocks counts with the last one.
     """
     stacks = [stack for stack in (body.decoder, body.encoder) if stack is not None]
     deepest = 1 + sum(len(stack.blocks) for stack in stacks)

@@ -29,7 +29,7 @@ def label_names(rows: Sequence[TextRow]) -> tuple[str, ...]:
     is_set = any(isinstance(row.label, tuple) for row in rows)
     if len(names) < (1 if is_set else 2):
         only = f"'{next(iter(names))}'" if names else "none"
-        raise ValueError(f"the training rows have too few labels to tell apart: {only} in {len(rows):,} rows")
+        raise ValueError(f"the training rows have too few labels to learn from: {only} in {len(rows):,} rows")
     if len(names) > max(_MOST_FREE, len(rows) // 2):
         some = ", ".join(f"'{name:.30}'" for name in sorted(names)[:3])
         raise ValueError(
@@ -49,7 +49,7 @@ def _unseen(name: str, row: TextRow | TokenRow, names: Sequence[str], warnings: 
     """Counts a label that training does not have.
 
     Raises:
-        ValueError: where `faults` is None.
+        ValueError: where `warnings` is None.
     """
     if warnings is None:
         close = difflib.get_close_matches(name, names, n=1)
@@ -70,7 +70,7 @@ def label_ids(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarni
         warnings: takes labels that are none of them, whose id is -1; None refuses them, as in training rows.
 
     Raises:
-        ValueError: naming the row of the first such label, where `faults` is None.
+        ValueError: naming the row of the first such label, where `warnings` is None.
     """
     ids = []
     for row in rows:
@@ -83,7 +83,7 @@ def label_ids(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarni
 def label_sets(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarnings | None = None) -> np.ndarray:
     """bool[rows, labels], which labels each row has; arguments and errors as of `label_ids`.
 
-    A label that training does not have is no column: what is missed of it is counted in `faults` alone.
+    A label that training does not have is no column: it is counted in `warnings` alone.
     """
     sets = np.zeros((len(rows), len(names)), dtype=bool)
     for number, row in enumerate(rows):

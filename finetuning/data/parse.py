@@ -116,25 +116,25 @@ def read_tokens(
         source: the split.
         words: column of the words.
         tags: column of the tags; None where there is none.
-        entities: whether tags tell entities, in BIO, IOB1, BIOES or BILOU; what comes out is BIO, and tags that do
+        entities: whether tags encode entities, in BIO, IOB1, BIOES or BILOU; what comes out is BIO, and tags that do
             not follow from one another are repaired and counted. Else they stay as they are (parts of speech).
         warnings: takes what was odd.
 
     Raises:
-        ValueError: where a column is missing, lengths differ, or a tag tells no entity.
+        ValueError: where a column is missing, lengths differ, or a tag encodes no entity.
     """
     rows: list[TokenRow] = []
     for row in ColumnReader(source, warnings):
         read = tuple(row.cleaned(word) for word in _sequence(row, words))
-        told = tuple(_sequence(row, tags)) if tags else ()
-        if tags and len(told) != len(read):
-            raise ValueError(f"{source.key}: {row.origin} has {len(read)} words and {len(told)} tags")
+        read_tags = tuple(_sequence(row, tags)) if tags else ()
+        if tags and len(read_tags) != len(read):
+            raise ValueError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
         if not read:
             warnings.add("sentences without a word, left out", row.origin)
             continue
         if not all(word.strip() for word in read):
             warnings.add("sentences with an empty word", row.origin)
-        rows.append(TokenRow(words=read, tags=told, origin=row.origin))
+        rows.append(TokenRow(words=read, tags=read_tags, origin=row.origin))
     return _as_bio(source, rows, warnings) if entities else rows
 
 
@@ -142,7 +142,7 @@ def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> 
     """The rows with their tags in BIO.
 
     Raises:
-        ValueError: where a tag tells no entity.
+        ValueError: where a tag encodes no entity.
     """
     for row in rows:
         try:
@@ -151,27 +151,27 @@ def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> 
         except ValueError as error:
             raise ValueError(f"{source.key}: {row.origin}: {error}") from None
     iob1 = is_iob1(row.tags for row in rows)
-    told = []
+    in_bio = []
     for row in rows:
         tags, breaks = to_bio(row.tags, iob1=iob1)
         if breaks:
             warnings.add("sentences with tags that do not follow from one another, repaired", row.origin)
-        told.append(replace(row, tags=tags))
-    return told
+        in_bio.append(replace(row, tags=tags))
+    return in_bio
 
 
-def _told_answers(value: Any) -> list[tuple[str, int]]:
-    """Answers with where each is said to begin (-1 where it is not said), in any form in which data sets keep them."""
+def _answers_with_starts(value: Any) -> list[tuple[str, int]]:
+    """Answers with the start that each names (-1 where it names none), in any form in which data sets keep them."""
     if isinstance(value, dict):
         texts = value["text"]
         starts = value.get("answer_start") or value.get("start") or [-1] * len(texts)
         return list(zip(texts, starts, strict=True))
-    told = [value] if isinstance(value, str) else value or []
-    return [(item, -1) if isinstance(item, str) else (item["text"], item.get("answer_start", -1)) for item in told]
+    items = [value] if isinstance(value, str) else value or []
+    return [(item, -1) if isinstance(item, str) else (item["text"], item.get("answer_start", -1)) for item in items]
 
 
 def _placed(context: str, text: str, start: int, origin: str, warnings: DataWarnings) -> AnswerSpan:
-    """An answer where it stands in its context: where it is said to, or else at the nearest place that holds it."""
+    """An answer where it stands in its context: at the start that it names, or else at the nearest that holds it."""
     if start >= 0 and context.startswith(text, start):
         return AnswerSpan(text=text, start=start)
     places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
@@ -204,7 +204,7 @@ def read_questions(
         answers: column of the answers, as SQuAD has them (`{"text": [...], "answer_start": [...]}` or a list of
             `{"text", "answer_start"}`), or texts alone; None where there is none.
         id: column of an identifier; rows are numbered where there is no such column.
-        impossible: column that says whether a question has no answer; without it those have none that list none.
+        impossible: column that holds whether a question has no answer; without it those have none that list none.
         warnings: takes what was odd.
 
     Raises:
@@ -212,34 +212,37 @@ def read_questions(
     """
     rows = []
     for row in ColumnReader(source, warnings):
-        asked, text = row.text(question), row.text(context)
-        for kind, empty in (("empty questions", not asked.strip()), ("empty contexts", not text.strip())):
+        question_text, text = row.text(question), row.text(context)
+        for kind, empty in (("empty questions", not question_text.strip()), ("empty contexts", not text.strip())):
             if empty:
                 warnings.add(kind, row.origin)
         try:
-            told = _told_answers(row.value(answers)) if answers else []
+            found = _answers_with_starts(row.value(answers)) if answers else []
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if answers is not None and answers not in row:
                 raise
             raise ValueError(f"{source.key}: {row.origin}, column '{answers}' holds no answers (at {error})") from None
-        told = [(row.cleaned(answer), start) for answer, start in told if answer]
-        none = bool(row.value(impossible)) if impossible in row else not told
-        if none and told:
-            warnings.add("questions said to have no answer that list some, taken at their word", row.origin)
-        placed = () if none else tuple(_placed(text, *answer, row.origin, warnings) for answer in told)
+        found = [(row.cleaned(answer), start) for answer, start in found if answer]
+        none = bool(row.value(impossible)) if impossible in row else not found
+        if none and found:
+            warnings.add("questions marked as without an answer that list some, taken as without", row.origin)
+        placed = () if none else tuple(_placed(text, *answer, row.origin, warnings) for answer in found)
         name = str(row.value(id)) if id in row else str(len(rows))
-        read = QuestionRow(id=name, question=asked, context=text, answers=placed, impossible=none, origin=row.origin)
-        rows.append(read)
+        rows.append(
+            QuestionRow(
+                id=name, question=question_text, context=text, answers=placed, impossible=none, origin=row.origin
+            )
+        )
     return rows
 
 
 def read_pairs(source: RowSource, *, inputs: str, targets: str | None, warnings: DataWarnings) -> list[PairRow]:
-    """Texts with what is to be written of them.
+    """Sources with their targets.
 
     Args:
         source: the split.
-        inputs: column of the texts; a list of sentences is one text.
-        targets: column of what to write, a text or a list of several that are all right; None where there is none.
+        inputs: column of the sources; a list of sentences is one text.
+        targets: column of the targets, a text or a list of several references; None where there is none.
         warnings: takes what was odd.
 
     Raises:

@@ -20,7 +20,7 @@ class TextRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """The words of a sentence and as many tags, in BIO where they tell entities; no tags where unknown."""
+    """The words of a sentence and as many tags, in BIO where they encode entities; no tags where unknown."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class AnswerSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionRow:
-    """A question on a context. Answers that are not in the context are kept: they too say what is right."""
+    """A question on a context. Answers that are not in the context are kept: they too are references."""
 
     id: str
     question: str

@@ -34,7 +34,7 @@ def scale_of(numbers: Sequence[float]) -> tuple[float, float]:
 
 
 def columns_of(given: Any, columns: Sequence[str]) -> tuple[str, ...]:
-    """The texts that a user asks about: a text; several, parted by tabs; or an object with these columns.
+    """The texts of an input of predict.py: a text; several, parted by tabs; or an object with these columns.
 
     Raises:
         ValueError: where it is none of these.

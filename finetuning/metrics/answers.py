@@ -61,7 +61,7 @@ def within(window: tuple[int, int], tokens: tuple[int, int] | None) -> tuple[int
 
 @dataclass(frozen=True, kw_only=True)
 class WindowLogits:
-    """What a model says of one window [start, end) of a context.
+    """What a model predicts for one window [start, end) of a context.
 
     Args:
         window: the tokens of the context that it holds.

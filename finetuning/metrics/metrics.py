@@ -1,15 +1,17 @@
-"""How good answers are: labels, numbers, entities and spans. What is written is judged in `overlap.py`.
+"""Metrics of labels, numbers, entities and answers. Those of generated texts are in `overlap.py`.
 
 Scores are fractions of one, not percent. Labels come as ids: int[items], or bool[items, labels] where a text may have
-several; a reference of -1 is a label that training did not have, which no prediction equals.
+several; a reference of -1 is a label that is unseen in training, which no prediction equals.
 """
 
 import math
 import re
 import string
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,7 +49,7 @@ def mean_of(items: Iterable[float]) -> Score:
 
 
 def harmonic_f1(both: float, predicted: float, wanted: float) -> float:
-    """F1 of `both` right among `predicted` and `wanted`; 0 where nothing is right."""
+    """F1 of `both` correct among `predicted` and `wanted`; 0 where none is correct."""
     return 2 * both / (predicted + wanted) if both else 0.0
 
 
@@ -59,36 +61,35 @@ def _labels(predictions: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, 
     return predicted, wanted
 
 
-def _counts(predictions: ArrayLike, references: ArrayLike) -> np.ndarray:
-    """int64[labels, 3], how often each label is right, predicted and wanted.
-
-    Of single labels those count that occur among predictions or references.
-    """
-    predicted, wanted = _labels(predictions, references)
-    if predicted.ndim == 1:
-        names = np.union1d(predicted, wanted)
-        predicted, wanted = predicted[:, None] == names, wanted[:, None] == names
-    predicted, wanted = predicted.astype(bool), wanted.astype(bool)
-    return np.stack([(predicted & wanted).sum(0), predicted.sum(0), wanted.sum(0)], axis=1)
-
-
 # --- labels ---
 
 
 def accuracy(predictions: ArrayLike, references: ArrayLike) -> Score:
-    """Share of items whose label, or whole set of labels, is right."""
+    """Share of items whose label, or whole set of labels, is predicted."""
     predicted, wanted = _labels(predictions, references)
     return mean_of((predicted == wanted).reshape(len(wanted), -1).all(axis=1))
 
 
+def _f1(predictions: ArrayLike, references: ArrayLike, average: str, labels: list[int] | None = None) -> Score:
+    """scikit-learn's F1 with its precision and recall; 0 where they divide nothing by nothing."""
+    from sklearn.metrics import precision_recall_fscore_support  # slow to import
+
+    predicted, wanted = _labels(predictions, references)
+    if predicted.shape[1:] == (1,):  # sets of one label: scikit-learn takes having it and not having it for two
+        predicted, wanted, labels = predicted[:, 0].astype(int), wanted[:, 0].astype(int), [1]
+    settings: dict[str, Any] = {"average": average, "labels": labels, "zero_division": 0}
+    precision, recall, value, _ = precision_recall_fscore_support(wanted, predicted, **settings)
+    return Score(value=float(value), parts={"precision": float(precision), "recall": float(recall)})
+
+
 def macro_f1(predictions: ArrayLike, references: ArrayLike) -> Score:
     """Mean of the labels' F1, each counting alike; of single labels those that occur at all."""
-    return Score(value=float(np.mean([harmonic_f1(*label) for label in _counts(predictions, references).tolist()])))
+    return _f1(predictions, references, "macro")
 
 
 def micro_f1(predictions: ArrayLike, references: ArrayLike) -> Score:
     """F1 over all labels of all items together; of single labels it is their accuracy."""
-    return Score(value=harmonic_f1(*_counts(predictions, references).sum(axis=0).tolist()))
+    return _f1(predictions, references, "micro")
 
 
 def f1(predictions: ArrayLike, references: ArrayLike) -> Score:
@@ -100,64 +101,67 @@ def f1(predictions: ArrayLike, references: ArrayLike) -> Score:
     predicted, wanted = _labels(predictions, references)
     if predicted.ndim > 1 or max(predicted.max(), wanted.max()) > 1:
         raise ValueError("task.metric = 'f1' is of two labels, one a text: take macro_f1 or micro_f1")
-    both, told, there = ((predicted == 1) & (wanted == 1)).sum(), (predicted == 1).sum(), (wanted == 1).sum()
-    parts = {"precision": float(both / max(told, 1)), "recall": float(both / max(there, 1))}
-    return Score(value=harmonic_f1(int(both), int(told), int(there)), parts=parts)
+    return _f1(predicted, wanted, "macro", [1])
 
 
 def mcc(predictions: ArrayLike, references: ArrayLike) -> Score:
     """Matthews correlation of single labels (Gorodkin 2004); 0 where predictions or references are all alike."""
+    from sklearn.metrics import matthews_corrcoef  # slow to import
+
     predicted, wanted = _labels(predictions, references)
-    right, told, there = (column.astype(np.float64) for column in _counts(predicted, wanted).T)
-    total = float(len(wanted))
-    spread = math.sqrt((total**2 - told @ told) * (total**2 - there @ there))
-    return Score(value=float((right.sum() * total - told @ there) / spread) if spread else 0.0)
+    if len(np.union1d(predicted, wanted)) == 1:
+        return Score(value=0.0)  # scikit-learn's value too, which comes with a warning
+    return Score(value=float(matthews_corrcoef(wanted, predicted)))
 
 
 # --- numbers ---
 
 
-def pearson(predictions: ArrayLike, references: ArrayLike) -> Score:
-    """Linear correlation; 0 where predictions or references are all alike."""
+def _correlation(name: str, predictions: ArrayLike, references: ArrayLike) -> Score:
+    from scipy import stats  # slow to import
+
     predicted, wanted = (side.astype(np.float64) for side in _labels(predictions, references))
     if np.ptp(predicted) == 0 or np.ptp(wanted) == 0:
         return Score(value=0.0)
-    predicted, wanted = predicted - predicted.mean(), wanted - wanted.mean()
-    predicted, wanted = predicted / np.linalg.norm(predicted), wanted / np.linalg.norm(wanted)
-    return Score(value=float(np.clip(predicted @ wanted, -1.0, 1.0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.NearConstantInputWarning)
+        return Score(value=float(getattr(stats, name)(predicted, wanted).statistic))
+
+
+def pearson(predictions: ArrayLike, references: ArrayLike) -> Score:
+    """Linear correlation; 0 where predictions or references are all alike."""
+    return _correlation("pearsonr", predictions, references)
 
 
 def spearman(predictions: ArrayLike, references: ArrayLike) -> Score:
     """Correlation of ranks, equals sharing theirs; 0 where predictions or references are all alike."""
-    from scipy.stats import rankdata  # slow to import
-
-    return pearson(*(rankdata(side) for side in _labels(predictions, references)))
+    return _correlation("spearmanr", predictions, references)
 
 
 # --- entities ---
 
 
 def span_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> Score:
-    """F1 of entities, right only where kind, beginning and end are (CoNLL 2003); `parts` has each kind's.
+    """F1 of entities, correct where kind, beginning and end are (CoNLL 2003); `parts` has each kind's.
 
     Args:
         predictions: the tags of each sentence, read as `to_entities` does; references the same.
         references: as many, of the same lengths.
     """
-    right, told, there = Counter[str](), Counter[str](), Counter[str]()
+    correct, found, expected = Counter[str](), Counter[str](), Counter[str]()
     for predicted, wanted in zip(predictions, references, strict=True):
         assert len(predicted) == len(wanted), "every word has a tag of either side"
-        found, gold = set(to_entities(predicted)), set(to_entities(wanted))
-        right.update(entity.kind for entity in found & gold)
-        told.update(entity.kind for entity in found)
-        there.update(entity.kind for entity in gold)
+        entities, gold = set(to_entities(predicted)), set(to_entities(wanted))
+        correct.update(entity.kind for entity in entities & gold)
+        found.update(entity.kind for entity in entities)
+        expected.update(entity.kind for entity in gold)
     if not references:
         raise ValueError("there is nothing to score: no sentence")
-    both, predicted_all, wanted_all = right.total(), told.total(), there.total()
-    parts = {"precision": both / max(predicted_all, 1), "recall": both / max(wanted_all, 1)}
-    kinds = sorted(told | there)
-    parts |= {f"f1/{kind}": harmonic_f1(right[kind], told[kind], there[kind]) for kind in kinds}
-    return Score(value=harmonic_f1(both, predicted_all, wanted_all), parts=parts)
+    both, num_found, num_expected = correct.total(), found.total(), expected.total()
+    parts = {"precision": both / max(num_found, 1), "recall": both / max(num_expected, 1)}
+    kinds = sorted(found | expected)
+    parts |= {f"f1/{kind}": harmonic_f1(correct[kind], found[kind], expected[kind]) for kind in kinds}
+    return Score(value=harmonic_f1(both, num_found, num_expected), parts=parts)
 
 
 # --- answers to questions ---
@@ -183,7 +187,7 @@ def _best(
     form: Callable[[str], str],
     compare: Callable[[str, str], float],
 ) -> Score:
-    """Every prediction against the reference that it is most like; "" is right where no answer is."""
+    """Every prediction against the reference that it is most like; "" is correct where there is no answer."""
     items = []
     for predicted, answers in zip(predictions, references, strict=True):
         wanted = [answer for answer in map(form, answers) if answer] or [""]
@@ -211,7 +215,7 @@ def exact_match(predictions: Sequence[str], references: Sequence[Sequence[str]])
 def answer_f1(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
     """Mean F1 of the answers' words, in `squad_form` (SQuAD 2.0's script); arguments as of `exact_match`.
 
-    A Korean word carries its particle, so that a span that is right but for one letter scores 0 here: take
+    A Korean word carries its particle, so that a span with one letter too many scores 0 here: take
     `korquad_f1` there.
     """
     return _best(predictions, references, squad_form, lambda one, other: bag_f1(one.split(), other.split()))
@@ -235,7 +239,7 @@ def korquad_f1(predictions: Sequence[str], references: Sequence[Sequence[str]]) 
 
 
 def bits_per_byte(nats: ArrayLike, num_bytes: ArrayLike) -> Score:
-    """Bits that a text's UTF-8 bytes cost on average, whatever the tokens.
+    """Bits per UTF-8 byte, whatever the tokens.
 
     Args:
         nats: negative log-likelihood of each text.

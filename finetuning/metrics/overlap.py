@@ -1,4 +1,4 @@
-"""How much of what should have been written was: ROUGE, BLEU and chrF, in English and in Korean.
+"""Overlap of generated texts with their references: ROUGE, BLEU and chrF, in English and in Korean.
 
 Scores are fractions of one: sacreBLEU's 100 is 1 here. Every text has one reference or several.
 """
@@ -45,8 +45,8 @@ def _ngrams(tokens: Sequence[str], length: int) -> Counter[tuple[str, ...]]:
 
 def _rouge_n(length: int) -> Callable[[list[str], list[str]], float]:
     def compare(predicted: list[str], wanted: list[str]) -> float:
-        told, there = _ngrams(predicted, length), _ngrams(wanted, length)
-        return harmonic_f1((told & there).total(), told.total(), there.total())
+        found, expected = _ngrams(predicted, length), _ngrams(wanted, length)
+        return harmonic_f1((found & expected).total(), found.total(), expected.total())
 
     return compare
 

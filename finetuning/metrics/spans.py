@@ -43,7 +43,7 @@ def parse_tag(tag: str) -> tuple[str, str]:
     if tag == OUTSIDE:
         return OUTSIDE, ""
     if not (match := _TAG.fullmatch(tag)):
-        raise ValueError(f"tag '{tag}' tells no entity: it must be O, or one of B- I- E- S- L- U- and a kind")
+        raise ValueError(f"tag '{tag}' encodes no entity: it must be O, or one of B- I- E- S- L- U- and a kind")
     return match[1], match[2]
 
 
@@ -64,26 +64,26 @@ def to_bio(tags: Sequence[str], *, iob1: bool = False) -> tuple[tuple[str, ...],
 
     Args:
         tags: of one sentence.
-        iob1: whether I- may open an entity, so that doing so is no fault.
+        iob1: whether I- may open an entity, so that doing so is not counted.
 
     Raises:
-        ValueError: where a tag tells no entity.
+        ValueError: where a tag encodes no entity.
     """
-    told, breaks, open_kind = [], 0, ""
+    in_bio, breaks, open_kind = [], 0, ""
     for tag in tags:
         letter, kind = parse_tag(tag)
         goes_on = letter in "IEL" and kind == open_kind
-        told.append(tag if letter == OUTSIDE else f"{'I' if goes_on else 'B'}-{kind}")
+        in_bio.append(tag if letter == OUTSIDE else f"{'I' if goes_on else 'B'}-{kind}")
         breaks += letter in "IEL" and not goes_on and not (iob1 and letter == "I")
         open_kind = "" if letter in "ESLU" else kind
-    return tuple(told), breaks
+    return tuple(in_bio), breaks
 
 
 def to_entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities that tags tell, in order, as seqeval reads them.
+    """The entities that tags encode, in order, as seqeval reads them.
 
     Raises:
-        ValueError: where a tag tells no entity.
+        ValueError: where a tag encodes no entity.
     """
     entities: list[Entity] = []
     for place, tag in enumerate(to_bio(tags)[0]):
@@ -94,20 +94,11 @@ def to_entities(tags: Sequence[str]) -> list[Entity]:
     return entities
 
 
-def to_tags(entities: Iterable[Entity], length: int) -> tuple[str, ...]:
-    """The BIO tags of a sentence of `length` words with these entities, of which no two overlap."""
-    tags = [OUTSIDE] * length
-    for kind, start, end in entities:
-        assert tags[start:end] == [OUTSIDE] * (end - start) != [], "entities overlap, or lie outside the sentence"
-        tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
-    return tuple(tags)
-
-
 def tag_names(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """O, and B- and I- of every kind that occurs in these BIO tags, kinds in alphabetical order.
 
     Raises:
-        ValueError: where a tag tells no entity.
+        ValueError: where a tag encodes no entity.
     """
     kinds = sorted({parse_tag(tag)[1] for tag in set(itertools.chain.from_iterable(sentences))} - {""})
     return (OUTSIDE, *(f"{letter}-{kind}" for kind in kinds for letter in "BI"))
@@ -151,7 +142,7 @@ def first_tokens(words: Spans, offsets: Spans) -> np.ndarray:
 def token_labels(first: np.ndarray, tag_ids: np.ndarray, num_tokens: int) -> np.ndarray:
     """int64[num_tokens], the tag of each word at its first sub-token and IGNORE elsewhere.
 
-    Of words that share their first sub-token the first is told. A tag without an id (-1) is not learned.
+    Of words that share their first sub-token the first has its tag. A tag without an id (-1) is not learned.
     """
     labels = np.full(num_tokens, IGNORE, dtype=np.int64)
     tokens, words = np.unique(first, return_index=True)
@@ -173,21 +164,21 @@ def word_tags(first: np.ndarray, tags: Sequence[str]) -> tuple[str, ...]:
     """
     of_token = dict(zip(labelled_tokens(first).tolist(), tags, strict=True))
     tokens = first.tolist()
-    told: list[str] = []
+    of_words: list[str] = []
     after = OUTSIDE
     for place in reversed(range(len(tokens))):
         if tokens[place] >= 0:
             after = of_token[tokens[place]]
             if after.startswith("B-") and place > 0 and tokens[place - 1] == tokens[place]:
                 after = "I-" + after[2:]
-            told.append(after)
+            of_words.append(after)
         else:
-            told.append(after if after.startswith("I-") else OUTSIDE)
-    return tuple(reversed(told))
+            of_words.append(after if after.startswith("I-") else OUTSIDE)
+    return tuple(reversed(of_words))
 
 
 def mentions(text: str, words: Spans, tags: Sequence[str]) -> list[Mention]:
-    """The entities that the tags of a text's words tell, with their characters: each is text[start:end], exactly."""
+    """The entities that the tags of a text's words encode, with their characters: each is text[start:end], exactly."""
     found = [(kind, words[start][0], words[end - 1][1]) for kind, start, end in to_entities(tags)]
     return [Mention(kind, start, end, text[start:end]) for kind, start, end in found]
 

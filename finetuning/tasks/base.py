@@ -1,4 +1,4 @@
-"""What every head has in common, so that the only thing that differs is the head.
+"""What every head shares, so that a task's file holds nothing but its head.
 
 Shapes: B batch, N labelled positions, D width.
 """
@@ -37,15 +37,15 @@ FLOPS_OF_A_STEP = 3  # over those of a forward pass, as in pretraining
 class FineTuning(ExactModule):
     """A head over a pretrained body, for one kind of task.
 
-    A subclass says which stacks it needs (`check`, `build_body`), how rows become examples, what the loss is, and what
-    is concluded from what the model says.
+    A subclass defines which stacks it needs (`check`, `build_body`), how rows become examples, what the loss is, and
+    how outputs are decoded into predictions.
 
     Args:
-        task: what is learned.
-        tuning: how.
+        task: which rows, and what to predict from them.
+        tuning: which parts are trained, and how.
         start: the body's shape and its tokenizer.
         pretrained: the body's weights; None where a checkpoint will bring them.
-        max_length: positions of the longest text that is read.
+        max_length: positions of the longest input.
         optimizer, budget, seed: as in pretraining.
 
     Raises:
@@ -53,7 +53,7 @@ class FineTuning(ExactModule):
     """
 
     selects_by_loss: ClassVar[bool] = False  # whether the loss chooses the best weights, and not a metric
-    pools: ClassVar[bool] = False  # whether a text is told by one vector
+    pools: ClassVar[bool] = False  # whether a text is reduced to one vector
     knows_classes: ClassVar[bool] = False  # whether labels can be weighed
     smooths: ClassVar[bool] = True  # whether they can be smoothed
 
@@ -91,13 +91,13 @@ class FineTuning(ExactModule):
             raise ValueError(f"tuning.label_smoothing = {tuning.label_smoothing}: places in a text are not alike")
         self.check()
 
-    # --- what a head says of itself ---
+    # --- what a head defines ---
 
     def check(self) -> None:
         """Raises ValueError where the task makes no sense with this body."""
 
     def build_body(self) -> Transformer:
-        """The part of the body that is needed: by default the one stack that reads, without the vocabulary's head."""
+        """The part of the body that is needed: by default the input's one stack, without the vocabulary's head."""
         return make_body(self.start, dropout=self.tuning.dropout, decoder=not self.start.has_encoder, head=False)
 
     @abstractmethod
@@ -108,59 +108,55 @@ class FineTuning(ExactModule):
         """Finds in the training rows what the head must know, such as `labels`."""
 
     def take_labels(self, labels: Sequence[str]) -> None:
-        """Takes up `labels` as a run's folder keeps them."""
+        """Restores `labels` as a run's folder keeps them."""
         self.labels = list(labels)
 
     @abstractmethod
     def examples(self, rows: Sequence[Any], warnings: DataWarnings) -> list[TaskExample]:
-        """Rows as the body reads them, in order, `index` counting; a long row may be several. Counts what is cut."""
+        """The examples of rows, in order, numbered by `index`; a long row may be several. Counts what is cut."""
 
     @abstractmethod
     def scores(self, batch: Batch) -> Tensor:
-        """What the head makes of a batch."""
+        """The head's output for a batch, such as logits."""
 
     @abstractmethod
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         """The loss terms of those scores."""
 
     @abstractmethod
-    def outputs_of(self, scores: Tensor, batch: Batch) -> list[Any]:
-        """For each row of the batch what is concluded from: arrays, without the device."""
+    def outputs(self, scores: Tensor, batch: Batch) -> list[Any]:
+        """For each row of the batch what predictions are decoded from: arrays on the CPU."""
 
     @abstractmethod
     def decode_predictions(
         self, rows: Sequence[Any], examples: Sequence[TaskExample], outputs: Sequence[Any]
     ) -> list[Any]:
-        """For each row what the model answers."""
+        """The prediction for each row."""
 
     @abstractmethod
-    def measure_answers(self, rows: Sequence[Any], answers: Sequence[Any]) -> dict[str, Score]:
-        """The metrics of answers; the first is the kind's own."""
+    def measure_predictions(self, rows: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Score]:
+        """The metrics of predictions; the first is the kind's own."""
 
     @abstractmethod
     def row_of(self, given: Any) -> Any:
-        """The row that a user asks about, without its label.
+        """An input of predict.py as a row without its label.
 
         Raises:
-            ValueError: where what is given is none.
+            ValueError: where it has not this task's form.
         """
 
     @abstractmethod
-    def told(self, row: Any, answer: Any) -> dict[str, Any]:
-        """An answer as JSON holds it."""
+    def to_json(self, row: Any, prediction: Any) -> dict[str, Any]:
+        """A prediction as an object of JSON."""
 
     @abstractmethod
-    def shown(self, row: Any, told: dict[str, Any]) -> str:
-        """The same as a person reads it."""
+    def format(self, row: Any, fields: dict[str, Any]) -> str:
+        """What `to_json` returned, as a line for a person."""
 
-    # --- what follows from it ---
+    # --- what follows from that ---
 
     def terms(self, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         return self.terms_of(self.scores(batch), batch, count_correct=count_correct)
-
-    def outputs(self, batch: Batch) -> list[Any]:
-        """For each row of the batch what is concluded from."""
-        return self.outputs_of(self.scores(batch), batch)
 
     def build(self) -> None:
         """Makes body and head: the head's weights are the seed's, the body's the pretrained ones or the seed's."""
@@ -181,14 +177,14 @@ class FineTuning(ExactModule):
             self.body.head.requires_grad_(True)
 
     @torch.inference_mode()
-    def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
-        """The outputs of examples with their numbers, texts of like length together; in evaluation mode."""
+    def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
+        """The outputs of examples with their numbers, texts of similar length together; in evaluation mode."""
         assert not self.training
         order = sorted(range(len(examples)), key=lambda index: len(examples[index]))
         for start in range(0, len(order), batch_size):
             numbers = order[start : start + batch_size]
-            batch = collate([examples[number] for number in numbers], pad=self.start.vocabulary.pad)
-            yield from zip(numbers, self.outputs(batch.to(self.device)), strict=True)
+            batch = collate([examples[number] for number in numbers], pad=self.start.vocabulary.pad).to(self.device)
+            yield from zip(numbers, self.outputs(self.scores(batch), batch), strict=True)
 
     # --- Lightning's hooks ---
 
@@ -223,7 +219,7 @@ class FineTuning(ExactModule):
         return super().learning_rate_factor(group, step, total)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        """Takes the gradients of layers that are still frozen away, so that they neither move nor count."""
+        """Drops the gradients of layers that are still frozen, so that they neither move nor count in the norm."""
         if self.tuning.unfreeze_every is not None:
             for parameter in frozen(optimizer.param_groups, self._epochs(self.global_step), self.tuning):
                 parameter.grad = None
@@ -246,7 +242,7 @@ class FineTuning(ExactModule):
         scores = self.scores(batch)
         self.validation_sums.add(self.terms_of(scores, batch, count_correct=True))
         if not self.selects_by_loss:
-            found = zip(batch.indices, self.outputs_of(scores, batch), strict=True)
+            found = zip(batch.indices, self.outputs(scores, batch), strict=True)
             self.collected |= {index: output for index, output in found if index >= 0}
 
     def on_validation_epoch_end(self) -> None:
@@ -270,7 +266,7 @@ class FineTuning(ExactModule):
         self.collected = {}
         rows, examples = self.data.rows["development"], self.data.examples["development"]
         outputs = [everything[index] for index in range(len(examples))]
-        scores = self.measure_answers(rows, self.decode_predictions(rows, examples, outputs))
+        scores = self.measure_predictions(rows, self.decode_predictions(rows, examples, outputs))
         return {name: score.value for name, score in scores.items()}
 
     def metric_of(self, found: Iterable[str]) -> str:

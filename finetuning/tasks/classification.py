@@ -1,7 +1,7 @@
 """Classification and regression of one text or two: a pooled state -> a label, several labels, or a number.
 
-    reads      [CLS] Thank you for inviting me . [SEP] It was a pleasure . [SEP]
-    says       follows
+    input      [CLS] Thank you for inviting me . [SEP] It was a pleasure . [SEP]
+    predicts   follows
 
 loss = sum of -log p(label | texts) / number of texts; of several labels, the mean of their binary losses; of a number,
 half the squared error after the training numbers are brought to mean 0 and variance 1
@@ -34,7 +34,7 @@ from training.step.terms import Term
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationTask(Task):
-    """What a text is, or how two texts stand to each other.
+    """The label of a text, or the relation between two texts.
 
     Args:
         texts: columns of the texts, one or two.
@@ -77,13 +77,13 @@ class ClassificationTask(Task):
     def as_text(self, row: TextRow) -> tuple[str, str | None]:
         if self.form != "one":
             return super().as_text(row)
-        told = " ".join(f"{column}: {text}" for column, text in zip(self.texts, row.texts, strict=True))
-        return f"{self.name} {told}", None if row.label is None else self._name_of(row)
+        columns = " ".join(f"{column}: {text}" for column, text in zip(self.texts, row.texts, strict=True))
+        return f"{self.name} {columns}", None if row.label is None else self._name_of(row)
 
-    def measure_text(self, rows: Sequence[TextRow], said: Sequence[str]) -> dict[str, Score]:
-        """Accuracy; what is no label's name is wrong."""
+    def measure_text(self, rows: Sequence[TextRow], generated: Sequence[str]) -> dict[str, Score]:
+        """Accuracy; a text that is no label's name is wrong."""
         return {
-            "accuracy": mean_of(float(answer == self._name_of(row)) for row, answer in zip(rows, said, strict=True))
+            "accuracy": mean_of(float(text == self._name_of(row)) for row, text in zip(rows, generated, strict=True))
         }
 
     @property
@@ -92,14 +92,14 @@ class ClassificationTask(Task):
 
 
 class Classification(FineTuning):
-    """A linear layer on one state of the text.
+    """A linear layer on one pooled state of the text.
 
-    A causal decoder is read at its last token, an encoder at the mean of its states, an encoder-decoder at the mean of
-    the encoder's, unless `tuning.pooling` says otherwise. Of two texts each has a mean of its own, and the layer reads
-    both, their difference and their product (`compared`): so it tells one from the other where the body has no token
-    types, as the `lab` preset has none. `cls` of an encoder is BERT's way, with its pooler; `last` of
-    an encoder-decoder is BART's way: the decoder reads the text as well, as far behind as in pretraining, and what it
-    knows where it is to say the text's last token is pooled alike (Lewis et al. 2020, 3.1).
+    By default (`tuning.pooling = auto`) the state is that of the last token of a causal decoder, and the mean of the
+    encoder's states elsewhere. Of two texts each has a mean of its own, and the layer takes both, their difference and
+    their product (`compared`), so that it can distinguish them where the body has no token types, as the `lab` preset
+    has none. `cls` of an encoder is BERT's pooling, with its pooler. `last` of an encoder-decoder is BART's: the
+    decoder reads the text as well, shifted by one as in pretraining, and its state at the position that predicts the
+    text's last token is taken (Lewis et al. 2020, 3.1).
     """
 
     task: ClassificationTask
@@ -118,7 +118,7 @@ class Classification(FineTuning):
             )
         has_both = self.start.has_encoder and self.start.has_decoder
         if self.pooling == "decoder_start" and not has_both:
-            raise ValueError("tuning.pooling = decoder_start needs a decoder that looks at an encoder; choose mean")
+            raise ValueError("tuning.pooling = decoder_start needs a decoder that attends to an encoder; choose mean")
         if self.task.form == "number" and self.tuning.label_smoothing:
             raise ValueError("tuning.label_smoothing: a number has no other labels to share its probability with")
         if self.task.form != "one" and self.tuning.class_weights != "none":
@@ -149,7 +149,7 @@ class Classification(FineTuning):
         """Finds the labels' names and how rare they are, or mean and deviation of the numbers.
 
         Raises:
-            ValueError: where there is nothing to tell apart, or a label is none of `task.label_names`.
+            ValueError: where there are fewer than two labels, or a label is none of `task.label_names`.
         """
         if self.task.form == "number":
             self.number_scale = scale_of([row.label for row in rows if isinstance(row.label, float)])
@@ -162,7 +162,7 @@ class Classification(FineTuning):
             self.label_weights = balanced_weights(found, len(self.labels))
 
     def _targets(self, rows: Sequence[TextRow], warnings: DataWarnings) -> np.ndarray:
-        """[rows] or [rows, classes], what is to be said of each."""
+        """[rows] or [rows, classes], the target of each."""
         if self.task.form == "number":
             mean, deviation = self.number_scale
             return (np.array([row.label for row in rows], dtype=np.float64) - mean) / deviation
@@ -177,24 +177,24 @@ class Classification(FineTuning):
             self.start.tokenizer.encode_batch([row.texts[number] for row in rows], add_special_tokens=False)
             for number in range(num_texts)
         ]
-        is_told = bool(rows) and rows[0].label is not None
-        targets = self._targets(rows, warnings) if is_told else np.zeros(len(rows), dtype=np.int64)
+        has_labels = bool(rows) and rows[0].label is not None
+        targets = self._targets(rows, warnings) if has_labels else np.zeros(len(rows), dtype=np.int64)
         found = []
         for index, (row, *texts) in enumerate(zip(rows, *encoded, strict=True)):
             ids = shortened([text.ids for text in texts], room)
             if sum(map(len, ids)) < sum(len(text.ids) for text in texts):
                 warnings.add(f"texts longer than data.max_length = {self.max_length}, their ends cut off", row.origin)
             is_unseen = self.task.form == "one" and targets[index] < 0
-            said = targets[index : index + (is_told and not is_unseen)]
+            labels = targets[index : index + (has_labels and not is_unseen)]
             stacks = self._stacks(*template.around(*ids))
-            places = np.zeros(len(said), dtype=np.int64)
+            places = np.zeros(len(labels), dtype=np.int64)
             found.append(
-                TaskExample(index=index, row=index, **stacks, positions={"label": places}, labels={"label": said})
+                TaskExample(index=index, row=index, **stacks, positions={"label": places}, labels={"label": labels})
             )
         return found
 
     def _stacks(self, read: np.ndarray, segments: np.ndarray) -> dict[str, np.ndarray]:
-        """What each stack reads."""
+        """The input of each stack."""
         if not self.start.has_encoder:
             return {"decoder_ids": read, "segments": segments}
         stacks = {"encoder_ids": read, "segments": segments}
@@ -219,28 +219,28 @@ class Classification(FineTuning):
         return scores_BC if scores_BC.dtype == torch.float64 else scores_BC.float()
 
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
-        said, smoothing, correct = batch.labels["label"].ids_N, self.tuning.label_smoothing, None
+        targets, smoothing, correct = batch.labels["label"].ids_N, self.tuning.label_smoothing, None
         scores_NC = scores[rows_of(batch, "label")]
         if self.task.form == "number":
-            loss = minimised = (scores_NC[:, 0] - said.to(scores.dtype)).square().sum() / 2
-            correct = torch.full_like(loss, torch.nan)  # a number is neither right nor wrong
+            loss = minimised = (scores_NC[:, 0] - targets.to(scores.dtype)).square().sum() / 2
+            correct = torch.full_like(loss, torch.nan)  # accuracy is not defined for numbers
         elif self.task.form == "many":
-            said = said.to(scores.dtype)
-            smooth = said * (1 - smoothing) + smoothing / 2
+            targets = targets.to(scores.dtype)
+            smooth = targets * (1 - smoothing) + smoothing / 2
             loss, minimised = (
                 F.binary_cross_entropy_with_logits(scores_NC, target, reduction="none").mean(dim=1).sum()
-                for target in (said, smooth)
+                for target in (targets, smooth)
             )
-            correct = ((scores_NC > 0) == (said > 0)).all(dim=1).sum()
+            correct = ((scores_NC > 0) == (targets > 0)).all(dim=1).sum()
         else:
-            loss = F.cross_entropy(scores_NC, said, reduction="sum")
-            each_N = F.cross_entropy(scores_NC, said, reduction="none", label_smoothing=smoothing)
-            minimised = (each_N * self.weights_C.to(each_N.dtype)[said]).sum()
-            correct = (scores_NC.argmax(dim=-1) == said).sum()
+            loss = F.cross_entropy(scores_NC, targets, reduction="sum")
+            each_N = F.cross_entropy(scores_NC, targets, reduction="none", label_smoothing=smoothing)
+            minimised = (each_N * self.weights_C.to(each_N.dtype)[targets]).sum()
+            correct = (scores_NC.argmax(dim=-1) == targets).sum()
         counted = correct.to(loss.dtype) if correct is not None and count_correct else None
-        return {"label": Term(loss, minimised, len(said), len(said), counted)}
+        return {"label": Term(loss, minimised, len(targets), len(targets), counted)}
 
-    def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
+    def outputs(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
         """float64[classes]: probabilities, or float64[1], the number."""
         if self.task.form == "number":
             mean, deviation = self.scale
@@ -252,35 +252,35 @@ class Classification(FineTuning):
     ) -> list[np.ndarray]:
         return list(outputs)
 
-    def measure_answers(self, rows: Sequence[TextRow], answers: Sequence[np.ndarray]) -> dict[str, Score]:
-        """Accuracy first, or Pearson's correlation of numbers; a label that training had not is never right."""
-        said = np.stack(answers)
+    def measure_predictions(self, rows: Sequence[TextRow], predictions: Sequence[np.ndarray]) -> dict[str, Score]:
+        """Accuracy first, or Pearson's correlation of numbers; no prediction equals a label unseen in training."""
+        stacked = np.stack(predictions)
         if self.task.form == "number":
             numbers = np.array([row.label for row in rows])
-            return {"pearson": pearson(said[:, 0], numbers), "spearman": spearman(said[:, 0], numbers)}
+            return {"pearson": pearson(stacked[:, 0], numbers), "spearman": spearman(stacked[:, 0], numbers)}
         if self.task.form == "many":
-            sets, gold = said > 0.5, label_sets(rows, self.labels, DataWarnings())
+            sets, gold = stacked > 0.5, label_sets(rows, self.labels, DataWarnings())
             averages = {"macro_f1": macro_f1(sets, gold), "micro_f1": micro_f1(sets, gold)}
             return {"accuracy": accuracy(sets, gold), **averages}
-        ids, gold = said.argmax(axis=1), label_ids(rows, self.labels, DataWarnings())
+        ids, gold = stacked.argmax(axis=1), label_ids(rows, self.labels, DataWarnings())
         of_two = {"f1": f1(ids, gold)} if len(self.labels) == 2 else {}
         return {"accuracy": accuracy(ids, gold), "macro_f1": macro_f1(ids, gold), "mcc": mcc(ids, gold), **of_two}
 
     def row_of(self, given: Any) -> TextRow:
         return TextRow(texts=columns_of(given, self.task.texts))
 
-    def told(self, row: TextRow, answer: np.ndarray) -> dict[str, Any]:
+    def to_json(self, row: TextRow, prediction: np.ndarray) -> dict[str, Any]:
         if self.task.form == "number":
-            return {"number": float(answer[0])}
-        probabilities = {label: float(p) for label, p in zip(self.labels, answer, strict=True)}
+            return {"number": float(prediction[0])}
+        probabilities = {label: float(p) for label, p in zip(self.labels, prediction, strict=True)}
         if self.task.form == "many":
             return {"labels": [label for label, p in probabilities.items() if p > 0.5], "probabilities": probabilities}
-        return {"label": self.labels[int(answer.argmax())], "probabilities": probabilities}
+        return {"label": self.labels[int(prediction.argmax())], "probabilities": probabilities}
 
-    def shown(self, row: TextRow, told: dict[str, Any]) -> str:
+    def format(self, row: TextRow, fields: dict[str, Any]) -> str:
         if self.task.form == "number":
-            return f"{told['number']:.4g}"
-        ranked = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])
+            return f"{fields['number']:.4g}"
+        ranked = sorted(fields["probabilities"].items(), key=lambda pair: -pair[1])
         likeliest = ", ".join(f"{label} {p:.1%}" for label, p in ranked[:5])
-        said = ", ".join(told["labels"]) or "none" if self.task.form == "many" else told["label"]
-        return f"{said}  ({likeliest})"
+        predicted = ", ".join(fields["labels"]) or "none" if self.task.form == "many" else fields["label"]
+        return f"{predicted}  ({likeliest})"

@@ -35,7 +35,7 @@ class LinearHead(nn.Module):
 
 
 def means_of_texts(states_BTD: Tensor, lengths_B: Tensor, segments_BT: Tensor, num_texts: int) -> list[Tensor]:
-    """[B, D] for each text: the mean of the states of its positions, those of the frame behind it among them."""
+    """[B, D] for each text: the mean of the states of its positions, the special tokens behind it among them."""
     is_read_BT = torch.arange(states_BTD.shape[1], device=lengths_B.device) < lengths_B[:, None]
     means = []
     for number in range(num_texts):

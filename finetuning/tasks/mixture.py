@@ -1,11 +1,11 @@
 """Several tasks as text, learned by one model (Raffel et al. 2020, 3.5.2).
 
-    reads      sst2 sentence: it was a pleasure
-    says       positive
-    reads      translate English to Korean: Thank you for inviting me .
-    says       초대해 주셔서 감사합니다 .
+    source     sst2 sentence: it was a pleasure
+    target     positive
+    source     translate English to Korean: Thank you for inviting me .
+    target     초대해 주셔서 감사합니다 .
 
-loss = that of finetuning/tasks/writing.py, over all tasks alike
+loss = that of finetuning/tasks/generative.py, over all tasks alike
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from data.text.sources import RowSource
 from finetuning.data.batch import Order, TaskExample
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
+from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.task import Split, Task, read_splits
-from finetuning.tasks.writing import Writing
 from models.generation.decoding import Decoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedRow:
-    """A row of one of the tasks, told as text; `target` is None where it is what is asked."""
+    """A row of one of the tasks as source and target text; `target` is None where it is to be predicted."""
 
     part: int
     row: Any
@@ -83,7 +83,7 @@ class MixtureTask(Task):
         limit: rows that a task counts for at most when rates are taken; null for all that it has.
         temperature: of the rates; 1 mixes by the number of rows, a great one all tasks alike.
         longest_target: tokens that a target has at most.
-        train: nothing: the tasks say what is learned from.
+        train: nothing: each of the tasks names its own rows.
     """
 
     tasks: tuple[Task, ...]
@@ -112,10 +112,10 @@ class MixtureTask(Task):
         return row.source
 
     def _mixed(self, part: int, rows: Sequence[Any]) -> list[MixedRow]:
-        told = [(row, *self.tasks[part].as_text(row)) for row in rows]
+        texts = [(row, *self.tasks[part].as_text(row)) for row in rows]
         return [
             MixedRow(part=part, row=row, source=source, target=target, origin=row.origin)
-            for row, source, target in told
+            for row, source, target in texts
         ]
 
     def splits(self, warnings: DataWarnings) -> dict[Split, list[MixedRow]]:
@@ -142,8 +142,8 @@ class MixtureTask(Task):
         return Mixture
 
 
-class Mixture(Writing):
-    """A decoder that says every task's answer."""
+class Mixture(GenerativeFineTuning):
+    """A decoder that generates the target of every task."""
 
     task: MixtureTask
 
@@ -152,7 +152,7 @@ class Mixture(Writing):
         return Decoding(max_new_tokens=self.task.longest_target)
 
     def examples(self, rows: Sequence[MixedRow], warnings: DataWarnings) -> list[TaskExample]:
-        return self.written(
+        return self.encode_pairs(
             [row.source for row in rows],
             [row.target for row in rows],
             [row.origin for row in rows],
@@ -160,19 +160,20 @@ class Mixture(Writing):
             warnings=warnings,
         )
 
-    def measure_answers(self, rows: Sequence[MixedRow], answers: Sequence[str]) -> dict[str, Score]:
+    def measure_predictions(self, rows: Sequence[MixedRow], predictions: Sequence[str]) -> dict[str, Score]:
         """Every task's own metrics under its name, such as `sst2.accuracy`."""
         found = {}
         for part, task in enumerate(self.task.tasks):
             here = [number for number, row in enumerate(rows) if row.part == part]
             if here:
-                said, asked = [answers[number] for number in here], [rows[number].row for number in here]
-                scores = task.measure_text(asked, said)
+                scores = task.measure_text(
+                    [rows[number].row for number in here], [predictions[number] for number in here]
+                )
                 found |= {f"{task.name}.{name}": Score(value=score.value) for name, score in scores.items()}
         return found
 
     def row_of(self, given: Any) -> MixedRow:
-        """The text as it stands, its task's prefix with it."""
+        """A source as `as_text` writes it, the name of its task first."""
         if not isinstance(given, str):
-            raise ValueError(f"{given!r:.60} is no text; write it as the task is told, its name first")
+            raise ValueError(f"{given!r:.60} must be a text that begins with the name of its task")
         return MixedRow(part=0, row=None, source=given, target=None)

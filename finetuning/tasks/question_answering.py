@@ -1,10 +1,10 @@
-"""Extractive question answering: each position of the context -> how well an answer begins there, and ends there.
+"""Extractive question answering: each position of the context -> scores for an answer's first and last token.
 
-    reads      [CLS] When did it begin ? [SEP] The 1973 oil crisis began in October 1973 when [SEP]
-    says                                                                from here   to here
+    input      [CLS] When did it begin ? [SEP] The 1973 oil crisis began in October 1973 when [SEP]
+    predicts                                                            first       last
 
 loss = sum of -log p(first token | question, context) / number of windows + the same of the last token. Where a window
-does not hold the answer, both are a place that stands for none
+does not hold the answer, the target of both is the position that stands for no answer
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from finetuning.tasks.heads import LinearHead, as_arrays, rows_of
 from finetuning.tasks.task import Task
 from training.step.terms import Term
 
-NO_ANSWER = "no answer"  # as it is said in words
+NO_ANSWER = "no answer"  # the target of `as_text`
 LONGEST_QUESTION = 0.5  # share of the positions
 
 
@@ -43,9 +43,9 @@ class QuestionTask(Task):
         context: column of the contexts.
         answers: column of the answers, as SQuAD has them, or texts alone.
         id: column of an identifier.
-        impossible: column that says whether a question has no answer.
-        no_answer: whether the model may say that there is none; null where some training question has none.
-        threshold: by how much "no answer" must score higher than the best span to be said.
+        impossible: column that holds whether a question has no answer.
+        no_answer: whether the model may predict that there is none; null where some training question has none.
+        threshold: by how much "no answer" must score higher than the best span to be predicted.
         stride: tokens from one window of a long context to the next; null for half a window.
         longest_answer: tokens that an answer may have.
         korean: whether answers are compared as KorQuAD compares them: by characters.
@@ -90,15 +90,15 @@ class QuestionTask(Task):
         answer = row.answers[0].text if row.answers else NO_ANSWER if row.impossible else None
         return f"{self.name} question: {row.question} context: {row.context}", answer
 
-    def measure_text(self, rows: Sequence[QuestionRow], said: Sequence[str]) -> dict[str, Score]:
-        return self.compare(rows, ["" if answer == NO_ANSWER else answer for answer in said])
+    def measure_text(self, rows: Sequence[QuestionRow], generated: Sequence[str]) -> dict[str, Score]:
+        return self.measure(rows, ["" if answer == NO_ANSWER else answer for answer in generated])
 
-    def compare(self, rows: Sequence[QuestionRow], said: Sequence[str]) -> dict[str, Score]:
+    def measure(self, rows: Sequence[QuestionRow], answers: Sequence[str]) -> dict[str, Score]:
         """F1 and exact match of answers; "" is none."""
         gold = [[answer.text for answer in row.answers] for row in rows]
         if self.korean:
-            return {"f1": korquad_f1(said, gold), "exact_match": korquad_exact_match(said, gold)}
-        return {"f1": answer_f1(said, gold), "exact_match": exact_match(said, gold)}
+            return {"f1": korquad_f1(answers, gold), "exact_match": korquad_exact_match(answers, gold)}
+        return {"f1": answer_f1(answers, gold), "exact_match": exact_match(answers, gold)}
 
     @property
     def module(self) -> type["QuestionAnswering"]:
@@ -108,8 +108,8 @@ class QuestionTask(Task):
 class QuestionAnswering(FineTuning):
     """Two linear scores of every state.
 
-    The question stands first, so that a causal decoder knows it when it reads the context. The place that stands for
-    "no answer" is the first token, or, where that has seen nothing, the last.
+    The question stands first, so that a causal decoder knows it when it reads the context. The position that stands
+    for "no answer" is the first token, or, where that has seen nothing, the last.
     """
 
     task: QuestionTask
@@ -137,15 +137,15 @@ class QuestionAnswering(FineTuning):
         encode, template = self.start.tokenizer.encode_batch, self.start.template
         questions = encode([row.question for row in rows], add_special_tokens=False)
         contexts = encode([row.context for row in rows], add_special_tokens=False)
-        frame, found = len(template.around((), ())[0]), []
-        longest = int((self.max_length - frame) * LONGEST_QUESTION)
+        num_special, found = len(template.around((), ())[0]), []
+        longest = int((self.max_length - num_special) * LONGEST_QUESTION)
         if longest < 1:
             raise ValueError(f"data.max_length = {self.max_length} leaves no room for a question and its context")
         for number, (row, question, context) in enumerate(zip(rows, questions, contexts, strict=True)):
-            asked = question.ids[:longest]
+            question_ids = question.ids[:longest]
             if len(question.ids) > longest:
                 warnings.add(f"questions of more than {longest} tokens, their ends cut off", row.origin)
-            room = self.max_length - frame - len(asked)
+            room = self.max_length - num_special - len(question_ids)
             windows = sliding_windows(
                 len(context.ids), length=room, stride=min(self.task.stride or max(room // 2, 1), room)
             )
@@ -155,7 +155,7 @@ class QuestionAnswering(FineTuning):
             for window in windows:
                 found.append(
                     self._window(
-                        len(found), number, asked, context.ids, window, within(window, span), is_known=is_known
+                        len(found), number, question_ids, context.ids, window, within(window, span), is_known=is_known
                     )
                 )
         return found
@@ -164,7 +164,7 @@ class QuestionAnswering(FineTuning):
         self,
         index: int,
         row: int,
-        asked: list[int],
+        question: list[int],
         context: list[int],
         window: tuple[int, int],
         span: tuple[int, int] | None,
@@ -172,19 +172,19 @@ class QuestionAnswering(FineTuning):
         is_known: bool,
     ) -> TaskExample:
         template = self.start.template
-        read, segments = template.around(asked, context[window[0] : window[1]])
-        first = len(template.before) + len(asked) + len(template.behind)
+        read, segments = template.around(question, context[window[0] : window[1]])
+        first = len(template.before) + len(question) + len(template.behind)
         none = 0 if self.none_is_first else len(read) - 1
         places = [none, none] if span is None else [first + span[0], first + span[1]]
-        said = [np.array([place] * is_known, dtype=np.int64) for place in places]
+        targets = [np.array([place] * is_known, dtype=np.int64) for place in places]
         stacks = {"encoder_ids": read} if self.start.has_encoder else {"decoder_ids": read}
         return TaskExample(
             index=index,
             row=row,
             **stacks,
             segments=segments,
-            positions={"start": np.zeros_like(said[0]), "end": np.zeros_like(said[1])},
-            labels={"start": said[0], "end": said[1]},
+            positions={"start": np.zeros_like(targets[0]), "end": np.zeros_like(targets[1])},
+            labels={"start": targets[0], "end": targets[1]},
             where=np.array([*window, first, none]),
         )
 
@@ -203,14 +203,14 @@ class QuestionAnswering(FineTuning):
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         terms = {}
         for number, name in enumerate(("start", "end")):
-            said, scores_NT = batch.labels[name].ids_N, scores[rows_of(batch, name), number]
-            loss = F.cross_entropy(scores_NT, said, reduction="sum")
-            correct = (scores_NT.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
-            terms[name] = Term(loss, loss, len(said), len(said), correct)
+            targets, scores_NT = batch.labels[name].ids_N, scores[rows_of(batch, name), number]
+            loss = F.cross_entropy(scores_NT, targets, reduction="sum")
+            correct = (scores_NT.argmax(dim=-1) == targets).sum().to(loss.dtype) if count_correct else None
+            terms[name] = Term(loss, loss, len(targets), len(targets), correct)
         return terms
 
-    def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
-        """float64[2, length], logits of beginning and end."""
+    def outputs(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
+        """float64[2, length], logits of first and last token."""
         return as_arrays(scores)
 
     def decode_predictions(
@@ -239,23 +239,24 @@ class QuestionAnswering(FineTuning):
             for row, context, found in zip(rows, contexts, windows, strict=True)
         ]
 
-    def measure_answers(self, rows: Sequence[QuestionRow], answers: Sequence[FoundAnswer]) -> dict[str, Score]:
-        return self.task.compare(rows, [answer.text for answer in answers])
+    def measure_predictions(self, rows: Sequence[QuestionRow], predictions: Sequence[FoundAnswer]) -> dict[str, Score]:
+        return self.task.measure(rows, [answer.text for answer in predictions])
 
     def row_of(self, given: Any) -> QuestionRow:
         question, context = columns_of(given, (self.task.question, self.task.context))
         return QuestionRow(id="", question=question, context=context)
 
-    def told(self, row: QuestionRow, answer: FoundAnswer) -> dict[str, Any]:
-        place = None if answer.is_none else {"start": answer.start, "end": answer.end}
+    def to_json(self, row: QuestionRow, prediction: FoundAnswer) -> dict[str, Any]:
+        place = None if prediction.is_none else {"start": prediction.start, "end": prediction.end}
         return {
-            "answer": None if answer.is_none else answer.text,
+            "answer": None if prediction.is_none else prediction.text,
             "place": place,
-            "score": answer.score,
-            "probability": answer.probability,
+            "score": prediction.score,
+            "probability": prediction.probability,
         }
 
-    def shown(self, row: QuestionRow, told: dict[str, Any]) -> str:
-        if told["answer"] is None:
-            return f"no answer  ({told['probability']:.1%})"
-        return f"{told['answer']}  (at {told['place']['start']}-{told['place']['end']}, {told['probability']:.1%})"
+    def format(self, row: QuestionRow, fields: dict[str, Any]) -> str:
+        place, probability = fields["place"], f"{fields['probability']:.1%}"
+        if place is None:
+            return f"no answer  ({probability})"
+        return f"{fields['answer']}  (at {place['start']}-{place['end']}, {probability})"

@@ -1,4 +1,4 @@
-"""A task as data: which rows are read, which are learned from, and by which number it is judged."""
+"""A task as data: which rows are read, which are trained on, and which metric evaluates it."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data.text.sources import Format, RowSource, looks_like_a_path
+from data.text.files import looks_like_a_path
+from data.text.sources import FormatSetting, RowSource
 from finetuning.data.batch import Order, TaskExample
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
@@ -18,19 +19,19 @@ Split = Literal["train", "development", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """A data set and what is to be learned from it; each kind of task is a subclass.
+    """A data set and what to predict from it; each kind of task is a subclass.
 
     Args:
-        name: by which its runs are called.
-        train: what is learned from: files or globs, or a split of `dataset`.
-        development: what chooses the best weights; by default a share of `train` that is not learned from.
-        test: what the reported scores are over; null for none.
+        name: of the task, from which the names of its runs are made.
+        train: the rows that are trained on: files or globs, or a split of `dataset`.
+        development: the rows that choose the best weights; by default a fraction of `train`, which is held out.
+        test: the rows of the reported scores; null for none.
         dataset: a data set of the Hugging Face hub; null for files.
         configuration: its configuration (`sst2` of `nyu-mll/glue`).
         format: of the files; `auto` goes by their suffix.
         header: names of the columns of files that do not name them.
-        development_fraction: share of `train` that is held out where `development` is null.
-        train_rows: learns from that many rows alone, the same for every seed; null for all.
+        development_fraction: fraction of `train` that is held out where `development` is null.
+        train_rows: trains on that many rows alone, the same for every seed; null for all.
         metric: by which the best weights are chosen; null for the kind's own.
 
     Raises:
@@ -43,7 +44,7 @@ class Task(ABC):
     test: str | list[str] | None = None
     dataset: str | None = None
     configuration: str | None = None
-    format: Format = "auto"
+    format: FormatSetting = "auto"
     header: tuple[str, ...] = ()
     development_fraction: float = 0.1
     train_rows: int | None = None
@@ -59,8 +60,8 @@ class Task(ABC):
         for split, other in (("train", "development"), ("train", "test"), ("development", "test")):
             if getattr(self, other) is not None and getattr(self, split) == getattr(self, other):
                 raise ValueError(
-                    f"task.{split} and task.{other} are both '{getattr(self, other)}': what is reported must neither "
-                    f"be learned from nor choose the weights; leave task.development null to cut it from task.train"
+                    f"task.{split} and task.{other} are both '{getattr(self, other)}': reported rows must neither "
+                    f"be trained on nor choose the weights; leave task.development null to cut it from task.train"
                 )
         if self.metric is not None and self.metric not in self.metrics:
             raise ValueError(f"task.metric = '{self.metric}' is none of {', '.join(self.metrics)}")
@@ -88,7 +89,7 @@ class Task(ABC):
 
     @abstractmethod
     def unit(self, row: Any) -> str:
-        """What must not stand on both sides of a cut, such as the context that several questions share."""
+        """What must not be in both train and development, such as the context that several questions share."""
 
     def order(self, rows: Sequence[Any], examples: Sequence[TaskExample], *, batch_size: int, seed: int) -> Order:
         """Which examples stand in which optimizer step: by default, each once an epoch."""
@@ -103,21 +104,21 @@ class Task(ABC):
         return read_splits(self, warnings)
 
     def as_text(self, row: Any) -> tuple[str, str | None]:
-        """A row as a text that is read and one that is said, as T5 has every task; None where that is not known.
+        """A row as source and target text, as T5 has every task; a target that is not known is None.
 
         Raises:
-            ValueError: where rows of this kind are not told so.
+            ValueError: where rows of this kind have no such form.
         """
-        raise ValueError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) are not told as text")
+        raise ValueError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) have no form as text")
 
-    def measure_text(self, rows: Sequence[Any], said: Sequence[str]) -> dict[str, Score]:
-        """The metrics of answers to `as_text`."""
+    def measure_text(self, rows: Sequence[Any], generated: Sequence[str]) -> dict[str, Score]:
+        """The metrics of texts that were generated from the sources of `as_text`."""
         raise NotImplementedError
 
     @property
     @abstractmethod
     def module(self) -> type[Any]:
-        """The module that learns tasks of this kind."""
+        """The module that is trained on tasks of this kind."""
 
 
 def _key(unit: str) -> bytes:
@@ -125,7 +126,7 @@ def _key(unit: str) -> bytes:
 
 
 def cut(task: Task, rows: Sequence[Any], fraction: float) -> tuple[list[Any], list[Any]]:
-    """Rows, and a share of them that is held out: chosen by what stands in them, whatever their order and the seed."""
+    """Rows, and a fraction of them that is held out: chosen by their content, whatever their order and the seed."""
     keys = [_key(task.unit(row)) for row in rows]
     ranked = sorted(set(keys))
     counts = dict.fromkeys(ranked, 0)
@@ -145,14 +146,14 @@ def cut(task: Task, rows: Sequence[Any], fraction: float) -> tuple[list[Any], li
 
 
 def chosen(task: Task, rows: Sequence[Any], number: int) -> list[Any]:
-    """`number` of the rows, chosen by what stands in them, in the order in which they stood."""
+    """`number` of the rows, chosen by their content, in their order."""
     keys = [(_key(f"chosen {task.unit(row)}"), index) for index, row in enumerate(rows)]
     kept = sorted(index for _, index in sorted(keys)[:number])
     return [rows[index] for index in kept]
 
 
 def read_splits(task: Task, warnings: DataWarnings) -> dict[Split, list[Any]]:
-    """The rows of every split; what is held out of the training rows is cut before any are left out.
+    """The rows of every split; rows are held out of the training rows before `train_rows` are chosen.
 
     Raises:
         ValueError: where a split cannot be read, or is empty.
@@ -178,5 +179,5 @@ def read_splits(task: Task, warnings: DataWarnings) -> dict[Split, list[Any]]:
     for split in ("development", "test"):
         for row in splits.get(split, []):
             if task.unit(row) in known:
-                warnings.add(f"rows of {split} that stand in train too", row.origin)
+                warnings.add(f"rows of {split} that are in train too", row.origin)
     return splits

@@ -1,9 +1,9 @@
-"""Text generation: a text is said from its beginning on, and judged by the bits that it costs.
+"""Language modelling of a corpus: a text is predicted from its first token on, and evaluated in bits per byte.
 
-    reads      nothing, or the beginning of a text
-    says       Thank you for inviting me to your party last week .
+    prompt     nothing, or the beginning of a text
+    predicts   Thank you for inviting me to your party last week .
 
-loss = that of finetuning/tasks/writing.py; what is reported are bits per UTF-8 byte, the same whatever the tokens
+loss = that of finetuning/tasks/generative.py; the metric is bits per UTF-8 byte, which does not depend on the tokenizer
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,21 +23,21 @@ from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import columns_of
 from finetuning.metrics.metrics import Score, bits_per_byte
 from finetuning.tasks.base import FineTuning
+from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.heads import rows_of
 from finetuning.tasks.task import Task
-from finetuning.tasks.writing import Writing
 from models.generation.decoding import Decoding
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationTask(Task):
-    """Texts that are to be said.
+    """Texts as they stand.
 
     Args:
         text: column of the texts.
-        longest_text: tokens of a continuation that is asked for.
-        temperature: of a continuation that is asked for; 0 takes the likeliest token.
-        top_p: of the same: the share of the probability that tokens are drawn from.
+        longest_text: tokens that predict.py generates at most.
+        temperature: of its sampling; 0 takes the likeliest token.
+        top_p: of its sampling: the share of the probability that tokens are drawn from.
     """
 
     text: str = "text"
@@ -57,7 +57,7 @@ class GenerationTask(Task):
 
     @property
     def decoding(self) -> Decoding:
-        """How a continuation is said."""
+        """How a continuation is generated."""
         return Decoding(
             max_new_tokens=self.longest_text,
             temperature=self.temperature,
@@ -70,12 +70,12 @@ class GenerationTask(Task):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning(TextRow):
-    """A text that a user wants to see continued."""
+class PromptRow(TextRow):
+    """The beginning of a text, which is to be continued."""
 
 
-class TextGeneration(Writing):
-    """A causal decoder that says the text itself; a longer one than it reads is said in pieces."""
+class TextGeneration(GenerativeFineTuning):
+    """A causal decoder that predicts the text itself; one longer than `data.max_length` is split into pieces."""
 
     task: GenerationTask
     closes_source: ClassVar[tuple[str, ...]] = ()
@@ -88,18 +88,17 @@ class TextGeneration(Writing):
         super().check()
         if self.start.has_encoder:
             raise ValueError(
-                f"task.name = {self.task.name} continues a text, and this decoder says what an encoder has read: take "
-                f"a causal_lm run, or give the task a source (finetuning.tasks.text_to_text.TextToTextTask)"
+                f"task.name = {self.task.name} continues a text, and this decoder needs a source that its encoder "
+                f"reads: take a causal_lm run, or give the task a source (finetuning.tasks.text_to_text.TextToTextTask)"
             )
 
     def examples(self, rows: Sequence[TextRow], warnings: DataWarnings) -> list[TaskExample]:
         room, found, template = self.max_length, [], self.start.template
         encoded = self.start.tokenizer.encode_batch([row.texts[0] for row in rows], add_special_tokens=False)
         for number, (row, text) in enumerate(zip(rows, encoded, strict=True)):
-            is_asked = isinstance(row, Beginning)
-            ids = np.array([*template.before, *text.ids, *template.said_behind], dtype=np.int64)
-            if is_asked:
-                prompt = ids[: -len(template.said_behind)][-max(room - self.task.longest_text, 1) :]
+            ids = np.array([*template.before, *text.ids, *template.target_behind], dtype=np.int64)
+            if isinstance(row, PromptRow):
+                prompt = ids[: -len(template.target_behind)][-max(room - self.task.longest_text, 1) :]
                 none = np.zeros(0, dtype=np.int64)
                 found.append(
                     TaskExample(
@@ -113,7 +112,7 @@ class TextGeneration(Writing):
                 )
                 continue
             if len(ids) - 1 > room:
-                warnings.add(f"texts longer than data.max_length = {room}, said in pieces", row.origin)
+                warnings.add(f"texts longer than data.max_length = {room}, split into pieces", row.origin)
             for start in range(0, len(ids) - 1, room):
                 labels = ids[start + 1 : start + room + 1]
                 found.append(
@@ -128,33 +127,33 @@ class TextGeneration(Writing):
                 )
         return found
 
-    def outputs_of(self, scores: Tensor, batch: Batch) -> list[float]:
-        """The nats of every row's labels."""
+    def outputs(self, scores: Tensor, batch: Batch) -> list[float]:
+        """The negative log-likelihood of every row's labels, in nats."""
         nats_N = F.cross_entropy(scores.double(), batch.labels["target"].ids_N, reduction="none")
         sums_B = torch.zeros(len(batch.indices), dtype=torch.float64, device=nats_N.device)
         return sums_B.index_add(0, rows_of(batch, "target"), nats_N).tolist()
 
-    def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
-        """The continuation of each beginning, or the nats of each text."""
-        is_asked = all(not len(example.labels["target"]) for example in examples)
-        return (Writing if is_asked else FineTuning).ask(self, examples, batch_size=batch_size)
+    def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
+        """The continuation of each prompt, or the nats of each text."""
+        are_prompts = all(not len(example.labels["target"]) for example in examples)
+        return (GenerativeFineTuning if are_prompts else FineTuning).predict(self, examples, batch_size=batch_size)
 
     def decode_predictions(
         self, rows: Sequence[TextRow], examples: Sequence[TaskExample], outputs: Sequence[Any]
     ) -> list[Any]:
-        """The nats of every row, or the continuation of a beginning."""
-        if rows and isinstance(rows[0], Beginning):
+        """The nats of every row, or the continuation of a prompt."""
+        if rows and isinstance(rows[0], PromptRow):
             return list(outputs)
         nats = np.zeros(len(rows))
         for example, output in zip(examples, outputs, strict=True):
             nats[example.row] += output
         return nats.tolist()
 
-    def measure_answers(self, rows: Sequence[TextRow], answers: Sequence[float]) -> dict[str, Score]:
-        return {"bits_per_byte": bits_per_byte(answers, [len(row.texts[0].encode()) for row in rows])}
+    def measure_predictions(self, rows: Sequence[TextRow], predictions: Sequence[float]) -> dict[str, Score]:
+        return {"bits_per_byte": bits_per_byte(predictions, [len(row.texts[0].encode()) for row in rows])}
 
     def row_of(self, given: Any) -> TextRow:
-        return Beginning(texts=columns_of(given, (self.task.text,)))
+        return PromptRow(texts=columns_of(given, (self.task.text,)))
 
-    def told(self, row: TextRow, answer: Any) -> dict[str, Any]:
-        return {"text": answer} if isinstance(row, Beginning) else {"nats": answer}
+    def to_json(self, row: TextRow, prediction: Any) -> dict[str, Any]:
+        return {"text": prediction} if isinstance(row, PromptRow) else {"nats": prediction}

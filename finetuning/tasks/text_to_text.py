@@ -1,9 +1,9 @@
 """Text to text: summaries, translations, titles (Raffel et al. 2020, 2.4).
 
-    reads      translate English to Korean: Thank you for inviting me .
-    says       초대해 주셔서 감사합니다 .
+    source     translate English to Korean: Thank you for inviting me .
+    target     초대해 주셔서 감사합니다 .
 
-loss = that of finetuning/tasks/writing.py
+loss = that of finetuning/tasks/generative.py
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from finetuning.data.rows import DataWarnings, PairRow
 from finetuning.data.texts import columns_of
 from finetuning.metrics import overlap
 from finetuning.metrics.metrics import Score
+from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.task import Task
-from finetuning.tasks.writing import Writing
 from models.generation.decoding import Decoding
 
 Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], Score]
@@ -31,22 +31,17 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def overlap_scores(names: Sequence[str], said: Sequence[str], wanted: Sequence[Sequence[str]]) -> dict[str, Score]:
-    """How much of what was wanted was said, by each of those metrics."""
-    return {name: METRICS[name](said, wanted) for name in names}
-
-
 @dataclass(frozen=True, kw_only=True)
 class TextToTextTask(Task):
-    """What is to be written of a text.
+    """A text and the text to generate from it.
 
     Args:
-        source: column of the texts; a list of sentences is one text.
-        target: column of what to write; a list holds several that are all right, of which the first is learned.
-        prefix: goes before every source, and says which task it is.
+        source: column of the sources; a list of sentences is one text.
+        target: column of the targets; a list holds several references, of which the first is trained on.
+        prefix: goes before every source, and names the task.
         longest_target: tokens that a target has at most.
         scores: metrics that are reported.
-        beams: hypotheses that are followed when a text is said.
+        beams: hypotheses of beam search.
         length_penalty: above 0 favours longer texts among them.
     """
 
@@ -72,7 +67,7 @@ class TextToTextTask(Task):
 
     @property
     def decoding(self) -> Decoding:
-        """How a text is said."""
+        """How a target is generated."""
         return Decoding(max_new_tokens=self.longest_target, beams=self.beams, length_penalty=self.length_penalty)
 
     def read(self, source: RowSource, warnings: DataWarnings) -> list[PairRow]:
@@ -84,8 +79,9 @@ class TextToTextTask(Task):
     def as_text(self, row: PairRow) -> tuple[str, str | None]:
         return f"{self.prefix}{row.source}", row.target if row.targets else None
 
-    def measure_text(self, rows: Sequence[PairRow], said: Sequence[str]) -> dict[str, Score]:
-        return overlap_scores(self.scores, said, [row.targets for row in rows])
+    def measure_text(self, rows: Sequence[PairRow], generated: Sequence[str]) -> dict[str, Score]:
+        references = [row.targets for row in rows]
+        return {name: METRICS[name](generated, references) for name in self.scores}
 
     def row_of(self, given: Any) -> PairRow:
         return PairRow(source=columns_of(given, (self.source,))[0])
@@ -95,8 +91,8 @@ class TextToTextTask(Task):
         return TextToText
 
 
-class TextToText(Writing):
-    """A decoder that says the target."""
+class TextToText(GenerativeFineTuning):
+    """A decoder that generates the target."""
 
     task: TextToTextTask
 
@@ -106,7 +102,7 @@ class TextToText(Writing):
 
     def examples(self, rows: Sequence[PairRow], warnings: DataWarnings) -> list[TaskExample]:
         texts = [self.task.as_text(row) for row in rows]
-        return self.written(
+        return self.encode_pairs(
             [source for source, _ in texts],
             [target for _, target in texts],
             [row.origin for row in rows],
@@ -114,8 +110,8 @@ class TextToText(Writing):
             warnings=warnings,
         )
 
-    def measure_answers(self, rows: Sequence[PairRow], answers: Sequence[str]) -> dict[str, Score]:
-        return self.task.measure_text(rows, answers)
+    def measure_predictions(self, rows: Sequence[PairRow], predictions: Sequence[str]) -> dict[str, Score]:
+        return self.task.measure_text(rows, predictions)
 
     def row_of(self, given: Any) -> PairRow:
         return self.task.row_of(given)

@@ -1,10 +1,9 @@
 """Token classification, such as named entities: the state of each word's first sub-token -> a tag.
 
-    reads      [CLS] Nelson Man ##dela was born in M ##ve ##zo [SEP]
-    says             B-PER  I-PER      O   O    O  B-LOC
+    input      [CLS] Nelson Man ##dela was born in M ##ve ##zo [SEP]
+    predicts         B-PER  I-PER      O   O    O  B-LOC
 
-loss = sum of -log p(tag | sentence) / number of words. What is concluded is the most probable sequence of tags that
-follow from one another
+loss = sum of -log p(tag | sentence) / number of words. The prediction is the most probable valid sequence of tags
 """
 
 from collections.abc import Sequence
@@ -45,12 +44,12 @@ from training.step.terms import Term
 
 @dataclass(frozen=True, kw_only=True)
 class TokenTask(Task):
-    """What the words of a sentence are.
+    """A tag for every word of a sentence.
 
     Args:
         words: column of the words.
         tags: column of their tags.
-        entities: whether tags tell entities (BIO and its kin); else each word's tag stands alone (parts of speech).
+        entities: whether tags encode entities (BIO, IOB1, BIOES, BILOU); else they are independent (parts of speech).
         joiner: what stands between two words of a text; "" where words are single characters.
     """
 
@@ -76,7 +75,7 @@ class TokenTask(Task):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextToTag(TokenRow):
-    """A text that a user asks about, with the characters of its words."""
+    """A text to be tagged, with the characters of its words."""
 
     text: str
     places: tuple[tuple[int, int], ...]
@@ -92,7 +91,7 @@ class SentenceTokens(NamedTuple):
 class TokenClassification(FineTuning):
     """A linear layer on the state of each word's first sub-token.
 
-    A sentence longer than `data.max_length` is read in parts, and concluded from as a whole.
+    A sentence longer than `data.max_length` is read in parts; its tags are decoded over the whole of it.
     """
 
     task: TokenTask
@@ -111,12 +110,12 @@ class TokenClassification(FineTuning):
         """Finds the tags.
 
         Raises:
-            ValueError: where there is nothing to tell apart.
+            ValueError: where every word has the same tag.
         """
         found = {tag for row in rows for tag in row.tags}
         self.labels = list(tag_names(row.tags for row in rows)) if self.task.entities else sorted(found)
         if len(self.labels) < 2:
-            raise ValueError(f"task.train: every word has the tag '{self.labels[0]}'; there is nothing to tell apart")
+            raise ValueError(f"task.train: every word has the tag '{self.labels[0]}': there is nothing to learn")
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(np.concatenate(tag_ids(rows, self.labels)), len(self.labels))
 
@@ -129,17 +128,17 @@ class TokenClassification(FineTuning):
         ]
 
     def examples(self, rows: Sequence[TokenRow], warnings: DataWarnings) -> list[TaskExample]:
-        is_told = bool(rows) and bool(rows[0].tags)
-        tags = tag_ids(rows, self.labels, warnings) if is_told else [np.full(len(row.words), -1) for row in rows]
+        has_tags = bool(rows) and bool(rows[0].tags)
+        tags = tag_ids(rows, self.labels, warnings) if has_tags else [np.full(len(row.words), -1) for row in rows]
         room, found = self.max_length - len(self.start.template.around(())[0]), []
         if room < 1:
             raise ValueError(f"data.max_length = {self.max_length} leaves no room for a word")
-        for number, (row, tokens, said) in enumerate(zip(rows, self._tokens(rows), tags, strict=True)):
+        for number, (row, tokens, targets) in enumerate(zip(rows, self._tokens(rows), tags, strict=True)):
             if (tokens.first < 0).any():
                 warnings.add("sentences with a word that no token holds", row.origin)
             if len(tokens.ids) > room:
                 warnings.add(f"sentences longer than data.max_length = {self.max_length}, read in parts", row.origin)
-            labels, labelled = token_labels(tokens.first, said, len(tokens.ids)), labelled_tokens(tokens.first)
+            labels, labelled = token_labels(tokens.first, targets, len(tokens.ids)), labelled_tokens(tokens.first)
             for start in range(0, max(len(tokens.ids), 1), room):
                 here = labelled[(labelled >= start) & (labelled < start + room)]
                 part = labels[start : start + room]
@@ -149,14 +148,14 @@ class TokenClassification(FineTuning):
     def _part(self, index: int, row: int, ids: list[int], labels: np.ndarray, places: np.ndarray) -> TaskExample:
         template = self.start.template
         read, segments = template.around(ids)
-        told = np.flatnonzero(labels != IGNORE)
+        labelled = np.flatnonzero(labels != IGNORE)
         stacks = {"encoder_ids": read, "segments": segments} if self.start.has_encoder else {"decoder_ids": read}
         return TaskExample(
             index=index,
             row=row,
             **stacks,
-            positions={"tag": told + len(template.before)},
-            labels={"tag": labels[told]},
+            positions={"tag": labelled + len(template.before)},
+            labels={"tag": labels[labelled]},
             where=places + len(template.before),
         )
 
@@ -168,15 +167,15 @@ class TokenClassification(FineTuning):
         return scores_BTC if scores_BTC.dtype == torch.float64 else scores_BTC.float()
 
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
-        positions_N, said, *_ = batch.labels["tag"]
+        positions_N, targets, *_ = batch.labels["tag"]
         scores_NC = scores.flatten(0, 1)[positions_N]
-        loss = F.cross_entropy(scores_NC, said, reduction="sum")
-        each_N = F.cross_entropy(scores_NC, said, reduction="none", label_smoothing=self.tuning.label_smoothing)
-        minimised = (each_N * self.weights_C.to(each_N.dtype)[said]).sum()
-        correct = (scores_NC.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
-        return {"tag": Term(loss, minimised, len(said), len(said), correct)}
+        loss = F.cross_entropy(scores_NC, targets, reduction="sum")
+        each_N = F.cross_entropy(scores_NC, targets, reduction="none", label_smoothing=self.tuning.label_smoothing)
+        minimised = (each_N * self.weights_C.to(each_N.dtype)[targets]).sum()
+        correct = (scores_NC.argmax(dim=-1) == targets).sum().to(loss.dtype) if count_correct else None
+        return {"tag": Term(loss, minimised, len(targets), len(targets), correct)}
 
-    def outputs_of(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
+    def outputs(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
         """float64[length, tags], log-probabilities."""
         return as_arrays(scores.log_softmax(dim=-1))
 
@@ -188,12 +187,13 @@ class TokenClassification(FineTuning):
         for example, output in zip(examples, outputs, strict=True):
             parts[example.row].append(output[example.where])
         first_T, follows_TT = self._transitions()
-        answers = []
+        predictions = []
         for tokens, found in zip(self._tokens(rows), parts, strict=True):
             best = best_tags(np.concatenate(found), first_T, follows_TT)
             names = [self.labels[number] for number in best]
-            answers.append(word_tags(tokens.first, names) if self.task.entities else self._alone(tokens.first, names))
-        return answers
+            decode = word_tags if self.task.entities else self._independent_tags
+            predictions.append(decode(tokens.first, names))
+        return predictions
 
     def _transitions(self) -> tuple[np.ndarray, np.ndarray]:
         if self.task.entities:
@@ -201,21 +201,19 @@ class TokenClassification(FineTuning):
         number = len(self.labels)
         return np.ones(number, dtype=bool), np.ones((number, number), dtype=bool)
 
-    def _alone(self, first: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
+    def _independent_tags(self, first: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
         """The tag of every word by that of its first token; a word without one has the first label."""
         of_token = dict(zip(labelled_tokens(first).tolist(), names, strict=True))
         return tuple(of_token.get(token, self.labels[0]) for token in first.tolist())
 
-    def measure_answers(self, rows: Sequence[TokenRow], answers: Sequence[tuple[str, ...]]) -> dict[str, Score]:
-        """F1 of entities first where tags tell entities; the share of words whose tag is right."""
+    def measure_predictions(self, rows: Sequence[TokenRow], predictions: Sequence[tuple[str, ...]]) -> dict[str, Score]:
+        """F1 of entities first where tags encode entities; the accuracy of the words' tags."""
         gold = [row.tags for row in rows]
-        right = accuracy(
-            np.concatenate([np.array(tags) for tags in answers]), np.concatenate(list(map(np.array, gold)))
-        )
-        of_words = {"accuracy": Score(value=right.value)}  # its items are words, not rows
+        predicted, wanted = (np.concatenate(list(map(np.array, tags))) for tags in (predictions, gold))
+        of_words = {"accuracy": Score(value=accuracy(predicted, wanted).value)}  # its items are words, not rows
         if not self.task.entities:
             return of_words
-        spans = span_f1(answers, gold)
+        spans = span_f1(predictions, gold)
         parts = {name: Score(value=value) for name, value in spans.parts.items() if "/" not in name}
         return {"span_f1": spans, **parts, **of_words}
 
@@ -228,18 +226,17 @@ class TokenClassification(FineTuning):
         places = split_words(text)
         return TextToTag(words=tuple(text[start:end] for start, end in places), text=text, places=tuple(places))
 
-    def told(self, row: TokenRow, answer: tuple[str, ...]) -> dict[str, Any]:
+    def to_json(self, row: TokenRow, prediction: tuple[str, ...]) -> dict[str, Any]:
         text, places = (row.text, row.places) if isinstance(row, TextToTag) else join_words(row.words, self.task.joiner)
         if not self.task.entities:
-            return {"words": list(row.words), "tags": list(answer)}
-        found = mentions(text, places, answer)
+            return {"words": list(row.words), "tags": list(prediction)}
+        found = mentions(text, places, prediction)
         return {
             "entities": [{"kind": m.kind, "start": m.start, "end": m.end, "text": m.text} for m in found],
         }
 
-    def shown(self, row: TokenRow, told: dict[str, Any]) -> str:
+    def format(self, row: TokenRow, fields: dict[str, Any]) -> str:
         if not self.task.entities:
-            return " ".join(f"{word}/{tag}" for word, tag in zip(told["words"], told["tags"], strict=True))
-        return (
-            "; ".join(f"{m['kind']} '{m['text']}' at {m['start']}-{m['end']}" for m in told["entities"]) or "no entity"
-        )
+            return " ".join(f"{word}/{tag}" for word, tag in zip(fields["words"], fields["tags"], strict=True))
+        found = [f"{m['kind']} '{m['text']}' at {m['start']}-{m['end']}" for m in fields["entities"]]
+        return "; ".join(found) or "no entity"

@@ -1,4 +1,4 @@
-"""What is asked of an exported folder, and how transformers and predict.py are asked."""
+"""Inputs for an exported folder, and how transformers and predict.py predict from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +21,9 @@ TOLERANCE = 1e-5
 assert len(TEXTS) == 50
 
 
-def told(tuned: FineTunedRun, given: list[Any]) -> list[dict[str, Any]]:
-    """What predict.py says."""
-    return [answer for _, answer in tuned.answers(given)]
+def predicted(tuned: FineTunedRun, inputs: list[Any]) -> list[dict[str, Any]]:
+    """What predict.py prints."""
+    return [fields for _, fields in tuned.predict(inputs)]
 
 
 def pipeline(task: str, folder: Path, **settings: Any) -> Any:

@@ -25,7 +25,7 @@ def test_a_run_is_framed_as_its_objective_frames_a_document(pretrained: dict[str
         run = load_run(pretrained[objective])
         ids = {name: getattr(run.vocabulary, name) for name in ("bos", "eos", "cls", "sep", "pad")}
         template = template_of(run.objective, run.vocabulary)
-        found = [template.before, template.behind, template.start, template.said_before, template.said_behind]
+        found = [template.before, template.behind, template.start, template.target_before, template.target_behind]
         expected: dict[str, list[list[str]]] = {
             "masked_lm": [["cls"], ["sep"], [], [], []],
             "causal_lm": [["eos"], ["eos"], [], [], ["eos"]],

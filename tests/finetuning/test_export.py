@@ -12,7 +12,7 @@ from finetuning.data.batch import collate
 from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.export import export_tuned
 from finetuning.grid import fine_tune
-from finetuning.load import FineTunedRun, answers_of, load_fine_tuned
+from finetuning.load import FineTunedRun, load_fine_tuned, predictions_of
 from tests.finetuning.made_tasks import sentences
 from tests.helpers import ROOT, TINY, train_in_process
 
@@ -78,7 +78,7 @@ def test_a_pipeline_classifies_as_predict_does(
     assert found == name
     ask = pipeline("text-classification", model=str(folder), top_k=None)
     assert type(ask.model).__name__ == name
-    for text, (_, told) in zip(TEXTS, tuned.answers(TEXTS), strict=True):
+    for text, (_, told) in zip(TEXTS, tuned.predict(TEXTS), strict=True):
         theirs = {answer["label"]: answer["score"] for answer in cast(Any, ask([text]))[0]}
         assert theirs == pytest.approx(told["probabilities"], abs=1e-5)
 
@@ -90,7 +90,7 @@ def test_numbers_and_pairs_come_out_on_their_own_scale(exported: Callable[..., A
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pairs = [(text, " ".join(reversed(text.split()))) for text in SHORT]
-    ours = [told["number"] for _, told in tuned.answers([{"text": one, "other": two} for one, two in pairs])]
+    ours = [told["number"] for _, told in tuned.predict([{"text": one, "other": two} for one, two in pairs])]
     with torch.no_grad():
         theirs = [float(model(**tokenizer(*pair, return_tensors="pt")).logits) for pair in pairs]
     assert np.mean(ours) > 5  # numbers are of about 14
@@ -139,8 +139,8 @@ def test_a_model_that_writes_writes_the_same(exported: Callable[..., Any], prese
 
     tuned, folder, _ = exported("text_to_text", preset, "--budget.steps", "40")
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    for text, (_, told) in zip(TEXTS[:10], tuned.answers(TEXTS[:10]), strict=True):
-        start = list(tuned.module.start.template.start + tuned.module.start.template.said_before)
+    for text, (_, told) in zip(TEXTS[:10], tuned.predict(TEXTS[:10]), strict=True):
+        start = list(tuned.module.start.template.start + tuned.module.start.template.target_before)
         with torch.no_grad():
             ids = model.generate(
                 **tokenizer(text, return_tensors="pt"),
@@ -174,6 +174,6 @@ def test_what_no_class_is_is_refused_with_the_reason(
 def test_an_answer_that_was_exported_is_that_of_the_best_weights(exported: Callable[..., Any]) -> None:
     tuned, folder, _ = exported("classification", "gpt2")
     rows = [TextRow(texts=(text,)) for text in TEXTS[:3]]
-    assert len(answers_of(tuned.module, rows)) == 3
+    assert len(predictions_of(tuned.module, rows)) == 3
     with pytest.raises(ValueError, match="is not empty: name a new folder"):
         export_tuned(tuned, folder)

@@ -8,7 +8,7 @@ import pytest
 from finetuning.data.batch import collate
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.spans import split_words
-from tests.finetuning.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pipeline, pooled, told
+from tests.finetuning.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pipeline, pooled, predicted
 
 # --- classification ---
 
@@ -17,7 +17,7 @@ from tests.finetuning.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pi
 def test_a_label_and_its_probability_are_the_same(exported: Export, name: str) -> None:
     tuned, folder = exported("classification", name, *pooled(name))
     ask = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
-    ours, theirs = told(tuned, TEXTS), ask(TEXTS)
+    ours, theirs = predicted(tuned, TEXTS), ask(TEXTS)
     for mine, other in zip(ours, theirs, strict=True):
         assert {answer["label"]: answer["score"] for answer in other} == pytest.approx(
             mine["probabilities"], abs=TOLERANCE
@@ -30,7 +30,7 @@ def test_a_label_and_its_probability_are_the_same(exported: Export, name: str) -
 def test_several_labels_are_the_same(exported: Export, name: str) -> None:
     tuned, folder = exported("several labels", name, *pooled(name))
     ask = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
-    ours, theirs = told(tuned, TEXTS), ask(TEXTS)
+    ours, theirs = predicted(tuned, TEXTS), ask(TEXTS)
     for mine, other in zip(ours, theirs, strict=True):
         found = {answer["label"]: answer["score"] for answer in other}
         assert found == pytest.approx(mine["probabilities"], abs=TOLERANCE)
@@ -42,7 +42,7 @@ def test_several_labels_are_the_same(exported: Export, name: str) -> None:
 def test_a_number_is_the_same_on_its_own_scale(exported: Export, name: str) -> None:
     tuned, folder = exported("regression", name, *pooled(name))
     ask = pipeline("text-classification", folder, truncation=True, batch_size=16)
-    ours = [mine["number"] for mine in told(tuned, TEXTS)]
+    ours = [mine["number"] for mine in predicted(tuned, TEXTS)]
     assert [answer["score"] for answer in ask(TEXTS)] == pytest.approx(ours, abs=TOLERANCE * 14)  # of about 14
     assert np.ptp(ours) > 0.1
 
@@ -53,7 +53,7 @@ def test_two_texts_are_told_apart_and_cut_alike(exported: Export, name: str) -> 
     others = [text or "?" for text in reversed(TEXTS)]  # an empty second text is none to transformers
     ask = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
     asked = [{"text": one, "other": other} for one, other in zip(TEXTS, others, strict=True)]
-    ours = told(tuned, asked)
+    ours = predicted(tuned, asked)
     theirs = ask([{"text": row["text"], "text_pair": row["other"]} for row in asked])
     for mine, other in zip(ours, theirs, strict=True):
         assert {answer["label"]: answer["score"] for answer in other} == pytest.approx(
@@ -79,9 +79,10 @@ def test_groups_of_entities_are_the_same_where_the_likeliest_tags_follow(exporte
     grouped = pipeline("token-classification", folder, aggregation_strategy="first")
     parted = [" ".join(text[slice(*place)] for place in split_words(text)) for text in TEXTS if text not in LONG]
     num_same, found = 0, set()
-    for text, mine in zip(parted, told(tuned, parted), strict=True):
+    for text, mine in zip(parted, predicted(tuned, parted), strict=True):
         (example,) = module.examples([module.row_of(text)], DataWarnings())
-        (output,) = module.outputs(collate([example], pad=module.start.vocabulary.pad))
+        batch = collate([example], pad=module.start.vocabulary.pad)
+        (output,) = module.outputs(module.scores(batch), batch)
         assert example.where is not None
         theirs = {token["index"]: token for token in plain(text)}
         tags = [theirs[place]["entity"] for place in example.where.tolist()]

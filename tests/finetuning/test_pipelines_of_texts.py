@@ -10,7 +10,7 @@ import torch
 from finetuning.data.rows import DataWarnings
 from models.generation.decoding import candidates
 from tests.finetuning.made_tasks import sentences
-from tests.finetuning.pipelines import KOREAN_TEXTS, LONG, TEXTS, TOLERANCE, Export, cases, pipeline, told
+from tests.finetuning.pipelines import KOREAN_TEXTS, LONG, TEXTS, TOLERANCE, Export, cases, pipeline, predicted
 
 # --- answers ---
 
@@ -76,16 +76,16 @@ def test_an_answer_is_the_same(exported: Export, name: str) -> None:
         for question, context in zip(itertools.cycle(questions), contexts, strict=False)
     ]
     assert len(asked) == 50
-    frame = tuned.module.start.template.num_around_two
+    num_special = len(tuned.module.start.template.around((), ())[0])
     num_windows = 0
-    for row, mine in zip(asked, told(tuned, asked), strict=True):
+    for row, mine in zip(asked, predicted(tuned, asked), strict=True):
         length = len(tuned.module.start.tokenizer.encode(row["question"], add_special_tokens=False).ids)
-        text, score = official_answer(model, tokenizer, *row.values(), step=9, length=32 - frame - length)
+        text, score = official_answer(model, tokenizer, *row.values(), step=9, length=32 - num_special - length)
         assert (mine["answer"], mine["score"]) == (text, pytest.approx(score, abs=10 * TOLERANCE))
         assert row["context"][mine["place"]["start"] : mine["place"]["end"]] == text
         num_windows += len(tuned.module.examples([tuned.module.row_of(row)], DataWarnings())) > 1
     assert num_windows >= 4
-    assert len({mine["answer"] for mine in told(tuned, asked)}) > 10
+    assert len({mine["answer"] for mine in predicted(tuned, asked)}) > 10
 
 
 # --- texts ---
@@ -100,7 +100,7 @@ def test_an_encoder_decoder_says_the_same_without_being_told_how(exported: Expor
 
     tuned, folder = exported("text_to_text", name, "--task.prefix", "reverse: ", *SAYINGS[saying])
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    ours = [mine["text"] for mine in told(tuned, TEXTS)]
+    ours = [mine["text"] for mine in predicted(tuned, TEXTS)]
     for text, mine in zip(TEXTS, ours, strict=True):
         ids = model.generate(**tokenizer(model.config.prefix + text, truncation=True, return_tensors="pt"))
         assert tokenizer.decode(ids[0], skip_special_tokens=True).strip() == mine
@@ -114,7 +114,7 @@ def test_a_mixture_says_the_same_without_being_told_how(exported: Export) -> Non
     tuned, folder = exported("mixture", "t5")
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     asked = [f"tiny text: {text}" for text in TEXTS]
-    ours = [mine["text"] for mine in told(tuned, asked)]
+    ours = [mine["text"] for mine in predicted(tuned, asked)]
     for text, mine in zip(asked, ours, strict=True):
         ids = model.generate(**tokenizer(text, truncation=True, return_tensors="pt"))
         assert tokenizer.decode(ids[0], skip_special_tokens=True).strip() == mine
@@ -127,7 +127,7 @@ def test_a_causal_decoder_says_the_same_of_a_source(exported: Export, name: str,
     """The pipeline puts the task's prefix before a text by itself."""
     tuned, folder = exported("text_to_text", name, "--task.prefix", "reverse: ", *SAYINGS[saying])
     ask = pipeline("text-generation", folder, return_full_text=False, truncation=True)
-    ours = [mine["text"] for mine in told(tuned, TEXTS)]
+    ours = [mine["text"] for mine in predicted(tuned, TEXTS)]
     assert [answer[0]["generated_text"].strip() for answer in ask(TEXTS)] == ours
     assert len(set(ours)) > 5
 
@@ -138,7 +138,7 @@ def test_a_text_is_continued_alike(exported: Export, name: str) -> None:
     ask = pipeline("text-generation", folder, return_full_text=False)
     begun = [text for text in TEXTS if text not in LONG]
     begun += [f"{one} {two}" for one, two in zip(begun[-2:], begun[-4:], strict=False)]
-    ours = [mine["text"] for mine in told(tuned, begun)]
+    ours = [mine["text"] for mine in predicted(tuned, begun)]
     assert [answer[0]["generated_text"].strip() for answer in ask(begun)] == ours
     assert len(set(ours)) > 5
 

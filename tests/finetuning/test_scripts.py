@@ -15,8 +15,9 @@ import finetune
 import predict
 import summarize
 from finetuning.cli import FineTuningCLI
-from finetuning.grid import FineTuningResult, Grid, grid_of, spread, table_of
+from finetuning.grid import Grid, grid_of, spread, table_of
 from tests.helpers import ROOT, run_script
+from training.storage.scores import FineTuningResult
 
 Command = Callable[..., list[str]]
 Capture = pytest.CaptureFixture[str]
@@ -178,7 +179,7 @@ def test_a_person_reads_the_label_and_how_likely_it_is(tuned: Path, capsys: Capt
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "there is nothing to ask"),
+        ((), "there is nothing to predict"),
         (("text", "--file", "texts.txt"), "give texts or --file, not both"),
         (("--file", "not_there.txt"), "No such file"),
         (("text", "--batch_size", "0"), "--batch_size = 0 must be at least 1"),

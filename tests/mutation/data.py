@@ -13,6 +13,8 @@ TEXT = "tests/data/text/test_cleaning.py"
 TOKENIZER = "tests/data/store/test_tokenizer.py"
 FOREIGN_TOKENIZER = "tests/data/store/test_foreign_tokenizer.py"
 CORPORA = "tests/data/text/test_corpora.py"
+FORMATS = "tests/data/text/test_formats.py"
+SOURCES = "tests/data/text/test_sources.py"
 
 MUTANTS = [
     Mutant(
@@ -231,5 +233,26 @@ MUTANTS = [
         replacement='"sha256": file.stat().st_size} for file in files',
         mistake="a file is known by its size in place of its content",
         tests=(CORPORA, STORE),
+    ),
+    Mutant(
+        file="data/text/files.py",
+        original='line.decode("utf-8", errors="replace")',
+        replacement='line.decode("utf-8", errors="ignore")',
+        mistake="bytes that are not UTF-8 vanish, and nobody counts them",
+        tests=(CORPORA, FORMATS),
+    ),
+    Mutant(
+        file="data/text/formats.py",
+        original="if len(fields) != len(names):",
+        replacement="if len(fields) < len(names):",
+        mistake="a line with a field too many is read, its columns moved",
+        tests=(SOURCES,),
+    ),
+    Mutant(
+        file="data/text/formats.py",
+        original="_json_lines(path, itertools.chain(first, lines))",
+        replacement="_json_lines(path, lines)",
+        mistake="the first rows of a JSON file of one object a line are lost",
+        tests=(FORMATS, CORPORA),
     ),
 ]

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import yaml
@@ -30,6 +30,7 @@ from evaluation.study.scheduler import last_line, passing_signals_on
 from evaluation.study.study import Arm
 from training.step.stops import Interrupted
 from training.storage.run_dir import REPOSITORY, RunFolder
+from training.storage.scores import FineTuningResult, read_scores
 
 ROOT = REPOSITORY
 FINETUNE, DEFAULTS = ROOT / "finetune.py", ROOT / "configs/tasks/base.yaml"
@@ -37,54 +38,10 @@ UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte"}  # all other me
 OF_THE_YARDSTICK = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
 
 
-class TuningRun(NamedTuple):
-    """What came of one fine-tuning run: `scores` by split and metric, such as `test/accuracy`."""
-
-    folder: Path
-    learning_rate: float
-    metric: str  # by which its weights were chosen
-    lower_is_better: tuple[str, ...]
-    scores: dict[str, float]
-
-    def sign(self, metric: str) -> int:
-        """Which way is up."""
-        return -1 if metric in self.lower_is_better else 1
-
-    @property
-    def chosen(self) -> float:
-        """By what learning rates are chosen: higher is better."""
-        return self.sign(self.metric) * self.scores[f"development/{self.metric}"]
-
-    @property
-    def reported(self) -> tuple[str, str]:
-        """The split that is reported, and the task's own metric: the first that was measured, where a loss chose."""
-        split = "test" if any(name.startswith("test/") for name in self.scores) else "development"
-        metrics = [name.partition("/")[2] for name in self.scores if name.startswith(f"{split}/")]
-        return split, self.metric if self.metric in metrics and self.metric != "loss" else metrics[0]
-
-    def rows(self, metric: str) -> np.ndarray:
-        """float64[rows], the part of each reported row in a metric that is a mean of rows; empty for another."""
-        with (self.folder / "predictions.jsonl").open(encoding="utf-8") as file:
-            lines = [json.loads(line)["scores"] for line in file]
-        return np.array([line[metric] for line in lines if metric in line], dtype=np.float64)
-
-
-def tuned_in(folder: Path) -> list[TuningRun]:
+def tuned_in(folder: Path) -> list[FineTuningResult]:
     """Every fine-tuning run in a folder that came to its end, by its seed."""
-    found = []
-    for path in folder.glob("*/summary.json"):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        config = yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8"))
-        if "scores" in summary:
-            tuned = TuningRun(
-                folder=path.parent,
-                learning_rate=config["optimizer"]["learning_rate"],
-                metric=summary["metric"],
-                lower_is_better=tuple(summary["lower_is_better"]),
-                scores=summary["scores"],
-            )
-            found.append((config["seed"], tuned))
-    return [tuned for _, tuned in sorted(found, key=lambda pair: pair[0])]
+    found = (read_scores(RunFolder(path.parent)) for path in folder.glob("*/summary.json"))
+    return sorted((result for result in found if result is not None), key=lambda result: result.seed)
 
 
 def nested(seeds: Sequence[int], pretraining_seed: int) -> list[int]:
@@ -92,15 +49,15 @@ def nested(seeds: Sequence[int], pretraining_seed: int) -> list[int]:
     return [pretraining_seed * (max(seeds) + 1) + seed for seed in seeds]
 
 
-def best_of(runs: Sequence[TuningRun]) -> list[TuningRun]:
+def best_of(runs: Sequence[FineTuningResult]) -> list[FineTuningResult]:
     """The runs of the learning rate with the best mean on the development split, which is not reported."""
-    by_rate: dict[float, list[TuningRun]] = {}
+    by_rate: dict[float, list[FineTuningResult]] = {}
     for run in runs:
         by_rate.setdefault(run.learning_rate, []).append(run)
     return max(by_rate.values(), key=lambda of_rate: np.mean([run.chosen for run in of_rate]))
 
 
-def result_of(name: str, runs: Sequence[TuningRun]) -> EvaluationResult:
+def result_of(name: str, runs: Sequence[FineTuningResult]) -> EvaluationResult:
     """What a task says of a pretraining run.
 
     Items are rows, each its mean over the fine-tuning seeds, or, of a metric that is no mean of rows, such as an F1,
@@ -180,7 +137,7 @@ class FineTuned:
             result_of(name, best_of(self._over_seeds(name, task, run_folder))) for name, task in self._tasks().items()
         ]
 
-    def _over_seeds(self, name: str, task: Arm, run_folder: Path) -> list[TuningRun]:
+    def _over_seeds(self, name: str, task: Arm, run_folder: Path) -> list[FineTuningResult]:
         """Every run of the grid, trained where it is not there."""
         config = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
         seeds = nested(self.seeds, config["seed"])

@@ -19,7 +19,7 @@ import numpy as np
 
 from data.store.store import TokenStore
 from data.text.cleaning import clean
-from data.text.corpora import decoded_lines, local_files, suffix_of
+from data.text.files import decoded_lines, local_files, suffix_of
 from evaluation.scoring.cached import CachedScorer, Passage, progress, several, store_of, tokens_of
 from evaluation.scoring.likelihood import Precision
 from evaluation.scoring.results import EvaluationResult, macro_mean

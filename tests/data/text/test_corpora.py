@@ -1,11 +1,10 @@
 """Corpora: documents of every kind of file, and one helpful line for every mistake."""
 
-import gc
 import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,7 @@ import pytest
 from data.text.corpora import Corpus, DocumentRule
 from tests.helpers import write_jsonl
 
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 TEXTS = ["First one.", "둘째 문서이다.", 'A third, with "quotes",\nand two lines.']
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def read(*sources: Path | str, **settings: Any) -> list[Any]:
@@ -51,6 +42,17 @@ def write_parquet(path: Path, texts: list[str], column: str = "text") -> Path:
     return path
 
 
+def write_tsv(path: Path, texts: list[str]) -> Path:
+    lines = [f"{number}\t{text}\n" for number, text in enumerate(texts)]
+    path.write_text("number\ttext\n" + "".join(lines), encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, texts: list[str]) -> Path:
+    path.write_text(json.dumps([{"text": text} for text in texts], indent=1), encoding="utf-8")
+    return path
+
+
 WRITERS: dict[str, Callable[[Path, list[str]], Path]] = {
     "jsonl": write_jsonl,
     "json": write_jsonl,
@@ -62,6 +64,12 @@ WRITERS: dict[str, Callable[[Path, list[str]], Path]] = {
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_a_table_is_read_row_by_row(suffix: str, tmp_path: Path) -> None:
     assert read(WRITERS[suffix](tmp_path / f"a.{suffix}", TEXTS)) == TEXTS
+
+
+@pytest.mark.parametrize("writer", [write_tsv, write_json])
+def test_what_tasks_read_is_a_corpus_too(writer: Callable[[Path, list[str]], Path], tmp_path: Path) -> None:
+    texts = ["First one.", "둘째 문서이다."]
+    assert read(writer(tmp_path / f"a.{writer.__name__.removeprefix('write_')}", texts)) == texts
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
@@ -157,12 +165,12 @@ def bad_files(folder: Path) -> dict[str, tuple[tuple[str, ...], list[str]]]:
         "suffix": (("a.pdf",), ["data.corpus", "a.pdf", ".jsonl", ".parquet"]),
         "mixed": (("column.csv", "column.parquet"), ["data.corpus", "csv and parquet", "mixed"]),
         "json": (("broken.jsonl",), ["broken.jsonl", "line 3", "JSON"]),
-        "list": (("list.jsonl",), ["list.jsonl", "line 2", "data.text_column"]),
+        "list": (("list.jsonl",), ["data.corpus", "list.jsonl, line 2: list, not a JSON object with columns"]),
         "json column": (("column.jsonl",), ["line 1", "'text'", "txt, id", "data.text_column"]),
-        "csv column": (("column.csv",), ["data.text_column", "'text'", "number, body"]),
-        "parquet column": (("column.parquet",), ["data.text_column", "'text'", "number, body"]),
-        "empty csv": (("empty.csv",), ["data.corpus", "empty.csv"]),
-        "uneven csv": (("uneven.csv",), ["data.corpus", "uneven.csv", "line 3"]),
+        "csv column": (("column.csv",), ["line 2", "'text'", "number, body", "data.text_column"]),
+        "parquet column": (("column.parquet",), ["row 1", "'text'", "number, body", "data.text_column"]),
+        "empty csv": (("empty.csv",), ["data.corpus", "empty.csv", "no line names its columns"]),
+        "uneven csv": (("uneven.csv",), ["data.corpus", "uneven.csv, line 3: 4 fields", "columns are 2 (text, b)"]),
         "parquet": (("broken.parquet",), ["data.corpus", "broken.parquet"]),
         "gz": (("broken.txt.gz",), ["broken.txt.gz", "cannot be read"]),
         "cut gz": (("cut.txt.gz",), ["cut.txt.gz", "cannot be read"]),
@@ -199,7 +207,9 @@ def test_a_hub_dataset_is_read_by_its_name_configuration_split_and_column(monkey
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert read("owner/name", configuration="small", split="test", text_column="body") == TEXTS
     assert asked == [("owner/name", "small", "test")]
-    with pytest.raises(ValueError, match=r"data\.text_column: 'owner/name' has no column 'txt' \(it has: body, text\)"):
+    with pytest.raises(
+        ValueError, match=r"name, row 1 has no column 'txt' \(it has: body, text\); set data\.text_column"
+    ):
         read("owner/name", text_column="txt")
 
 

@@ -1,25 +1,15 @@
 """Formats of local files: JSON, SQuAD, CoNLL and text give the rows that stand in them."""
 
-import gc
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data.text.formats import ORIGIN, local_rows
+from data.text.formats import rows_of
 from data.text.sources import RowSource
 
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 ROWS = [{"text": 'He said "no', "label": "0"}, {"text": "한글\u2028", "label": "1"}]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def read(path: Path, **settings: Any) -> list[dict[str, Any]]:
@@ -103,7 +93,5 @@ def test_bytes_that_are_not_utf8_become_replacement_characters(tmp_path: Path) -
 def test_every_local_row_knows_where_it_stands(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(SQUAD))
     (tmp_path / "b.json").write_text(json.dumps(ROWS[:1]))
-    paths = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
-    assert [row[ORIGIN] for row in local_rows(paths, "json", ())] == [
-        *("a.json, question q1", "a.json, question q2", "b.json, row 1")
-    ]
+    origins = [origin for name in ("a.json", "b.json") for origin, _ in rows_of(tmp_path / name, "json")]
+    assert origins == ["a.json, question q1", "a.json, question q2", "b.json, row 1"]

@@ -1,11 +1,10 @@
 """Sources: every form gives the rows that stand in it, and every mistake is told in one line."""
 
 import csv
-import gc
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.text.formats import local_rows
+from data.text.formats import rows_of
 from data.text.sources import RowSource
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=60)
 
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 ROWS = [
     {"text": 'He said "no', "label": "0"},
     {"text": '"quoted"', "label": "1"},
@@ -30,12 +27,6 @@ ROWS = [
     {"text": "한글 NA null", "label": "1"},
     {"text": "a\u2028b\x85c, d", "label": "0"},
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 def read(path: Path | str, **settings: Any) -> list[dict[str, Any]]:
@@ -90,8 +81,7 @@ def test_a_tsv_is_read_exactly_whatever_its_signs(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "exact.tsv"
     path.write_bytes(b"a\tb\n" + "".join(f"{a}\t{b}\n" for a, b in table).encode())
-    rows = list(local_rows([str(path)], "tsv", ()))
-    assert [(row["a"], row["b"]) for row in rows] == table
+    assert [(row["a"], row["b"]) for _, row in rows_of(path, "tsv")] == table
 
 
 def test_a_table_without_a_header_is_given_one(tmp_path: Path) -> None:
@@ -138,6 +128,7 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
         "missing": ({"name": ("data/no.tsv",)}, ["task.train: no file at 'data/no.tsv'"]),
         "glob": ({"name": ("no*.csv",)}, ["no file at 'no*.csv'"]),
         "folder": ({"name": ("./folder",)}, ["no file at './folder'"]),
+        "plain folder": ({"name": ("folder",)}, ["no file at 'folder'"]),
         "nothing": ({"name": ()}, ["task.train names nothing"]),
         "empty name": ({"name": ("",)}, ["task.train names nothing"]),
         "second": ({"name": ("uneven.tsv", "no.tsv")}, ["no file at 'no.tsv'"]),
@@ -164,7 +155,19 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
 
 
 MISTAKES = [
-    *("missing", "glob", "folder", "nothing", "empty name", "second", "key", "suffix", "mixed", "uneven tsv"),
+    *(
+        "missing",
+        "glob",
+        "folder",
+        "plain folder",
+        "nothing",
+        "empty name",
+        "second",
+        "key",
+        "suffix",
+        "mixed",
+        "uneven tsv",
+    ),
     *("short csv", "quotes", "twice", "header alone", "empty", "json", "list", "broken", "lines", "number", "squad"),
     *("conll", "utf16", "parquet", "hub"),
 ]

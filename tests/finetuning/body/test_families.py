@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from finetuning.grid import fine_tune
-from finetuning.load import answers_of, load_fine_tuned
+from finetuning.load import load_fine_tuned, predictions_of
 from tests.finetuning.made_tasks import TASKS, WRITTEN
 from tests.finetuning.opened import opened
 from tests.helpers import OBJECTIVES
@@ -38,8 +38,8 @@ def test_a_run_answers_from_its_folder_alone_as_it_was_scored(
     config = yaml.safe_load((tuned.folder / "config.yaml").read_text(encoding="utf-8"))
     _, data = opened(tiny_task(task, objective))
     loaded = load_fine_tuned(tuned.folder).module
-    answers = answers_of(loaded, data.rows["test"], batch_size=5)
-    again = {f"test/{name}": score.value for name, score in loaded.measure_answers(data.rows["test"], answers).items()}
+    scores = loaded.measure_predictions(data.rows["test"], predictions_of(loaded, data.rows["test"], batch_size=5))
+    again = {f"test/{name}": score.value for name, score in scores.items()}
     assert again == pytest.approx({name: value for name, value in tuned.scores.items() if name.startswith("test/")})
     assert config["checkpoint"].endswith(objective)
 
@@ -55,16 +55,16 @@ def test_what_makes_no_sense_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(SystemExit):
         opened(tiny_task(task, objective))
-    reasons = {"masked_lm": "cannot say one token after another"}
-    assert reasons.get(objective, "says what an encoder has read") in capsys.readouterr().err
+    reasons = {"masked_lm": "cannot generate one token after another"}
+    assert reasons.get(objective, "needs a source that its encoder reads") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("objective", "arguments", "expected"),
     [
         ("causal_lm", ("--tuning.pooling", "cls"), "has seen nothing but itself; choose last"),
-        ("causal_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that looks at an encoder"),
-        ("masked_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that looks at an encoder"),
+        ("causal_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that attends to an encoder"),
+        ("masked_lm", ("--tuning.pooling", "decoder_start"), "needs a decoder that attends to an encoder"),
         ("masked_lm", ("--tuning.attention", "bidirectional"), "this model's encoder has none"),
     ],
 )
@@ -97,7 +97,7 @@ def test_an_answer_does_not_depend_on_what_is_asked_beside_it(
     module, data = opened(tiny_task("classification", objective, *settings))
     module = module.double()
     rows = data.rows["development"][:8]
-    together = np.stack(answers_of(module, rows, batch_size=8))
-    alone = np.stack([answer for row in rows for answer in answers_of(module, [row])])
+    together = np.stack(predictions_of(module, rows, batch_size=8))
+    alone = np.stack([answer for row in rows for answer in predictions_of(module, [row])])
     np.testing.assert_allclose(together, alone, rtol=1e-10)
     assert np.ptp(together[:, 0]) > 1e-6  # and it depends on what is asked

@@ -17,9 +17,9 @@ def test_labels_found_are_in_order() -> None:
 
 
 def test_one_label_is_nothing_to_learn_but_of_several_one_is() -> None:
-    with pytest.raises(ValueError, match="too few labels to tell apart: 'a' in 2 rows"):
+    with pytest.raises(ValueError, match="too few labels to learn from: 'a' in 2 rows"):
         label_names(rows_of("a", "a"))
-    with pytest.raises(ValueError, match="too few labels to tell apart: none in 1 rows"):
+    with pytest.raises(ValueError, match="too few labels to learn from: none in 1 rows"):
         label_names(rows_of(()))
     assert label_names(rows_of(("a",), ())) == ("a",)
 

@@ -148,7 +148,7 @@ def test_a_mistake_in_a_mixture_names_its_task(tmp_path: Any) -> None:
         (ClassificationTask(name="two", train=str(tmp_path / "a.tsv"), texts=("txt",)), r"^task\.tasks, two: .*'txt'"),
         (
             ClassificationTask(name="two", train=str(tmp_path / "a.tsv"), form="many"),
-            r"^task\.tasks, two: .*not told as text",
+            r"^task\.tasks, two: .*have no form as text",
         ),
     ):
         with pytest.raises(ValueError, match=expected):

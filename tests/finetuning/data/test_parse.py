@@ -1,7 +1,5 @@
 """Rows of tasks: what they hold is exact, and what is odd is counted, the first case named."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,6 @@ from data.text.sources import RowSource
 from finetuning.data.parse import read_pairs, read_texts, read_tokens
 from finetuning.data.rows import DataWarnings, PairRow, TextRow
 from tests.finetuning.files import conll, jsonl
-
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture
@@ -146,7 +135,7 @@ def test_iob1_is_no_fault(tmp_path: Path, warnings: DataWarnings) -> None:
 def test_tags_that_tell_no_entities_stay_as_they_are(tmp_path: Path, warnings: DataWarnings) -> None:
     source = conll(tmp_path, "a DET\ncat NOUN\n")
     assert read_tokens(source, entities=False, warnings=warnings)[0].tags == ("DET", "NOUN")
-    with pytest.raises(ValueError, match=r"a\.conll, line 1: tag 'DET' tells no entity"):
+    with pytest.raises(ValueError, match=r"a\.conll, line 1: tag 'DET' encodes no entity"):
         read_tokens(source, warnings=warnings)
 
 

@@ -27,7 +27,6 @@ from finetuning.metrics.spans import (
     tag_names,
     to_bio,
     to_entities,
-    to_tags,
     token_labels,
     transitions,
     word_tags,
@@ -51,6 +50,15 @@ def sentences(draw: st.DrawFn) -> tuple[list[Entity], int]:
 
 
 # --- schemes ---
+
+
+def to_tags(entities: Sequence[Entity], length: int) -> tuple[str, ...]:
+    """The BIO tags of a sentence of `length` words with these entities, of which no two overlap."""
+    tags = ["O"] * length
+    for kind, start, end in entities:
+        assert tags[start:end] == ["O"] * (end - start) != []
+        tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
+    return tuple(tags)
 
 
 @FIXED
@@ -129,7 +137,7 @@ def test_one_entity_opened_by_b_after_o_makes_i_after_o_a_fault() -> None:
 
 def test_an_odd_tag_is_told_with_what_a_tag_may_be() -> None:
     for tag in ("B", "person", "b-person", "O-person", "B-", ""):
-        with pytest.raises(ValueError, match=f"tag '{tag}' tells no entity"):
+        with pytest.raises(ValueError, match=f"tag '{tag}' encodes no entity"):
             to_bio(["O", tag])
 
 

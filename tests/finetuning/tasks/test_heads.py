@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from finetuning.body.body import states_of
 from finetuning.data.batch import collate
 from finetuning.data.rows import DataWarnings, QuestionRow, TextRow, TokenRow
-from finetuning.load import answers_of
+from finetuning.load import predictions_of
 from finetuning.tasks.classification import Classification
 from finetuning.tasks.heads import compared, means_of_texts
 from finetuning.tasks.token_classification import TextToTag, TokenClassification
@@ -51,7 +51,7 @@ def test_every_head_learns_a_few_rows_by_heart(
     torch.manual_seed(0)
     learn_by_heart(module, data, 8, steps)
     rows = data.rows["train"][:8]
-    scores = module.measure_answers(rows, answers_of(module, rows))
+    scores = module.measure_predictions(rows, predictions_of(module, rows))
     assert scores[metric].value >= 0.999
 
 
@@ -94,7 +94,8 @@ def test_a_head_alone_tells_which_of_two_texts_names_an_animal(
     data.examples["train"] = module.examples(_which_of_two(400, seed=0), DataWarnings())
     learn_by_heart(module, data, 400, 200, rate=1e-2)
     rows = _which_of_two(200, seed=1)
-    assert module.measure_answers(rows, answers_of(module, rows))["accuracy"].value > 0.75  # 0.87; 0.5 by one mean
+    scores = module.measure_predictions(rows, predictions_of(module, rows))
+    assert scores["accuracy"].value > 0.75  # 0.87; 0.5 by one mean
 
 
 def test_an_untrained_head_knows_nothing(tiny_task: Command) -> None:
@@ -173,7 +174,7 @@ def test_a_sentence_in_parts_is_answered_for_every_word(tiny_task: Command, obje
     assert len(examples) > 1
     assert all(len(example) <= 12 for example in examples)
     assert sum(len(example.labels["tag"]) for example in examples) == len(words)
-    (tags,) = answers_of(module, [row])
+    (tags,) = predictions_of(module, [row])
     assert len(tags) == len(words)
     assert list(warnings.counts) == ["sentences longer than data.max_length = 12, read in parts"]
 
@@ -184,12 +185,12 @@ def test_entities_are_told_with_the_characters_of_the_text_that_was_given(tiny_t
     learn_by_heart(module, data, 8, 40)
     known = next(row for row in data.rows["train"][:8] if any(tag != "O" for tag in row.tags))
     row = module.row_of("  " + ",   ".join(known.words).replace(",", ""))  # other white space
-    told = module.told(row, answers_of(module, [row])[0])
+    fields = module.to_json(row, predictions_of(module, [row])[0])
     assert isinstance(row, TextToTag)
-    assert len(told["entities"]) == sum(tag.startswith("B-") for tag in known.tags)
-    for entity in told["entities"]:
+    assert len(fields["entities"]) == sum(tag.startswith("B-") for tag in known.tags)
+    for entity in fields["entities"]:
         assert row.text[entity["start"] : entity["end"]] == entity["text"]
-        assert f"animal '{entity['text']}' at {entity['start']}-{entity['end']}" in module.shown(row, told)
+        assert f"animal '{entity['text']}' at {entity['start']}-{entity['end']}" in module.format(row, fields)
 
 
 def test_every_token_of_a_long_context_lies_in_a_window_with_its_answer(tiny_task: Command) -> None:
@@ -206,7 +207,7 @@ def test_every_token_of_a_long_context_lies_in_a_window_with_its_answer(tiny_tas
         assert len(example.encoder_ids) <= 24
         held |= set(range(*example.where[:2]))
     assert held == set(range(length))
-    (answer,) = answers_of(module, [row])
+    (answer,) = predictions_of(module, [row])
     assert answer.text == context[answer.start : answer.end] != ""
 
 
@@ -228,7 +229,7 @@ def test_a_label_that_training_has_not_is_counted_and_never_right(tiny_task: Com
     examples = module.examples(rows, warnings)
     assert [len(example.labels["label"]) for example in examples] == [0, 1]
     assert "plant" in warnings.lines()[0]
-    scores = module.measure_answers(rows, answers_of(module, rows))
+    scores = module.measure_predictions(rows, predictions_of(module, rows))
     assert scores["accuracy"].items is not None
     assert scores["accuracy"].items[0] == 0
 
@@ -239,7 +240,7 @@ def test_bits_per_byte_are_those_of_the_pretrained_model_itself(tiny_task: Comma
     module, data = opened(command)
     module = module.double()
     rows = data.rows["test"][:3]
-    found = module.measure_answers(rows, answers_of(module, rows))["bits_per_byte"].value
+    found = module.measure_predictions(rows, predictions_of(module, rows))["bits_per_byte"].value
     run = load_run(Path(command[3]))
     pretrained = run.objective.body
     assert pretrained is not None

@@ -1,7 +1,5 @@
 """Questions: an answer stands where it says, or is counted; its text is a slice of its context."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,6 @@ from finetuning.data.rows import AnswerSpan, DataWarnings
 from tests.finetuning.files import jsonl
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=50)
-
-# `datasets` leaves the files that it streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture
@@ -45,7 +34,7 @@ def question(folder: Path, answers: Any, **more: Any) -> RowSource:
         [{"text": "Seoul", "answer_start": 30}, {"text": "수도", "answer_start": 4}],
     ],
 )
-def test_answers_of_either_form_stand_where_they_say(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+def test_predictions_of_either_form_stand_where_they_say(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
     (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
     assert row.id == "7"
     assert row.answers == row.places == (AnswerSpan(text="Seoul", start=30), AnswerSpan(text="수도", start=4))
@@ -95,7 +84,7 @@ def test_a_question_said_to_have_no_answer_has_none(tmp_path: Path, warnings: Da
     source = question(tmp_path, {"text": ["Seoul"], "answer_start": [10]}, is_impossible=True)
     (row,) = read_questions(source, warnings=warnings)
     assert (row.impossible, row.answers) == (True, ())
-    assert list(warnings.counts) == ["questions said to have no answer that list some, taken at their word"]
+    assert list(warnings.counts) == ["questions marked as without an answer that list some, taken as without"]
 
 
 def test_questions_without_a_column_of_identifiers_are_numbered(tmp_path: Path, warnings: DataWarnings) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-from evaluation.scoring.tasks.fine_tuned import FineTuned, TuningRun, best_of, nested, result_of, tuned_in
+from evaluation.scoring.tasks.fine_tuned import FineTuned, best_of, nested, result_of, tuned_in
 from tests.evaluation.asking import write_run
 from tests.finetuning.made_tasks import TASKS, write_tasks
+from training.storage.scores import FineTuningResult
 
 SMALL = {  # steps of milliseconds
     "budget.steps": "4",
@@ -21,7 +22,9 @@ SMALL = {  # steps of milliseconds
 }
 
 
-def made(folder: Path, rate: float, seed: int, scores: dict[str, float], rows: dict[str, list[float]]) -> TuningRun:
+def made(
+    folder: Path, rate: float, seed: int, scores: dict[str, float], rows: dict[str, list[float]]
+) -> FineTuningResult:
     """A fine-tuning run as it lies in its folder."""
     home = folder / f"sst2-s{seed}-lr{rate:g}"
     home.mkdir(parents=True)
@@ -35,7 +38,7 @@ def made(folder: Path, rate: float, seed: int, scores: dict[str, float], rows: d
     return next(tuned for tuned in tuned_in(folder) if tuned.folder == home)
 
 
-def grid(folder: Path, development: dict[float, list[float]]) -> list[TuningRun]:
+def grid(folder: Path, development: dict[float, list[float]]) -> list[FineTuningResult]:
     """Runs by learning rate, with one seed for each score of the development split."""
     for rate, scores in development.items():
         for seed, score in enumerate(scores):
@@ -51,9 +54,16 @@ def test_the_development_split_chooses_the_learning_rate_and_the_test_split_is_r
 
 
 def test_where_less_is_better_the_least_is_chosen(tmp_path: Path) -> None:
-    def run(rate: float, bits: float) -> TuningRun:
+    def run(rate: float, bits: float) -> FineTuningResult:
         scores = {"development/loss": bits, "test/bits_per_byte": bits}
-        return TuningRun(tmp_path, rate, "loss", ("loss", "bits_per_byte"), scores)
+        return FineTuningResult(
+            folder=tmp_path,
+            learning_rate=rate,
+            seed=0,
+            metric="loss",
+            lower_is_better=("loss", "bits_per_byte"),
+            scores=scores,
+        )
 
     (best,) = best_of([run(1e-3, 2.5), run(3e-3, 2.0)])
     assert best.learning_rate == 3e-3

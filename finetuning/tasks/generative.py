@@ -1,7 +1,7 @@
-"""What tasks have in common whose answer is written: a source that is read, a target that is said.
+"""What tasks share whose prediction is a generated text: a source, and the target that a decoder generates from it.
 
-    an encoder-decoder reads the source and says the target; a causal decoder reads the source, a separator, and then
-    says the target behind it
+    an encoder-decoder encodes the source and decodes the target; a causal decoder reads the source and a separator as
+    its prompt, and generates the target behind it
 
 loss = sum of -log p(token | source, tokens before it) / number of tokens of the targets
 """
@@ -26,7 +26,7 @@ from models.transformer.transformer import Transformer
 from training.step.terms import Term
 
 
-class Writing(FineTuning):
+class GenerativeFineTuning(FineTuning):
     """A body with its head over the vocabulary; nothing beside it is new. The loss chooses the best weights."""
 
     selects_by_loss: ClassVar[bool] = True
@@ -35,26 +35,26 @@ class Writing(FineTuning):
     @property
     @abstractmethod
     def decoding(self) -> Decoding:
-        """How a text is said."""
+        """How a target is generated."""
 
     def check(self) -> None:
         if not self.start.has_decoder:
             raise ValueError(
-                f"task.name = {self.task.name} is answered by writing, and this checkpoint is an encoder alone, which "
-                f"cannot say one token after another: take a run of causal_lm, denoising or span_corruption"
+                f"task.name = {self.task.name} generates text, and this checkpoint is an encoder alone, which cannot "
+                f"generate one token after another: take a run of causal_lm, denoising or span_corruption"
             )
         if self.tuning.freeze:
-            raise ValueError("tuning.freeze trains the new head alone, and a task that is answered by writing has none")
+            raise ValueError("tuning.freeze trains the new head alone, and a task that generates text has none")
         if self.tuning.attention == "bidirectional":
-            raise ValueError("tuning.attention = bidirectional would let a decoder see what it is to say")
+            raise ValueError("tuning.attention = bidirectional would let a decoder see the tokens that it predicts")
 
     def build_body(self) -> Transformer:
         return make_body(self.start, dropout=self.tuning.dropout)
 
     def build_heads(self) -> None:
-        """None: it is the body's own head that speaks."""
+        """None: the body's own head over the vocabulary is used."""
 
-    # --- what is read and said ---
+    # --- examples ---
 
     def _cut(self, ids: Sequence[int], room: int, what: str, origin: str, warnings: DataWarnings) -> list[int]:
         """The beginning of a text, as long as there is room."""
@@ -62,7 +62,7 @@ class Writing(FineTuning):
             warnings.add(f"{what} longer than the {room} tokens that there is room for, their ends cut off", origin)
         return list(ids[: max(room, 0)])
 
-    def written(
+    def encode_pairs(
         self,
         sources: Sequence[str],
         targets: Sequence[str | None],
@@ -71,36 +71,38 @@ class Writing(FineTuning):
         longest: int,
         warnings: DataWarnings,
     ) -> list[TaskExample]:
-        """Examples in order; a target that is None is what the model will be asked for.
+        """Examples in order.
 
         Args:
-            sources: what is read.
-            targets: what is said.
+            sources: the source texts.
+            targets: their targets; None where it is to be generated.
             origins: what each row is called in messages.
             longest: tokens of a target.
             warnings: takes what was cut.
         """
         encode = self.start.tokenizer.encode_batch
-        read = encode(list(sources), add_special_tokens=False)
-        said = encode([target or "" for target in targets], add_special_tokens=False)
+        encoded_sources = encode(list(sources), add_special_tokens=False)
+        encoded_targets = encode([target or "" for target in targets], add_special_tokens=False)
+        make = self._encoder_decoder_example if self.start.has_encoder else self._decoder_example
         found = []
-        for index, (source, target, wanted, origin) in enumerate(zip(read, said, targets, origins, strict=True)):
-            ids = None if wanted is None else self._cut(target.ids, longest, "targets", origin, warnings)
-            make = self._by_both if self.start.has_encoder else self._by_decoder
+        for index, (source, target, origin) in enumerate(zip(encoded_sources, encoded_targets, origins, strict=True)):
+            has_target = targets[index] is not None
+            ids = self._cut(target.ids, longest, "targets", origin, warnings) if has_target else None
             found.append(make(index, source.ids, ids, longest, origin, warnings))
         return found
 
-    def _by_both(
+    def _encoder_decoder_example(
         self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, warnings: DataWarnings
     ) -> TaskExample:
         template = self.start.template
         room = self.max_length - len(template.around(())[0])
         read, segments = template.around(self._cut(source, room, "sources", origin, warnings))
-        said = np.array([*template.said_before, *(target or []), *template.said_behind], dtype=np.int64)
+        generated = np.array([*template.target_before, *(target or []), *template.target_behind], dtype=np.int64)
         if target is None:
-            said = said[: len(template.said_before)]
-        ids = np.concatenate([np.array(template.start, dtype=np.int64), said[: -1 if target is not None else None]])
-        labels = said if target is not None else said[:0]
+            generated = generated[: len(template.target_before)]
+        shifted = generated[: -1 if target is not None else None]
+        ids = np.concatenate([np.array(template.start, dtype=np.int64), shifted])
+        labels = generated if target is not None else generated[:0]
         return TaskExample(
             index=index,
             row=index,
@@ -109,17 +111,17 @@ class Writing(FineTuning):
             decoder_ids=ids,
             positions={"target": np.arange(len(labels))},
             labels={"target": labels},
-            where=np.array([len(template.start) + len(template.said_before)]),
+            where=np.array([len(template.start) + len(template.target_before)]),
         )
 
-    def _by_decoder(
+    def _decoder_example(
         self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, warnings: DataWarnings
     ) -> TaskExample:
         template = self.start.template
         behind = [getattr(self.start.vocabulary, role) for role in self.closes_source]
         room = self.max_length - len(template.before) - len(behind) - longest
         prompt = [*template.before, *self._cut(source, room, "sources", origin, warnings), *behind]
-        labels = np.array([*(target or []), *template.said_behind], dtype=np.int64)
+        labels = np.array([*(target or []), *template.target_behind], dtype=np.int64)
         if target is None:
             labels = labels[:0]
         return TaskExample(
@@ -131,7 +133,7 @@ class Writing(FineTuning):
             where=np.array([len(prompt)]),
         )
 
-    # --- what is said ---
+    # --- loss and generation ---
 
     def scores(self, batch: Batch) -> Tensor:
         """[N, V] in float32 at least, at the labels."""
@@ -141,19 +143,19 @@ class Writing(FineTuning):
         return logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
 
     def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
-        said, smoothing = batch.labels["target"].ids_N, self.tuning.label_smoothing
-        loss = F.cross_entropy(scores, said, reduction="sum")
-        minimised = F.cross_entropy(scores, said, reduction="sum", label_smoothing=smoothing) if smoothing else loss
-        correct = (scores.argmax(dim=-1) == said).sum().to(loss.dtype) if count_correct else None
-        return {"target": Term(loss, minimised, len(said), len(said), correct)}
+        targets, smoothing = batch.labels["target"].ids_N, self.tuning.label_smoothing
+        loss = F.cross_entropy(scores, targets, reduction="sum")
+        minimised = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=smoothing) if smoothing else loss
+        correct = (scores.argmax(dim=-1) == targets).sum().to(loss.dtype) if count_correct else None
+        return {"target": Term(loss, minimised, len(targets), len(targets), correct)}
 
-    def outputs_of(self, scores: Tensor, batch: Batch) -> list[Any]:
-        """Nothing: a text is said one token after another."""
+    def outputs(self, scores: Tensor, batch: Batch) -> list[Any]:
+        """Nothing: `predict` generates one token after another."""
         return [None] * len(batch.indices)
 
     @torch.inference_mode()
-    def ask(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
-        """The text that is said to each example, with its number; prompts of like length together."""
+    def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
+        """The text generated for each example, with its number; prompts of similar length together."""
         assert self.body is not None
         assert not self.training
         decoding, template, tokenizer = self.decoding, self.start.template, self.start.tokenizer
@@ -166,16 +168,16 @@ class Writing(FineTuning):
             part = [examples[number] for number in numbers]
             prompts = [example.decoder_ids[: int(example.where[0])].tolist() for example in part]  # pyright: ignore
             sources = [ids.tolist() for example in part if (ids := example.encoder_ids) is not None] or None
-            said = generate(
+            generated = generate(
                 self.body,
                 prompts,
                 sources=sources,
                 decoding=decoding,
-                eos=template.said_behind[0],
+                eos=template.target_behind[0],
                 max_positions=most,
-                num_said=len(template.said_before),
+                num_said=len(template.target_before),
             )
-            for number, one in zip(numbers, said, strict=True):
+            for number, one in zip(numbers, generated, strict=True):
                 yield number, tokenizer.decode(one.ids, skip_special_tokens=True).strip()
 
     def decode_predictions(
@@ -183,8 +185,8 @@ class Writing(FineTuning):
     ) -> list[Any]:
         return list(outputs)
 
-    def told(self, row: Any, answer: Any) -> dict[str, Any]:
-        return {"text": answer}
+    def to_json(self, row: Any, prediction: Any) -> dict[str, Any]:
+        return {"text": prediction}
 
-    def shown(self, row: Any, told: dict[str, Any]) -> str:
-        return told["text"]
+    def format(self, row: Any, fields: dict[str, Any]) -> str:
+        return fields["text"]
