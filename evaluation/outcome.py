@@ -4,17 +4,17 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
+from evaluation.excerpts import shown
 from evaluation.findings import Findings, find
 from evaluation.record.record import (
     ArmRecord,
     CostRecord,
-    Measure,
     MetricRecord,
     PointRecord,
     RunRecord,
@@ -22,12 +22,13 @@ from evaluation.record.record import (
     StudyRecord,
     TuningRecord,
 )
-from evaluation.report.excerpts import shown
 from evaluation.report.publish import publish
 from evaluation.report.report import write_report
+from evaluation.report.verdicts import sentence
 from evaluation.scoring.evaluate import Results, check_ranked, write_items
 from evaluation.scoring.results import Evaluation, EvaluationResult
-from evaluation.statistics.aggregate import scores_of, verdicts
+from evaluation.statistics.aggregate import scores_of
+from evaluation.statistics.hypotheses import judge
 from evaluation.study.deviations import deviations
 from evaluation.study.jobs import Job, StudyDir, last_loss, logged
 from evaluation.study.plan import ArmPlan, Plan
@@ -158,22 +159,21 @@ def record_of(
 ) -> StudyRecord:
     """Everything that the report shows."""
     first = {job.arm: job for job in reversed(findings.jobs) if not job.branch}  # of each arm, in the order declared
-    metrics = _metrics(findings.results)
     texts, drawn, said = shown({label: first[label] for label in plan.arms if label in first})
     return StudyRecord(
         name=name,
         question=study.question,
         command=command,
         text=plan.text,
-        measure=cast(Measure, study.measure),
+        measure=study.measure,
         budget=study.amount,
         seeds=study.seeds,
         deviations=(*deviations(study, plan, jobs, declarations), *findings.caveats(), *findings.unmeasured),
         arms=tuple(_arm(study, label, arm, jobs.rates) for label, arm in plan.arms.items()),
         runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
-        metrics=metrics,
+        metrics=_metrics(findings.results),
         summaries=tuple(findings.summaries()),
-        verdicts=verdicts(study.hypotheses, scores_of(findings.by_arm()), {m.name: m.unit for m in metrics}),
+        verdicts=judge(study.hypotheses, scores_of(findings.by_arm())),
         tuning=tuple(map(_tuning, jobs.tuning)),
         windows=tuple(texts),
         samples=tuple(drawn),
@@ -197,7 +197,7 @@ def print_means(console: Console, record: StudyRecord) -> None:
         table.add_row(arm.label, f"{len(runs)}/{len(record.seeds)}", *cells)
     console.print(table)
     for verdict in record.verdicts:
-        console.print(f"{verdict.verdict}: {verdict.sentence}", soft_wrap=True, markup=False)
+        console.print(f"{verdict.outcome}: {sentence(record, verdict)}", soft_wrap=True, markup=False)
     unranked = [metric.name for metric in record.metrics if not metric.rankable]
     console.print(f"not to be ranked across objectives: {', '.join(unranked)}", style="dim", soft_wrap=True)
 

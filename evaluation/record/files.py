@@ -1,12 +1,16 @@
 """A record as a file: `read_record(path) == record` after `write_record(record, path)`."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from evaluation.record.record import FORMAT, StudyRecord
 
 _ADAPTER = TypeAdapter(StudyRecord)
+_NO_LONGER_KEPT = {"sentence"}  # of a verdict: the report writes it from the numbers
+_RENAMED_SINCE_FORMAT_1 = {"departures": "deviations", "verdict": "outcome"}
 
 
 def write_record(record: StudyRecord, path: Path) -> None:
@@ -16,14 +20,31 @@ def write_record(record: StudyRecord, path: Path) -> None:
     beside.replace(path)
 
 
+def _renamed(tree: dict[str, Any]) -> dict[str, Any]:
+    """Fields of format 1 under the names that they have now."""
+    return {_RENAMED_SINCE_FORMAT_1.get(key, key): value for key, value in tree.items() if key not in _NO_LONGER_KEPT}
+
+
+def _in_this_format(text: bytes) -> bytes:
+    """What a file holds, in this format where it has format 1; anything else as it is."""
+    try:
+        tree = json.loads(text)
+        if tree["format"] != 1:
+            return text
+        verdicts = [_renamed(verdict) for verdict in tree["verdicts"]]
+        return json.dumps({**_renamed(tree), "format": FORMAT, "verdicts": verdicts}).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text  # which is then refused with the place of the mistake
+
+
 def read_record(path: Path) -> StudyRecord:
-    """The record that results.json holds.
+    """The record that results.json holds, in this format or the one before.
 
     Raises:
-        ValueError: in one line, where it is not there, or is none of this version's.
+        ValueError: in one line, where it is not there, or is none of these formats.
     """
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return _ADAPTER.validate_json(_in_this_format(path.read_bytes()))
     except OSError:
         raise ValueError(f"no results at '{path}'") from None
     except ValidationError as error:

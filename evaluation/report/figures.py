@@ -4,17 +4,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.record.formatting import number, short
-from evaluation.record.record import (
-    ArmRecord,
-    Measure,
-    MetricRecord,
-    PointRecord,
-    RunRecord,
-    StudyRecord,
-    VerdictRecord,
-)
+from evaluation.record.kinds import Measure
+from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord
+from evaluation.record.verdict import VerdictRecord
 from evaluation.report.charts import DASHES, Chart, Scale, kind, padded, shortened, text_width
+from evaluation.report.formatting import number, short
 
 AXES: dict[Measure, str] = {
     "raw_tokens": "raw tokens read",
@@ -133,11 +127,6 @@ def _axis(drawing: Chart, x: Scale, bottom: float, label: str, unit: str, *, sig
     drawing.text((x.start + x.end) / 2, bottom + 32, label, anchor="middle")
 
 
-def unit_of(metric: MetricRecord | None) -> str:
-    """A metric's unit; none where the metric is unknown."""
-    return metric.unit if metric else ""
-
-
 def _yardstick_panel(record: StudyRecord, metric: MetricRecord) -> Chart | None:
     found = [s for s in record.summaries if s.metric == metric.name and s.budget is None and s.mean is not None]
     if not found:
@@ -207,8 +196,7 @@ def difference_strip(verdict: VerdictRecord, unit: str) -> Chart | None:
 
 def hypotheses(record: StudyRecord) -> Figure | None:
     """The differences of all hypotheses, for the files."""
-    units = {metric.name: metric.unit for metric in record.metrics}
-    strips = [difference_strip(verdict, units.get(verdict.metric, "")) for verdict in record.verdicts]
+    strips = [difference_strip(verdict, record.unit(verdict.metric)) for verdict in record.verdicts]
     drawn = tuple(strip for strip in strips if strip is not None)
     caption = (
         "Estimate and 95 % interval of each declared difference. Grey: differences that these seeds would miss in more "

@@ -3,11 +3,12 @@
 import statistics
 from collections.abc import Callable
 
-from evaluation.record.formatting import NONE, difference, duration, interval, memory, number, p_value, short
-from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord, VerdictRecord
+from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
+from evaluation.record.verdict import VerdictRecord
 from evaluation.report import figures, phenomena, samples, sentences
 from evaluation.report.cards import Card
 from evaluation.report.charts import Chart
+from evaluation.report.formatting import NONE, difference, duration, interval, memory, number, p_value, short
 from evaluation.report.html import Choice, Code, Folded, Picture, Points, Prose, ReportBlock, Section, Table, TableCell
 
 
@@ -125,12 +126,11 @@ def hypotheses(record: StudyRecord) -> Section:
     """Each hypothesis with its verdict."""
     if not record.verdicts:
         return Section("hypotheses", "Hypotheses", [Prose("None was declared.", "note")])
-    units = {metric.name: metric.unit for metric in record.metrics}
 
     def row(v: VerdictRecord) -> list[str]:
-        unit = units.get(v.metric, "")
+        unit = record.unit(v.metric)
         return [
-            f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict, difference(v.estimate, unit),
+            f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.outcome, difference(v.estimate, unit),
             interval(v.low, v.high, unit, signed=True), number(v.standard_deviation, unit), p_value(v.p),
             p_value(v.p_holm), p_value(v.p_sign_flip), number(v.minimum_detectable, unit),
             interval(v.equivalence_low, v.equivalence_high, unit, signed=True), number(v.confirmable_margin, unit),
@@ -139,7 +139,7 @@ def hypotheses(record: StudyRecord) -> Section:
 
     header = ["difference", "on", "expected", "verdict", "estimate", "95 % interval", "SD of seeds", "p", "p (Holm)",
               "p (sign flip)", "detectable", "90 % interval", "confirmable margin", "seeds"]  # fmt: skip
-    cards: list[ReportBlock] = [Card(verdict, units.get(verdict.metric, "")) for verdict in record.verdicts]
+    cards: list[ReportBlock] = [Card(record, verdict) for verdict in record.verdicts]
     caption = (
         "All declared hypotheses. Detectable: the difference that these seeds find in 80 of 100 studies. An "
         "equivalence is found where its 90 % interval lies within the margin; confirmable: the smallest margin that "

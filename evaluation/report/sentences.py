@@ -1,20 +1,16 @@
 """What a study shows and what it does not, in plain words that follow from its record alone."""
 
-from evaluation.record.formatting import among, number, seeds, short
-from evaluation.record.record import RunRecord, StudyRecord, VerdictRecord
+from evaluation.record.kinds import Measure
+from evaluation.record.record import RunRecord, StudyRecord
+from evaluation.report.formatting import among, number, seeds, short
+from evaluation.report.verdicts import sentence, tone
 
-MEASURES = {
+MEASURES: dict[Measure, str] = {
     "raw_tokens": "raw tokens",
     "flops": "training FLOPs",
     "target_tokens": "target tokens",
     "minutes": "minutes of training",
 }
-SHOWN = ("supported", "contradicted", "equivalent")  # how a verdict that says something begins
-
-
-def is_shown(verdict: VerdictRecord) -> bool:
-    """Whether a verdict says something about the arms; with one seed none does."""
-    return verdict.seeds > 1 and verdict.verdict.lower().startswith(SHOWN)
 
 
 def what_was_done(record: StudyRecord) -> str:
@@ -67,7 +63,7 @@ def rates_at_the_edge(record: StudyRecord) -> list[str]:
 
 def can_be_said(record: StudyRecord) -> list[str]:
     """What the declared hypotheses came to, where they came to something."""
-    said = [verdict.sentence for verdict in record.verdicts if is_shown(verdict)]
+    said = [sentence(record, verdict) for verdict in record.verdicts if tone(verdict) != "open"]
     if said:
         return said
     if not record.verdicts:
@@ -83,7 +79,7 @@ def cannot_be_said(record: StudyRecord) -> list[str]:
             "One seed shows no difference between arms: another seed of the same arm would have come out elsewhere, "
             "and nothing here says by how much. The numbers describe these runs and no procedure."
         )
-    said += [verdict.sentence for verdict in record.verdicts if not is_shown(verdict)]
+    said += [sentence(record, verdict) for verdict in record.verdicts if tone(verdict) == "open"]
     if len({arm.objective for arm in record.arms}) > 1:
         said.append(
             "Which objective is better by its loss: each is asked another question, and losses of different objectives "
@@ -103,13 +99,6 @@ def cannot_be_said(record: StudyRecord) -> list[str]:
     if not pairing(record)[1]:
         said.append(pairing(record)[0])
     return said
-
-
-def tone(verdict: VerdictRecord) -> str:
-    """A class for a verdict: yes, no or open."""
-    if not is_shown(verdict):
-        return "open"
-    return "no" if verdict.verdict.lower().startswith("contradicted") else "yes"
 
 
 def totals(run: RunRecord) -> dict[str, str]:

@@ -26,7 +26,6 @@ def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
     Raises:
         ValueError: naming the arm, where train.py would refuse it.
     """
-    assert study.measure is not None
     budget = budget_arguments(study.measure, study.amount)
     arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", *budget]
     said = io.StringIO()

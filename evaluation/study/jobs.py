@@ -10,15 +10,13 @@ from typing import Any, Literal
 
 import yaml
 
+from evaluation.record.kinds import Status
 from evaluation.study.checks import budget_arguments
 from evaluation.study.plan import Plan
-from evaluation.study.study import Study, slug
-from training.step.budget import quantity
+from evaluation.study.study import Study, amounts, slug
 from training.step.stops import Diverged
 from training.storage.checkpoint import checkpoint_name
 from training.storage.run_dir import RunFolder, differences
-
-Status = Literal["finished", "failed", "unfinished"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +50,6 @@ class StudyDir:
     @property
     def results(self) -> Path:
         return self.folder / "results.json"
-
-
-def _amounts(budget: dict[str, Any]) -> dict[str, float | None]:
-    """A budget in numbers, whichever way they are written."""
-    return {name: None if said is None else quantity(said, name) for name, said in budget.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +128,8 @@ class Job:
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
         rate = config["optimizer"]["learning_rate"] if self.learning_rate is None else self.learning_rate
         now = {**config, "seed": self.seed, "optimizer": {**config["optimizer"], "learning_rate": rate}}
-        amounts = [_amounts(before["budget"]), _amounts({**config["budget"], self.measure: self.amount})]
-        changed = differences({**before, "budget": amounts[0]}, {**now, "budget": amounts[1]})
+        budgets = [amounts(before["budget"]), amounts({**config["budget"], self.measure: self.amount})]
+        changed = differences({**before, "budget": budgets[0]}, {**now, "budget": budgets[1]})
         if changed:
             raise ValueError(
                 f"{self.run.path} holds a run with other settings ({'; '.join(changed)}): give this study another "
@@ -155,7 +148,6 @@ class Job:
 
 def _job(study: Study, place: StudyDir, label: str, seed: int, *, name: str, amount: float, more: Iterable[str] = (),
          **attributes: Any) -> Job:  # fmt: skip
-    assert study.measure is not None
     under = attributes.setdefault("under", "runs")
     arguments = (
         *study.arguments(label),

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
-from evaluation.study.study import MEASURES, Arm, Hypothesis, Study
+from evaluation.record.kinds import MEASURES
+from evaluation.study.study import Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
 from training.storage.run_dir import flat
 

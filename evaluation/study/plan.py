@@ -98,7 +98,6 @@ def _branches(
 ) -> Iterator[BranchPlan]:
     """Raises ValueError where a run of the whole budget does not pass through what shorter ones would have been."""
     for said in study.branches:
-        assert study.measure is not None
         assert total is not None
         amount = quantity(said, "branches")
         steps = Budget(**{study.measure: amount}).total_steps(cost)
@@ -119,7 +118,6 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     Raises:
         ValueError: naming the arm, where its objective cannot read this text.
     """
-    assert study.measure is not None
     objective, data, trainer = cast(Objective, cli.model), cast(DataModule, cli.datamodule), cli.trainer
     try:
         objective.check_window(data.window)

@@ -114,7 +114,7 @@ MUTANTS = [
     ),
     Mutant(
         file="evaluation/statistics/hypotheses.py",
-        original="detectable_difference(found, alpha=ALPHA / num_hypotheses)",
+        original="detectable_difference(found, alpha=alpha)",
         replacement="detectable_difference(found)",
         mistake="among many hypotheses a difference seems as easy to find as alone",
         tests=(JUDGEMENT,),

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from evaluation.record.files import read_record, write_record
-from evaluation.record.formatting import difference, interval, number
 from evaluation.record.record import StudyRecord
+from evaluation.report.formatting import difference, interval, number
 from evaluation.report.html import fenced, plain
 from evaluation.report.report import all_figures, write_report
+from evaluation.report.verdicts import sentence
 from tests.evaluation.report.made_up import HOSTILE, KOREAN, make_record
 
 Change = Callable[[str], str]
@@ -67,7 +68,7 @@ def numbers_of(record: StudyRecord) -> list[str]:
         found += [number(summary.mean, unit), interval(summary.low, summary.high, unit)]
     for verdict in record.verdicts:
         unit = units[verdict.metric]
-        found += [difference(verdict.estimate, unit), verdict.sentence, verdict.verdict]
+        found += [difference(verdict.estimate, unit), sentence(record, verdict), verdict.outcome]
         found += [interval(verdict.equivalence_low, verdict.equivalence_high, unit, signed=True)]
         found += [number(value, unit) for value in (verdict.standard_deviation, verdict.confirmable_margin)]
     return found
@@ -182,9 +183,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text[:-100], r"results.json is no record of format 1: the file: "),
-        (lambda text: text.replace('"seed": 0', '"seed": "many"', 1), r"is no record of format 1: runs.0.seed: "),
-        (lambda text: text.replace('"question"', '"qestion"', 1), r"is no record of format 1: qestion: "),
+        (lambda text: text[:-100], r"results.json is no record of format 2: the file: "),
+        (lambda text: text.replace('"seed": 0', '"seed": "many"', 1), r"is no record of format 2: runs.0.seed: "),
+        (lambda text: text.replace('"question"', '"qestion"', 1), r"is no record of format 2: qestion: "),
     ],
 )
 def test_a_broken_record_is_refused_in_one_line(change: Change, message: str, tmp_path: Path) -> None:

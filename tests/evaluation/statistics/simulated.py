@@ -35,3 +35,8 @@ def multi_bootstrap(scores: SeedScores, rng: Generator, *, resamples: int, fewer
         drawn = [rng.choice(group, size=max(len(group) - fewer, 1)) for group in groups]
         means.append(np.mean([scores.values[np.ix_(seeds, items)].mean() for items in drawn]))
     return np.array(means)
+
+
+def numbers(*values: float) -> SeedScores:
+    """One number a seed: a single item."""
+    return SeedScores(values=np.array(values)[:, None], seeds=tuple(range(len(values))), strata=("",))

@@ -161,7 +161,7 @@ def test_one_arm_under_two_labels_comes_to_the_same(
     record = record_of(tmp_path)
     one, other = (list(record.runs_of(label)) for label in ("one", "other"))
     assert [run.curve for run in one] == [run.curve for run in other]
-    assert record.verdicts[0].verdict == "not shown"
+    assert record.verdicts[0].outcome == "not shown"
     assert (record.verdicts[0].low, record.verdicts[0].high) == (0.0, 0.0)
 
 
@@ -177,10 +177,10 @@ def test_a_planted_effect_is_found(compare: Compare, write_study: Callable[..., 
     command = write_study(arms=arms, seeds=[0, 1, 2, 3], budget={"raw_tokens": 4_000}, hypotheses=hypotheses)
     assert compare(command) == 0
     worse, equivalent = record_of(tmp_path).verdicts
-    assert worse.verdict == "supported"
+    assert worse.outcome == "supported"
     assert worse.low is not None
     assert worse.low > 0
-    assert equivalent.verdict == "contradicted"
+    assert equivalent.outcome == "contradicted"
 
 
 @pytest.mark.slow
