@@ -24,8 +24,8 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
     from rich.console import Console
 
+    from evaluation.findings import make_evaluations
     from evaluation.outcome import finish_study, is_finished
-    from evaluation.scoring.evaluate import make_evaluations
     from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse
     from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study

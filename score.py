@@ -19,11 +19,10 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from evaluation.outcome import strata_means
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import EvaluationResult
-from evaluation.study.progress import plain_table
 from evaluation.study.study import VALIDATION_LOSS
+from training.monitoring.tables import plain_table
 from training.setup.messages import OneLineErrors, leave, one_line
 from training.storage.run_dir import RunFolder
 
@@ -78,7 +77,7 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
     console.print(table)
     phenomena: dict[str, dict[str, list[float]]] = {}
     for result in results:
-        for stratum, mean in strata_means(result).items():
+        for stratum, mean in result.strata_means.items():
             means = phenomena.setdefault(stratum.split("/")[0], {})
             means.setdefault(result.metric, []).append(mean)
     if phenomena:
@@ -99,7 +98,7 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
     """All of it but the items."""
     names = ("mean", "unit", "higher_is_better", "rankable", "beside", "chance", "caveat")
     metrics = {
-        result.metric: {**{name: getattr(result, name) for name in names}, "strata": strata_means(result)}
+        result.metric: {**{name: getattr(result, name) for name in names}, "strata": result.strata_means}
         for result in results
     }
     return {"run": str(folder), "metrics": metrics}

@@ -1,16 +1,49 @@
 """What the yardsticks found of the runs of a study."""
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from evaluation.record.record import SummaryRecord
-from evaluation.scoring.evaluate import Results, measure
-from evaluation.scoring.results import Evaluation
+from evaluation.scoring.evaluate import make_evaluation
+from evaluation.scoring.results import Evaluation, EvaluationResult
 from evaluation.statistics.aggregate import scores_of, summaries
 from evaluation.study.jobs import Job
+from evaluation.study.plan import Plan
 from evaluation.study.runner import Jobs
+from evaluation.study.study import VALIDATION_LOSS, Hypothesis, Study
+
+Results = dict[str, EvaluationResult]  # of one run, by metric
+
+
+def make_evaluations(study: Study) -> dict[str, Evaluation]:
+    """The validation loss and all that the study names, made before anything is trained.
+
+    Raises:
+        ValueError: where one cannot be made as declared.
+    """
+    try:
+        named = {VALIDATION_LOSS: {}, **study.evaluations}
+        return {name: make_evaluation(name, settings) for name, settings in named.items()}
+    except (ValueError, OSError) as error:
+        said = str(error)
+        raise ValueError(said if said.startswith("evaluations") else f"evaluations: {said}") from None
+
+
+def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
+    """What every yardstick finds of a run, and why some find nothing."""
+    found: Results = {}
+    unmeasured: list[str] = []
+    for name, evaluation in evaluations.items():
+        try:
+            found |= {result.metric: result for result in evaluation(job.run.path)}
+        except (ValueError, OSError) as error:
+            unmeasured.append(f"{name} of {job.name} was not measured: {error}")
+    return found, unmeasured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +98,37 @@ def find(jobs: Jobs, evaluations: Mapping[str, Evaluation], console: Console) ->
             console.print(fault, style="red", soft_wrap=True, markup=False)
         unmeasured += of_run
     return Findings(jobs=tuple(measured), results=results, unmeasured=tuple(unmeasured))
+
+
+def check_ranked(hypotheses: Iterable[Hypothesis], found: Iterable[Results], plan: Plan) -> None:
+    """Raises ValueError where a hypothesis ranks different objectives by what does not rank them (law 7)."""
+    rankable = {metric: result.rankable for results in found for metric, result in results.items()}
+    for hypothesis in hypotheses:
+        one, other = plan.arms[hypothesis.arm], plan.arms[hypothesis.against]
+        ask_alike = (one.objective, one.question) == (other.objective, other.question)
+        if not ask_alike and not rankable.get(hypothesis.metric, True):
+            raise ValueError(
+                f"hypotheses: '{hypothesis}' ranks two objectives by {hypothesis.metric}, which does not put one "
+                f"question to both: choose another metric"
+            )
+
+
+def write_items(found: Mapping[str, Results], path: Path) -> None:
+    """Keeps every item's score: for each metric an array [runs, items], and which runs and strata these are.
+
+    A folder in the zip for each metric: `scores`, `runs`, `strata`, as numpy.load reads them.
+    """
+    metrics = dict.fromkeys(metric for results in found.values() for metric in results)
+    writing = path.with_name(f".{path.name}.writing")
+    with zipfile.ZipFile(writing, "w", zipfile.ZIP_DEFLATED) as archive:
+        for metric in metrics:
+            runs = [run for run, results in found.items() if metric in results]
+            arrays = {
+                "scores": np.stack([found[run][metric].scores for run in runs]),
+                "runs": np.array(runs),
+                "strata": np.array(found[runs[0]][metric].strata),
+            }
+            for name, array in arrays.items():
+                with archive.open(f"{metric}/{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+    writing.replace(path)

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from evaluation.excerpts import shown
-from evaluation.findings import Findings, find
+from evaluation.findings import Findings, Results, check_ranked, find, write_items
 from evaluation.record.record import (
     ArmRecord,
     CostRecord,
@@ -25,16 +25,15 @@ from evaluation.record.record import (
 from evaluation.report.publish import publish
 from evaluation.report.report import write_report
 from evaluation.report.verdicts import sentence
-from evaluation.scoring.evaluate import Results, check_ranked, write_items
-from evaluation.scoring.results import Evaluation, EvaluationResult
+from evaluation.scoring.results import Evaluation
 from evaluation.statistics.aggregate import scores_of
 from evaluation.statistics.hypotheses import judge
 from evaluation.study.deviations import deviations
 from evaluation.study.jobs import Job, StudyDir, last_loss, logged
 from evaluation.study.plan import ArmPlan, Plan
-from evaluation.study.progress import plain_table
 from evaluation.study.runner import Jobs
 from evaluation.study.study import Study
+from training.monitoring.tables import plain_table
 
 
 def is_finished(place: StudyDir, jobs: Jobs) -> bool:
@@ -48,13 +47,6 @@ def is_finished(place: StudyDir, jobs: Jobs) -> bool:
 def finite(value: float) -> float | None:
     """A number as a record holds it."""
     return float(value) if np.isfinite(value) else None
-
-
-def strata_means(result: EvaluationResult) -> dict[str, float]:
-    """The mean of each stratum's items, where there are several strata."""
-    strata = np.array(result.strata)
-    names = dict.fromkeys(result.strata)
-    return {name: float(result.scores[strata == name].mean()) for name in names} if len(names) > 1 else {}
 
 
 def _curve(job: Job) -> tuple[PointRecord, ...]:
@@ -91,7 +83,7 @@ def _run(job: Job, results: Results) -> RunRecord:
         curve=_curve(job),
         cost=cost,
         scores={
-            metric: ScoreRecord(mean=finite(result.mean), strata=strata_means(result), beside=result.beside)
+            metric: ScoreRecord(mean=finite(result.mean), strata=result.strata_means, beside=result.beside)
             for metric, result in results.items()
         },
     )

@@ -47,6 +47,12 @@ class EvaluationResult:
     def __post_init__(self) -> None:
         assert self.scores.shape == (len(self.strata),)
 
+    @property
+    def strata_means(self) -> dict[str, float]:
+        """The mean of each stratum's items, where there are several strata."""
+        strata, names = np.array(self.strata), dict.fromkeys(self.strata)
+        return {name: float(self.scores[strata == name].mean()) for name in names} if len(names) > 1 else {}
+
 
 class Evaluation(Protocol):
     """A yardstick with its settings: a function of a run's folder, which caches what it costs to find out."""

@@ -15,16 +15,9 @@ from evaluation.study.plan import Plan
 from evaluation.study.scheduler import Scheduler
 from evaluation.study.study import Study
 from training.monitoring.display import duration, short
+from training.monitoring.tables import plain_table
 
 SECONDS_BETWEEN_READINGS = 2.0
-
-
-def plain_table(*columns: str, title: str | None = None) -> Table:
-    """A table as all of this project's: no lines, names to the left and numbers to the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
-    return table
 
 
 def plan_table(study: Study, plan: Plan, seconds: dict[str, float], numbers: dict[str, int]) -> Table:

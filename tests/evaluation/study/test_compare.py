@@ -225,7 +225,7 @@ def test_every_arm_is_tuned_on_seeds_of_its_own_and_branches_off_to_smaller_budg
     ("changed", "expected"),
     [
         ({"evaluations": {"continuatio": {}}}, "needs the metric 'continuation', which no evaluation"),
-        ({"evaluations": {"blimp": {}}, "hypotheses": []}, "'blimp' is no yardstick; they are continuation"),
+        ({"evaluations": {"blimp": {}}, "hypotheses": []}, "'blimp' is no evaluation; they are continuation"),
         ({"evaluations": {"continuation": {"pasages": 4}}}, "did you mean 'continuation.passages'?"),
         ({"evaluations": {"minimal_pairs": {"files": ["/nowhere"]}}, "hypotheses": []}, "no JSON lines at '/nowhere'"),
     ],
