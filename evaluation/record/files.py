@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from evaluation.record.record import FORMAT, StudyRecord
 
 _ADAPTER = TypeAdapter(StudyRecord)
-_NO_LONGER_KEPT = {"sentence"}  # of a verdict: the report writes it from the numbers
+_NO_LONGER_KEPT = {"sentence", "loss"}  # of a verdict, which the report puts into words; of an arm
 _RENAMED_SINCE_FORMAT_1 = {"departures": "deviations", "verdict": "outcome"}
 
 
@@ -31,8 +31,8 @@ def _in_this_format(text: bytes) -> bytes:
         tree = json.loads(text)
         if tree["format"] != 1:
             return text
-        verdicts = [_renamed(verdict) for verdict in tree["verdicts"]]
-        return json.dumps({**_renamed(tree), "format": FORMAT, "verdicts": verdicts}).encode()
+        parts = {name: [_renamed(part) for part in tree[name]] for name in ("arms", "verdicts")}
+        return json.dumps({**_renamed(tree), "format": FORMAT, **parts}).encode()
     except (ValueError, KeyError, TypeError, AttributeError):
         return text  # which is then refused with the place of the mistake
 

@@ -50,7 +50,6 @@ class ArmRecord(Strict):
         flops_per_window: of a training step, divided by its windows.
         targets_per_raw_token: labels that the loss is over.
         learning_rate: that its runs had; None where seeds differ.
-        loss: what its validation loss asks for, such as "the masked tokens".
     """
 
     label: str
@@ -64,7 +63,6 @@ class ArmRecord(Strict):
     flops_per_window: float
     targets_per_raw_token: float
     learning_rate: float | None = None
-    loss: str = "its own question"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ from markupsafe import Markup
 from evaluation.record.record import StudyRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.figures import difference_strip
-from evaluation.report.html import plain
 from evaluation.report.verdicts import Tone, expected, sentence, tone
 
 SIGNS: dict[Tone, str] = {"yes": "\u2713", "no": "\u2717", "open": "?"}  # beside the colour, which not all can see
@@ -35,7 +34,3 @@ class Card:
             sentence(self.record, self.verdict),
             drawing.svg() if drawing else "",
         )
-
-    def markdown(self) -> str:
-        heading = plain(f"{expected(self.verdict, self.record.unit(self.verdict.metric))}: {self.verdict.outcome}.")
-        return f"**{heading}** {plain(sentence(self.record, self.verdict))}"

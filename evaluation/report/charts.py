@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 SERIES = (  # on a light page and on a dark one
     ("#0072b2", "#56a8e0"),
@@ -184,18 +184,3 @@ def shortened(words: str, width: float) -> str:
     while words and text_width(f"{words}\u2026") > width:
         words = words[:-1]
     return f"{words.rstrip()}\u2026"
-
-
-__all__ = [
-    "DASHES",
-    "Chart",
-    "Scale",
-    "escape",
-    "kind",
-    "nice_ticks",
-    "padded",
-    "sheet",
-    "shortened",
-    "style",
-    "text_width",
-]

@@ -8,7 +8,8 @@ from evaluation.record.kinds import Measure
 from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.charts import DASHES, Chart, Scale, kind, padded, shortened, text_width
-from evaluation.report.formatting import number, short
+from evaluation.report.formatting import number
+from training.monitoring.display import short
 
 AXES: dict[Measure, str] = {
     "raw_tokens": "raw tokens read",

@@ -10,7 +10,7 @@ from evaluation.record.record import StudyRecord
 from training.monitoring.logs import finish, make_wandb_logger, wandb_mode
 from training.setup.settings import LoggingSettings
 
-FILES = ("report.html", "report.md", "results.json", "results.csv")
+FILES = ("report.html", "results.json")
 
 
 def artifact_name(name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from evaluation.record.record import ContinuationRecord, StudyRecord
-from evaluation.report.html import Code, Prose, fenced, joined, plain
+from evaluation.report.html import Prose, joined
 from objectives.inspection.picture import MEANINGS, Cell, Kind
 
 COVERED: tuple[Kind, ...] = ("hidden", "random", "kept")  # what stands below these shows when it is asked for
@@ -53,10 +53,6 @@ class Strip:
         columns = joined(_column(cells) for cells in zip(*self.panel.values(), strict=True))
         return Markup('<p class="rows">{}</p><div class="strip">{}</div>').format(names, columns)
 
-    def markdown(self) -> str:
-        lines = [f"{name}: {' '.join(cell.text for cell in row if cell.text)}" for name, row in self.panel.items()]
-        return fenced("\n".join(lines))
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -69,9 +65,6 @@ class Sample:
         strips = joined(Strip(panel).html() for panel in self.panels)
         return Markup('<article class="sample"><h4>{}</h4>{}</article>').format(self.arm, strips)
 
-    def markdown(self) -> str:
-        return "\n\n".join([f"#### {plain(self.arm)}", *(Strip(panel).markdown() for panel in self.panels)])
-
 
 @dataclass(frozen=True)
 class WindowText:
@@ -83,9 +76,6 @@ class WindowText:
     def html(self) -> Markup:
         form = '<h3>Held-out window {}</h3><blockquote class="window">{}</blockquote>'
         return Markup(form).format(self.number, self.text)
-
-    def markdown(self) -> str:
-        return f"### Held-out window {self.number}\n\n{fenced(self.text)}"
 
 
 @dataclass(frozen=True)
@@ -102,9 +92,6 @@ class Reveal:
         )
         form = '<div class="reveal"><label><input type="checkbox" id="reveal"> show everything hidden</label> {}</div>'
         return Markup(form).format(swatches)
-
-    def markdown(self) -> str:
-        return ""
 
 
 Part = Prose | Reveal | WindowText | Sample
@@ -146,10 +133,6 @@ class Continuations:
         )
         form = '<h3 class="prompt"><span class="aside">prompt</span> {}</h3><dl class="said">{}</dl>'
         return Markup(form).format(self.prompt, rows)
-
-    def markdown(self) -> str:
-        lines = [f"{said.arm} (seed {said.seed}, {said.decoding}): {said.text}" for said in self.said]
-        return "\n\n".join([f"### {plain(self.prompt)}", *(Code(line).markdown() for line in lines)])
 
 
 def continuations(record: StudyRecord) -> list[Prose | Continuations]:

@@ -8,8 +8,9 @@ from evaluation.record.verdict import VerdictRecord
 from evaluation.report import figures, phenomena, samples, sentences
 from evaluation.report.cards import Card
 from evaluation.report.charts import Chart
-from evaluation.report.formatting import NONE, difference, duration, interval, memory, number, p_value, short
+from evaluation.report.formatting import NONE, difference, interval, memory, number, p_value
 from evaluation.report.html import Choice, Code, Folded, Picture, Points, Prose, ReportBlock, Section, Table, TableCell
+from training.monitoring.display import duration, short
 
 
 def sign(series: int) -> str:

@@ -2,8 +2,9 @@
 
 from evaluation.record.kinds import Measure
 from evaluation.record.record import RunRecord, StudyRecord
-from evaluation.report.formatting import among, number, seeds, short
+from evaluation.report.formatting import among, number, seeds
 from evaluation.report.verdicts import sentence, tone
+from training.monitoring.display import short
 
 MEASURES: dict[Measure, str] = {
     "raw_tokens": "raw tokens",

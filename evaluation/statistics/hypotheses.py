@@ -98,7 +98,7 @@ def _verdict(
         standard_deviation=float(by_seed.std(ddof=1)),
         p=p,
         p_holm=adjusted_p,
-        p_sign_flip=sign_flip(by_seed).two_sided if num_seeds <= MOST_SEEDS else None,
+        p_sign_flip=sign_flip(by_seed) if num_seeds <= MOST_SEEDS else None,
         minimum_detectable=detectable_difference(found, alpha=alpha),
         confirmable_margin=confirmable_margin(found, alpha=alpha) if is_equivalence else None,
     )

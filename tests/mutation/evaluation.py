@@ -58,16 +58,16 @@ MUTANTS = [
     ),
     Mutant(
         file="evaluation/statistics/significance.py",
-        original="total - TIES * largest - first",
-        replacement="total + TIES * largest - first",
-        mistake="flips that tie with the observed mean do not count",
+        original="np.round(values.sum(axis=axis), DIGITS)",
+        replacement="values.sum(axis=axis)",
+        mistake="flips that tie with the observed mean but for rounding do not count",
         tests=(STATISTICS,),
     ),
     Mutant(
         file="evaluation/statistics/significance.py",
-        original="two_sided=2 * share(abs(total))",
-        replacement="two_sided=share(abs(total))",
-        mistake="a two-sided p of one side",
+        original='permutation_type="samples",',
+        replacement='permutation_type="samples", alternative="greater",',
+        mistake="a p of one side",
         tests=(STATISTICS,),
     ),
     Mutant(

@@ -48,5 +48,5 @@ def test_a_study_is_a_run_of_its_own_group_with_its_numbers_tables_and_report(
     assert {"study/runs", "study/means", "study/verdicts"} <= logged
     (report, *_) = [sent for sent in found["artifact"] if sent.type == "report"]
     sent = {entry.path for entry in report.manifest.contents}
-    assert {"report.html", "report.md", "results.json", "results.csv"} <= sent
+    assert {"report.html", "results.json"} <= sent
     assert any(path.startswith("figures/") for path in sent)

@@ -117,7 +117,7 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert {sample.arm for sample in record.samples} == {"masked LM", "causal LM"}
     assert record.windows
     assert "2 seeds, where the protocol has at least 8." in record.deviations
-    for name in ("report.html", "report.md", "results.csv", "items.zip", "study.json"):
+    for name in ("report.html", "results.json", "items.zip", "study.json"):
         assert (tmp_path / "studies/tiny" / name).is_file()
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "studies/tiny").rglob("*") if path.is_file()}
