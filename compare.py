@@ -1,6 +1,6 @@
 r"""Compares objectives: python compare.py --config configs/comparisons/demo.yaml.
 
-Trains every arm with every seed on the same text in the same order at one budget, measures them with yardsticks that
+Trains every arm with every seed on the same text in the same order at one budget, scores them by evaluations that
 are valid across objectives, and writes a report:
 
     python compare.py --config configs/comparisons/four_objectives.yaml --dry-run
@@ -35,25 +35,27 @@ def main(arguments: list[str]) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     try:
         study, options = parse(arguments, __doc__)
-        place, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
-        with locked(place):
+        study_dir, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
+        with locked(study_dir):
             evaluations = make_evaluations(study)
-            plan = plan_of(study, fingerprint, DEFAULTS, place)
-            jobs, environments = jobs_of(study, plan, place), environments_of(plan, options.parallel)
+            plan = plan_of(study, fingerprint, DEFAULTS, study_dir)
+            jobs, environments = jobs_of(study, plan, study_dir), environments_of(plan, options.parallel)
             if options.dry_run:
                 print_plan(console, study, plan, jobs, at_once=len(environments))
                 return 0
-            declarations = declare(study, fingerprint, place)
-            if is_finished(place, jobs):
-                console.print(f"nothing to do: {len(jobs.all)} runs are over, and {place.results} holds what came out",
-                              soft_wrap=True)  # fmt: skip
+            declarations = declare(study, fingerprint, study_dir)
+            if is_finished(study_dir, jobs):
+                over = f"nothing to do: {len(jobs.all)} runs are over"
+                console.print(f"{over}, and {study_dir.results} holds what came out", soft_wrap=True)
             else:
                 print_plan(console, study, plan, jobs, at_once=len(environments))
-                jobs = train_study(study, plan, place, environments, console)
+                jobs = train_study(study, plan, study_dir, environments, console)
                 finish_study(
-                    study, plan, place, jobs, declarations, evaluations, command=shlex.join(arguments), console=console
-                )  # fmt: skip
-            return int(place.unmeasured.is_file() or not jobs.are_complete())
+                    *(study, plan, study_dir, jobs, declarations, evaluations),
+                    command=shlex.join(arguments),
+                    console=console,
+                )
+            return int(study_dir.unmeasured.is_file() or not jobs.are_complete())
     except RunStopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status

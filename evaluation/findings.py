@@ -1,4 +1,4 @@
-"""What the yardsticks found of the runs of a study."""
+"""The scores of the runs of a study, by every evaluation that it declares."""
 
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -30,12 +30,12 @@ def make_evaluations(study: Study) -> dict[str, Evaluation]:
         named = {VALIDATION_LOSS: {}, **study.evaluations}
         return {name: make_evaluation(name, settings) for name, settings in named.items()}
     except (ValueError, OSError) as error:
-        said = str(error)
-        raise ValueError(said if said.startswith("evaluations") else f"evaluations: {said}") from None
+        reason = str(error)
+        raise ValueError(reason if reason.startswith("evaluations") else f"evaluations: {reason}") from None
 
 
 def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
-    """What every yardstick finds of a run, and why some find nothing."""
+    """A run's scores by every evaluation, and why some have none."""
     found: Results = {}
     unmeasured: list[str] = []
     for name, evaluation in evaluations.items():
@@ -48,7 +48,7 @@ def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, l
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the yardsticks found of every run that came to its end, by its name, and what they could not measure."""
+    """The scores of every run that came to its end, by its name, and what could not be measured."""
 
     jobs: tuple[Job, ...]
     results: dict[str, Results]
@@ -87,16 +87,16 @@ class Findings:
 
 
 def find(jobs: Jobs, evaluations: Mapping[str, Evaluation], console: Console) -> Findings:
-    """Measures every run that has come to its end; a yardstick that cannot stops no other."""
+    """Scores every run that has come to its end; an evaluation that fails stops no other."""
     results, unmeasured = {}, []
     measured = [job for job in (*jobs.runs, *jobs.branches) if job.outcome()[0] == "finished"]
     for number, job in enumerate(measured, start=1):
         if len(evaluations) > 1:  # beside the validation loss, which is only read
             console.print(f"measuring {job.name} ({number} of {len(measured)})", soft_wrap=True, markup=False)
-        results[job.name], of_run = measure(job, evaluations)
-        for fault in of_run:
-            console.print(fault, style="red", soft_wrap=True, markup=False)
-        unmeasured += of_run
+        results[job.name], problems = measure(job, evaluations)
+        for problem in problems:
+            console.print(problem, style="red", soft_wrap=True, markup=False)
+        unmeasured += problems
     return Findings(jobs=tuple(measured), results=results, unmeasured=tuple(unmeasured))
 
 
@@ -105,8 +105,8 @@ def check_ranked(hypotheses: Iterable[Hypothesis], found: Iterable[Results], pla
     rankable = {metric: result.rankable for results in found for metric, result in results.items()}
     for hypothesis in hypotheses:
         one, other = plan.arms[hypothesis.arm], plan.arms[hypothesis.against]
-        ask_alike = (one.objective, one.question) == (other.objective, other.question)
-        if not ask_alike and not rankable.get(hypothesis.metric, True):
+        are_alike = (one.objective, one.question) == (other.objective, other.question)
+        if not are_alike and not rankable.get(hypothesis.metric, True):
             raise ValueError(
                 f"hypotheses: '{hypothesis}' ranks two objectives by {hypothesis.metric}, which does not put one "
                 f"question to both: choose another metric"

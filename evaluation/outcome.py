@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from evaluation.excerpts import shown
+from evaluation.excerpts import excerpts
 from evaluation.findings import Findings, Results, check_ranked, find, write_items
 from evaluation.record.record import (
     ArmRecord,
@@ -36,12 +36,12 @@ from evaluation.study.study import Study
 from training.monitoring.tables import plain_table
 
 
-def is_finished(place: StudyDir, jobs: Jobs) -> bool:
+def is_finished(study_dir: StudyDir, jobs: Jobs) -> bool:
     """Whether results.json is newer than everything that it follows from, and nothing was left unmeasured."""
-    if place.unmeasured.is_file() or not (place.results.is_file() and jobs.are_over()):
+    if study_dir.unmeasured.is_file() or not (study_dir.results.is_file() and jobs.are_over()):
         return False
-    sources = [place.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
-    return all(path.stat().st_mtime <= place.results.stat().st_mtime for path in sources)
+    sources = [study_dir.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
+    return all(path.stat().st_mtime <= study_dir.results.stat().st_mtime for path in sources)
 
 
 def finite(value: float) -> float | None:
@@ -151,7 +151,7 @@ def record_of(
 ) -> StudyRecord:
     """Everything that the report shows."""
     first = {job.arm: job for job in reversed(findings.jobs) if not job.branch}  # of each arm, in the order declared
-    texts, drawn, said = shown({label: first[label] for label in plan.arms if label in first})
+    texts, drawn, generated = excerpts({label: first[label] for label in plan.arms if label in first})
     return StudyRecord(
         name=name,
         question=study.question,
@@ -169,7 +169,7 @@ def record_of(
         tuning=tuple(map(_tuning, jobs.tuning)),
         windows=tuple(texts),
         samples=tuple(drawn),
-        continuations=tuple(said),
+        continuations=tuple(generated),
         hardware=_hardware(),
         versions=_versions(jobs.all),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -197,7 +197,7 @@ def print_means(console: Console, record: StudyRecord) -> None:
 def finish_study(
     study: Study,
     plan: Plan,
-    place: StudyDir,
+    study_dir: StudyDir,
     jobs: Jobs,
     declarations: list[dict[str, Any]],
     evaluations: Mapping[str, Evaluation],
@@ -205,7 +205,7 @@ def finish_study(
     command: str,
     console: Console,
 ) -> StudyRecord:
-    """Measures, compares and writes the report; returns what it says.
+    """Measures, compares and writes the report; returns its record.
 
     Raises:
         ValueError: where a hypothesis ranks different objectives by what does not rank them.
@@ -213,16 +213,16 @@ def finish_study(
     findings = find(jobs, evaluations, console)
     check_ranked(study.hypotheses, findings.results.values(), plan)
     record = record_of(
-        study, plan, jobs, findings, name=place.folder.name, command=f"python compare.py {command}",
+        study, plan, jobs, findings, name=study_dir.folder.name, command=f"python compare.py {command}",
         declarations=declarations,
     )  # fmt: skip
     if findings.unmeasured:
-        place.unmeasured.write_text("\n".join([*findings.unmeasured, ""]), encoding="utf-8")
+        study_dir.unmeasured.write_text("\n".join([*findings.unmeasured, ""]), encoding="utf-8")
     else:
-        place.unmeasured.unlink(missing_ok=True)
-    write_items(findings.results, place.folder / "items.zip")
-    write_report(record, place.folder)
-    publish(record, place.folder, plan.logging, begun=declarations[0]["time"])
+        study_dir.unmeasured.unlink(missing_ok=True)
+    write_items(findings.results, study_dir.folder / "items.zip")
+    write_report(record, study_dir.folder)
+    publish(record, study_dir.folder, plan.logging, declared=declarations[0]["time"])
     print_means(console, record)
-    console.print(f"the report: {place.folder / 'report.html'}", soft_wrap=True)
+    console.print(f"the report: {study_dir.folder / 'report.html'}", soft_wrap=True)
     return record

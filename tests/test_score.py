@@ -64,7 +64,7 @@ def test_the_table_says_what_stands_beside_a_score(run: Path, pairs: Path, capsy
     assert "the span is longer than those of training" in said
 
 
-def test_without_a_yardstick_the_held_out_text_is_continued(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score.main([str(run), "--passages", "3"]) == 0
     said = capsys.readouterr().out
     assert "bits a byte" in said

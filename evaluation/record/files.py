@@ -10,7 +10,8 @@ from evaluation.record.record import FORMAT, StudyRecord
 
 _ADAPTER = TypeAdapter(StudyRecord)
 _NO_LONGER_KEPT = {"sentence", "loss"}  # of a verdict, which the report puts into words; of an arm
-_RENAMED_SINCE_FORMAT_1 = {"departures": "deviations", "verdict": "outcome"}
+_RENAMED_SINCE_FORMAT_1 = {"departures": "deviations", "verdict": "outcome"}  # fields
+_REWORDED_SINCE_FORMAT_1 = {"cannot tell": "untested"}  # outcomes of a verdict
 
 
 def write_record(record: StudyRecord, path: Path) -> None:
@@ -31,6 +32,8 @@ def _in_this_format(text: bytes) -> bytes:
         tree = json.loads(text)
         if tree["format"] != 1:
             return text
+        for verdict in tree["verdicts"]:
+            verdict["verdict"] = _REWORDED_SINCE_FORMAT_1.get(verdict["verdict"], verdict["verdict"])
         parts = {name: [_renamed(part) for part in tree[name]] for name in ("arms", "verdicts")}
         return json.dumps({**_renamed(tree), "format": FORMAT, **parts}).encode()
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -14,7 +14,7 @@ Outcome = Literal[
     "equivalent within the margin",
     "not shown",
     "one seed shows no difference",
-    "cannot tell",
+    "untested",
 ]
 
 

@@ -87,7 +87,7 @@ class CostRecord(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRecord(Strict):
-    """What a yardstick found of one run.
+    """The scores of one run on one metric.
 
     Attributes:
         mean: the macro mean.
@@ -178,7 +178,7 @@ class SampleRecord(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuationRecord(Strict):
-    """What a run said to a prompt."""
+    """What a run generated from a prompt."""
 
     arm: str
     seed: int
@@ -192,7 +192,7 @@ class StudyRecord(Strict):
     """A study: what was declared, what was run, what was found.
 
     Attributes:
-        question: what it asks, in a sentence or two.
+        question: that it is to answer, in a sentence or two.
         measure, budget: the primary measure of the budget, and how much of it every run had.
         deviations: where it departs from the protocol, a sentence each.
         windows: the text of the held-out windows that samples show.

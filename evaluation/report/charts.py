@@ -1,6 +1,6 @@
 """Figures as SVG: a few shapes, two palettes, axes.
 
-Colours are Okabe and Ito's, which people who see colours otherwise tell apart; every series has a marker and a dash of
+Colours are Okabe and Ito's, which people who are colour-blind can distinguish; every series has a marker and a dash of
 its own besides. Shapes have classes alone, so that one drawing serves a light page, a dark one and a PNG.
 """
 
@@ -97,7 +97,7 @@ def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
 
 @dataclass
 class Chart:
-    """Shapes on a sheet, `width` by `height` pixels; `label` says what it shows to whoever cannot see it."""
+    """Shapes on a sheet, `width` by `height` pixels; `label` describes it to whoever cannot see it."""
 
     width: float
     height: float

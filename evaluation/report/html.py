@@ -74,8 +74,8 @@ class Table:
     rows: Sequence[Sequence[str | TableCell]]
     words: frozenset[int] = frozenset()
 
-    def _cell(self, column: int, said: str | TableCell) -> Markup:
-        entry = said if isinstance(said, TableCell) else TableCell(said)
+    def _cell(self, column: int, content: str | TableCell) -> Markup:
+        entry = content if isinstance(content, TableCell) else TableCell(content)
         kind = "word" if not column or column in self.words else "num"
         style = Markup(' style="{}"').format(entry.style) if entry.style else ""
         form = '<th scope="row" class="{}"{}>{}{}</th>' if not column else '<td class="{}"{}>{}{}</td>'
@@ -133,7 +133,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Folded:
-    """Blocks that open when asked."""
+    """Blocks that open under a click."""
 
     title: str
     blocks: Sequence[ReportBlock]

@@ -1,4 +1,4 @@
-"""Where arms differ: a yardstick's strata by phenomenon, as a table and as a figure of coloured squares."""
+"""Where arms differ: an evaluation's strata by phenomenon, as a table and as a figure of coloured squares."""
 
 import statistics
 from collections import defaultdict

@@ -36,14 +36,14 @@ def rows_of(records: Iterable[Any], *, without: tuple[str, ...] = ()) -> tuple[l
     return columns, [[row[name] for name in columns] for row in rows]
 
 
-def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, begun: str) -> None:
-    """Sends what came out, or keeps it in the folder to be sent, as `settings` say; once more goes to the same run.
+def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, declared: str) -> None:
+    """Sends what came out, or keeps it in the folder to be sent, as `settings` have it; once more goes to the same run.
 
     Args:
         record: what came out.
         folder: of the study, with the report in it.
         settings: of the study's runs.
-        begun: when the study was first declared.
+        declared: when the study was, first.
     """
     mode = wandb_mode(settings.wandb)
     if mode == "off":
@@ -54,7 +54,7 @@ def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, beg
         folder,
         replace(settings, group=record.name),
         mode=mode,
-        run_id=hashlib.sha256(f"{record.name} {begun}".encode()).hexdigest()[:8],
+        run_id=hashlib.sha256(f"{record.name} {declared}".encode()).hexdigest()[:8],
         job_type="study",
         tags=(),
         config={"command": record.command, "question": record.question, record.measure: record.budget},

@@ -62,10 +62,10 @@ def _verdict(
 ) -> VerdictRecord:
     declared = asdict(hypothesis)
     if difference is None:
-        return VerdictRecord(**declared, seeds=0, outcome="cannot tell")
+        return VerdictRecord(**declared, seeds=0, outcome="untested")
     found, by_seed, num_seeds = estimate(difference), difference.by_seed, len(difference.seeds)
     if p is None:  # of one seed, or of seeds that do not vary
-        outcome: Outcome = "one seed shows no difference" if num_seeds == 1 else "cannot tell"
+        outcome: Outcome = "one seed shows no difference" if num_seeds == 1 else "untested"
         return VerdictRecord(**declared, seeds=num_seeds, outcome=outcome, estimate=found.mean)
     is_equivalence = hypothesis.direction == "equivalent"
     if _are_the_same(difference):

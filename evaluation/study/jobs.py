@@ -28,9 +28,9 @@ class StudyDir:
         plan.json       what it comes to
         tuning/         runs of the sweep over learning rates
         runs/           runs
-        logs/           what each run's process said, and how it failed
+        logs/           what each run's process printed, and how it failed
         results.json    and the report beside it
-        unmeasured.txt  what no yardstick could measure, where there is such
+        unmeasured.txt  what no evaluation could measure, where there is such
     """
 
     folder: Path
@@ -57,16 +57,16 @@ class Job:
     """One run of train.py.
 
     Attributes:
-        place: of its study.
+        study_dir: of its study.
         under: `runs` or `tuning`.
         measure, amount: its budget.
         total_steps: None where a clock decides.
         learning_rate: where the sweep decides it.
-        fork: whether it branches off a run of the whole budget.
+        branch: whether it branches off a run of the whole budget.
         arguments: of train.py.
     """
 
-    place: StudyDir
+    study_dir: StudyDir
     under: Literal["runs", "tuning"]
     name: str
     arm: str
@@ -80,11 +80,11 @@ class Job:
 
     @property
     def run(self) -> RunFolder:
-        return RunFolder(self.place.folder / self.under / self.name)
+        return RunFolder(self.study_dir.folder / self.under / self.name)
 
     @property
     def log(self) -> Path:
-        return self.place.folder / "logs" / f"{self.under}-{self.name}.log"
+        return self.study_dir.folder / "logs" / f"{self.under}-{self.name}.log"
 
     @property
     def _failure(self) -> Path:
@@ -146,36 +146,62 @@ class Job:
         return self.outcome()[0] != "unfinished"
 
 
-def _job(study: Study, place: StudyDir, label: str, seed: int, *, name: str, amount: float, more: Iterable[str] = (),
-         **attributes: Any) -> Job:  # fmt: skip
+def _job(
+    study: Study,
+    study_dir: StudyDir,
+    label: str,
+    seed: int,
+    *,
+    name: str,
+    amount: float,
+    more: Iterable[str] = (),
+    **attributes: Any,
+) -> Job:
     under = attributes.setdefault("under", "runs")
     arguments = (
         *study.arguments(label),
         *budget_arguments(study.measure, amount),
         f"--seed={seed}",
         f"--name={name}",
-        f"--runs={place.folder / under}",
-        f"--logging.group={place.folder.name}",
+        f"--runs={study_dir.folder / under}",
+        f"--logging.group={study_dir.folder.name}",
         *more,
     )
-    return Job(place=place, name=name, arm=label, seed=seed, measure=study.measure, amount=amount, arguments=arguments,
-               **attributes)  # fmt: skip
+    return Job(
+        study_dir=study_dir,
+        name=name,
+        arm=label,
+        seed=seed,
+        measure=study.measure,
+        amount=amount,
+        arguments=arguments,
+        **attributes,
+    )
 
 
 def _with_rate(rate: float | None) -> list[str]:
     return [] if rate is None else [f"--optimizer.learning_rate={rate!r}"]
 
 
-def tuning_jobs(study: Study, plan: Plan, place: StudyDir) -> list[Job]:
+def tuning_jobs(study: Study, plan: Plan, study_dir: StudyDir) -> list[Job]:
     """The sweep: every arm at every learning rate, on seeds that are not used again."""
     return [
-        _job(study, place, label, seed, name=f"{slug(label)}-lr{rate:g}-s{seed}", under="tuning", learning_rate=rate,
-             amount=study.amount * study.tuning_share, total_steps=plan.arms[label].tuning_steps, more=_with_rate(rate))
-        for seed in study.tuning_seeds for label in study.arms for rate in study.learning_rates
-    ]  # fmt: skip
+        _job(
+            *(study, study_dir, label, seed),
+            name=f"{slug(label)}-lr{rate:g}-s{seed}",
+            under="tuning",
+            learning_rate=rate,
+            amount=study.amount * study.tuning_share,
+            total_steps=plan.arms[label].tuning_steps,
+            more=_with_rate(rate),
+        )
+        for seed in study.tuning_seeds
+        for label in study.arms
+        for rate in study.learning_rates
+    ]
 
 
-def run_jobs(study: Study, plan: Plan, place: StudyDir, rates: dict[str, float | None]) -> list[Job]:
+def run_jobs(study: Study, plan: Plan, study_dir: StudyDir, rates: dict[str, float | None]) -> list[Job]:
     """A run of the whole budget for every seed and arm that has a rate; the arms of one seed follow each other."""
     jobs = []
     for seed in study.seeds:
@@ -183,7 +209,7 @@ def run_jobs(study: Study, plan: Plan, place: StudyDir, rates: dict[str, float |
             arm = plan.arms[label]
             kept = [f"--checkpoints.at_steps={[branch.step for branch in arm.branches]}"] if arm.branches else []
             jobs.append(
-                _job(study, place, label, seed, name=f"{slug(label)}-s{seed}", amount=study.amount,
+                _job(study, study_dir, label, seed, name=f"{slug(label)}-s{seed}", amount=study.amount,
                      total_steps=arm.total_steps, learning_rate=rates[label], more=[*_with_rate(rates[label]), *kept])
             )  # fmt: skip
     return jobs
@@ -197,7 +223,7 @@ def branch_jobs(study: Study, plan: Plan, parents: Iterable[Job]) -> list[Job]:
             checkpoint = parent.run.checkpoints / checkpoint_name(branch.step)
             jobs.append(
                 _job(
-                    *(study, parent.place, parent.arm, parent.seed),
+                    *(study, parent.study_dir, parent.arm, parent.seed),
                     name=f"{parent.name}-to-{branch.amount:.15g}",
                     amount=branch.amount,
                     total_steps=branch.total_steps,

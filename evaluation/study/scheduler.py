@@ -36,41 +36,41 @@ def worker_environments(parallel: int | None, *, devices: int) -> list[dict[str,
     groups = [",".join(gpus[start : start + devices]) for start in range(0, len(gpus) - devices + 1, devices)]
     number = parallel or max(len(groups), 1)
     if groups:
-        return [{"CUDA_VISIBLE_DEVICES": groups[slot % len(groups)]} for slot in range(number)]
+        return [{"CUDA_VISIBLE_DEVICES": groups[worker % len(groups)]} for worker in range(number)]
     threads = max((os.cpu_count() or 1) // number, 1)
     return [{"OMP_NUM_THREADS": str(threads)} if number > 1 else {} for _ in range(number)]
 
 
 def last_line(log: Path) -> str:
-    """What a process of one of the scripts said last."""
+    """The last line that a process of one of the scripts printed."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return re.sub(r"^\w+\.py: error: ", "", lines[-1]) if lines else "it said nothing"
+    return re.sub(r"^\w+\.py: error: ", "", lines[-1]) if lines else "it printed nothing"
 
 
 @contextmanager
 def passing_signals_on(pass_on: Callable[[signal.Signals], None]) -> Iterator[list[signal.Signals]]:
-    """SIGTERM, SIGHUP and Ctrl-C ask the processes of runs to save and to stop; a second one, to stop at once.
+    """SIGTERM, SIGHUP and Ctrl-C have the processes of runs save and stop; a second one, to stop at once.
 
     Args:
-        pass_on: is told what a run is to be sent.
+        pass_on: is called with what a run is to be sent.
 
     Yields:
         The signals that this process has received.
     """
-    asked: list[signal.Signals] = []
+    received: list[signal.Signals] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(signal.Signals(number))
+    def pass_it_on(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
         pass_on(signal.Signals(number) if number in REQUEST_OF_SIGNAL else signal.SIGTERM)  # a run knows two of them
 
     if threading.current_thread() is not threading.main_thread():  # where no handler can be set
-        yield asked
+        yield received
         return
     before: dict[signal.Signals, Any] = {
-        number: signal.signal(number, ask) for number in (*REQUEST_OF_SIGNAL, signal.SIGHUP)
+        number: signal.signal(number, pass_it_on) for number in (*REQUEST_OF_SIGNAL, signal.SIGHUP)
     }
     try:
-        yield asked
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

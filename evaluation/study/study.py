@@ -1,4 +1,4 @@
-"""A study as it is declared: arms, seeds, one budget, yardsticks and hypotheses, read from one YAML file.
+"""A study as it is declared: arms, seeds, one budget, evaluations and hypotheses, read from one YAML file.
 
     arms:
       masked_lm: configs/masked_lm.yaml
@@ -54,7 +54,7 @@ class Hypothesis:
 
     Args:
         arm, against: labels.
-        metric: what a yardstick calls it, such as continuation.
+        metric: of an evaluation, such as continuation.
         direction: of the difference; `equivalent` is within the margin.
         margin: in the metric's units; greater and less have 0.
     """
@@ -92,12 +92,12 @@ class Study:
     """What is compared.
 
     Args:
-        question: what it asks, in a sentence or two.
+        question: that it is to answer, in a sentence or two.
         arms: configs, or configs and settings, by label.
         seeds: of the runs of every arm; one seed gives the same windows in the same order to all.
         budget: how long every run lasts, by one measure: raw_tokens, flops, target_tokens or minutes.
         shared: configs and settings for all arms, between each arm's configs and its settings.
-        evaluations: settings of each yardstick, by its name.
+        evaluations: settings of each, by its name.
         hypotheses: what is expected, declared beforehand.
         learning_rates: each arm is tuned over these, and then runs with the one that was best for it.
         tuning_seeds: seeds of the tuning, which are not used again.

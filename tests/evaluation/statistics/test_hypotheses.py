@@ -109,13 +109,13 @@ def test_of_arms_without_a_common_seed_nothing_is_known() -> None:
     ]
     for found in scores:
         (verdict,) = judge([expecting("greater")], found)
-        assert (verdict.outcome, verdict.seeds, verdict.estimate) == ("cannot tell", 0, None)
+        assert (verdict.outcome, verdict.seeds, verdict.estimate) == ("untested", 0, None)
 
 
 def test_seeds_that_agree_by_rounding_are_no_evidence() -> None:
     """As where accuracy is counted on few items: a spread of 0 is not a p of 0."""
     verdict = of(expecting("greater"), 0.25, 0.25, 0.25)
-    assert (verdict.outcome, verdict.p, verdict.low) == ("cannot tell", None, None)
+    assert (verdict.outcome, verdict.p, verdict.low) == ("untested", None, None)
 
 
 def test_one_arm_under_two_labels_does_not_differ() -> None:
@@ -137,7 +137,7 @@ def test_hypotheses_share_their_errors_and_those_that_failed_still_count() -> No
     assert faint.p is not None
     assert clear.p_holm == pytest.approx(3 * clear.p)
     assert faint.p_holm == pytest.approx(min(1, 2 * faint.p))
-    assert (failed.outcome, failed.p_holm) == ("cannot tell", None)
+    assert (failed.outcome, failed.p_holm) == ("untested", None)
     deviation = np.std(CLEAR, ddof=1)
     assert clear.minimum_detectable == pytest.approx(detectable_effect(5, alpha=0.05 / 3) * deviation)
 
