@@ -1,12 +1,13 @@
 """A study in Weights & Biases: its numbers as a run of the group that its runs are in, its report as an artifact."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from evaluation.record.record import StudyRecord
+from evaluation.report.verdicts import sentence
 from training.monitoring.logs import finish, make_wandb_logger, wandb_mode
 from training.setup.settings import LoggingSettings
 
@@ -29,10 +30,9 @@ def numbers(record: StudyRecord) -> dict[str, float]:
     return found
 
 
-def rows_of(records: Iterable[Any], *, without: tuple[str, ...] = ()) -> tuple[list[Any], list[Any]]:
+def rows_of(rows: Sequence[dict[str, Any]], *, without: tuple[str, ...] = ()) -> tuple[list[Any], list[Any]]:
     """Records of one kind as the columns and rows of a table."""
-    rows = [{name: value for name, value in asdict(record).items() if name not in without} for record in records]
-    columns = list(rows[0]) if rows else []
+    columns = [name for name in rows[0] if name not in without] if rows else []
     return columns, [[row[name] for name in columns] for row in rows]
 
 
@@ -62,9 +62,9 @@ def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, dec
     run = logger.experiment
     run.summary.update(numbers(record))
     tables = {
-        "runs": rows_of(record.runs, without=("curve", "cost", "scores", "folder")),
-        "means": rows_of(record.summaries),
-        "verdicts": rows_of(record.verdicts),
+        "runs": rows_of([asdict(run) for run in record.runs], without=("curve", "cost", "scores", "folder")),
+        "means": rows_of([asdict(summary) for summary in record.summaries]),
+        "verdicts": rows_of([{**asdict(one), "sentence": sentence(record, one)} for one in record.verdicts]),
     }
     filled = {name: wandb.Table(columns=columns, data=data) for name, (columns, data) in tables.items() if data}
     run.log({f"study/{name}": table for name, table in filled.items()})
