@@ -1,6 +1,6 @@
 r"""Compares objectives: python compare.py --config configs/comparisons/demo.yaml.
 
-Trains every arm with every seed on the same text in the same order at one budget, measures them with yardsticks that
+Trains every arm with every seed on the same text in the same order at one budget, scores them by evaluations that
 are valid across objectives, and writes a report:
 
     python compare.py --config configs/comparisons/four_objectives.yaml --dry-run
@@ -26,33 +26,35 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
     from rich.console import Console
 
+    from evaluation.findings import make_evaluations
     from evaluation.outcome import finish_study, is_finished
-    from evaluation.scoring.evaluate import make_evaluations
     from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse
     from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     study, options = parse(arguments, __doc__)
-    place, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
-    with locked(place):
+    study_dir, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
+    with locked(study_dir):
         evaluations = make_evaluations(study)
-        plan = plan_of(study, fingerprint, DEFAULTS, place)
-        jobs, environments = jobs_of(study, plan, place), environments_of(plan, options.parallel)
+        plan = plan_of(study, fingerprint, DEFAULTS, study_dir)
+        jobs, environments = jobs_of(study, plan, study_dir), environments_of(plan, options.parallel)
         if options.dry_run:
             print_plan(console, study, plan, jobs, at_once=len(environments))
             return 0
-        declarations = declare(study, fingerprint, place)
-        if is_finished(place, jobs):
-            console.print(f"nothing to do: {len(jobs.all)} runs are over, and {place.results} holds what came out",
-                          soft_wrap=True)  # fmt: skip
+        declarations = declare(study, fingerprint, study_dir)
+        if is_finished(study_dir, jobs):
+            over = f"nothing to do: {len(jobs.all)} runs are over"
+            console.print(f"{over}, and {study_dir.results} holds what came out", soft_wrap=True)
         else:
             print_plan(console, study, plan, jobs, at_once=len(environments))
-            jobs = train_study(study, plan, place, environments, console)
+            jobs = train_study(study, plan, study_dir, environments, console)
             finish_study(
-                study, plan, place, jobs, declarations, evaluations, command=shlex.join(arguments), console=console
-            )  # fmt: skip
-        return int(place.unmeasured.is_file() or not jobs.are_complete())
+                *(study, plan, study_dir, jobs, declarations, evaluations),
+                command=shlex.join(arguments),
+                console=console,
+            )
+        return int(study_dir.unmeasured.is_file() or not jobs.are_complete())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Measures a run by yardsticks that are valid for every objective: python score.py runs/NAME.
+"""Scores a run by evaluations that are valid for every objective: python score.py runs/NAME.
 
     python score.py runs/causal_lm-s0
     python score.py runs/causal_lm-s0 --continuation corpus/test.jsonl --passages 1000
     python score.py runs/masked_lm-s0 --minimal_pairs blimp/data --scorer pll chain
     python score.py runs/denoising-s0 --last_word lambada.jsonl --json
 
-Without a yardstick, the continuation of the text that the run was validated on. Minimal pairs are judged by the
+Where none is named, the continuation of the text that the run was validated on. Minimal pairs are judged by the
 objective's primary scorer, and by those named behind --scorer (all: by all that it has). What costs time is remembered
 in the run's folder, so that an interrupted command goes on where it was.
 """
@@ -18,11 +18,10 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from evaluation.outcome import strata_means
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import EvaluationResult
-from evaluation.study.progress import plain_table
 from evaluation.study.study import VALIDATION_LOSS
+from training.monitoring.tables import plain_table
 from training.setup.messages import OneLineErrors
 from training.setup.script import script
 from training.storage.run_dir import RunFolder
@@ -45,27 +44,27 @@ def parse(arguments: list[str]) -> Namespace:
 
 
 def declared(parsed: Namespace) -> dict[str, dict[str, Any]]:
-    """The yardsticks and their settings, as a study declares them.
+    """The evaluations and their settings, as a study declares them.
 
     Raises:
-        ValueError: where settings are given to a yardstick that is not asked for.
+        ValueError: where settings are given to an evaluation that is not chosen.
     """
-    asked: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
     if parsed.continuation is not None or not (parsed.minimal_pairs or parsed.last_word):
         files = parsed.continuation or []
-        asked["continuation"] = {"files": files, "passages": parsed.passages, "bytes": parsed.bytes}
+        chosen["continuation"] = {"files": files, "passages": parsed.passages, "bytes": parsed.bytes}
     if parsed.minimal_pairs:
         scorers = parsed.scorer or []
-        asked["minimal_pairs"] = {"files": parsed.minimal_pairs, "scorers": "all" if scorers == ["all"] else scorers}
+        chosen["minimal_pairs"] = {"files": parsed.minimal_pairs, "scorers": "all" if scorers == ["all"] else scorers}
     elif parsed.scorer:
         raise ValueError(f"--scorer {' '.join(parsed.scorer)} needs --minimal_pairs")
     if parsed.last_word:
-        asked["last_word"] = {"files": parsed.last_word}
+        chosen["last_word"] = {"files": parsed.last_word}
     common = {"precision": parsed.precision, "cache": None if parsed.cache is None else str(parsed.cache)}
-    return {name: {**settings, **common} for name, settings in asked.items()}
+    return {name: {**settings, **common} for name, settings in chosen.items()}
 
 
-def shown(value: float, unit: str) -> str:
+def with_unit(value: float, unit: str) -> str:
     """A number with its unit."""
     return f"{value:.1%}" if unit == "%" else f"{value:.3f} {unit}" if unit else f"{value:.4g}"
 
@@ -74,11 +73,11 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
     """Prints means with what stands beside them, and the phenomena of what has several."""
     table = plain_table("metric", "score")
     for result in results:
-        table.add_row(result.metric, shown(result.mean, result.unit))
+        table.add_row(result.metric, with_unit(result.mean, result.unit))
     console.print(table)
     phenomena: dict[str, dict[str, list[float]]] = {}
     for result in results:
-        for stratum, mean in strata_means(result).items():
+        for stratum, mean in result.strata_means.items():
             means = phenomena.setdefault(stratum.split("/")[0], {})
             means.setdefault(result.metric, []).append(mean)
     if phenomena:
@@ -89,7 +88,7 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
         console.print(table)
     for result in results:
         is_share = result.unit == "%"
-        beside = [f"{name} {shown(value, '%' if is_share else '')}" for name, value in result.beside.items()]
+        beside = [f"{name} {with_unit(value, '%' if is_share else '')}" for name, value in result.beside.items()]
         notes = [*beside, *[result.caveat] * bool(result.caveat)]
         notes += ["not to be ranked across objectives"] * (not result.rankable)
         console.print(f"{result.metric}: {', '.join(notes)}", style="dim", soft_wrap=True, markup=False)
@@ -99,7 +98,7 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
     """All of it but the items."""
     names = ("mean", "unit", "higher_is_better", "rankable", "beside", "chance", "caveat")
     metrics = {
-        result.metric: {**{name: getattr(result, name) for name in names}, "strata": strata_means(result)}
+        result.metric: {**{name: getattr(result, name) for name in names}, "strata": result.strata_means}
         for result in results
     }
     return {"run": str(folder), "metrics": metrics}

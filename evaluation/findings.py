@@ -1,21 +1,54 @@
-"""What the yardsticks found of the runs of a study."""
+"""The scores of the runs of a study, by every evaluation that it declares."""
 
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from evaluation.record.record import SummaryRecord
-from evaluation.scoring.evaluate import Results, measure
-from evaluation.scoring.results import Evaluation
+from evaluation.scoring.evaluate import make_evaluation
+from evaluation.scoring.results import Evaluation, EvaluationResult
 from evaluation.statistics.aggregate import scores_of, summaries
 from evaluation.study.jobs import Job
+from evaluation.study.plan import Plan
 from evaluation.study.runner import Jobs
+from evaluation.study.study import VALIDATION_LOSS, Hypothesis, Study
+
+Results = dict[str, EvaluationResult]  # of one run, by metric
+
+
+def make_evaluations(study: Study) -> dict[str, Evaluation]:
+    """The validation loss and all that the study names, made before anything is trained.
+
+    Raises:
+        ValueError: where one cannot be made as declared.
+    """
+    try:
+        named = {VALIDATION_LOSS: {}, **study.evaluations}
+        return {name: make_evaluation(name, settings) for name, settings in named.items()}
+    except (ValueError, OSError) as error:
+        reason = str(error)
+        raise ValueError(reason if reason.startswith("evaluations") else f"evaluations: {reason}") from None
+
+
+def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
+    """A run's scores by every evaluation, and why some have none."""
+    found: Results = {}
+    unmeasured: list[str] = []
+    for name, evaluation in evaluations.items():
+        try:
+            found |= {result.metric: result for result in evaluation(job.run.path)}
+        except (ValueError, OSError) as error:
+            unmeasured.append(f"{name} of {job.name} was not measured: {error}")
+    return found, unmeasured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the yardsticks found of every run that came to its end, by its name, and what they could not measure."""
+    """The scores of every run that came to its end, by its name, and what could not be measured."""
 
     jobs: tuple[Job, ...]
     results: dict[str, Results]
@@ -54,14 +87,48 @@ class Findings:
 
 
 def find(jobs: Jobs, evaluations: Mapping[str, Evaluation], console: Console) -> Findings:
-    """Measures every run that has come to its end; a yardstick that cannot stops no other."""
+    """Scores every run that has come to its end; an evaluation that fails stops no other."""
     results, unmeasured = {}, []
     measured = [job for job in (*jobs.runs, *jobs.branches) if job.outcome()[0] == "finished"]
     for number, job in enumerate(measured, start=1):
         if len(evaluations) > 1:  # beside the validation loss, which is only read
             console.print(f"measuring {job.name} ({number} of {len(measured)})", soft_wrap=True, markup=False)
-        results[job.name], of_run = measure(job, evaluations)
-        for fault in of_run:
-            console.print(fault, style="red", soft_wrap=True, markup=False)
-        unmeasured += of_run
+        results[job.name], problems = measure(job, evaluations)
+        for problem in problems:
+            console.print(problem, style="red", soft_wrap=True, markup=False)
+        unmeasured += problems
     return Findings(jobs=tuple(measured), results=results, unmeasured=tuple(unmeasured))
+
+
+def check_ranked(hypotheses: Iterable[Hypothesis], found: Iterable[Results], plan: Plan) -> None:
+    """Raises ValueError where a hypothesis ranks different objectives by what does not rank them (law 7)."""
+    rankable = {metric: result.rankable for results in found for metric, result in results.items()}
+    for hypothesis in hypotheses:
+        one, other = plan.arms[hypothesis.arm], plan.arms[hypothesis.against]
+        are_alike = (one.objective, one.question) == (other.objective, other.question)
+        if not are_alike and not rankable.get(hypothesis.metric, True):
+            raise ValueError(
+                f"hypotheses: '{hypothesis}' ranks two objectives by {hypothesis.metric}, which does not put one "
+                f"question to both: choose another metric"
+            )
+
+
+def write_items(found: Mapping[str, Results], path: Path) -> None:
+    """Keeps every item's score: for each metric an array [runs, items], and which runs and strata these are.
+
+    A folder in the zip for each metric: `scores`, `runs`, `strata`, as numpy.load reads them.
+    """
+    metrics = dict.fromkeys(metric for results in found.values() for metric in results)
+    writing = path.with_name(f".{path.name}.writing")
+    with zipfile.ZipFile(writing, "w", zipfile.ZIP_DEFLATED) as archive:
+        for metric in metrics:
+            runs = [run for run, results in found.items() if metric in results]
+            arrays = {
+                "scores": np.stack([found[run][metric].scores for run in runs]),
+                "runs": np.array(runs),
+                "strata": np.array(found[runs[0]][metric].strata),
+            }
+            for name, array in arrays.items():
+                with archive.open(f"{metric}/{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+    writing.replace(path)

@@ -4,17 +4,17 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
-from evaluation.findings import Findings, find
+from evaluation.excerpts import excerpts
+from evaluation.findings import Findings, Results, check_ranked, find, write_items
 from evaluation.record.record import (
     ArmRecord,
     CostRecord,
-    Measure,
     MetricRecord,
     PointRecord,
     RunRecord,
@@ -22,38 +22,31 @@ from evaluation.record.record import (
     StudyRecord,
     TuningRecord,
 )
-from evaluation.report.excerpts import shown
 from evaluation.report.publish import publish
 from evaluation.report.report import write_report
-from evaluation.scoring.evaluate import Results, check_ranked, write_items
-from evaluation.scoring.results import Evaluation, EvaluationResult
-from evaluation.statistics.aggregate import scores_of, verdicts
+from evaluation.report.verdicts import sentence
+from evaluation.scoring.results import Evaluation
+from evaluation.statistics.aggregate import scores_of
+from evaluation.statistics.hypotheses import judge
 from evaluation.study.deviations import deviations
 from evaluation.study.jobs import Job, StudyDir, last_loss, logged
 from evaluation.study.plan import ArmPlan, Plan
-from evaluation.study.progress import plain_table
 from evaluation.study.runner import Jobs
 from evaluation.study.study import Study
+from training.monitoring.tables import plain_table
 
 
-def is_finished(place: StudyDir, jobs: Jobs) -> bool:
+def is_finished(study_dir: StudyDir, jobs: Jobs) -> bool:
     """Whether results.json is newer than everything that it follows from, and nothing was left unmeasured."""
-    if place.unmeasured.is_file() or not (place.results.is_file() and jobs.are_over()):
+    if study_dir.unmeasured.is_file() or not (study_dir.results.is_file() and jobs.are_over()):
         return False
-    sources = [place.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
-    return all(path.stat().st_mtime <= place.results.stat().st_mtime for path in sources)
+    sources = [study_dir.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
+    return all(path.stat().st_mtime <= study_dir.results.stat().st_mtime for path in sources)
 
 
 def finite(value: float) -> float | None:
     """A number as a record holds it."""
     return float(value) if np.isfinite(value) else None
-
-
-def strata_means(result: EvaluationResult) -> dict[str, float]:
-    """The mean of each stratum's items, where there are several strata."""
-    strata = np.array(result.strata)
-    names = dict.fromkeys(result.strata)
-    return {name: float(result.scores[strata == name].mean()) for name in names} if len(names) > 1 else {}
 
 
 def _curve(job: Job) -> tuple[PointRecord, ...]:
@@ -90,7 +83,7 @@ def _run(job: Job, results: Results) -> RunRecord:
         curve=_curve(job),
         cost=cost,
         scores={
-            metric: ScoreRecord(mean=finite(result.mean), strata=strata_means(result), beside=result.beside)
+            metric: ScoreRecord(mean=finite(result.mean), strata=result.strata_means, beside=result.beside)
             for metric, result in results.items()
         },
     )
@@ -158,26 +151,25 @@ def record_of(
 ) -> StudyRecord:
     """Everything that the report shows."""
     first = {job.arm: job for job in reversed(findings.jobs) if not job.branch}  # of each arm, in the order declared
-    metrics = _metrics(findings.results)
-    texts, drawn, said = shown({label: first[label] for label in plan.arms if label in first})
+    texts, drawn, generated = excerpts({label: first[label] for label in plan.arms if label in first})
     return StudyRecord(
         name=name,
         question=study.question,
         command=command,
         text=plan.text,
-        measure=cast(Measure, study.measure),
+        measure=study.measure,
         budget=study.amount,
         seeds=study.seeds,
         deviations=(*deviations(study, plan, jobs, declarations), *findings.caveats(), *findings.unmeasured),
         arms=tuple(_arm(study, label, arm, jobs.rates) for label, arm in plan.arms.items()),
         runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
-        metrics=metrics,
+        metrics=_metrics(findings.results),
         summaries=tuple(findings.summaries()),
-        verdicts=verdicts(study.hypotheses, scores_of(findings.by_arm()), {m.name: m.unit for m in metrics}),
+        verdicts=judge(study.hypotheses, scores_of(findings.by_arm())),
         tuning=tuple(map(_tuning, jobs.tuning)),
         windows=tuple(texts),
         samples=tuple(drawn),
-        continuations=tuple(said),
+        continuations=tuple(generated),
         hardware=_hardware(),
         versions=_versions(jobs.all),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -197,7 +189,7 @@ def print_means(console: Console, record: StudyRecord) -> None:
         table.add_row(arm.label, f"{len(runs)}/{len(record.seeds)}", *cells)
     console.print(table)
     for verdict in record.verdicts:
-        console.print(f"{verdict.verdict}: {verdict.sentence}", soft_wrap=True, markup=False)
+        console.print(f"{verdict.outcome}: {sentence(record, verdict)}", soft_wrap=True, markup=False)
     unranked = [metric.name for metric in record.metrics if not metric.rankable]
     console.print(f"not to be ranked across objectives: {', '.join(unranked)}", style="dim", soft_wrap=True)
 
@@ -205,7 +197,7 @@ def print_means(console: Console, record: StudyRecord) -> None:
 def finish_study(
     study: Study,
     plan: Plan,
-    place: StudyDir,
+    study_dir: StudyDir,
     jobs: Jobs,
     declarations: list[dict[str, Any]],
     evaluations: Mapping[str, Evaluation],
@@ -213,7 +205,7 @@ def finish_study(
     command: str,
     console: Console,
 ) -> StudyRecord:
-    """Measures, compares and writes the report; returns what it says.
+    """Measures, compares and writes the report; returns its record.
 
     Raises:
         ValueError: where a hypothesis ranks different objectives by what does not rank them.
@@ -221,16 +213,16 @@ def finish_study(
     findings = find(jobs, evaluations, console)
     check_ranked(study.hypotheses, findings.results.values(), plan)
     record = record_of(
-        study, plan, jobs, findings, name=place.folder.name, command=f"python compare.py {command}",
+        study, plan, jobs, findings, name=study_dir.folder.name, command=f"python compare.py {command}",
         declarations=declarations,
     )  # fmt: skip
     if findings.unmeasured:
-        place.unmeasured.write_text("\n".join([*findings.unmeasured, ""]), encoding="utf-8")
+        study_dir.unmeasured.write_text("\n".join([*findings.unmeasured, ""]), encoding="utf-8")
     else:
-        place.unmeasured.unlink(missing_ok=True)
-    write_items(findings.results, place.folder / "items.zip")
-    write_report(record, place.folder)
-    publish(record, place.folder, plan.logging, begun=declarations[0]["time"])
+        study_dir.unmeasured.unlink(missing_ok=True)
+    write_items(findings.results, study_dir.folder / "items.zip")
+    write_report(record, study_dir.folder)
+    publish(record, study_dir.folder, plan.logging, declared=declarations[0]["time"])
     print_means(console, record)
-    console.print(f"the report: {place.folder / 'report.html'}", soft_wrap=True)
+    console.print(f"the report: {study_dir.folder / 'report.html'}", soft_wrap=True)
     return record

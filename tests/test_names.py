@@ -37,7 +37,10 @@ WORDS = re.compile(
     re.IGNORECASE,
 )
 # What remains, with its reason: a path or "" for everywhere, then the text around the word.
-REMAINS: dict[tuple[str, str], str] = {}
+REMAINS: dict[tuple[str, str], str] = {
+    ("evaluation/record/files.py", "departures"): "a field of results.json as the first edition wrote it",
+    ("evaluation/record/files.py", "cannot tell"): "a verdict of results.json as the first edition wrote it",
+}
 
 
 def parts_of(name: str) -> set[str]:

@@ -10,8 +10,9 @@ import score
 from evaluation.scoring.tasks.continuation import Continuation
 from evaluation.scoring.tasks.minimal_pairs import MinimalPairs
 from tests.evaluation.asking import write_run
-from tests.helpers import run_script, write_jsonl
+from tests.helpers import ROOT, run_script, write_jsonl
 from tests.test_documents import commands
+from tests.test_layers import imported
 
 PAIRS = [
     {"sentence_good": "The cats see Tim.", "sentence_bad": "The cats sees Tim.", "UID": "a", "linguistics_term": "x"},
@@ -63,7 +64,7 @@ def test_the_table_says_what_stands_beside_a_score(run: Path, pairs: Path, capsy
     assert "the span is longer than those of training" in said
 
 
-def test_without_a_yardstick_the_held_out_text_is_continued(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score.main([str(run), "--passages", "3"]) == 0
     said = capsys.readouterr().out
     assert "bits a byte" in said
@@ -107,3 +108,20 @@ def test_every_score_of_the_readme_can_be_asked_for(command: str) -> None:
 
 def test_there_are_commands_to_check() -> None:
     assert len(commands("score.py")) >= 3
+
+
+def test_one_run_is_scored_without_the_means_of_a_study() -> None:
+    """Going by imports alone, from the script and from every evaluation that it can name."""
+    tasks = ROOT / "evaluation/scoring/tasks"
+    ahead = [ROOT / "score.py", *(tasks / f"{name}.py" for name in ("continuation", "minimal_pairs", "last_word"))]
+    reached: set[Path] = set()
+    while ahead:
+        path = ahead.pop()
+        if path.is_file() and path not in reached:
+            reached.add(path)
+            ahead += [ROOT / f"{name.replace('.', '/')}.py" for name in imported(path)]
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix() for path in reached}
+    assert {"evaluation/scoring/evaluate", "evaluation/scoring/likelihood"} <= modules
+    rooms = ("evaluation/report/", "evaluation/statistics/", "evaluation/record/files")
+    assert not [name for name in modules if name.startswith(rooms)]
+    assert not modules & {f"evaluation/{name}" for name in ("outcome", "findings", "study/runner", "study/scheduler")}

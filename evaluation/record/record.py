@@ -1,29 +1,21 @@
 """What a study found, whole: results.json, of which the report is a pure function.
 
-Everything is a plain value; a number that is not finite is None. record_file.py writes and reads it.
+Everything is a plain value; a number that is not finite is None. `files.py` writes and reads it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import ConfigDict
-
+from evaluation.record.kinds import Measure, Status, Strict
+from evaluation.record.verdict import VerdictRecord
 from objectives.inspection.picture import Cell
 
-FORMAT = 1
-Measure = Literal["raw_tokens", "flops", "target_tokens", "minutes"]
-Status = Literal["finished", "failed", "unfinished"]
-
-
-class _Strict:
-    """What every record shares: a key that no field names is refused."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+FORMAT = 2  # files.py reads the formats before it
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextRecord(_Strict):
+class TextRecord(Strict):
     """The text that every arm read.
 
     Attributes:
@@ -46,7 +38,7 @@ class TextRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmRecord(_Strict):
+class ArmRecord(Strict):
     """What was trained under one label.
 
     Attributes:
@@ -58,7 +50,6 @@ class ArmRecord(_Strict):
         flops_per_window: of a training step, divided by its windows.
         targets_per_raw_token: labels that the loss is over.
         learning_rate: that its runs had; None where seeds differ.
-        loss: what its validation loss asks for, such as "the masked tokens".
     """
 
     label: str
@@ -72,11 +63,10 @@ class ArmRecord(_Strict):
     flops_per_window: float
     targets_per_raw_token: float
     learning_rate: float | None = None
-    loss: str = "its own question"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointRecord(_Strict):
+class PointRecord(Strict):
     """A run's loss on held-out text under fixed noise, in nats a label, after `step` optimizer steps."""
 
     step: int
@@ -87,7 +77,7 @@ class PointRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CostRecord(_Strict):
+class CostRecord(Strict):
     """What a run cost: seconds of training, raw tokens a second, bytes of memory at the peak (None: not measured)."""
 
     seconds: float
@@ -96,8 +86,8 @@ class CostRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreRecord(_Strict):
-    """What a yardstick found of one run.
+class ScoreRecord(Strict):
+    """The scores of one run on one metric.
 
     Attributes:
         mean: the macro mean.
@@ -111,7 +101,7 @@ class ScoreRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord(_Strict):
+class RunRecord(Strict):
     """One run that was started or planned, whatever became of it.
 
     Attributes:
@@ -135,7 +125,7 @@ class RunRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricRecord(_Strict):
+class MetricRecord(Strict):
     """A metric.
 
     Attributes:
@@ -155,7 +145,7 @@ class MetricRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SummaryRecord(_Strict):
+class SummaryRecord(Strict):
     """An arm on a metric over its seeds: the mean with its 95 % interval (None: one seed has none)."""
 
     arm: str
@@ -168,43 +158,7 @@ class SummaryRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictRecord(_Strict):
-    """A declared hypothesis and what became of it: `arm` minus `against` on `metric`, paired by seed.
-
-    Attributes:
-        low, high: the 95 % interval of the estimate.
-        equivalence_low, equivalence_high: the 90 % one, which lies within the margin where TOST finds equivalence.
-        standard_deviation: of the difference between paired seeds.
-        p, p_holm, p_sign_flip: of the deciding test, the same with Holm's correction, and of the exact sign-flip test.
-        minimum_detectable: the difference that these seeds find in 80 of 100 studies, in the metric's units.
-        confirmable_margin: the smallest within which they find arms equivalent that do not differ, as often.
-        verdict: a few words, such as "supported".
-        sentence: the same as one plain sentence, which names the minimum detectable effect.
-    """
-
-    arm: str
-    against: str
-    metric: str
-    direction: Literal["greater", "less", "equivalent"]
-    margin: float = 0.0
-    seeds: int
-    verdict: str
-    sentence: str
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    equivalence_low: float | None = None
-    equivalence_high: float | None = None
-    standard_deviation: float | None = None
-    p: float | None = None
-    p_holm: float | None = None
-    p_sign_flip: float | None = None
-    minimum_detectable: float | None = None
-    confirmable_margin: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuningRecord(_Strict):
+class TuningRecord(Strict):
     """A run of the sweep over learning rates: its validation loss at the end (None: it failed or diverged)."""
 
     arm: str
@@ -214,7 +168,7 @@ class TuningRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleRecord(_Strict):
+class SampleRecord(Strict):
     """What an arm's objective did to a held-out window: rows of cells, a panel for each stack."""
 
     arm: str
@@ -223,8 +177,8 @@ class SampleRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinuationRecord(_Strict):
-    """What a run said to a prompt."""
+class ContinuationRecord(Strict):
+    """What a run generated from a prompt."""
 
     arm: str
     seed: int
@@ -234,20 +188,20 @@ class ContinuationRecord(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyRecord(_Strict):
+class StudyRecord(Strict):
     """A study: what was declared, what was run, what was found.
 
     Attributes:
-        question: what it asks, in a sentence or two.
+        question: that it is to answer, in a sentence or two.
         measure, budget: the primary measure of the budget, and how much of it every run had.
-        departures: where it departs from the protocol, a sentence each.
+        deviations: where it departs from the protocol, a sentence each.
         windows: the text of the held-out windows that samples show.
         command: that reproduces it.
         versions: of packages, Python, the commit.
         finished: when it ended, as ISO 8601.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     name: str
     question: str = ""
     command: str
@@ -272,6 +226,10 @@ class StudyRecord(_Strict):
     def arm(self, label: str) -> ArmRecord:
         """The arm of that label."""
         return next(arm for arm in self.arms if arm.label == label)
+
+    def unit(self, metric: str) -> str:
+        """The unit of a metric; empty where no run was measured by it."""
+        return next((known.unit for known in self.metrics if known.name == metric), "")
 
     def runs_of(self, label: str, *, budget: float | None = None) -> Iterator[RunRecord]:
         """The runs of an arm, one a seed; with `budget`, its branches to that one."""

@@ -1,4 +1,4 @@
-"""A study's report: HTML, Markdown and figures, a pure function of its record.
+"""A study's report: HTML and figures, a pure function of its record.
 
 Begin with `report.py`, then `sections.py`.
 """

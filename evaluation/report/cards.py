@@ -4,46 +4,33 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from evaluation.record.record import VerdictRecord
+from evaluation.record.record import StudyRecord
+from evaluation.record.verdict import VerdictRecord
 from evaluation.report.figures import difference_strip
-from evaluation.report.html import plain
-from evaluation.report.sentences import tone
+from evaluation.report.verdicts import Tone, expected, sentence, tone
 
-SIGNS = {"yes": "\u2713", "no": "\u2717", "open": "?"}  # beside the colour, for those who do not see it
-EXPECTED = {"greater": "is higher than", "less": "is lower than", "equivalent": "is equivalent to"}
-
-
-def expected(verdict: VerdictRecord, unit: str) -> str:
-    """The hypothesis as a sentence without its full stop."""
-    said = f"{verdict.arm} {EXPECTED[verdict.direction]} {verdict.against} on {verdict.metric}"
-    if verdict.direction != "equivalent":
-        return said
-    margin = f"{100 * verdict.margin:g}" if unit == "%" else f"{verdict.margin:g}"
-    return f"{said}, within {margin} {'points' if unit == '%' else unit}".rstrip()
+SIGNS: dict[Tone, str] = {"yes": "\u2713", "no": "\u2717", "open": "?"}  # beside the colour, which not all can see
 
 
 @dataclass(frozen=True)
 class Card:
-    """A hypothesis with its verdict; `unit` is its metric's."""
+    """A hypothesis of a study with its verdict."""
 
+    record: StudyRecord
     verdict: VerdictRecord
-    unit: str = ""
 
     def html(self) -> Markup:
-        kind, drawing = tone(self.verdict), difference_strip(self.verdict, self.unit)
+        kind, unit = tone(self.verdict), self.record.unit(self.verdict.metric)
+        drawing = difference_strip(self.verdict, unit)
         form = (
             '<article class="verdict {}"><div><p class="expected">{}</p>'
             '<p class="chip"><span aria-hidden="true">{}</span> {}</p><p>{}</p></div>{}</article>'
         )
         return Markup(form).format(
             kind,
-            expected(self.verdict, self.unit),
+            expected(self.verdict, unit),
             SIGNS[kind],
-            self.verdict.verdict,
-            self.verdict.sentence,
+            self.verdict.outcome,
+            sentence(self.record, self.verdict),
             drawing.svg() if drawing else "",
         )
-
-    def markdown(self) -> str:
-        heading = plain(f"{expected(self.verdict, self.unit)}: {self.verdict.verdict}.")
-        return f"**{heading}** {plain(self.verdict.sentence)}"

@@ -1,6 +1,6 @@
 """Figures as SVG: a few shapes, two palettes, axes.
 
-Colours are Okabe and Ito's, which people who see colours otherwise tell apart; every series has a marker and a dash of
+Colours are Okabe and Ito's, which people who are colour-blind can distinguish; every series has a marker and a dash of
 its own besides. Shapes have classes alone, so that one drawing serves a light page, a dark one and a PNG.
 """
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 SERIES = (  # on a light page and on a dark one
     ("#0072b2", "#56a8e0"),
@@ -97,7 +97,7 @@ def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
 
 @dataclass
 class Chart:
-    """Shapes on a sheet, `width` by `height` pixels; `label` says what it shows to whoever cannot see it."""
+    """Shapes on a sheet, `width` by `height` pixels; `label` describes it to whoever cannot see it."""
 
     width: float
     height: float
@@ -184,18 +184,3 @@ def shortened(words: str, width: float) -> str:
     while words and text_width(f"{words}\u2026") > width:
         words = words[:-1]
     return f"{words.rstrip()}\u2026"
-
-
-__all__ = [
-    "DASHES",
-    "Chart",
-    "Scale",
-    "escape",
-    "kind",
-    "nice_ticks",
-    "padded",
-    "sheet",
-    "shortened",
-    "style",
-    "text_width",
-]

@@ -4,17 +4,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.record.formatting import number, short
-from evaluation.record.record import (
-    ArmRecord,
-    Measure,
-    MetricRecord,
-    PointRecord,
-    RunRecord,
-    StudyRecord,
-    VerdictRecord,
-)
+from evaluation.record.kinds import Measure
+from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord
+from evaluation.record.verdict import VerdictRecord
 from evaluation.report.charts import DASHES, Chart, Scale, kind, padded, shortened, text_width
+from evaluation.report.formatting import number
+from training.monitoring.display import short
 
 AXES: dict[Measure, str] = {
     "raw_tokens": "raw tokens read",
@@ -73,14 +68,14 @@ def _loss_panel(record: StudyRecord, arm: ArmRecord, series: int, measure: Measu
         return None
     unigram = record.text.unigram_entropy
     losses = [point.loss for point in points if point.loss is not None]
-    shown = [unigram] if 0.85 * min(losses) <= unigram <= 1.15 * max(losses) else []
+    landmarks = [unigram] if 0.85 * min(losses) <= unigram <= 1.15 * max(losses) else []
     drawing = Chart(300, 220, f"Validation loss of {arm.label} against {AXES[measure]}")
-    low, high = padded([*losses, *shown])
+    low, high = padded([*losses, *landmarks])
     x = Scale(0, max(getattr(point, measure) for point in points), LEFT, drawing.width - RIGHT)
     y = Scale(low, high, drawing.height - BOTTOM, TOP)
     _frame(drawing, x, y, AXES[measure])
     _title(drawing, series, arm.label)
-    for value in shown:
+    for value in landmarks:
         drawing.line([(x.start, y(value)), (x.end, y(value))], "soft", width=1, dash="1 3")
         drawing.text(x.end, y(value) - 4, "unigram entropy", anchor="end")
     whole = [run for run in runs if run.status == "finished"]
@@ -111,8 +106,8 @@ def losses(record: StudyRecord, measure: Measure) -> Figure | None:
     band = "The line is the mean over the finished seeds, the band reaches from the lowest to the highest. "
     caption = (
         f"Loss on held-out text in nats a label, against {AXES[measure]}. {band if len(record.seeds) > 1 else ''}"
-        f"A thin dashed line is a run that did not finish. Each panel has a scale of its own: every objective is asked "
-        f"another question, so that heights in different panels are not to be compared."
+        f"A thin dashed line is a run that did not finish. Each panel has a scale of its own: every objective has "
+        f"prediction targets of its own, so that heights in different panels are not to be compared."
     )
     return Figure(f"losses-{measure}", f"Validation loss against {AXES[measure]}", caption, drawn) if drawn else None
 
@@ -127,18 +122,13 @@ def _axis(drawing: Chart, x: Scale, bottom: float, label: str, unit: str, *, sig
     drawing.line([(x.start, bottom), (x.end, bottom)], "soft", width=1)
     for tick in x.ticks():
         drawing.line([(x(tick), bottom), (x(tick), bottom + 4)], "soft", width=1)
-        shown = 100 * tick if unit == "%" else tick
+        value = 100 * tick if unit == "%" else tick
         sign = "+" if signed and tick > 0 else ""
-        drawing.text(x(tick), bottom + 16, f"{sign}{shown:g}".replace("-", "\u2212"), anchor="middle")
+        drawing.text(x(tick), bottom + 16, f"{sign}{value:g}".replace("-", "\u2212"), anchor="middle")
     drawing.text((x.start + x.end) / 2, bottom + 32, label, anchor="middle")
 
 
-def unit_of(metric: MetricRecord | None) -> str:
-    """A metric's unit; none where the metric is unknown."""
-    return metric.unit if metric else ""
-
-
-def _yardstick_panel(record: StudyRecord, metric: MetricRecord) -> Chart | None:
+def _evaluation_panel(record: StudyRecord, metric: MetricRecord) -> Chart | None:
     found = [s for s in record.summaries if s.metric == metric.name and s.budget is None and s.mean is not None]
     if not found:
         return None
@@ -170,20 +160,19 @@ def _yardstick_panel(record: StudyRecord, metric: MetricRecord) -> Chart | None:
 
 def evaluations(record: StudyRecord) -> Figure | None:
     """Every metric by which arms may be ranked, a panel each."""
-    panels = [_yardstick_panel(record, metric) for metric in record.metrics if metric.rankable]
+    panels = [_evaluation_panel(record, metric) for metric in record.metrics if metric.rankable]
     drawn = tuple(panel for panel in panels if panel is not None)
     caption = (
         "Filled marks are means over seeds, bars their 95 % intervals, small hollow marks the single seeds."
         if len(record.seeds) > 1
         else "One seed: there are no intervals, and a distance between two marks may be that of two seeds of one arm."
     )
-    return (
-        Figure("evaluations", "Yardsticks that hold for every objective", caption, drawn, columns=3) if drawn else None
-    )
+    title = "Evaluations that are valid for every objective"
+    return Figure("evaluations", title, caption, drawn, columns=3) if drawn else None
 
 
 def difference_strip(verdict: VerdictRecord, unit: str) -> Chart | None:
-    """A hypothesis's estimate with its interval, about zero, over what the seeds cannot tell from zero."""
+    """A hypothesis's estimate with its interval, about zero, over what the seeds cannot distinguish from zero."""
     if verdict.estimate is None:
         return None
     drawing = Chart(440, 92, f"{verdict.arm} minus {verdict.against} on {verdict.metric}")
@@ -207,8 +196,7 @@ def difference_strip(verdict: VerdictRecord, unit: str) -> Chart | None:
 
 def hypotheses(record: StudyRecord) -> Figure | None:
     """The differences of all hypotheses, for the files."""
-    units = {metric.name: metric.unit for metric in record.metrics}
-    strips = [difference_strip(verdict, units.get(verdict.metric, "")) for verdict in record.verdicts]
+    strips = [difference_strip(verdict, record.unit(verdict.metric)) for verdict in record.verdicts]
     drawn = tuple(strip for strip in strips if strip is not None)
     caption = (
         "Estimate and 95 % interval of each declared difference. Grey: differences that these seeds would miss in more "
@@ -249,7 +237,7 @@ def learning_rates(record: StudyRecord) -> Figure | None:
         drawing.text((x.start + x.end) / 2, y.start + 32, "learning rate", anchor="middle")
         drawn.append(drawing)
     caption = (
-        "Loss of each arm's own question over the learning rates that all arms were tuned over, on seeds that were not "
-        "used again. Dashed: the rate that the arm ran with."
+        "Loss of each arm's own objective over the learning rates that all arms were tuned over, on seeds that were "
+        "not used again. Dashed: the rate that the arm ran with."
     )
     return Figure("learning-rates", "Sensitivity to the learning rate", caption, tuple(drawn)) if drawn else None

@@ -1,38 +1,21 @@
-"""What a report is made of: sections of blocks, each of which knows itself as HTML and as Markdown.
+"""What a report is made of: sections of blocks, each of which writes itself as HTML.
 
-Text of a corpus, a label or a reason goes into HTML by `Markup.format`, which escapes it, and into Markdown by `plain`.
+Text of a corpus, a label or a reason goes into it by `Markup.format`, which escapes it.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from evaluation.report.figures import Figure
-
-_MARKS = re.compile(r"([\\`*\[\]<>|#~])|(?<!\w)(_)|(_)(?!\w)")
 
 
 class ReportBlock(Protocol):
     """A part of a section."""
 
     def html(self) -> Markup: ...
-
-    def markdown(self) -> str: ...
-
-
-def plain(text: str) -> str:
-    """Text in one line of Markdown that means nothing but itself."""
-    return _MARKS.sub(lambda match: f"\\{match[0]}", " ".join(text.split()))
-
-
-def fenced(text: str) -> str:
-    """Text as a block of code, whatever it holds."""
-    longest = max((len(run) for run in re.findall(r"~+", text)), default=0)
-    fence = "~" * max(3, longest + 1)
-    return f"{fence}\n{text}\n{fence}"
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
@@ -50,9 +33,6 @@ class Prose:
     def html(self) -> Markup:
         return Markup('<p class="{}">{}</p>' if self.tone else "<p>{1}</p>").format(self.tone, self.text)
 
-    def markdown(self) -> str:
-        return f"> {plain(self.text)}" if self.tone else plain(self.text)
-
 
 @dataclass(frozen=True)
 class Points:
@@ -66,9 +46,6 @@ class Points:
         items = joined(Markup("<li>{}</li>").format(item) for item in self.items)
         form = '<div class="points {}"><h3>{}</h3><ul>{}</ul></div>'
         return Markup(form).format(self.tone, self.title, items)
-
-    def markdown(self) -> str:
-        return "\n".join([f"**{plain(self.title)}**", "", *(f"- {plain(item)}" for item in self.items)])
 
 
 @dataclass(frozen=True)
@@ -97,8 +74,8 @@ class Table:
     rows: Sequence[Sequence[str | TableCell]]
     words: frozenset[int] = frozenset()
 
-    def _cell(self, column: int, said: str | TableCell) -> Markup:
-        entry = said if isinstance(said, TableCell) else TableCell(said)
+    def _cell(self, column: int, content: str | TableCell) -> Markup:
+        entry = content if isinstance(content, TableCell) else TableCell(content)
         kind = "word" if not column or column in self.words else "num"
         style = Markup(' style="{}"').format(entry.style) if entry.style else ""
         form = '<th scope="row" class="{}"{}>{}{}</th>' if not column else '<td class="{}"{}>{}{}</td>'
@@ -119,13 +96,6 @@ class Table:
         )
         return Markup(form).format(self.caption, head, rows)
 
-    def markdown(self) -> str:
-        aligned = [":--" if not i or i in self.words else "--:" for i in range(len(self.header))]
-        said = [[cell.text if isinstance(cell, TableCell) else cell for cell in row] for row in self.rows]
-        lines = [[plain(cell) for cell in row] for row in [self.header, *said]]
-        lines.insert(1, aligned)
-        return "\n".join([f"*{plain(self.caption)}*", "", *(f"| {' | '.join(line)} |" for line in lines)])
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -141,12 +111,6 @@ class Picture:
             "<figcaption><b>{}.</b> {}</figcaption></figure>"
         )
         return Markup(form).format(self.figure.name, widest, drawings, self.figure.title, self.figure.caption)
-
-    def markdown(self) -> str:
-        return (
-            f"![{plain(self.figure.title)}](figures/{self.figure.name}.svg)\n\n"
-            f"**{plain(self.figure.title)}.** {plain(self.figure.caption)}"
-        )
 
 
 @dataclass(frozen=True)
@@ -166,13 +130,10 @@ class Choice:
         form = '<fieldset class="choice"><legend>{}</legend>{}<div class="panes">{}</div></fieldset>'
         return Markup(form).format(self.legend, joined(buttons), joined(panes))
 
-    def markdown(self) -> str:
-        return "\n\n".join(picture.markdown() for _, picture in self.options)
-
 
 @dataclass(frozen=True)
 class Folded:
-    """Blocks that open when asked."""
+    """Blocks that open under a click."""
 
     title: str
     blocks: Sequence[ReportBlock]
@@ -180,10 +141,6 @@ class Folded:
     def html(self) -> Markup:
         inner = joined(block.html() for block in self.blocks)
         return Markup("<details><summary>{}</summary>{}</details>").format(self.title, inner)
-
-    def markdown(self) -> str:
-        inner = "\n\n".join(block.markdown() for block in self.blocks)
-        return f"<details><summary>{escape(self.title)}</summary>\n\n{inner}\n\n</details>"
 
 
 @dataclass(frozen=True)
@@ -194,9 +151,6 @@ class Code:
 
     def html(self) -> Markup:
         return Markup('<pre tabindex="0"><code>{}</code></pre>').format(self.text)
-
-    def markdown(self) -> str:
-        return fenced(self.text)
 
 
 @dataclass(frozen=True)
@@ -211,6 +165,3 @@ class Section:
         inner = joined(block.html() for block in self.blocks)
         form = '<section id="{0}" aria-labelledby="{0}-title"><h2 id="{0}-title">{1}</h2>{2}</section>'
         return Markup(form).format(self.name, self.title, inner)
-
-    def markdown(self) -> str:
-        return "\n\n".join([f"## {plain(self.title)}", *(block.markdown() for block in self.blocks)])

@@ -1,12 +1,12 @@
-"""Where arms differ: a yardstick's strata by phenomenon, as a table and as a figure of coloured squares."""
+"""Where arms differ: an evaluation's strata by phenomenon, as a table and as a figure of coloured squares."""
 
 import statistics
 from collections import defaultdict
 
-from evaluation.record.formatting import NONE, number
 from evaluation.record.record import MetricRecord, StudyRecord
 from evaluation.report.charts import Chart, shortened, text_width
 from evaluation.report.figures import Figure
+from evaluation.report.formatting import NONE, number
 from evaluation.report.html import Table, TableCell
 
 Means = dict[str, dict[str, float]]  # by row, then by arm

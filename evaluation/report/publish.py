@@ -1,16 +1,17 @@
 """A study in Weights & Biases: its numbers as a run of the group that its runs are in, its report as an artifact."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from evaluation.record.record import StudyRecord
+from evaluation.report.verdicts import sentence
 from training.monitoring.logs import finish, make_wandb_logger, wandb_mode
 from training.setup.settings import LoggingSettings
 
-FILES = ("report.html", "report.md", "results.json", "results.csv")
+FILES = ("report.html", "results.json")
 
 
 def artifact_name(name: str) -> str:
@@ -29,21 +30,20 @@ def numbers(record: StudyRecord) -> dict[str, float]:
     return found
 
 
-def rows_of(records: Iterable[Any], *, without: tuple[str, ...] = ()) -> tuple[list[Any], list[Any]]:
+def rows_of(rows: Sequence[dict[str, Any]], *, without: tuple[str, ...] = ()) -> tuple[list[Any], list[Any]]:
     """Records of one kind as the columns and rows of a table."""
-    rows = [{name: value for name, value in asdict(record).items() if name not in without} for record in records]
-    columns = list(rows[0]) if rows else []
+    columns = [name for name in rows[0] if name not in without] if rows else []
     return columns, [[row[name] for name in columns] for row in rows]
 
 
-def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, begun: str) -> None:
-    """Sends what came out, or keeps it in the folder to be sent, as `settings` say; once more goes to the same run.
+def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, declared: str) -> None:
+    """Sends what came out, or keeps it in the folder to be sent, as `settings` have it; once more goes to the same run.
 
     Args:
         record: what came out.
         folder: of the study, with the report in it.
         settings: of the study's runs.
-        begun: when the study was first declared.
+        declared: when the study was, first.
     """
     mode = wandb_mode(settings.wandb)
     if mode == "off":
@@ -54,7 +54,7 @@ def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, beg
         folder,
         replace(settings, group=record.name),
         mode=mode,
-        run_id=hashlib.sha256(f"{record.name} {begun}".encode()).hexdigest()[:8],
+        run_id=hashlib.sha256(f"{record.name} {declared}".encode()).hexdigest()[:8],
         job_type="study",
         tags=(),
         config={"command": record.command, "question": record.question, record.measure: record.budget},
@@ -62,9 +62,9 @@ def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, beg
     run = logger.experiment
     run.summary.update(numbers(record))
     tables = {
-        "runs": rows_of(record.runs, without=("curve", "cost", "scores", "folder")),
-        "means": rows_of(record.summaries),
-        "verdicts": rows_of(record.verdicts),
+        "runs": rows_of([asdict(run) for run in record.runs], without=("curve", "cost", "scores", "folder")),
+        "means": rows_of([asdict(summary) for summary in record.summaries]),
+        "verdicts": rows_of([{**asdict(one), "sentence": sentence(record, one)} for one in record.verdicts]),
     }
     filled = {name: wandb.Table(columns=columns, data=data) for name, (columns, data) in tables.items() if data}
     run.log({f"study/{name}": table for name, table in filled.items()})

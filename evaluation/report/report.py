@@ -1,9 +1,8 @@
-"""A study's report: report.html, report.md, figures and results.csv, a pure function of its record.
+"""A study's report: report.html and its figures as PNG, a pure function of its record.
 
 report.html is one file with no script, which reads nothing from the network.
 """
 
-import csv
 from pathlib import Path
 
 import resvg_py
@@ -14,7 +13,7 @@ from evaluation.record.record import StudyRecord
 from evaluation.report import figures, phenomena
 from evaluation.report.charts import sheet, style
 from evaluation.report.figures import Figure
-from evaluation.report.html import Section, joined, plain
+from evaluation.report.html import Section, joined
 from evaluation.report.sections import all_sections
 
 PNG_ZOOM = 2  # pixels of a PNG for one of its SVG
@@ -64,13 +63,6 @@ def html(record: StudyRecord, sections: list[Section]) -> str:
     )
 
 
-def markdown(record: StudyRecord, sections: list[Section]) -> str:
-    """The same as Markdown, with its figures beside it."""
-    question = [plain(record.question)] if record.question else []
-    parts = [f"# {plain(record.name)}", *question, *(section.markdown() for section in sections)]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def all_figures(record: StudyRecord) -> list[Figure]:
     """Every figure that there is something to draw for."""
     drawn = [
@@ -84,29 +76,9 @@ def all_figures(record: StudyRecord) -> list[Figure]:
 
 
 def write_figure(figure: Figure, folder: Path) -> None:
-    """Writes a figure as SVG, which follows a light or a dark page, and as PNG on a light one."""
-    as_svg, as_png = (
-        sheet(figure.drawings, figure.title, columns=figure.columns, head=style("svg", dark=dark))
-        for dark in (True, False)
-    )
-    (folder / f"{figure.name}.svg").write_text(as_svg, encoding="utf-8")
-    (folder / f"{figure.name}.png").write_bytes(resvg_py.svg_to_bytes(svg_string=str(as_png), zoom=PNG_ZOOM))
-
-
-def write_table(record: StudyRecord, path: Path) -> None:
-    """Writes results.csv: a row a run, whatever became of it, with a column for each metric."""
-    metrics = list(dict.fromkeys(name for run in record.runs for name in run.scores))
-    fixed = ["arm", "seed", "budget", "status", "reason", "raw_tokens", "flops", "target_tokens", "validation_loss",
-             "seconds", "tokens_per_second", "peak_memory"]  # fmt: skip
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*fixed, *metrics])
-        for run in record.runs:
-            last, cost = run.curve[-1] if run.curve else None, run.cost
-            spent = [last.raw_tokens, last.flops, last.target_tokens, last.loss] if last else [None] * 4
-            took = [cost.seconds, cost.tokens_per_second, cost.peak_memory] if cost else [None] * 3
-            scores = [run.scores[name].mean if name in run.scores else None for name in metrics]
-            writer.writerow([run.arm, run.seed, run.budget, run.status, run.reason, *spent, *took, *scores])
+    """Writes a figure as PNG, as it is on a light page."""
+    drawn = sheet(figure.drawings, figure.title, columns=figure.columns, head=style("svg", dark=False))
+    (folder / f"{figure.name}.png").write_bytes(resvg_py.svg_to_bytes(svg_string=str(drawn), zoom=PNG_ZOOM))
 
 
 def write_report(record: StudyRecord, folder: Path) -> Path:
@@ -118,14 +90,12 @@ def write_report(record: StudyRecord, folder: Path) -> Path:
     drawings.mkdir(parents=True, exist_ok=True)
     figures_now = all_figures(record)
     for path in drawings.iterdir():
-        if path.suffix in (".svg", ".png") and path.stem not in {figure.name for figure in figures_now}:
+        if path.suffix in (".svg", ".png") and path.name not in {f"{figure.name}.png" for figure in figures_now}:
             path.unlink()
     for figure in figures_now:
         write_figure(figure, drawings)
     sections = all_sections(record)
     write_record(record, folder / "results.json")
-    write_table(record, folder / "results.csv")
-    (folder / "report.md").write_text(markdown(record, sections), encoding="utf-8")
     page = folder / "report.html"
     page.write_text(html(record, sections), encoding="utf-8")
     return page

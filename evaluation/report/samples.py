@@ -1,4 +1,4 @@
-"""What each objective did to one and the same window, and what each run says to a prompt."""
+"""What each objective did to one and the same window, and what each run generates from a prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from evaluation.record.record import ContinuationRecord, StudyRecord
-from evaluation.report.html import Code, Prose, fenced, joined, plain
+from evaluation.report.html import Prose, joined
 from objectives.inspection.picture import MEANINGS, Cell, Kind
 
-COVERED: tuple[Kind, ...] = ("hidden", "random", "kept")  # what stands below these shows when it is asked for
+COVERED: tuple[Kind, ...] = ("hidden", "random", "kept")  # what stands below these shows under a pointer
 SIGNS: dict[Kind, str] = {"correct": "\u2713", "wrong": "\u2717"}
 ROWS = {
     "reads": "what it reads",
     "for": "what stood there",
-    "says": "what it is to say",
-    "model": "what the model says",
+    "says": "what it is to predict",
+    "model": "what the model predicts",
     "from": "which sentence it was",
 }
 
@@ -26,20 +26,20 @@ def _column(cells: Sequence[Cell]) -> Markup:
     """What stands in every row at one position; a cover is lifted by a pointer or by the keyboard."""
     top, below = cells[0], cells[1:]
     covered = top.kind in COVERED and any(cell.kind == "target" for cell in below)
-    shown = [Markup('<span class="top {}">{}</span>').format(top.kind, top.text or "\u00a0")]
+    lines = [Markup('<span class="top {}">{}</span>').format(top.kind, top.text or "\u00a0")]
     for cell in below:
-        said = cell.text
+        text = cell.text
         if covered and cell.kind == "target":
-            said = said or "nothing"
+            text = text or "nothing"
         form = '<span class="below {}{}">{}{}</span>'
         cover = " cover" if covered and cell.kind == "target" else ""
-        shown.append(Markup(form).format(cell.kind, cover, SIGNS.get(cell.kind, "") if said else "", said or "\u00a0"))
+        lines.append(Markup(form).format(cell.kind, cover, SIGNS.get(cell.kind, "") if text else "", text or "\u00a0"))
     form = (
         '<span class="column covered" tabindex="0" role="note">{}</span>'
         if covered
         else '<span class="column">{}</span>'
     )
-    return Markup(form).format(Markup("").join(shown))
+    return Markup(form).format(Markup("").join(lines))
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,6 @@ class Strip:
         columns = joined(_column(cells) for cells in zip(*self.panel.values(), strict=True))
         return Markup('<p class="rows">{}</p><div class="strip">{}</div>').format(names, columns)
 
-    def markdown(self) -> str:
-        lines = [f"{name}: {' '.join(cell.text for cell in row if cell.text)}" for name, row in self.panel.items()]
-        return fenced("\n".join(lines))
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -69,9 +65,6 @@ class Sample:
         strips = joined(Strip(panel).html() for panel in self.panels)
         return Markup('<article class="sample"><h4>{}</h4>{}</article>').format(self.arm, strips)
 
-    def markdown(self) -> str:
-        return "\n\n".join([f"#### {plain(self.arm)}", *(Strip(panel).markdown() for panel in self.panels)])
-
 
 @dataclass(frozen=True)
 class WindowText:
@@ -83,9 +76,6 @@ class WindowText:
     def html(self) -> Markup:
         form = '<h3>Held-out window {}</h3><blockquote class="window">{}</blockquote>'
         return Markup(form).format(self.number, self.text)
-
-    def markdown(self) -> str:
-        return f"### Held-out window {self.number}\n\n{fenced(self.text)}"
 
 
 @dataclass(frozen=True)
@@ -103,9 +93,6 @@ class Reveal:
         form = '<div class="reveal"><label><input type="checkbox" id="reveal"> show everything hidden</label> {}</div>'
         return Markup(form).format(swatches)
 
-    def markdown(self) -> str:
-        return ""
-
 
 Part = Prose | Reveal | WindowText | Sample
 
@@ -120,7 +107,7 @@ def windows(record: StudyRecord) -> list[Part]:
     blocks: list[Part] = [
         Prose(
             "The same held-out text under every objective. Upper line: what the model reads. Lower line: what it is to "
-            "say. What is hidden stands under its mask and shows under a pointer, a finger or the Tab key."
+            "predict. What is hidden stands under its mask and shows under a pointer, a finger or the Tab key."
         ),
         Reveal(frozenset(kinds)),
     ]
@@ -132,30 +119,26 @@ def windows(record: StudyRecord) -> list[Part]:
 
 @dataclass(frozen=True)
 class Continuations:
-    """What the runs say to one prompt."""
+    """What the runs generate from one prompt."""
 
     prompt: str
-    said: Sequence[ContinuationRecord]
+    generated: Sequence[ContinuationRecord]
 
     def html(self) -> Markup:
         rows = joined(
             Markup('<dt>{} <span class="aside">seed {}, {}</span></dt><dd>{}</dd>').format(
                 s.arm, s.seed, s.decoding, s.text
             )
-            for s in self.said
+            for s in self.generated
         )
-        form = '<h3 class="prompt"><span class="aside">prompt</span> {}</h3><dl class="said">{}</dl>'
+        form = '<h3 class="prompt"><span class="aside">prompt</span> {}</h3><dl class="generated">{}</dl>'
         return Markup(form).format(self.prompt, rows)
-
-    def markdown(self) -> str:
-        lines = [f"{said.arm} (seed {said.seed}, {said.decoding}): {said.text}" for said in self.said]
-        return "\n\n".join([f"### {plain(self.prompt)}", *(Code(line).markdown() for line in lines)])
 
 
 def continuations(record: StudyRecord) -> list[Prose | Continuations]:
-    """What the runs say, prompt by prompt."""
-    prompts = dict.fromkeys(said.prompt for said in record.continuations)
+    """What the runs generate, prompt by prompt."""
+    prompts = dict.fromkeys(one.prompt for one in record.continuations)
     blocks = [
-        Continuations(prompt, [said for said in record.continuations if said.prompt == prompt]) for prompt in prompts
+        Continuations(prompt, [one for one in record.continuations if one.prompt == prompt]) for prompt in prompts
     ]
     return [*blocks] or [Prose("No continuations were generated.", "note")]

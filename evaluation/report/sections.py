@@ -1,14 +1,17 @@
 """The sections of a report, each a function of the record: what was done, what was found, what it cost."""
 
+import math
 import statistics
 from collections.abc import Callable
 
-from evaluation.record.formatting import NONE, difference, duration, interval, memory, number, p_value, short
-from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord, VerdictRecord
+from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
+from evaluation.record.verdict import VerdictRecord
 from evaluation.report import figures, phenomena, samples, sentences
 from evaluation.report.cards import Card
 from evaluation.report.charts import Chart
+from evaluation.report.formatting import NONE, difference, interval, memory, number, p_value
 from evaluation.report.html import Choice, Code, Folded, Picture, Points, Prose, ReportBlock, Section, Table, TableCell
+from training.monitoring.display import duration, short
 
 
 def sign(series: int) -> str:
@@ -22,12 +25,24 @@ def _labels(record: StudyRecord) -> dict[str, TableCell]:
     return {arm.label: TableCell(arm.label, sign=sign(series)) for series, arm in enumerate(record.arms)}
 
 
+TERMS = (
+    "Arm: what is trained under one label, a configuration with its settings.",
+    "Seed: of a run's initial weights, order of windows and noise. Arms with one seed read the same windows in the "
+    "same order, so that differences between arms are taken seed by seed.",
+    "Stratum (plural strata): a group of an evaluation's items, such as the pairs of one grammatical paradigm; a score "
+    "is the mean of the means of its strata.",
+    "Verdict: what became of a hypothesis that was declared before training. Supported and contradicted: a significant "
+    "difference in the declared direction, or against it. Not shown: neither, which is no sign of equality.",
+)
+
+
 def in_short(record: StudyRecord) -> Section:
-    """What can be said and what cannot."""
+    """What the study shows and what it does not, and the terms of statistics that follow."""
     return Section("summary", "In short", [
         Prose(sentences.what_was_done(record)),
-        Points("What can be said", sentences.can_be_said(record), "can"),
-        Points("What cannot be said", sentences.cannot_be_said(record) or ["Nothing declared is left open."], "cannot"),
+        Points("What this study shows", sentences.conclusions(record), "can"),
+        Points("What it does not show", sentences.limits(record) or ["Nothing declared is left open."], "cannot"),
+        Folded("Terms of this report", [Points("Terms", TERMS)]),
     ])  # fmt: skip
 
 
@@ -53,12 +68,13 @@ def ground(record: StudyRecord) -> Section:
         [row(arm) for arm in record.arms],
         frozenset({1}),
     )  # fmt: skip
-    said, sound = sentences.pairing(record)
+    pairing, sound = sentences.pairing(record)
     corpus = (
         f"{text.corpus}: {text.documents:,} documents, {short(text.train_tokens)} training tokens "
         f"({short(text.train_bytes)} bytes), {short(text.validation_tokens)} held out. {text.tokenizer} tokenizer of "
         f"{text.vocab_size:,} tokens for all arms. A model that knows nothing has {number(text.ln_vocabulary)} nats a "
-        f"token, one that knows how frequent tokens are {number(text.unigram_entropy)}."
+        f"token (perplexity {math.exp(text.ln_vocabulary):,.0f}), one that knows how frequent tokens are "
+        f"{number(text.unigram_entropy)} (perplexity {math.exp(text.unigram_entropy):,.0f})."
     )
     configs = [
         " ".join(
@@ -68,8 +84,8 @@ def ground(record: StudyRecord) -> Section:
     ]
     return Section("ground", "What was compared, and on what", [
         *([Prose(record.question)] if record.question else []),
-        Prose(corpus), arms, Prose(said, "note" if sound else "warning"),
-        Points("Departures from the protocol", record.deviations or ["None was declared."]),
+        Prose(corpus), arms, Prose(pairing, "note" if sound else "warning"),
+        Points("Deviations from the protocol", record.deviations or ["None was declared."]),
         Folded("Configurations of the arms", [Code("\n".join(configs))]),
     ])  # fmt: skip
 
@@ -92,7 +108,7 @@ def _summary(record: StudyRecord, arm: str, metric: str, budget: float | None = 
 def evaluations(record: StudyRecord) -> Section:
     """Every metric of every arm, with intervals."""
     figure, labels = figures.evaluations(record), _labels(record)
-    blocks: list[ReportBlock] = [Picture(figure)] if figure else [Prose("No yardstick was put to the runs.", "note")]
+    blocks: list[ReportBlock] = [Picture(figure)] if figure else [Prose("No evaluation was run.", "note")]
     budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
     for metric in record.metrics:
         rows: list[list[str | TableCell]] = []
@@ -106,8 +122,8 @@ def evaluations(record: StudyRecord) -> Section:
                     for run in record.runs_of(arm.label, budget=budget)
                     if metric.name in run.scores
                 ]
-                names = dict.fromkeys(name for said in beside for name in said)
-                means = {n: statistics.fmean(said[n] for said in beside if n in said) for n in names}
+                names = dict.fromkeys(name for of_run in beside for name in of_run)
+                means = {n: statistics.fmean(of_run[n] for of_run in beside if n in of_run) for n in names}
                 more = ", ".join(f"{name} {number(value, metric.unit)}" for name, value in means.items())
                 spent = [short(budget)] if budget else [short(record.budget)] if budgets else []
                 rows.append([labels[arm.label], *spent, number(found.mean, metric.unit),
@@ -118,19 +134,18 @@ def evaluations(record: StudyRecord) -> Section:
             spent = [sentences.MEASURES[record.measure]] if budgets else []
             header = ["arm", *spent, "mean", "95 % interval", "seeds", "beside"]
             blocks.append(Table(caption, header, rows, frozenset({len(header) - 1})))
-    return Section("evaluations", "Yardsticks", blocks)
+    return Section("evaluations", "Evaluations", blocks)
 
 
 def hypotheses(record: StudyRecord) -> Section:
     """Each hypothesis with its verdict."""
     if not record.verdicts:
         return Section("hypotheses", "Hypotheses", [Prose("None was declared.", "note")])
-    units = {metric.name: metric.unit for metric in record.metrics}
 
     def row(v: VerdictRecord) -> list[str]:
-        unit = units.get(v.metric, "")
+        unit = record.unit(v.metric)
         return [
-            f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.verdict, difference(v.estimate, unit),
+            f"{v.arm} \u2212 {v.against}", v.metric, v.direction, v.outcome, difference(v.estimate, unit),
             interval(v.low, v.high, unit, signed=True), number(v.standard_deviation, unit), p_value(v.p),
             p_value(v.p_holm), p_value(v.p_sign_flip), number(v.minimum_detectable, unit),
             interval(v.equivalence_low, v.equivalence_high, unit, signed=True), number(v.confirmable_margin, unit),
@@ -139,7 +154,7 @@ def hypotheses(record: StudyRecord) -> Section:
 
     header = ["difference", "on", "expected", "verdict", "estimate", "95 % interval", "SD of seeds", "p", "p (Holm)",
               "p (sign flip)", "detectable", "90 % interval", "confirmable margin", "seeds"]  # fmt: skip
-    cards: list[ReportBlock] = [Card(verdict, units.get(verdict.metric, "")) for verdict in record.verdicts]
+    cards: list[ReportBlock] = [Card(record, verdict) for verdict in record.verdicts]
     caption = (
         "All declared hypotheses. Detectable: the difference that these seeds find in 80 of 100 studies. An "
         "equivalence is found where its 90 % interval lies within the margin; confirmable: the smallest margin that "
@@ -160,7 +175,7 @@ def by_phenomenon(record: StudyRecord) -> Section:
         whole = phenomena.table(record, metric, paradigms=True)
         if len(whole.rows) > len(blocks[-1].rows):  # pyright: ignore[reportAttributeAccessIssue]
             blocks.append(Folded(f"{metric.name} by paradigm ({len(whole.rows)})", [whole]))
-    return Section("phenomena", "By phenomenon", blocks or [Prose("No yardstick has phenomena.", "note")])
+    return Section("phenomena", "By phenomenon", blocks or [Prose("No evaluation has phenomena.", "note")])
 
 
 def learning_rates(record: StudyRecord) -> Section:
@@ -223,7 +238,7 @@ def all_runs(record: StudyRecord) -> Section:
 def reproduce(record: StudyRecord) -> Section:
     """The command and the versions."""
     versions = Table(
-        "Versions.", ["of", "version"], [[name, said] for name, said in record.versions.items()], frozenset({1})
+        "Versions.", ["of", "version"], [[name, version] for name, version in record.versions.items()], frozenset({1})
     )
     ended = [Prose(f"Finished {record.finished}.")] if record.finished else []
     return Section("reproduce", "Reproducing this", [Code(record.command), *ended, versions])
@@ -232,8 +247,8 @@ def reproduce(record: StudyRecord) -> Section:
 def all_sections(record: StudyRecord) -> list[Section]:
     """The report, from its summary to the command that makes it again."""
     drawn = Section("samples", "One text under every objective", samples.windows(record))
-    said = Section("continuations", "What the runs say", samples.continuations(record))
+    generated = Section("continuations", "What the runs generate", samples.continuations(record))
     before: list[Callable[[StudyRecord], Section]] = [
         in_short, ground, curves, evaluations, hypotheses, by_phenomenon, learning_rates, cost,
     ]  # fmt: skip
-    return [*(section(record) for section in before), drawn, said, all_runs(record), reproduce(record)]
+    return [*(section(record) for section in before), drawn, generated, all_runs(record), reproduce(record)]

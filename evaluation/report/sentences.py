@@ -1,20 +1,17 @@
 """What a study shows and what it does not, in plain words that follow from its record alone."""
 
-from evaluation.record.formatting import among, number, seeds, short
-from evaluation.record.record import RunRecord, StudyRecord, VerdictRecord
+from evaluation.record.kinds import Measure
+from evaluation.record.record import RunRecord, StudyRecord
+from evaluation.report.formatting import among, number, seeds
+from evaluation.report.verdicts import sentence, tone
+from training.monitoring.display import short
 
-MEASURES = {
+MEASURES: dict[Measure, str] = {
     "raw_tokens": "raw tokens",
     "flops": "training FLOPs",
     "target_tokens": "target tokens",
     "minutes": "minutes of training",
 }
-SHOWN = ("supported", "contradicted", "equivalent")  # how a verdict that says something begins
-
-
-def is_shown(verdict: VerdictRecord) -> bool:
-    """Whether a verdict says something about the arms; with one seed none does."""
-    return verdict.seeds > 1 and verdict.verdict.lower().startswith(SHOWN)
 
 
 def what_was_done(record: StudyRecord) -> str:
@@ -65,51 +62,44 @@ def rates_at_the_edge(record: StudyRecord) -> list[str]:
     return [arm.label for arm in record.arms if len(rates) > 1 and arm.learning_rate in (rates[0], rates[-1])]
 
 
-def can_be_said(record: StudyRecord) -> list[str]:
+def conclusions(record: StudyRecord) -> list[str]:
     """What the declared hypotheses came to, where they came to something."""
-    said = [verdict.sentence for verdict in record.verdicts if is_shown(verdict)]
-    if said:
-        return said
+    decided = [sentence(record, verdict) for verdict in record.verdicts if tone(verdict) != "open"]
+    if decided:
+        return decided
     if not record.verdicts:
         return ["No hypothesis was declared beforehand, so that no difference below is more than an observation."]
     return ["None of the declared hypotheses was shown, one way or the other."]
 
 
-def cannot_be_said(record: StudyRecord) -> list[str]:
-    """What a reader might conclude, and what the study does not show."""
-    said = []
+def limits(record: StudyRecord) -> list[str]:
+    """What a reader might infer, and what the study does not show."""
+    found = []
     if len(record.seeds) == 1:
-        said.append(
+        found.append(
             "One seed shows no difference between arms: another seed of the same arm would have come out elsewhere, "
-            "and nothing here says by how much. The numbers describe these runs and no procedure."
+            "and nothing here shows by how much. The numbers describe these runs and no procedure."
         )
-    said += [verdict.sentence for verdict in record.verdicts if not is_shown(verdict)]
+    found += [sentence(record, verdict) for verdict in record.verdicts if tone(verdict) == "open"]
     if len({arm.objective for arm in record.arms}) > 1:
-        said.append(
-            "Which objective is better by its loss: each is asked another question, and losses of different objectives "
-            "are not comparable, even between perfect models."
+        found.append(
+            "Which objective is better by its loss: each has prediction targets of its own, and losses of different "
+            "objectives are not comparable, even between perfect models."
         )
     if missing := unfinished(record):
         arms = among(list(dict.fromkeys(run.arm for run in missing)))
-        said.append(
+        found.append(
             f"What {len(missing)} of {len(record.runs)} runs would have added: they did not finish ({arms}), and what "
-            f"is said of these arms rests on the others."
+            f"stands here of these arms rests on the others."
         )
     if edge := rates_at_the_edge(record):
-        said.append(
+        found.append(
             f"What {among(edge)} would have come to with another learning rate: the best one lies at the edge of "
             f"those that were tried."
         )
     if not pairing(record)[1]:
-        said.append(pairing(record)[0])
-    return said
-
-
-def tone(verdict: VerdictRecord) -> str:
-    """A class for a verdict: yes, no or open."""
-    if not is_shown(verdict):
-        return "open"
-    return "no" if verdict.verdict.lower().startswith("contradicted") else "yes"
+        found.append(pairing(record)[0])
+    return found
 
 
 def totals(run: RunRecord) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A run as a reader, which remembers how likely it has found what texts."""
+"""The likelihoods that a run gives texts, computed once and kept in files."""
 
 import hashlib
 import inspect
@@ -62,7 +62,7 @@ def _read(path: Path) -> Likelihoods | None:
 
 @contextmanager
 def progress(description: str, passages: int) -> Iterator[Callable[[float], None]]:
-    """A bar where a terminal reads it; what it gives is told how many more passages are done."""
+    """A bar where a terminal reads it; what it gives is called with how many more passages are done."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -71,12 +71,12 @@ def progress(description: str, passages: int) -> Iterator[Callable[[float], None
 
 
 class CachedScorer:
-    """A run that says how likely it finds texts, and remembers.
+    """The scorers of a run, which remember what they computed.
 
     Args:
         run: of any objective that has scorers; it goes to a GPU where there is one.
         precision: of the products.
-        cache: folder of what has been said; by default `scores` in the run's. A file in it is named by all that
+        cache: folder of what has been computed; by default `scores` in the run's. A file in it is named by all that
             decides its content: weights, scorer, precision, texts, and the code that makes examples of them.
 
     Raises:
@@ -116,7 +116,7 @@ class CachedScorer:
     def score(
         self, name: str, passages: Sequence[Passage], advance: Callable[[float], None] = lambda passages: None
     ) -> Likelihoods:
-        """What a scorer finds of passages, one at least; `advance` is told how many more are done."""
+        """What a scorer finds of passages, one at least; `advance` is called with how many more are done."""
         return Likelihoods.joined(
             [
                 self._remembered(name, passages[start : start + PASSAGES_AT_ONCE], advance)
@@ -143,6 +143,10 @@ class CachedScorer:
         return scores
 
     def _digest(self, name: str, passages: Sequence[Passage]) -> str:
+        # Hashed are the weights, by the hashes of their files; the code that makes examples of texts and scores them
+        # (scoring/likelihood.py, objectives/inference/likelihood.py and the objective's own file, by their bytes: a
+        # change of their text, moves of modules among them, has every text scored anew); the tokenizer; and the
+        # scorer's name, the precision and the texts.
         digest = hashlib.sha256((self.run.checkpoint / "sha256.json").read_bytes())
         for code in (likelihood.__file__, scorers.__file__, inspect.getfile(type(self.run.objective))):
             digest.update(Path(code).read_bytes())

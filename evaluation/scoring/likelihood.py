@@ -1,7 +1,7 @@
 """How likely a run finds texts: its objective's examples, side by side, and the log-probabilities of their labels.
 
-Which examples a text makes is the objective's to say (objectives/inference/likelihood.py); nothing here knows which it
-is.
+Which examples a text makes is the objective's to decide (objectives/inference/likelihood.py); nothing here knows which
+objective it is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ class Likelihoods:
 
     Attributes:
         log_likelihoods: float64[texts], nats.
-        tokens: int64[texts], how many were said.
+        tokens: int64[texts], how many were predicted.
         are_likeliest: bool[texts], whether each of them was the likeliest of all tokens.
         are_longer: bool[texts], whether they and what stood before took more positions than a window does.
     """
@@ -109,14 +109,14 @@ def score(
         texts: as ids.
         precision: of the products; logits are normalised in float32 at least, and summed in float64.
         positions_at_once: of a batch, at most; by default as many as the device is fast with.
-        advance: is told how many more texts are done, in parts of one.
+        advance: is called with how many more texts are done, in parts of one.
 
     Raises:
         ValueError: where a text is longer than the model's positions reach.
     """
     term, device = run.objective.token_term, run.network.body.token_table.weight.device
-    asked = [_rows(run, scorer, tokens, number) for number, tokens in enumerate(texts)]
-    rows = [row for of_text, _ in asked for row in of_text]
+    examples = [_rows(run, scorer, tokens, number) for number, tokens in enumerate(texts)]
+    rows = [row for of_text, _ in examples for row in of_text]
     log_likelihoods, counts = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
     are_likeliest = np.ones(len(texts), dtype=bool)
     limits = {
@@ -139,7 +139,7 @@ def score(
         np.add.at(counts, owners_N, 1)
         are_likeliest[owners_N[~is_likeliest_N]] = False
         advance(len(texts) * len(batch_rows) / len(rows))
-    are_longer = np.array([is_longer for _, is_longer in asked], dtype=bool)
+    are_longer = np.array([is_longer for _, is_longer in examples], dtype=bool)
     return Likelihoods(
         log_likelihoods=log_likelihoods, tokens=counts, are_likeliest=are_likeliest, are_longer=are_longer
     )

@@ -1,4 +1,4 @@
-"""What a yardstick finds of one run: a score an item, so that items can be resampled as seeds are."""
+"""What an evaluation finds of one run: a score an item, so that items can be resampled as seeds are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class EvaluationResult:
         rankable: whether runs of different objectives may be ranked by it (law 7).
         beside: numbers that are shown next to the mean, such as those of a baseline.
         unit: such as "bits a byte"; "%" shows fractions as percentages.
-        description: what is asked, in a sentence.
+        description: what is measured, in a sentence.
         chance: of a model that knows nothing, where that is known.
         caveat: what to bear in mind of this run's.
     """
@@ -47,8 +47,14 @@ class EvaluationResult:
     def __post_init__(self) -> None:
         assert self.scores.shape == (len(self.strata),)
 
+    @property
+    def strata_means(self) -> dict[str, float]:
+        """The mean of each stratum's items, where there are several strata."""
+        strata, names = np.array(self.strata), dict.fromkeys(self.strata)
+        return {name: float(self.scores[strata == name].mean()) for name in names} if len(names) > 1 else {}
+
 
 class Evaluation(Protocol):
-    """A yardstick with its settings: a function of a run's folder, which caches what it costs to find out."""
+    """An evaluation with its settings: a function of a run's folder, which caches what it costs to find out."""
 
     def __call__(self, run_folder: Path) -> Sequence[EvaluationResult]: ...

@@ -1,14 +1,12 @@
-"""From what yardsticks found of single runs to what the report says of arms: means with intervals, and verdicts."""
+"""From the scores of single runs to those of arms: means over seeds with their intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.record.record import SummaryRecord, VerdictRecord
+from evaluation.record.record import SummaryRecord
 from evaluation.scoring.results import EvaluationResult
-from evaluation.statistics.hypotheses import Verdict, judge
 from evaluation.statistics.intervals import SeedScores, estimate
-from evaluation.study.study import Hypothesis
 
 OfRuns = Mapping[str, Mapping[int, Mapping[str, EvaluationResult]]]  # by arm, seed and metric
 
@@ -47,41 +45,3 @@ def summaries(
                 )
             )
     return tuple(records)
-
-
-def _record(verdict: Verdict) -> VerdictRecord:
-    hypothesis = verdict.hypothesis
-    low, high = verdict.interval or (None, None)
-    equivalence_low, equivalence_high = verdict.equivalence_interval or (None, None)
-    return VerdictRecord(
-        arm=hypothesis.arm,
-        against=hypothesis.against,
-        metric=hypothesis.metric,
-        direction=hypothesis.direction,
-        margin=hypothesis.margin,
-        seeds=len(verdict.seeds),
-        verdict=verdict.outcome,
-        sentence=verdict.sentence,
-        estimate=verdict.difference,
-        low=low,
-        high=high,
-        equivalence_low=equivalence_low,
-        equivalence_high=equivalence_high,
-        standard_deviation=verdict.standard_deviation,
-        p=verdict.p,
-        p_holm=verdict.adjusted_p,
-        p_sign_flip=verdict.sign_flip_p,
-        minimum_detectable=verdict.detectable_difference,
-        confirmable_margin=verdict.confirmable_margin,
-    )
-
-
-def verdicts(
-    hypotheses: Sequence[Hypothesis], scores: Mapping[str, Mapping[str, SeedScores]], units: Mapping[str, str]
-) -> tuple[VerdictRecord, ...]:
-    """What became of every declared hypothesis; `units` are those of the metrics.
-
-    Raises:
-        ValueError: where two arms were scored on different items.
-    """
-    return tuple(map(_record, judge(hypotheses, scores, units)))

@@ -77,12 +77,6 @@ class SeedScores:
         rows = [np.asarray(results[seed].scores, dtype=np.float64) for seed in seeds]
         return cls(values=np.stack(rows), seeds=tuple(seeds), strata=strata)
 
-    @classmethod
-    def of_numbers(cls, numbers: Mapping[int, float]) -> Self:
-        """One number a run, by seed: a single item."""
-        seeds = sorted(numbers)
-        return cls(values=np.array([[float(numbers[seed])] for seed in seeds]), seeds=tuple(seeds), strata=("",))
-
     def paired_with(self, other: Self) -> Self | None:
         """Its difference from the other, item by item, for the seeds that both have; None where there is none.
 
@@ -129,11 +123,6 @@ class Estimate:
     seed_variance: float
     item_variance: float
     item_freedom: int
-
-    @property
-    def standard_error(self) -> float | None:
-        """Of the mean; None for one seed."""
-        return math.sqrt(self.seed_variance + self.item_variance) if self.num_seeds > 1 else None
 
     def spread(self, factor: Callable[[int], float]) -> float:
         """The standard errors of seeds and items, each times the factor of its degrees of freedom, in quadrature."""

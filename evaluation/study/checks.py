@@ -27,15 +27,14 @@ def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
     Raises:
         ValueError: naming the arm, where train.py would refuse it.
     """
-    assert study.measure is not None
     budget = budget_arguments(study.measure, study.amount)
     arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", *budget]
-    said = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             return RunCLI(Objective, DataModule, TransformerConfig, Pretraining, defaults=defaults, arguments=arguments)
     except SystemExit:
-        raise ValueError(f"arm '{label}': {said.getvalue().strip().rpartition('error: ')[2]}") from None
+        raise ValueError(f"arm '{label}': {errors.getvalue().strip().rpartition('error: ')[2]}") from None
 
 
 def _check_one_text(configs: dict[str, dict[str, Any]]) -> None:
@@ -51,7 +50,7 @@ def _check_one_text(configs: dict[str, dict[str, Any]]) -> None:
 
 
 def question_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings of an objective that decide what its loss asks."""
+    """Settings of an objective that decide what its loss is over."""
     settings = config["model"].get("init_args", {})
     linked = ("body", "optimizer", "budget", "seed", "init_from", "z_loss")
     return {name: value for name, value in settings.items() if name not in linked}

@@ -18,8 +18,8 @@ def _differing(plan: Plan) -> Iterator[str]:
     for key in dict.fromkeys(key for arm in settings for key in arm):
         values = [arm.get(key) for arm in settings]
         if any(value != values[0] for value in values):
-            said = ", ".join(f"{label} {value}" for label, value in zip(plan.arms, values, strict=True))
-            yield f"The arms differ in {key}: {said}."
+            values_by_arm = ", ".join(f"{label} {value}" for label, value in zip(plan.arms, values, strict=True))
+            yield f"The arms differ in {key}: {values_by_arm}."
 
 
 def _sizes(plan: Plan) -> Iterator[str]:
@@ -39,20 +39,20 @@ def _sizes(plan: Plan) -> Iterator[str]:
 
 def deviations(study: Study, plan: Plan, jobs: Jobs, declarations: list[dict[str, Any]]) -> tuple[str, ...]:
     """Every one of them."""
-    said = []
+    found = []
     if len(study.seeds) < SEEDS:
-        said.append(f"{len(study.seeds)} seed{'s' * (len(study.seeds) > 1)}, where the protocol has at least {SEEDS}.")
+        found.append(f"{len(study.seeds)} seed{'s' * (len(study.seeds) > 1)}, where the protocol has at least {SEEDS}.")
     if not study.learning_rates:
-        said.append("No sweep over learning rates: every arm has the learning rate that its configs name.")
-    said += [
+        found.append("No sweep over learning rates: every arm has the learning rate that its configs name.")
+    found += [
         f"The best learning rate of {label}, {jobs.rates[label]:g}, lies at the edge of those tried."
         for label in at_edge(study, jobs.rates)
     ]
     if any(arm.settings["optimizer.schedule"] != "wsd" for arm in plan.arms.values()):
-        said.append("Learning rates do not follow WSD in every arm, so that a curve is of runs at one budget alone.")
+        found.append("Learning rates do not follow WSD in every arm, so that a curve is of runs at one budget alone.")
     elif not study.branches:
-        said.append("One budget: no run branches off to smaller ones.")
-    said += [*_differing(plan), *_sizes(plan)]
+        found.append("One budget: no run branches off to smaller ones.")
+    found += [*_differing(plan), *_sizes(plan)]
     for before, now in pairwise(declarations):
         if now["finished_runs"]:
             changed = sorted(
@@ -60,5 +60,5 @@ def deviations(study: Study, plan: Plan, jobs: Jobs, declarations: list[dict[str
             )
             what = ", ".join(changed) or "a config that it names"
             when = f"at {now['time']}, after {now['finished_runs']} runs had finished"
-            said.append(f"The declaration was changed ({what}) {when}.")
-    return tuple(said)
+            found.append(f"The declaration was changed ({what}) {when}.")
+    return tuple(found)

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from evaluation.record.kinds import Status
 from evaluation.study.checks import budget_arguments
 from evaluation.study.plan import Plan
-from evaluation.study.study import Study, slug
-from training.step.budget import quantity
+from evaluation.study.study import Study, amounts, slug
 from training.step.stops import Diverged
 from training.storage.checkpoint import checkpoint_name
 from training.storage.run_dir import RunFolder, differences
-
-Status = Literal["finished", "failed", "unfinished"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +25,9 @@ class StudyDir:
         plan.json       what it comes to
         tuning/         runs of the sweep over learning rates
         runs/           runs
-        logs/           what each run's process said, and how it failed
+        logs/           what each run's process printed, and how it failed
         results.json    and the report beside it
-        unmeasured.txt  what no yardstick could measure, where there is such
+        unmeasured.txt  what no evaluation could measure, where there is such
     """
 
     folder: Path
@@ -51,26 +49,21 @@ class StudyDir:
         return self.folder / "results.json"
 
 
-def _amounts(budget: dict[str, Any]) -> dict[str, float | None]:
-    """A budget in numbers, whichever way they are written."""
-    return {name: None if said is None else quantity(said, name) for name, said in budget.items()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One run of train.py.
 
     Attributes:
-        place: of its study.
+        study_dir: of its study.
         under: `runs` or `tuning`.
         measure, amount: its budget.
         total_steps: None where a clock decides.
         learning_rate: where the sweep decides it.
-        fork: whether it branches off a run of the whole budget.
+        branch: whether it branches off a run of the whole budget.
         arguments: of train.py.
     """
 
-    place: StudyDir
+    study_dir: StudyDir
     under: Literal["runs", "tuning"]
     name: str
     arm: str
@@ -84,11 +77,11 @@ class Job:
 
     @property
     def run(self) -> RunFolder:
-        return RunFolder(self.place.folder / self.under / self.name)
+        return RunFolder(self.study_dir.folder / self.under / self.name)
 
     @property
     def log(self) -> Path:
-        return self.place.folder / "logs" / f"{self.under}-{self.name}.log"
+        return self.study_dir.folder / "logs" / f"{self.under}-{self.name}.log"
 
     @property
     def _failure(self) -> Path:
@@ -131,8 +124,8 @@ class Job:
         before = self.run.read_config()
         rate = config["optimizer"]["learning_rate"] if self.learning_rate is None else self.learning_rate
         now = {**config, "seed": self.seed, "optimizer": {**config["optimizer"], "learning_rate": rate}}
-        amounts = [_amounts(before["budget"]), _amounts({**config["budget"], self.measure: self.amount})]
-        changed = differences({**before, "budget": amounts[0]}, {**now, "budget": amounts[1]})
+        budgets = [amounts(before["budget"]), amounts({**config["budget"], self.measure: self.amount})]
+        changed = differences({**before, "budget": budgets[0]}, {**now, "budget": budgets[1]})
         if changed:
             raise ValueError(
                 f"{self.run.path} holds a run with other settings ({'; '.join(changed)}): give this study another "
@@ -149,37 +142,62 @@ class Job:
         return self.outcome()[0] != "unfinished"
 
 
-def _job(study: Study, place: StudyDir, label: str, seed: int, *, name: str, amount: float, more: Iterable[str] = (),
-         **attributes: Any) -> Job:  # fmt: skip
-    assert study.measure is not None
+def _job(
+    study: Study,
+    study_dir: StudyDir,
+    label: str,
+    seed: int,
+    *,
+    name: str,
+    amount: float,
+    more: Iterable[str] = (),
+    **attributes: Any,
+) -> Job:
     under = attributes.setdefault("under", "runs")
     arguments = (
         *study.arguments(label),
         *budget_arguments(study.measure, amount),
         f"--seed={seed}",
         f"--name={name}",
-        f"--runs={place.folder / under}",
-        f"--logging.group={place.folder.name}",
+        f"--runs={study_dir.folder / under}",
+        f"--logging.group={study_dir.folder.name}",
         *more,
     )
-    return Job(place=place, name=name, arm=label, seed=seed, measure=study.measure, amount=amount, arguments=arguments,
-               **attributes)  # fmt: skip
+    return Job(
+        study_dir=study_dir,
+        name=name,
+        arm=label,
+        seed=seed,
+        measure=study.measure,
+        amount=amount,
+        arguments=arguments,
+        **attributes,
+    )
 
 
 def _with_rate(rate: float | None) -> list[str]:
     return [] if rate is None else [f"--optimizer.learning_rate={rate!r}"]
 
 
-def tuning_jobs(study: Study, plan: Plan, place: StudyDir) -> list[Job]:
+def tuning_jobs(study: Study, plan: Plan, study_dir: StudyDir) -> list[Job]:
     """The sweep: every arm at every learning rate, on seeds that are not used again."""
     return [
-        _job(study, place, label, seed, name=f"{slug(label)}-lr{rate:g}-s{seed}", under="tuning", learning_rate=rate,
-             amount=study.amount * study.tuning_share, total_steps=plan.arms[label].tuning_steps, more=_with_rate(rate))
-        for seed in study.tuning_seeds for label in study.arms for rate in study.learning_rates
-    ]  # fmt: skip
+        _job(
+            *(study, study_dir, label, seed),
+            name=f"{slug(label)}-lr{rate:g}-s{seed}",
+            under="tuning",
+            learning_rate=rate,
+            amount=study.amount * study.tuning_share,
+            total_steps=plan.arms[label].tuning_steps,
+            more=_with_rate(rate),
+        )
+        for seed in study.tuning_seeds
+        for label in study.arms
+        for rate in study.learning_rates
+    ]
 
 
-def run_jobs(study: Study, plan: Plan, place: StudyDir, rates: dict[str, float | None]) -> list[Job]:
+def run_jobs(study: Study, plan: Plan, study_dir: StudyDir, rates: dict[str, float | None]) -> list[Job]:
     """A run of the whole budget for every seed and arm that has a rate; the arms of one seed follow each other."""
     jobs = []
     for seed in study.seeds:
@@ -187,7 +205,7 @@ def run_jobs(study: Study, plan: Plan, place: StudyDir, rates: dict[str, float |
             arm = plan.arms[label]
             kept = [f"--checkpoints.at_steps={[branch.step for branch in arm.branches]}"] if arm.branches else []
             jobs.append(
-                _job(study, place, label, seed, name=f"{slug(label)}-s{seed}", amount=study.amount,
+                _job(study, study_dir, label, seed, name=f"{slug(label)}-s{seed}", amount=study.amount,
                      total_steps=arm.total_steps, learning_rate=rates[label], more=[*_with_rate(rates[label]), *kept])
             )  # fmt: skip
     return jobs
@@ -201,7 +219,7 @@ def branch_jobs(study: Study, plan: Plan, parents: Iterable[Job]) -> list[Job]:
             checkpoint = parent.run.checkpoints / checkpoint_name(branch.step)
             jobs.append(
                 _job(
-                    *(study, parent.place, parent.arm, parent.seed),
+                    *(study, parent.study_dir, parent.arm, parent.seed),
                     name=f"{parent.name}-to-{branch.amount:.15g}",
                     amount=branch.amount,
                     total_steps=branch.total_steps,

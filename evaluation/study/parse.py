@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
-from evaluation.study.study import MEASURES, Arm, Hypothesis, Study
+from evaluation.record.kinds import MEASURES
+from evaluation.study.study import Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
 from training.storage.old_names import renamed_settings, renamed_study
 from training.storage.run_dir import flat
@@ -51,33 +52,33 @@ def as_argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def arm_in_full(where: str, said: Any) -> dict[str, Any]:
+def arm_in_full(where: str, given: Any) -> dict[str, Any]:
     """An arm in full, from a config, several, or a mapping.
 
     Raises:
         ValueError: where it is none of them.
     """
-    if not isinstance(said, dict):
-        said = {"config": said}
-    check_names(where, said, [part.name for part in fields(Arm)])
-    config = said.get("config", [])
+    if not isinstance(given, dict):
+        given = {"config": given}
+    check_names(where, given, [part.name for part in fields(Arm)])
+    config = given.get("config", [])
     configs = [config] if isinstance(config, str) else config
     if not isinstance(configs, list) or not all(isinstance(path, str) for path in configs):
-        raise ValueError(f"{where} = {said} must be a config, a list of them, or {{config: ..., settings: ...}}")
+        raise ValueError(f"{where} = {given} must be a config, a list of them, or {{config: ..., settings: ...}}")
     for path in configs:
         if not Path(path).is_file():
             raise ValueError(f"{where}: no config at '{path}'")
-    settings = said.get("settings") or {}
+    settings = given.get("settings") or {}
     if not isinstance(settings, dict):
         raise ValueError(f"{where}.settings = {settings} must be a mapping, such as {{body.layers: [4, 4]}}")
     named = renamed_settings(settings)
     return {"config": configs, "settings": {key: as_argument(value) for key, value in flat(named)}}
 
 
-def _arms(said: Any) -> dict[str, Any]:
-    if not isinstance(said, dict):
+def _arms(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
         raise ValueError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
-    return {str(label): arm_in_full(f"arm '{label}'", arm) for label, arm in said.items()}
+    return {str(label): arm_in_full(f"arm '{label}'", arm) for label, arm in given.items()}
 
 
 def _in_full(tree: Any) -> dict[str, Any]:
@@ -93,12 +94,12 @@ def _in_full(tree: Any) -> dict[str, Any]:
     tree["arms"] = _arms(tree.get("arms"))
     if tree.get("shared"):
         tree["shared"] = arm_in_full("shared", tree["shared"])
-    yardsticks = tree.get("evaluations") or {}
-    if isinstance(yardsticks, list):
-        yardsticks = dict.fromkeys(yardsticks)
-    tree["evaluations"] = {name: settings or {} for name, settings in yardsticks.items()}
-    for said in tree.get("hypotheses") or []:
-        check_names("a hypothesis", said, [part.name for part in fields(Hypothesis)])
+    evaluations = tree.get("evaluations") or {}
+    if isinstance(evaluations, list):
+        evaluations = dict.fromkeys(evaluations)
+    tree["evaluations"] = {name: settings or {} for name, settings in evaluations.items()}
+    for hypothesis in tree.get("hypotheses") or []:
+        check_names("a hypothesis", hypothesis, [part.name for part in fields(Hypothesis)])
     return {key: value for key, value in tree.items() if value is not None}
 
 
@@ -116,7 +117,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
 
-IN_FULL = {"--arms": _arms, "--shared": lambda said: arm_in_full("shared", said)}  # as a file has them, and shorter
+IN_FULL = {"--arms": _arms, "--shared": lambda given: arm_in_full("shared", given)}  # as a file has them, and shorter
 
 
 def _in_full_of(option: str, value: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class ArmPlan:
 
     Attributes:
         objective: the dotted path of its class.
-        question: settings of the objective, which decide what its validation loss asks.
+        question: settings of the objective, which decide what its validation loss is over.
         settings: the others that may differ between arms, by their dotted names.
         config: every setting, as the run of the first seed has it.
         layers: blocks of encoder and decoder.
@@ -97,18 +97,18 @@ def _branches(
     study: Study, label: str, optimizer: OptimizerConfig, cost: StepCost, total: int | None
 ) -> Iterator[BranchPlan]:
     """Raises ValueError where a run of the whole budget does not pass through what shorter ones would have been."""
-    for said in study.branches:
-        assert study.measure is not None
+    for declared in study.branches:
         assert total is not None
-        amount = quantity(said, "branches")
+        amount = quantity(declared, "branches")
         steps = Budget(**{study.measure: amount}).total_steps(cost)
         assert steps is not None
         step = int(steps * (1 - optimizer.decay))
         factors = ((learning_rate_factor(optimizer, at, length) for length in (steps, total)) for at in range(step))
         if optimizer.schedule != "wsd" or step < 1 or any(short != whole for short, whole in factors):
             raise ValueError(
-                f"arm '{label}' cannot fork at {said} {study.measure}: a run of {steps:,} steps has not the learning "
-                f"rates of one of {total:,}. It takes optimizer.schedule = wsd and a warmup in steps, below {step:,}"
+                f"arm '{label}' cannot branch off to {declared} {study.measure}: a run of {steps:,} steps has not the "
+                f"learning rates of one of {total:,}. It takes optimizer.schedule = wsd and a warmup in steps, below "
+                f"{step:,}"
             )
         yield BranchPlan(amount=amount, step=step, total_steps=steps)
 
@@ -119,7 +119,6 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     Raises:
         ValueError: naming the arm, where its objective cannot read this text.
     """
-    assert study.measure is not None
     module, data, trainer = cast(Pretraining, cli.model), cast(DataModule, cli.datamodule), cli.trainer
     try:
         module.check_window(data.window)

@@ -15,16 +15,9 @@ from evaluation.study.plan import Plan
 from evaluation.study.scheduler import Scheduler
 from evaluation.study.study import Study
 from training.monitoring.display import duration, short
+from training.monitoring.tables import plain_table
 
 SECONDS_BETWEEN_READINGS = 2.0
-
-
-def plain_table(*columns: str, title: str | None = None) -> Table:
-    """A table as all of this project's: no lines, names to the left and numbers to the right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=title, title_justify="left")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
-    return table
 
 
 def plan_table(study: Study, plan: Plan, seconds: dict[str, float], numbers: dict[str, int]) -> Table:
@@ -99,11 +92,11 @@ class ProgressTable:
             began, first = self.began.setdefault(job.name, time.monotonic()), self.first.setdefault(job.name, share)
             if share > first:
                 left = (time.monotonic() - began) * (1 - share) / (share - first)
-        said = "training" if is_training else "waits" if status == "unfinished" else status
+        state = "training" if is_training else "waits" if status == "unfinished" else status
         loss, speed = latest.get("validation/loss"), latest.get("speed/raw_tokens_per_second")
         table.add_row(
             job.name,
-            said,
+            state,
             ProgressBar(total=1.0, completed=share, width=16),
             short(latest.get("raw_tokens", 0)),
             f"{short(speed)}/s" if is_training and speed is not None else "",
@@ -141,11 +134,11 @@ class ProgressTable:
         return self.jobs[first : first + room]
 
     def ended(self, job: Job) -> None:
-        """Says what became of a run."""
+        """Prints what became of a run."""
         status, reason = job.outcome()
         if status == "finished":
             summary = job.run.read_summary() or {}
-            said = f"finished: {short(summary['raw_tokens'])} raw tokens in {duration(summary['seconds'])}"
+            outcome = f"finished: {short(summary['raw_tokens'])} raw tokens in {duration(summary['seconds'])}"
         else:
-            said = f"{status}: {reason} (see {job.log})"
-        self.console.print(f"{job.name} {said}", soft_wrap=True, markup=False)
+            outcome = f"{status}: {reason} (see {job.log})"
+        self.console.print(f"{job.name} {outcome}", soft_wrap=True, markup=False)

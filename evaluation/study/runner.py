@@ -50,15 +50,15 @@ class Jobs:
         return self.are_over() and all(job.outcome()[0] == "finished" for job in (*self.runs, *self.branches))
 
 
-def jobs_of(study: Study, plan: Plan, place: StudyDir) -> Jobs:
+def jobs_of(study: Study, plan: Plan, study_dir: StudyDir) -> Jobs:
     """The runs that the study has, going by what has come to its end.
 
     Raises:
         ValueError: where a folder holds a run of other settings.
     """
-    tuning = tuning_jobs(study, plan, place)
+    tuning = tuning_jobs(study, plan, study_dir)
     rates = best_rates(study, tuning)
-    runs = run_jobs(study, plan, place, rates)
+    runs = run_jobs(study, plan, study_dir, rates)
     branches = branch_jobs(study, plan, [job for job in runs if job.outcome()[0] == "finished"])
     jobs = Jobs(tuning=tuning, runs=runs, branches=branches, rates=rates)
     for job in jobs.all:
@@ -67,18 +67,18 @@ def jobs_of(study: Study, plan: Plan, place: StudyDir) -> Jobs:
 
 
 @contextmanager
-def locked(place: StudyDir) -> Iterator[None]:
+def locked(study_dir: StudyDir) -> Iterator[None]:
     """Holds the study for this process.
 
     Raises:
         ValueError: where another process has it.
     """
-    place.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.folder / ".lock")
+    study_dir.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(study_dir.folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"{place.folder} is in use by another process; give this study another --name") from None
+        raise ValueError(f"{study_dir.folder} is in use by another process; give this study another --name") from None
     try:
         yield
     finally:
@@ -96,14 +96,14 @@ def _declares(entry: dict[str, Any], study: Study, fingerprint: str) -> bool:
     return entry["fingerprint"] == fingerprint
 
 
-def declare(study: Study, fingerprint: str, place: StudyDir) -> list[dict[str, Any]]:
+def declare(study: Study, fingerprint: str, study_dir: StudyDir) -> list[dict[str, Any]]:
     """Keeps the declaration with the time; one that was changed stands behind those that it replaced."""
-    path = place.declaration
+    path = study_dir.declaration
     kept: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     before = [{**entry, "declaration": renamed_study(entry["declaration"])} for entry in kept]
     if kept and _declares(kept[-1], study, fingerprint):
         return before
-    finished = len(list(place.folder.glob("runs/*/summary.json")))
+    finished = len(list(study_dir.folder.glob("runs/*/summary.json")))
     now = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": fingerprint,
@@ -114,25 +114,25 @@ def declare(study: Study, fingerprint: str, place: StudyDir) -> list[dict[str, A
     return [*before, now]
 
 
-def plan_of(study: Study, fingerprint: str, defaults: Path, place: StudyDir) -> Plan:
+def plan_of(study: Study, fingerprint: str, defaults: Path, study_dir: StudyDir) -> Plan:
     """The plan, made once for each declaration.
 
     Raises:
         ValueError: where the arms may not be compared, or one of them cannot be trained.
     """
     try:
-        plan = ADAPTER.validate_json(place.plan.read_bytes())
+        plan = ADAPTER.validate_json(study_dir.plan.read_bytes())
         if plan.fingerprint == fingerprint:
             return plan
     except (OSError, ValidationError):
         pass
     plan = make_plan(study, defaults)
-    place.plan.write_bytes(ADAPTER.dump_json(plan, indent=1))
+    study_dir.plan.write_bytes(ADAPTER.dump_json(plan, indent=1))
     return plan
 
 
 def estimate(study: Study, plan: Plan, jobs: Jobs) -> tuple[dict[str, float], str]:
-    """Seconds of a whole run of each arm, and what they are concluded from."""
+    """Seconds of a whole run of each arm, and what they follow from."""
     if study.measure == "minutes":
         return dict.fromkeys(plan.arms, 60 * study.amount), "the budget is a time"
     seconds_per_flop: dict[str, list[float]] = {}
@@ -182,7 +182,7 @@ def print_plan(console: Console, study: Study, plan: Plan, jobs: Jobs, *, at_onc
 
 
 def train_study(
-    study: Study, plan: Plan, place: StudyDir, environments: Sequence[dict[str, str]], console: Console
+    study: Study, plan: Plan, study_dir: StudyDir, environments: Sequence[dict[str, str]], console: Console
 ) -> Jobs:
     """Trains the sweep, then the runs, then their branches; returns what there is then.
 
@@ -190,14 +190,14 @@ def train_study(
         Interrupted: by a signal.
     """
     for phase in ("tuning", "runs", "branches"):
-        jobs: list[Job] = getattr(jobs_of(study, plan, place), phase)
+        jobs: list[Job] = getattr(jobs_of(study, plan, study_dir), phase)
         if all(job.is_over() for job in jobs):
             continue
         began = time.monotonic()
         with ProgressTable(console, jobs) as progress:
             train_all(jobs, environments, show=progress.show, ended=progress.ended)
         console.print(f"{phase}: {duration(time.monotonic() - began)}", style="dim")
-    return jobs_of(study, plan, place)
+    return jobs_of(study, plan, study_dir)
 
 
 def environments_of(plan: Plan, parallel: int | None) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""A study as it is declared: arms, seeds, one budget, yardsticks and hypotheses, read from one YAML file.
+"""A study as it is declared: arms, seeds, one budget, evaluations and hypotheses, read from one YAML file.
 
     arms:
       masked_lm: configs/masked_lm.yaml
@@ -13,16 +13,15 @@ Nothing here reads a corpus or makes a model.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
+from evaluation.record.kinds import MEASURES, Direction, Measure
 from training.setup.messages import nearest
 from training.step.budget import Budget, quantity
 
-Direction = Literal["greater", "less", "equivalent"]
-MEASURES = ("raw_tokens", "flops", "target_tokens", "minutes")  # of a budget that all arms have in common
 VALIDATION_LOSS = "validation_loss"  # of each objective's own question (law 7)
 
 _LABEL = re.compile(r"\w[\w .+=,-]*")
@@ -55,7 +54,7 @@ class Hypothesis:
 
     Args:
         arm, against: labels.
-        metric: what a yardstick calls it, such as continuation.
+        metric: of an evaluation, such as continuation.
         direction: of the difference; `equivalent` is within the margin.
         margin: in the metric's units; greater and less have 0.
     """
@@ -79,6 +78,11 @@ class Hypothesis:
         return f"{self.arm} - {self.against} on {self.metric}: {self.direction}"
 
 
+def amounts(budget: Mapping[str, str | float | None]) -> dict[str, float]:
+    """A budget in numbers, whichever way they are written: those of its measures that are set."""
+    return {name: quantity(value, f"budget.{name}") for name, value in budget.items() if value is not None}
+
+
 def _repeated(values: Sequence[Any]) -> list[Any]:
     return sorted({value for value in values if values.count(value) > 1})
 
@@ -88,12 +92,12 @@ class Study:
     """What is compared.
 
     Args:
-        question: what it asks, in a sentence or two.
+        question: that it is to answer, in a sentence or two.
         arms: configs, or configs and settings, by label.
         seeds: of the runs of every arm; one seed gives the same windows in the same order to all.
         budget: how long every run lasts, by one measure: raw_tokens, flops, target_tokens or minutes.
         shared: configs and settings for all arms, between each arm's configs and its settings.
-        evaluations: settings of each yardstick, by its name.
+        evaluations: settings of each, by its name.
         hypotheses: what is expected, declared beforehand.
         learning_rates: each arm is tuned over these, and then runs with the one that was best for it.
         tuning_seeds: seeds of the tuning, which are not used again.
@@ -154,8 +158,9 @@ class Study:
                 raise ValueError(f"{where} sets {key} = {value}, and learning_rates tunes it: drop one of the two")
 
     def _check_budget(self) -> None:
-        if self.measure not in MEASURES:
-            given = f"{self.measure} is no measure that arms have in common" if self.measure else "there is none"
+        measure = next(iter(amounts(asdict(self.budget))), None)
+        if measure not in MEASURES:
+            given = f"{measure} is no measure that arms have in common" if measure else "there is none"
             raise ValueError(f"budget: {given}; set one of {', '.join(MEASURES)}")
         for branch in self.branches:
             if self.measure == "minutes":
@@ -182,15 +187,14 @@ class Study:
                              f"the best must not lie at an edge")  # fmt: skip
 
     @property
-    def measure(self) -> str | None:
+    def measure(self) -> Measure:
         """The budget's measure."""
-        return next((part.name for part in fields(self.budget) if getattr(self.budget, part.name) is not None), None)
+        return cast(Measure, next(iter(amounts(asdict(self.budget)))))
 
     @property
     def amount(self) -> float:
         """The budget, in its measure."""
-        assert self.measure is not None
-        return quantity(getattr(self.budget, self.measure), f"budget.{self.measure}")
+        return amounts(asdict(self.budget))[self.measure]
 
     def arguments(self, label: str) -> list[str]:
         """Of train.py, for every run of an arm; what comes later wins."""

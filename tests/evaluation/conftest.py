@@ -8,6 +8,6 @@ from evaluation.study.jobs import StudyDir
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> StudyDir:
+def study_dir(tmp_path: Path) -> StudyDir:
     """The folder of a study, which is not there yet."""
     return StudyDir(folder=tmp_path / "study")

@@ -1,10 +1,10 @@
-"""Mistakes in how runs are compared: intervals that are too narrow, errors that add up, verdicts that say too much."""
+"""Mistakes in how runs are compared: intervals too narrow, errors that add up, verdicts that claim too much."""
 
 from tests.mutation.mutant import Mutant
 
 INTERVALS = "tests/evaluation/statistics/test_intervals.py"
 STATISTICS = "tests/evaluation/statistics/test_significance.py"
-JUDGEMENT = "tests/evaluation/statistics/test_hypotheses.py"
+HYPOTHESES = "tests/evaluation/statistics/test_hypotheses.py"
 
 MUTANTS = [
     Mutant(
@@ -54,20 +54,20 @@ MUTANTS = [
         original="if np.ptp(by_seed) > ROUNDING * np.abs(scores.values).max():",
         replacement="if True:",
         mistake="rounding passes for a spread over seeds",
-        tests=(INTERVALS, JUDGEMENT),
+        tests=(INTERVALS, HYPOTHESES),
     ),
     Mutant(
         file="evaluation/statistics/significance.py",
-        original="total - TIES * largest - first",
-        replacement="total + TIES * largest - first",
-        mistake="flips that tie with the observed mean do not count",
+        original="np.round(values.sum(axis=axis), DIGITS)",
+        replacement="values.sum(axis=axis)",
+        mistake="flips that tie with the observed mean but for rounding do not count",
         tests=(STATISTICS,),
     ),
     Mutant(
         file="evaluation/statistics/significance.py",
-        original="two_sided=2 * share(abs(total))",
-        replacement="two_sided=share(abs(total))",
-        mistake="a two-sided p of one side",
+        original='permutation_type="samples",',
+        replacement='permutation_type="samples", alternative="greater",',
+        mistake="a p of one side",
         tests=(STATISTICS,),
     ),
     Mutant(
@@ -103,34 +103,34 @@ MUTANTS = [
         original="holm([1.0 if p is None else p for p in p_values])",
         replacement="[1.0 if p is None else p for p in p_values]",
         mistake="each hypothesis has 5 % of errors to itself",
-        tests=(JUDGEMENT,),
+        tests=(HYPOTHESES,),
     ),
     Mutant(
         file="evaluation/statistics/hypotheses.py",
         original='(found.mean > 0) == (hypothesis.direction == "greater")',
         replacement="found.mean > 0",
         mistake="what was expected to be less is supported where it is greater",
-        tests=(JUDGEMENT,),
+        tests=(HYPOTHESES,),
     ),
     Mutant(
         file="evaluation/statistics/hypotheses.py",
-        original="detectable_difference(found, alpha=ALPHA / num_hypotheses)",
+        original="detectable_difference(found, alpha=alpha)",
         replacement="detectable_difference(found)",
         mistake="among many hypotheses a difference seems as easy to find as alone",
-        tests=(JUDGEMENT,),
+        tests=(HYPOTHESES,),
     ),
     Mutant(
         file="evaluation/statistics/hypotheses.py",
         original="if not found.seed_variance:",
         replacement="if len(difference.seeds) < 2:",
         mistake="seeds that do not vary are put to the test",
-        tests=(JUDGEMENT,),
+        tests=(HYPOTHESES,),
     ),
     Mutant(
         file="evaluation/statistics/aggregate.py",
         original="if np.isfinite(result.scores).all()}",
         replacement="if result.scores.size}",
         mistake="a run that diverged breaks the report",
-        tests=(JUDGEMENT,),
+        tests=(HYPOTHESES,),
     ),
 ]

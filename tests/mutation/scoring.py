@@ -1,10 +1,10 @@
-"""Mistakes in how runs are measured: texts asked otherwise than in training, and averages of the wrong things."""
+"""Mistakes in how runs are measured: texts scored otherwise than in training, and averages of the wrong things."""
 
 from tests.mutation.mutant import Mutant
 
 SCORERS = "tests/objectives/inference/test_likelihood.py"
 SCORING = "tests/evaluation/scoring/test_likelihood.py"
-READER = "tests/evaluation/scoring/test_cached.py"
+CACHED = "tests/evaluation/scoring/test_cached.py"
 CONTINUATION = "tests/evaluation/scoring/tasks/test_continuation.py"
 MINIMAL_PAIRS = "tests/evaluation/scoring/tasks/test_minimal_pairs.py"
 
@@ -13,14 +13,14 @@ MUTANTS = [
         file="objectives/inference/likelihood.py",
         original="masked[1 + place : 1 + ends[place]] = vocabulary.mask",
         replacement="masked[place : ends[place]] = vocabulary.mask",
-        mistake="a masked copy shows the token that it asks for",
+        mistake="a masked copy shows the token that it predicts",
         tests=(SCORERS,),
     ),
     Mutant(
         file="objectives/inference/likelihood.py",
         original="labels[: len(before[0]) - 1] = IGNORE",
         replacement="pass",
-        mistake="what is given counts as said",
+        mistake="what is given counts as predicted",
         tests=(SCORERS,),
     ),
     Mutant(
@@ -56,20 +56,20 @@ MUTANTS = [
         original="json.dumps([name, self.precision, passages])",
         replacement="json.dumps([name, self.precision, len(passages)])",
         mistake="other texts are taken for those that were scored",
-        tests=(READER,),
+        tests=(CACHED,),
     ),
     Mutant(
         file="evaluation/scoring/cached.py",
         original="if scorer.is_normalised and not scorer.is_control",
         replacement="if not scorer.is_control",
         mistake="a pseudo-likelihood passes for a likelihood",
-        tests=(READER,),
+        tests=(CACHED,),
     ),
     Mutant(
         file="evaluation/scoring/tasks/minimal_pairs.py",
         original="(good > bad) + 0.5 * (good == bad)",
         replacement="1.0 * (good >= bad)",
-        mistake="a tie counts as right",
+        mistake="a tie counts as accurate",
         tests=(MINIMAL_PAIRS,),
     ),
     Mutant(

@@ -1,12 +1,12 @@
 """Continuation: how many bits a byte of held-out text takes, given the text before it.
 
     given    <- 128 bytes of a document ->
-    said                                    <- the next 128 bytes ->
+    target                                  <- the next 128 bytes ->
 
 -log2 p(what follows | what stands before) / UTF-8 bytes of what follows, as lm-evaluation-harness defines
-`bits_per_byte`; half is given, as in GPT-BERT (Charpentier and Samuel 2024). Each objective is asked by the first of
+`bits_per_byte`; half is given, as in GPT-BERT (Charpentier and Samuel 2024). Each objective is scored by the first of
 its scorers whose probabilities of all that may follow sum to 1, so this is a likelihood for all of them. Text is cut
-at white space and counted in bytes, so that every tokenizer is asked the same.
+at white space and counted in bytes, so that every tokenizer has the same targets.
 """
 
 import itertools
@@ -32,7 +32,7 @@ _WORD = re.compile(r"\s*\S+")
 
 
 def runs_of_words(text: str, num_bytes: int) -> Iterator[str]:
-    """`text` in runs of at most so many UTF-8 bytes, as long as may be, each but the first begun with white space.
+    """`text` in runs of at most so many UTF-8 bytes, as long as may be, each but the first starting with white space.
 
     A longer word is cut where a character ends. White space at the end of the text is left out.
     """
@@ -133,10 +133,10 @@ class Continuation:
         Raises:
             ValueError: where there is no such text, or the objective continues none.
         """
-        reader = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
-        name, passages = reader.continuation, self.chosen(reader.run)
+        scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        name, passages = scorer.continuation, self.chosen(scorer.run)
         with progress("continuation", len(passages)) as advance:
-            found = reader.score(name, passages, advance)
+            found = scorer.score(name, passages, advance)
         bits = -found.log_likelihoods / math.log(2)
         num_bytes = np.array([len(passage.text.encode()) for passage in passages])
         strata = ("all",) * len(passages)
@@ -156,6 +156,6 @@ class Continuation:
                 },
                 unit="bits a byte",
                 description="Of held-out text, given as much text before it.",
-                caveat=reader.scorers[name].caveat,
+                caveat=scorer.scorers[name].caveat,
             )
         ]

@@ -35,7 +35,7 @@ from training.storage.scores import FineTuningResult, read_scores
 ROOT = REPOSITORY
 FINETUNE, DEFAULTS = ROOT / "finetune.py", ROOT / "configs/tasks/base.yaml"
 UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte"}  # all other metrics are fractions of one
-OF_THE_YARDSTICK = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
+OF_THE_EVALUATION = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
 
 
 def tuned_in(folder: Path) -> list[FineTuningResult]:
@@ -58,7 +58,7 @@ def best_of(runs: Sequence[FineTuningResult]) -> list[FineTuningResult]:
 
 
 def result_of(name: str, runs: Sequence[FineTuningResult]) -> EvaluationResult:
-    """What a task says of a pretraining run.
+    """The score of a pretraining run on a task.
 
     Items are rows, each its mean over the fine-tuning seeds, or, of a metric that is no mean of rows, such as an F1,
     the fine-tuning seeds.
@@ -117,14 +117,14 @@ class FineTuned:
             raise ValueError(f"fine_tuned.learning_rates = {list(self.learning_rates)} must be different numbers")
         for name, task in self._tasks().items():
             for key in task.settings:
-                if key in OF_THE_YARDSTICK or key.startswith("grid."):
+                if key in OF_THE_EVALUATION or key.startswith("grid."):
                     raise ValueError(
-                        f"fine_tuned.tasks.{name} sets {key}, which is the yardstick's: declare seeds and "
+                        f"fine_tuned.tasks.{name} sets {key}, which is the evaluation's: declare seeds and "
                         f"learning_rates for all tasks alike"
                     )
 
     def _tasks(self) -> dict[str, Arm]:
-        return {name: Arm(**arm_in_full(f"fine_tuned.tasks.{name}", said)) for name, said in self.tasks.items()}
+        return {name: Arm(**arm_in_full(f"fine_tuned.tasks.{name}", task)) for name, task in self.tasks.items()}
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
         """The score on each task's reported split, over the fine-tuning seeds.
@@ -151,7 +151,7 @@ class FineTuned:
         return found
 
     def _train(self, task: Arm, seeds: Sequence[int], logging: Mapping[str, Any], run_folder: Path, home: Path) -> None:
-        """Raises Interrupted by a signal, which finetune.py is told of."""
+        """Raises Interrupted by a signal, which is passed on to finetune.py."""
         home.mkdir(parents=True, exist_ok=True)
         configs = [argument for path in task.config for argument in ("--config", path)]
         rates = [f"--grid.learning_rates={list(self.learning_rates)}"] if self.learning_rates else []
@@ -172,10 +172,10 @@ class FineTuned:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C on the terminal is for the study, which passes it on once
             )
-            with passing_signals_on(process.send_signal) as asked:
+            with passing_signals_on(process.send_signal) as received:
                 process.wait()
-        if asked:
-            raise Interrupted(asked[0], "the last step of the fine-tuning run")
+        if received:
+            raise Interrupted(received[0], "the last step of the fine-tuning run")
 
     def _digest(self, task: Arm, seeds: Sequence[int], run_folder: Path) -> str:
         digest = hashlib.sha256((RunFolder(run_folder).checkpoint() / "sha256.json").read_bytes())

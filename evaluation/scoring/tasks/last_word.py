@@ -1,10 +1,10 @@
-"""Last-word prediction: the word that ends a passage should be the one that the run would say.
+"""Last-word prediction: the word that ends a passage should be the one that the run predicts.
 
     given    In my palm is a clear stone , and inside it is a small ivory statuette . A guardian
-    said     angel
+    target   angel
 
 A passage counts where every token of its last word, given those before it, is the likeliest of all (Paperno et al.
-2016, LAMBADA; as lm-evaluation-harness counts). Where that is near zero the nats of the word say more.
+2016, LAMBADA; as lm-evaluation-harness counts). Where that is near zero the nats of the word show more.
 """
 
 from collections import Counter
@@ -59,15 +59,15 @@ class LastWord:
         Raises:
             ValueError: where no passage has two words, or the objective continues no texts.
         """
-        reader = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
-        name = reader.continuation
+        scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        name = scorer.continuation
         passages = [found for text in self._corpus().texts() if text and (found := without_last_word(text))]
         if not passages:
             raise ValueError(f"last_word.files = {', '.join(several(self.files))} holds no passage of two words")
         with progress("last word", len(passages)) as advance:
-            found = reader.score(name, passages, advance)
+            found = scorer.score(name, passages, advance)
         strata = ("all",) * len(passages)
-        caveat = reader.scorers[name].caveat
+        caveat = scorer.scorers[name].caveat
         return [
             EvaluationResult(
                 metric="last_word",

@@ -130,23 +130,23 @@ class MinimalPairs:
         return [path for paths in found.values() for path in paths]
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
-        """The accuracy by each scorer, the primary one's under the yardstick's own name.
+        """The accuracy by each scorer, the primary one's under the evaluation's own name.
 
         Raises:
             ValueError: where a file holds no pairs, or a scorer is not the objective's.
         """
-        reader = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
-        names = dict.fromkeys([reader.primary, *(reader.scorers if self.scorers == "all" else self.scorers)])
-        reader.check(names)
+        scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        names = dict.fromkeys([scorer.primary, *(scorer.scorers if self.scorers == "all" else self.scorers)])
+        scorer.check(names)
         files = [list(islice(read_pairs(path), self.pairs)) for path in self.paths()]
         pairs = [pair for file in files for pair in file]
         if not pairs:
             raise ValueError(f"minimal_pairs.files = {', '.join(several(self.files))} holds no pairs")
-        results, beside = [], self._baselines(reader.run, pairs)
+        results, beside = [], self._baselines(scorer.run, pairs)
         with progress("minimal pairs", 2 * len(pairs) * len(names)) as advance:
             for name in names:
-                found = [reader.score(name, _passages(file), advance).log_likelihoods for file in files if file]
-                results.append(self._result(reader, name, pairs, np.concatenate(found), beside))
+                found = [scorer.score(name, _passages(file), advance).log_likelihoods for file in files if file]
+                results.append(self._result(scorer, name, pairs, np.concatenate(found), beside))
         return results
 
     def _baselines(self, run: TrainedRun, pairs: Sequence[Pair]) -> dict[str, float]:
@@ -160,14 +160,14 @@ class MinimalPairs:
 
     def _result(
         self,
-        reader: CachedScorer,
+        scorer: CachedScorer,
         name: str,
         pairs: Sequence[Pair],
         log_likelihoods: np.ndarray,
         beside: dict[str, float],
     ) -> EvaluationResult:
         scores, strata = verdicts(log_likelihoods[::2], log_likelihoods[1::2]), tuple(pair.stratum for pair in pairs)
-        scorer, is_primary = reader.scorers[name], name == reader.primary
+        way, is_primary = scorer.scorers[name], name == scorer.primary
         ties = float((scores == 0.5).mean())
         return EvaluationResult(
             metric="minimal_pairs" if is_primary else f"minimal_pairs/{name}",
@@ -175,12 +175,12 @@ class MinimalPairs:
             strata=strata,
             mean=macro_mean(scores, strata),
             higher_is_better=True,
-            rankable=not scorer.is_control,
+            rankable=not way.is_control,
             beside={**beside, "ties": ties},
             unit="%",
             description=f"Pairs of which the better sentence is likelier{'' if is_primary else f', by {name}'}.",
             chance=0.5,
-            caveat="a negative control" if scorer.is_control else scorer.caveat,
+            caveat="a negative control" if way.is_control else way.caveat,
         )
 
 

@@ -1,7 +1,7 @@
 """Validation loss: nats a label on held-out text, under noise that is the same at every validation.
 
-Each objective is asked its own question, and not even a perfect model has the same loss on two of them: this shows how
-a run goes on, and ranks nothing across objectives.
+Each objective has prediction targets of its own, and not even a perfect model has the same loss on two of them: this
+shows how a run goes on, and ranks nothing across objectives.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class ValidationLoss:
     """The loss that a run came to at its end."""
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
-        """What its summary says: one item.
+        """The loss that its summary holds: one item.
 
         Raises:
             ValueError: where the run has not come to its end.

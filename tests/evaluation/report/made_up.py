@@ -18,8 +18,8 @@ from evaluation.record.record import (
     SummaryRecord,
     TextRecord,
     TuningRecord,
-    VerdictRecord,
 )
+from evaluation.record.verdict import VerdictRecord
 from objectives.inspection.picture import Cell
 
 HOSTILE = '<script>alert("text")</script> & <img src=x onerror=alert(1)> | `code` [MASK]'
@@ -125,9 +125,8 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
                 metric="minimal_pairs",
                 direction="greater",
                 seeds=1,
-                verdict="one seed shows no difference",
+                outcome="one seed shows no difference",
                 estimate=0.042,
-                sentence="One seed cannot show whether causal_lm is higher than masked_lm on minimal_pairs.",
             ),
         )
     return (
@@ -137,7 +136,7 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             metric="minimal_pairs",
             direction="greater",
             seeds=seeds,
-            verdict="supported",
+            outcome="supported",
             estimate=0.042,
             low=0.029,
             high=0.055,
@@ -145,7 +144,6 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             p_holm=0.0012,
             p_sign_flip=0.03125,
             minimum_detectable=0.018,
-            sentence="causal_lm is 4.2 points higher than masked_lm on minimal_pairs; 5 seeds find what is above 1.8.",
         ),
         VerdictRecord(
             arm="denoising",
@@ -153,7 +151,7 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             metric="continuation",
             direction="less",
             seeds=seeds,
-            verdict="not shown",
+            outcome="not shown",
             estimate=-0.003,
             low=-0.012,
             high=0.006,
@@ -161,7 +159,6 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             p_holm=0.41,
             p_sign_flip=0.44,
             minimum_detectable=0.014,
-            sentence="Not shown: 5 seeds cannot show a difference below 0.014 bits a byte.",
         ),
         VerdictRecord(
             arm="denoising",
@@ -170,7 +167,7 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             direction="equivalent",
             margin=0.02,
             seeds=seeds,
-            verdict="equivalent within the margin",
+            outcome="equivalent within the margin",
             estimate=0.006,
             low=-0.004,
             high=0.016,
@@ -181,7 +178,6 @@ def _verdicts(seeds: int) -> tuple[VerdictRecord, ...]:
             p_holm=0.016,
             minimum_detectable=0.017,
             confirmable_margin=0.0152,
-            sentence="denoising and span_corruption are within 2 points of each other on minimal_pairs.",
         ),
     )
 

@@ -26,7 +26,7 @@ def test_a_name_of_an_artifact_has_no_other_signs() -> None:
 
 
 def test_nothing_is_written_where_it_is_off(tmp_path: Path) -> None:
-    publish(make_record(), tmp_path, LoggingSettings(wandb="off"), begun="")
+    publish(make_record(), tmp_path, LoggingSettings(wandb="off"), declared="")
     assert not list(tmp_path.iterdir())
 
 
@@ -38,7 +38,7 @@ def test_a_study_is_a_run_of_its_own_group_with_its_numbers_tables_and_report(
     record = make_record()
     write_report(record, tmp_path)
     for _ in range(2):  # concluded once more, it is the same run
-        publish(record, tmp_path, LoggingSettings(wandb="offline", private=True), begun="2026-01-01")
+        publish(record, tmp_path, LoggingSettings(wandb="offline", private=True), declared="2026-01-01")
     found = records(tmp_path)
     (begun,) = {(run.run_id, run.run_group, run.job_type) for run in found["run"]}
     assert begun[1:] == (record.name, "study")
@@ -48,5 +48,5 @@ def test_a_study_is_a_run_of_its_own_group_with_its_numbers_tables_and_report(
     assert {"study/runs", "study/means", "study/verdicts"} <= logged
     (report, *_) = [sent for sent in found["artifact"] if sent.type == "report"]
     sent = {entry.path for entry in report.manifest.contents}
-    assert {"report.html", "report.md", "results.json", "results.csv"} <= sent
+    assert {"report.html", "results.json"} <= sent
     assert any(path.startswith("figures/") for path in sent)

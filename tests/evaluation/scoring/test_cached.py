@@ -1,4 +1,4 @@
-"""A reader remembers what it has said, and only that."""
+"""A scorer remembers what it has said, and only that."""
 
 from pathlib import Path
 
@@ -60,20 +60,20 @@ def test_other_texts_weights_precisions_and_tokenizers_are(folder: Path, asked: 
 
 def test_what_was_said_before_a_process_was_killed_is_kept(folder: Path, asked: list[int]) -> None:
     many = [Passage(f"The cat sees {number}") for number in range(PASSAGES_AT_ONCE + 5)]
-    reader = CachedScorer(load_run(folder))
-    reader.score("log_likelihood", many[:PASSAGES_AT_ONCE])  # as far as it came
-    found = reader.score("log_likelihood", many)
+    scorer = CachedScorer(load_run(folder))
+    scorer.score("log_likelihood", many[:PASSAGES_AT_ONCE])  # as far as it came
+    found = scorer.score("log_likelihood", many)
     assert asked == [PASSAGES_AT_ONCE, 5]
     assert len(found.log_likelihoods) == len(many)
 
 
 def test_a_torn_file_is_asked_again(folder: Path, asked: list[int]) -> None:
-    reader = CachedScorer(load_run(folder))
-    first = reader.score("log_likelihood", PASSAGES)
+    scorer = CachedScorer(load_run(folder))
+    first = scorer.score("log_likelihood", PASSAGES)
     (path,) = (folder / "scores").iterdir()
     for content in (b"", path.read_bytes()[:200]):
         path.write_bytes(content)
-        again = reader.score("log_likelihood", PASSAGES)
+        again = scorer.score("log_likelihood", PASSAGES)
         assert np.array_equal(first.log_likelihoods, again.log_likelihoods)
     assert asked == [3, 3, 3]
 
@@ -112,17 +112,17 @@ def test_a_scorer_that_is_not_there_is_refused(folder: Path) -> None:
 
 def test_continuations_are_asked_of_the_first_normalised_scorer_that_is_no_control(folder: Path) -> None:
     run = load_run(folder)
-    scorer = next(iter(run.scorers.values()))
-    reader = CachedScorer(run)
-    reader.scorers = {
-        "pseudo": Scorer(examples=scorer.examples),
-        "control": Scorer(examples=scorer.examples, is_normalised=True, is_control=True),
-        "chain": Scorer(examples=scorer.examples, is_normalised=True),
+    known = next(iter(run.scorers.values()))
+    scorer = CachedScorer(run)
+    scorer.scorers = {
+        "pseudo": Scorer(examples=known.examples),
+        "control": Scorer(examples=known.examples, is_normalised=True, is_control=True),
+        "chain": Scorer(examples=known.examples, is_normalised=True),
     }
-    assert (reader.primary, reader.continuation) == ("pseudo", "chain")
-    del reader.scorers["chain"]
+    assert (scorer.primary, scorer.continuation) == ("pseudo", "chain")
+    del scorer.scorers["chain"]
     with pytest.raises(ValueError, match="CausalLM has no normalised scorer: it continues no texts"):
-        _ = reader.continuation
+        _ = scorer.continuation
 
 
 def test_a_run_of_an_objective_without_scorers_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

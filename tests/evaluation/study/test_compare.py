@@ -117,7 +117,7 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert {sample.arm for sample in record.samples} == {"masked LM", "causal LM"}
     assert record.windows
     assert "2 seeds, where the protocol has at least 8." in record.deviations
-    for name in ("report.html", "report.md", "results.csv", "items.zip", "study.json"):
+    for name in ("report.html", "results.json", "items.zip", "study.json"):
         assert (tmp_path / "studies/tiny" / name).is_file()
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "studies/tiny").rglob("*") if path.is_file()}
@@ -161,7 +161,7 @@ def test_one_arm_under_two_labels_comes_to_the_same(
     record = record_of(tmp_path)
     one, other = (list(record.runs_of(label)) for label in ("one", "other"))
     assert [run.curve for run in one] == [run.curve for run in other]
-    assert record.verdicts[0].verdict == "not shown"
+    assert record.verdicts[0].outcome == "not shown"
     assert (record.verdicts[0].low, record.verdicts[0].high) == (0.0, 0.0)
 
 
@@ -177,10 +177,10 @@ def test_a_planted_effect_is_found(compare: Compare, write_study: Callable[..., 
     command = write_study(arms=arms, seeds=[0, 1, 2, 3], budget={"raw_tokens": 4_000}, hypotheses=hypotheses)
     assert compare(command) == 0
     worse, equivalent = record_of(tmp_path).verdicts
-    assert worse.verdict == "supported"
+    assert worse.outcome == "supported"
     assert worse.low is not None
     assert worse.low > 0
-    assert equivalent.verdict == "contradicted"
+    assert equivalent.outcome == "contradicted"
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_every_arm_is_tuned_on_seeds_of_its_own_and_branches_off_to_smaller_budg
     ("changed", "expected"),
     [
         ({"evaluations": {"continuatio": {}}}, "needs the metric 'continuation', which no evaluation"),
-        ({"evaluations": {"blimp": {}}, "hypotheses": []}, "'blimp' is no yardstick; they are continuation"),
+        ({"evaluations": {"blimp": {}}, "hypotheses": []}, "'blimp' is no evaluation; they are continuation"),
         ({"evaluations": {"continuation": {"pasages": 4}}}, "did you mean 'continuation.passages'?"),
         ({"evaluations": {"minimal_pairs": {"files": ["/nowhere"]}}, "hypotheses": []}, "no JSON lines at '/nowhere'"),
     ],

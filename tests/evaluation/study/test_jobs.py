@@ -93,31 +93,31 @@ def fail(job: Job, exit_status: int) -> None:
     job.note_failure(exit_status, "loss nan")
 
 
-def test_every_arm_runs_with_every_seed_and_the_arms_of_a_seed_follow_each_other(place: StudyDir) -> None:
+def test_every_arm_runs_with_every_seed_and_the_arms_of_a_seed_follow_each_other(study_dir: StudyDir) -> None:
     study = study_of()
-    jobs = run_jobs(study, plan_of(study), place, dict.fromkeys(study.arms))
+    jobs = run_jobs(study, plan_of(study), study_dir, dict.fromkeys(study.arms))
     assert [job.name for job in jobs] == ["a-b-s0", "c-s0", "a-b-s1", "c-s1"]
     assert jobs[0].arguments == (
         *("--config", "a.yaml", "--body.layers=[1, 1]", "--budget.raw_tokens=1000.0", "--seed=0"),
-        *("--name=a-b-s0", f"--runs={place.folder}/runs", "--logging.group=study"),
+        *("--name=a-b-s0", f"--runs={study_dir.folder}/runs", "--logging.group=study"),
     )
 
 
-def test_the_sweep_has_a_share_of_the_budget_and_seeds_of_its_own(place: StudyDir) -> None:
+def test_the_sweep_has_a_share_of_the_budget_and_seeds_of_its_own(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(9,), tuning_share=0.3)
-    jobs = tuning_jobs(study, plan_of(study), place)
+    jobs = tuning_jobs(study, plan_of(study), study_dir)
     assert [(job.arm, job.learning_rate, job.seed) for job in jobs] == [
         (arm, rate, 9) for arm in ("a b", "c") for rate in RATES
     ]
     assert {job.amount for job in jobs} == {300.0}
     assert all("--budget.raw_tokens=300.0" in job.arguments for job in jobs)
-    assert f"--runs={place.folder}/tuning" in jobs[0].arguments
+    assert f"--runs={study_dir.folder}/tuning" in jobs[0].arguments
     assert "--optimizer.learning_rate=0.002" in jobs[1].arguments
 
 
-def test_the_best_rate_has_the_lowest_mean_loss_over_the_tuning_seeds(place: StudyDir) -> None:
+def test_the_best_rate_has_the_lowest_mean_loss_over_the_tuning_seeds(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(8, 9), arms={"c": Arm(config=("c.yaml",))})
-    sweep = tuning_jobs(study, plan_of(study), place)
+    sweep = tuning_jobs(study, plan_of(study), study_dir)
     losses = {(8, 1e-3): 5.0, (8, 2e-3): 4.0, (8, 4e-3): 3.0, (9, 1e-3): 5.0, (9, 2e-3): 4.0}
     assert best_rates(study, sweep) == {}
     for job in sweep:
@@ -132,29 +132,29 @@ def test_the_best_rate_has_the_lowest_mean_loss_over_the_tuning_seeds(place: Stu
     assert at_edge(study, {"c": 4e-3}) == ["c"]
 
 
-def test_runs_wait_for_the_sweep_and_branches_for_their_trunks(place: StudyDir) -> None:
+def test_runs_wait_for_the_sweep_and_branches_for_their_trunks(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(9,), branches=("500",))
     plan = plan_of(study, branches=(BranchPlan(amount=500, step=4, total_steps=5),))
-    jobs = jobs_of(study, plan, place)
+    jobs = jobs_of(study, plan, study_dir)
     assert (len(jobs.tuning), jobs.runs, jobs.branches) == (6, [], [])
     assert not jobs.are_over()
     for job in jobs.tuning:
         finish(job, 1 / (job.learning_rate or 1))
-    jobs = jobs_of(study, plan, place)
+    jobs = jobs_of(study, plan, study_dir)
     assert jobs.rates == {"a b": 4e-3, "c": 4e-3}
     assert "--checkpoints.at_steps=[4]" in jobs.runs[0].arguments
     assert "--optimizer.learning_rate=0.004" in jobs.runs[0].arguments
     finish(jobs.runs[0], 2.0)
-    jobs = jobs_of(study, plan, place)
+    jobs = jobs_of(study, plan, study_dir)
     (branch,) = jobs.branches
     assert (branch.name, branch.amount, branch.total_steps, branch.branch) == ("a-b-s0-to-500", 500, 5, True)
     assert f"--branch_from={jobs.runs[0].run.checkpoints}/step-00000004" in branch.arguments
     assert "--optimizer.learning_rate=0.004" in branch.arguments
 
 
-def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(place: StudyDir) -> None:
+def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(study_dir: StudyDir) -> None:
     study = study_of()
-    job = run_jobs(study, plan_of(study), place, dict.fromkeys(study.arms))[2]
+    job = run_jobs(study, plan_of(study), study_dir, dict.fromkeys(study.arms))[2]
     job.check_same(CONFIG, {})
     job.run.path.mkdir(parents=True)
     before = {**CONFIG, "seed": 1, "name": "a-b-s1", "budget": {"raw_tokens": 1000.0, "flops": None}}
@@ -175,9 +175,9 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(place: StudyD
             job.check_same(CONFIG, {})
 
 
-def test_a_run_on_another_text_is_not_taken_for_one_on_this(place: StudyDir) -> None:
+def test_a_run_on_another_text_is_not_taken_for_one_on_this(study_dir: StudyDir) -> None:
     study = study_of()
-    job = run_jobs(study, plan_of(study), place, dict.fromkeys(study.arms))[0]
+    job = run_jobs(study, plan_of(study), study_dir, dict.fromkeys(study.arms))[0]
     job.run.path.mkdir(parents=True)
     (job.run.path / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     (job.run.path / "run.json").write_text('{"data": {"sha256": {"tokens": "1"}}}', encoding="utf-8")
@@ -186,9 +186,9 @@ def test_a_run_on_another_text_is_not_taken_for_one_on_this(place: StudyDir) -> 
         job.check_same(CONFIG, {"tokens": "2"})
 
 
-def test_a_run_that_diverged_is_over_and_missing_and_one_that_broke_is_not_over(place: StudyDir) -> None:
+def test_a_run_that_diverged_is_over_and_missing_and_one_that_broke_is_not_over(study_dir: StudyDir) -> None:
     study = study_of()
-    jobs = jobs_of(study, plan_of(study), place)
+    jobs = jobs_of(study, plan_of(study), study_dir)
     for job in jobs.runs:
         finish(job, 1.0)
     assert jobs.are_complete()
@@ -202,9 +202,9 @@ def test_a_run_that_diverged_is_over_and_missing_and_one_that_broke_is_not_over(
     assert not jobs.are_over()
 
 
-def test_rows_of_metrics_hold_what_was_logged_in_each(place: StudyDir) -> None:
+def test_rows_of_metrics_hold_what_was_logged_in_each(study_dir: StudyDir) -> None:
     study = study_of()
-    job = run_jobs(study, plan_of(study), place, dict.fromkeys(study.arms))[0]
+    job = run_jobs(study, plan_of(study), study_dir, dict.fromkeys(study.arms))[0]
     assert logged(job.run) == []
     job.run.path.mkdir(parents=True)
     with job.run.metrics.open("w", newline="", encoding="utf-8") as file:
@@ -212,39 +212,39 @@ def test_rows_of_metrics_hold_what_was_logged_in_each(place: StudyDir) -> None:
     assert logged(job.run) == [{"step": 1, "train/loss": 5.5}, {"step": 2, "validation/loss": 4.5}]
 
 
-def test_no_branch_is_made_of_an_arm_without_forks(place: StudyDir) -> None:
+def test_no_branch_is_made_of_an_arm_without_forks(study_dir: StudyDir) -> None:
     study = study_of()
     plan = plan_of(study)
-    assert branch_jobs(study, plan, run_jobs(study, plan, place, dict.fromkeys(study.arms))) == []
+    assert branch_jobs(study, plan, run_jobs(study, plan, study_dir, dict.fromkeys(study.arms))) == []
 
 
-def test_a_declaration_that_changes_after_runs_have_finished_is_told(place: StudyDir) -> None:
+def test_a_declaration_that_changes_after_runs_have_finished_is_told(study_dir: StudyDir) -> None:
     study = study_of()
-    place.folder.mkdir(parents=True)
-    first = declare(study, "one", place)
-    assert declare(study, "one", place) == first
-    jobs = jobs_of(study, plan_of(study), place)
+    study_dir.folder.mkdir(parents=True)
+    first = declare(study, "one", study_dir)
+    assert declare(study, "one", study_dir) == first
+    jobs = jobs_of(study, plan_of(study), study_dir)
     assert not any("declaration" in said for said in deviations(study, plan_of(study), jobs, first))
     finish(jobs.runs[0], 1.0)
     later = study_of(
         evaluations={"continuation": {}},
         hypotheses=(Hypothesis(arm="a b", against="c", metric="continuation", direction="less"),),
     )
-    both = declare(later, "two", place)
-    assert len(json.loads(place.declaration.read_text(encoding="utf-8"))) == 2
+    both = declare(later, "two", study_dir)
+    assert len(json.loads(study_dir.declaration.read_text(encoding="utf-8"))) == 2
     (told,) = [said for said in deviations(later, plan_of(later), jobs, both) if "declaration" in said]
     assert "was changed (evaluations, hypotheses) at" in told
     assert "after 1 runs had finished" in told
 
 
-def test_departures_name_few_seeds_an_edge_of_the_sweep_and_a_missing_size(place: StudyDir) -> None:
+def test_departures_name_few_seeds_an_edge_of_the_sweep_and_a_missing_size(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(9,))
     plan = plan_of(study)
     arms = {**plan.arms, "both": plan_of(study, layers=(1, 1)).arms["c"]}
-    for job in tuning_jobs(study, plan, place):
+    for job in tuning_jobs(study, plan, study_dir):
         finish(job, job.learning_rate or 0)
     mixed = replace(plan, arms=arms)
-    said = deviations(study, mixed, jobs_of(study, plan, place), [])
+    said = deviations(study, mixed, jobs_of(study, plan, study_dir), [])
     assert "2 seeds, where the protocol has at least 8." in said
     assert "The best learning rate of c, 0.001, lies at the edge of those tried." in said
     assert any(line.startswith("MaskedLM has no arm of 4 blocks") for line in said)

@@ -145,6 +145,6 @@ def test_a_fork_is_where_the_shorter_run_begins_to_decay(planned: Planned) -> No
 @pytest.mark.parametrize("change", [{"optimizer.schedule": "cosine"}, {"optimizer.warmup": "0.1"}])
 def test_a_run_that_passes_through_no_shorter_one_cannot_fork(planned: Planned, change: dict[str, str]) -> None:
     with pytest.raises(
-        ValueError, match=r"arm 'causal' cannot fork at 5k raw_tokens: .* optimizer\.schedule = wsd and"
+        ValueError, match=r"arm 'causal' cannot branch off to 5k raw_tokens: .* optimizer\.schedule = wsd and"
     ):
         planned({"causal": CAUSAL}, shared={**WSD, **change}, branches=("5k",))

@@ -26,11 +26,11 @@ def scheduler(training: list[Job], waiting: list[Job]) -> Scheduler:
     return cast(Scheduler, SimpleNamespace(training=training, waiting=waiting))
 
 
-def shown(place: StudyDir, *, is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> str:
+def shown(study_dir: StudyDir, *, is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> str:
     """A study in which one run is over, one has diverged, one is in training, and one waits."""
     monkeypatch.setattr("evaluation.study.progress.SECONDS_BETWEEN_READINGS", 0.0)
     study = study_of()
-    jobs = jobs_of(study, plan_of(study), place).runs
+    jobs = jobs_of(study, plan_of(study), study_dir).runs
     file = io.StringIO()
     console = Console(file=file, force_terminal=is_terminal, width=120, height=20, highlight=False, color_system=None)
     with ProgressTable(console, jobs) as progress:
@@ -48,8 +48,8 @@ def shown(place: StudyDir, *, is_terminal: bool, monkeypatch: pytest.MonkeyPatch
     return file.getvalue()
 
 
-def test_a_terminal_shows_how_far_every_run_has_come(place: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    last = shown(place, is_terminal=True, monkeypatch=monkeypatch).rpartition("run ")[2]
+def test_a_terminal_shows_how_far_every_run_has_come(study_dir: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = shown(study_dir, is_terminal=True, monkeypatch=monkeypatch).rpartition("run ")[2]
     rows = {line.split()[0]: line for line in last.splitlines() if line.strip()}
     assert rows["a-b-s0"].split()[1] == "finished"
     assert rows["c-s0"].split()[1] == "failed"
@@ -62,19 +62,19 @@ def test_a_terminal_shows_how_far_every_run_has_come(place: StudyDir, monkeypatc
 
 
 def test_elsewhere_a_line_says_that_a_run_begins_and_what_became_of_it(
-    place: StudyDir, monkeypatch: pytest.MonkeyPatch
+    study_dir: StudyDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = shown(place, is_terminal=False, monkeypatch=monkeypatch).splitlines()
+    lines = shown(study_dir, is_terminal=False, monkeypatch=monkeypatch).splitlines()
     assert lines == [
         "a-b-s1 begins; 1 more wait",
         "a-b-s0 finished: 1k raw tokens in 1:05",
-        f"c-s0 failed: loss nan (see {place.folder / 'logs/runs-c-s0.log'})",
+        f"c-s0 failed: loss nan (see {study_dir.folder / 'logs/runs-c-s0.log'})",
     ]
 
 
-def test_more_runs_than_lines_are_shown_around_those_in_training(place: StudyDir) -> None:
+def test_more_runs_than_lines_are_shown_around_those_in_training(study_dir: StudyDir) -> None:
     study = study_of(seeds=tuple(range(30)))
-    jobs = jobs_of(study, plan_of(study), place).runs
+    jobs = jobs_of(study, plan_of(study), study_dir).runs
     progress = ProgressTable(Console(file=io.StringIO(), width=120, height=16), jobs)
     for number in (0, 29, 59):
         seen = progress._in_sight({jobs[number].name})
@@ -82,16 +82,16 @@ def test_more_runs_than_lines_are_shown_around_those_in_training(place: StudyDir
         assert jobs[number] in seen
 
 
-def said_of(study: Any, place: StudyDir) -> str:
+def said_of(study: Any, study_dir: StudyDir) -> str:
     file = io.StringIO()
     plan = plan_of(study)
-    print_plan(Console(file=file, width=120, highlight=False), study, plan, jobs_of(study, plan, place), at_once=1)
+    print_plan(Console(file=file, width=120, highlight=False), study, plan, jobs_of(study, plan, study_dir), at_once=1)
     return file.getvalue()
 
 
-def test_a_plan_says_what_is_left_to_do_and_what_its_times_follow_from(place: StudyDir) -> None:
+def test_a_plan_says_what_is_left_to_do_and_what_its_times_follow_from(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(9,), tuning_share=0.5)
-    said = said_of(study, place)
+    said = said_of(study, study_dir)
     assert "2 arms x 2 seeds, 1k raw_tokens each, on embedded: 1k tokens of 480 ids, windows of 32" in said
     assert "3 runs an arm are of the sweep over 3 learning rates, each of 50% of the budget" in said
     assert "times are a first guess, from 30% of this device's peak of" in said
@@ -99,12 +99,12 @@ def test_a_plan_says_what_is_left_to_do_and_what_its_times_follow_from(place: St
     assert row[-1] == "5"  # three of the sweep and two seeds
 
 
-def test_times_are_those_of_the_studys_own_runs_as_soon_as_there_are_some(place: StudyDir) -> None:
+def test_times_are_those_of_the_studys_own_runs_as_soon_as_there_are_some(study_dir: StudyDir) -> None:
     study = study_of()
     plan = plan_of(study)
-    done = jobs_of(study, plan, place).runs[0]
+    done = jobs_of(study, plan, study_dir).runs[0]
     done.run.path.mkdir(parents=True)
     done.run.write_summary({"steps": 10, "seconds": 40.0, "flops": 5e6})
-    seconds, source = estimate(study, plan, jobs_of(study, plan, place))
+    seconds, source = estimate(study, plan, jobs_of(study, plan, study_dir))
     assert seconds == {"a b": pytest.approx(80.0), "c": pytest.approx(80.0)}  # of 1e7 FLOPs
     assert source == "times are estimated from this study's finished runs"

@@ -39,7 +39,7 @@ if name.startswith("long") and not (folder / "saved").exists():
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyDir:
+def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyDir:
     """A study whose runs are trained by the script above."""
     script = tmp_path / "train.py"
     script.write_text(TRAIN, encoding="utf-8")
@@ -48,19 +48,19 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyDir:
     return StudyDir(folder=tmp_path / "study")
 
 
-def job(place: StudyDir, name: str) -> Job:
-    arguments = (f"--name={name}", f"--runs={place.folder / 'runs'}")
-    return Job(place=place, under="runs", name=name, arm=name, seed=0, measure="raw_tokens", amount=1, total_steps=1,
-               arguments=arguments)  # fmt: skip
+def job(study_dir: StudyDir, name: str) -> Job:
+    arguments = (f"--name={name}", f"--runs={study_dir.folder / 'runs'}")
+    return Job(study_dir=study_dir, under="runs", name=name, arm=name, seed=0, measure="raw_tokens", amount=1,
+               total_steps=1, arguments=arguments)  # fmt: skip
 
 
 def outcomes(jobs: list[Job]) -> dict[str, tuple[str, str]]:
     return {job.name: job.outcome() for job in jobs}
 
 
-def test_a_run_that_fails_stops_no_other_and_its_reason_is_kept(place: StudyDir) -> None:
-    jobs = [job(place, name) for name in ("wrong", "diverges", "killed", "right")]
-    assert job(place, "right").outcome() == ("unfinished", "not begun")
+def test_a_run_that_fails_stops_no_other_and_its_reason_is_kept(study_dir: StudyDir) -> None:
+    jobs = [job(study_dir, name) for name in ("wrong", "diverges", "killed", "right")]
+    assert job(study_dir, "right").outcome() == ("unfinished", "not begun")
     ended: list[str] = []
     train_all(jobs, [{}], ended=lambda job: ended.append(job.name))
     assert ended == ["wrong", "diverges", "killed", "right"]
@@ -72,8 +72,8 @@ def test_a_run_that_fails_stops_no_other_and_its_reason_is_kept(place: StudyDir)
     }
 
 
-def test_what_is_over_is_not_repeated_and_what_failed_otherwise_is_tried_again(place: StudyDir) -> None:
-    jobs = [job(place, name) for name in ("wrong", "diverges", "right")]
+def test_what_is_over_is_not_repeated_and_what_failed_otherwise_is_tried_again(study_dir: StudyDir) -> None:
+    jobs = [job(study_dir, name) for name in ("wrong", "diverges", "right")]
     train_all(jobs, [{}])
     began = {run.name: (run.run.path / "began").stat().st_mtime_ns for run in jobs}
     running.TRAIN.write_text(TRAIN.replace('startswith("wrong")', 'startswith("never")'), encoding="utf-8")
@@ -83,8 +83,8 @@ def test_what_is_over_is_not_repeated_and_what_failed_otherwise_is_tried_again(p
     assert outcomes(jobs)["wrong"] == ("finished", "")
 
 
-def test_every_place_has_one_run_at_a_time_and_its_own_environment(place: StudyDir) -> None:
-    jobs = [job(place, f"right-{number}") for number in range(5)]
+def test_every_place_has_one_run_at_a_time_and_its_own_environment(study_dir: StudyDir) -> None:
+    jobs = [job(study_dir, f"right-{number}") for number in range(5)]
     most = 0
 
     def show(scheduler: Scheduler) -> None:
@@ -99,8 +99,8 @@ def test_every_place_has_one_run_at_a_time_and_its_own_environment(place: StudyD
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_has_every_run_save_and_the_same_call_goes_on(place: StudyDir, number: signal.Signals) -> None:
-    jobs = [job(place, name) for name in ("long-1", "long-2", "right")]
+def test_a_signal_has_every_run_save_and_the_same_call_goes_on(study_dir: StudyDir, number: signal.Signals) -> None:
+    jobs = [job(study_dir, name) for name in ("long-1", "long-2", "right")]
 
     def ask_once_both_train() -> None:
         while not all((run.run.path / "ready").exists() for run in jobs[:2]):
@@ -119,8 +119,8 @@ def test_a_signal_has_every_run_save_and_the_same_call_goes_on(place: StudyDir, 
     assert [run.outcome()[0] for run in jobs] == ["finished"] * 3
 
 
-def test_a_run_that_a_killed_call_left_training_is_waited_for(place: StudyDir) -> None:
-    orphan = job(place, "right")
+def test_a_run_that_a_killed_call_left_training_is_waited_for(study_dir: StudyDir) -> None:
+    orphan = job(study_dir, "right")
     orphan.run.path.mkdir(parents=True)
     lock = FileLock(orphan.run.path / ".lock", thread_local=False)
     lock.acquire()
@@ -138,8 +138,8 @@ def test_a_run_that_a_killed_call_left_training_is_waited_for(place: StudyDir) -
     assert not (orphan.run.path / "began").exists()
 
 
-def test_a_run_whose_other_process_was_stopped_is_taken_up_by_this_one(place: StudyDir) -> None:
-    orphan = job(place, "right")
+def test_a_run_whose_other_process_was_stopped_is_taken_up_by_this_one(study_dir: StudyDir) -> None:
+    orphan = job(study_dir, "right")
     orphan.run.path.mkdir(parents=True)
     lock = FileLock(orphan.run.path / ".lock", thread_local=False)
     lock.acquire()

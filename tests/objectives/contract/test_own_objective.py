@@ -18,7 +18,7 @@ from objectives.causal_lm import CausalLM
 from objectives.core.network import BodyPlan, Network
 from objectives.weights.load import load_run
 from tests.helpers import TINY, make_cli, metrics_of, train_in_process, weights_of
-from tests.objectives.texts import SHAPE, VOCABULARY, made
+from tests.objectives.texts import VOCABULARY, made
 from tests.training.test_session import At, Killed, assert_same_run, killed
 from training.session import train
 
@@ -168,7 +168,7 @@ def test_its_run_goes_on_bit_by_bit(command: Command, tmp_path: Path) -> None:
 
 def test_a_body_outside_of_checkpoints_keeps_its_weights_when_one_is_loaded() -> None:
     """As a frozen teacher does, which is read from its own run."""
-    config = TransformerConfig(**SHAPE)
+    config = TransformerConfig(width=32, layers=2, num_heads=2)
     plans = made(CausalLM).bodies(config)
     plans |= {"teacher": replace(plans["body"], is_saved=False)}
     one, other = (Network(plans, {}, vocab_size=VOCABULARY.size, max_positions=8, seed=seed) for seed in (0, 1))

@@ -61,11 +61,11 @@ def test_the_mean_is_all_bits_over_all_bytes(name: str, store: Path, tmp_path: P
         write_run(tmp_path / "run", name, store),
         write_jsonl(tmp_path / "text.jsonl", [KOREAN * 9, "The cat sees. " * 30]),
     )
-    yardstick = Continuation(files=(str(file),), bytes=64, passages=6)
-    (result,) = yardstick(run)
-    reader = CachedScorer(load_run(run), cache=tmp_path / "scores")
-    passages = yardstick.chosen(reader.run)
-    found = reader.score(reader.continuation, passages)
+    evaluation = Continuation(files=(str(file),), bytes=64, passages=6)
+    (result,) = evaluation(run)
+    scorer = CachedScorer(load_run(run), cache=tmp_path / "scores")
+    passages = evaluation.chosen(scorer.run)
+    found = scorer.score(scorer.continuation, passages)
     num_bytes = sum(len(passage.text.encode()) for passage in passages)
     assert len(passages) == len(result.scores) == 6
     assert result.mean == pytest.approx(-found.log_likelihoods.sum() / math.log(2) / num_bytes, rel=1e-12)

@@ -1,4 +1,4 @@
-"""Fine-tuned tasks as a yardstick: which runs of the grid count, what is reported, and what is remembered."""
+"""Fine-tuned tasks as a evaluation: which runs of the grid count, what is reported, and what is remembered."""
 
 import json
 from pathlib import Path
@@ -115,19 +115,19 @@ def test_a_run_is_taken_through_a_task_once_with_every_seed(
     task: dict[str, Any], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = write_run(tmp_path / "run", "denoising", store, "--logging.wandb", "off")
-    yardstick = FineTuned(tasks={"tiny": task}, seeds=(0, 1))
-    (result,) = yardstick(run)
+    evaluation = FineTuned(tasks={"tiny": task}, seeds=(0, 1))
+    (result,) = evaluation(run)
     runs = tuned_in(next((run / "fine_tuned").iterdir()))
     assert len(runs) == 2
     assert result.mean == pytest.approx(np.mean([tuned.scores["test/accuracy"] for tuned in runs]))
     assert len(result.scores) == 24  # rows of the test split
     monkeypatch.setattr("subprocess.Popen", None)  # nothing is trained again
-    (again,) = yardstick(run)
+    (again,) = evaluation(run)
     assert np.array_equal(again.scores, result.scores)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     (run / "config.yaml").write_text(yaml.safe_dump({**config, "seed": 1}), encoding="utf-8")
     with pytest.raises(TypeError):  # another pretraining seed has other fine-tuning seeds, which have yet to be trained
-        yardstick(run)
+        evaluation(run)
 
 
 def test_a_task_that_a_run_cannot_learn_is_named_with_the_reason(
@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a seed of a task's own": (
         {"tasks": {"sst2": {"config": "configs/tasks/sst2.yaml", "settings": {"seed": 3}}}},
-        r"fine_tuned.tasks.sst2 sets seed, which is the yardstick's",
+        r"fine_tuned.tasks.sst2 sets seed, which is the evaluation's",
     ),
 }
 

@@ -26,9 +26,9 @@ def test_the_last_word_takes_the_white_space_before_it() -> None:
 def test_accuracy_and_nats_are_those_of_the_continuation(name: str, store: Path, tmp_path: Path) -> None:
     run, file = write_run(tmp_path / "run", name, store), write_jsonl(tmp_path / "texts.jsonl", [*TEXTS, "", "word"])
     accuracy, nats = LastWord(files=(str(file),))(run)
-    reader = CachedScorer(load_run(run), cache=tmp_path / "scores")
+    scorer = CachedScorer(load_run(run), cache=tmp_path / "scores")
     passages = [Passage(text=f" {text.split()[-1]}", prefix=text.rsplit(" ", 1)[0]) for text in TEXTS]
-    found = reader.score(reader.continuation, passages)
+    found = scorer.score(scorer.continuation, passages)
     assert accuracy.scores.tolist() == found.are_likeliest.astype(float).tolist()
     assert np.array_equal(nats.scores, -found.log_likelihoods)
     assert nats.mean == pytest.approx(-found.log_likelihoods.mean())

@@ -2,13 +2,9 @@
 
 import math
 
-from training.monitoring.display import duration, short
-
 NONE = "\u2013"
 MINUS = "\u2212"
 THIN = "\u2009"
-
-__all__ = ["NONE", "among", "difference", "duration", "interval", "memory", "number", "p_value", "seeds", "short"]
 
 
 def _signed(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a report shows of the text itself: held-out windows under every objective, and what runs say to a prompt."""
+"""What a report shows of the text itself: held-out windows under every objective, and what runs generate."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +16,8 @@ from training.storage.run_dir import RunFolder
 
 WINDOWS = 2  # that are shown, evenly spread over the held-out text
 PROMPT = 0.25  # of a window, which is what a prompt is
-SAID = 32  # tokens, at most
-MASKS = 12  # for a model that fills each with one token, and says nothing behind the text
+GENERATED = 32  # tokens, at most
+MASKS = 12  # for a model that fills each with one token, and generates nothing behind the text
 
 
 def held_out(run: TrainedRun) -> Windows:
@@ -37,8 +37,8 @@ def held_out(run: TrainedRun) -> Windows:
 
 def chosen(windows: Windows) -> list[int]:
     """Numbers of the windows that are shown."""
-    shown = min(WINDOWS, len(windows))
-    return [index * len(windows) // shown for index in range(shown)]
+    number = min(WINDOWS, len(windows))
+    return [index * len(windows) // number for index in range(number)]
 
 
 def samples(arm: str, run: TrainedRun, windows: Windows) -> list[SampleRecord]:
@@ -61,10 +61,10 @@ def text_of(run: TrainedRun, windows: Windows, index: int, share: float = 1.0) -
 
 
 def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[ContinuationRecord]:
-    """What a run says to the beginnings of the windows, greedily: the whole texts, as it has them.
+    """What a run generates greedily from the beginnings of the windows: the whole texts, prompts included.
 
     An encoder is given a mask behind the prompt to fill, and an encoder alone one for each token. None where the
-    objective answers no such question.
+    objective takes no such prompt.
     """
     objective = run.objective
     masks = 0 if not objective.uses_encoder else 1 if objective.uses_decoder else MASKS
@@ -74,7 +74,7 @@ def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[Continuat
         tokenizer=run.tokenizer,
         vocabulary=run.vocabulary,
         max_positions=run.max_positions,
-        decoding=Decoding(max_new_tokens=SAID) if objective.uses_decoder else Decoding(),
+        decoding=Decoding(max_new_tokens=GENERATED) if objective.uses_decoder else Decoding(),
     )
     try:
         answers = list(run.generate(questions))
@@ -86,15 +86,15 @@ def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[Continuat
     ]
 
 
-def shown(jobs: Mapping[str, Job]) -> tuple[list[str], list[SampleRecord], list[ContinuationRecord]]:
+def excerpts(jobs: Mapping[str, Job]) -> tuple[list[str], list[SampleRecord], list[ContinuationRecord]]:
     """The windows' text, and what a run of each arm has to do with them; the text is that of the first."""
     texts: list[str] = []
     drawn: list[SampleRecord] = []
-    said: list[ContinuationRecord] = []
+    generated: list[ContinuationRecord] = []
     for label, job in jobs.items():
         run = load_run(job.run.path)
         windows = held_out(run)
         texts = texts or [text_of(run, windows, index) for index in chosen(windows)]
         drawn += samples(label, run, windows)
-        said += continuations(job, run, windows)
-    return texts, drawn, said
+        generated += continuations(job, run, windows)
+    return texts, drawn, generated
