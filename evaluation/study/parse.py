@@ -1,20 +1,27 @@
 """From a YAML file and a command line to a Study: what no signature names is refused in one line."""
 
 import json
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_loader
 
 from evaluation.record.kinds import MEASURES
 from evaluation.study.study import Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
 from training.storage.old_names import renamed_settings, renamed_study
 from training.storage.run_dir import flat
+
+
+class _Parser(OneLineErrors):
+    """The command line, which suggests the names of a hypothesis as well as its own."""
+
+    def valid_names(self) -> Iterator[str]:
+        yield from super().valid_names()
+        yield from (part.name for part in fields(Hypothesis))
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,8 +59,8 @@ def as_argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def arm_in_full(where: str, given: Any) -> dict[str, Any]:
-    """An arm in full, from a config, several, or a mapping.
+def arm_of(where: str, given: Any) -> Arm:
+    """An arm, from a config, several, or a mapping.
 
     Raises:
         ValueError: where it is none of them.
@@ -72,75 +79,46 @@ def arm_in_full(where: str, given: Any) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{where}.settings = {settings} must be a mapping, such as {{body.layers: [4, 4]}}")
     named = renamed_settings(settings)
-    return {"config": configs, "settings": {key: as_argument(value) for key, value in flat(named)}}
+    return Arm(config=tuple(configs), settings={key: as_argument(value) for key, value in flat(named)})
 
 
-def _arms(given: Any) -> dict[str, Any]:
+def _arms(given: Any) -> dict[str, Arm]:
     if not isinstance(given, dict):
         raise ValueError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
-    return {str(label): arm_in_full(f"arm '{label}'", arm) for label, arm in given.items()}
+    return {str(label): arm_of(f"arm '{label}'", arm) for label, arm in given.items()}
 
 
-def _in_full(tree: Any) -> dict[str, Any]:
-    """A study's YAML with its shorthands written out.
-
-    Raises:
-        ValueError: for what has no place in it.
-    """
-    if not isinstance(tree, dict):
-        raise ValueError("a study is a mapping with arms, seeds and a budget")
-    check_names("the study", tree, [part.name for part in fields(Study)])
-    tree = dict(tree)
-    tree["arms"] = _arms(tree.get("arms"))
-    if tree.get("shared"):
-        tree["shared"] = arm_in_full("shared", tree["shared"])
-    evaluations = tree.get("evaluations") or {}
-    if isinstance(evaluations, list):
-        evaluations = dict.fromkeys(evaluations)
-    tree["evaluations"] = {name: settings or {} for name, settings in evaluations.items()}
-    for hypothesis in tree.get("hypotheses") or []:
-        check_names("a hypothesis", hypothesis, [part.name for part in fields(Hypothesis)])
-    return {key: value for key, value in tree.items() if value is not None}
+def _evaluations(given: Any) -> dict[str, Any]:
+    """Settings by name, from a list of names or a mapping."""
+    named = dict.fromkeys(given) if isinstance(given, list) else given or {}
+    if not isinstance(named, dict):
+        raise ValueError(f"evaluations = {given} must be names, such as [continuation], or a mapping to their settings")
+    return {name: settings or {} for name, settings in named.items()}
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A study's YAML, in full.
+IN_FULL = {  # parts of a study that have shorthands, in a file and on the command line
+    "arms": _arms,
+    "shared": lambda given: arm_of("shared", given or {}),
+    "evaluations": _evaluations,
+}
+
+
+def _loaded(name: str, value: Any) -> Any:
+    """A value of the command line; what the parser could not load is still text, and is refused here.
 
     Raises:
-        ValueError: naming the file, where it is not there, or is no study.
+        ValueError: with the reason.
     """
     try:
-        return _in_full(renamed_study(yaml.load(path.read_text(encoding="utf-8"), _Loader)))
-    except OSError:
-        raise ValueError(f"no study at '{path}'") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-
-
-IN_FULL = {"--arms": _arms, "--shared": lambda given: arm_in_full("shared", given)}  # as a file has them, and shorter
-
-
-def _in_full_of(option: str, value: str) -> dict[str, Any]:
-    """A part of a study that stands on the command line, with its shorthands written out.
-
-    Raises:
-        ValueError: where it is none.
-    """
-    try:
-        return IN_FULL[option](yaml.load(value, _Loader))
+        return yaml.load(value, _Loader) if isinstance(value, str) else value
     except yaml.YAMLError as error:
-        raise ValueError(f"{option.removeprefix('--')} = {value} is no YAML: {' '.join(str(error).split())}") from None
-
-
-def _split(argument: str) -> list[str]:
-    """An option and its value as two, where they are joined and the value is read here."""
-    option, joined, value = argument.partition("=")
-    return [option, value] if joined and option in ("--config", *IN_FULL) else [argument]
+        raise ValueError(f"{name} = {value} is no YAML: {' '.join(str(error).split())}") from None
 
 
 def make_parser(description: str | None) -> OneLineErrors:
-    """The command line of compare.py, without the study's file."""
-    parser = OneLineErrors(prog="compare.py", description=description, allow_abbrev=False)
+    """The command line of compare.py."""
+    set_loader("study", lambda text: renamed_study(yaml.load(text, _Loader)), exceptions=(yaml.YAMLError, ValueError))
+    parser = _Parser(prog="compare.py", description=description, allow_abbrev=False, parser_mode="study")
     parser.add_argument("--config", action="config", help="the study, such as configs/comparisons/demo.yaml")
     parser.add_argument("--name", type=str | None, default=None, help="name of the study; by default its file's")
     parser.add_argument("--studies", type=Path, default=Path("studies"), help="folder of all studies")
@@ -148,7 +126,9 @@ def make_parser(description: str | None) -> OneLineErrors:
         "--parallel", type=int | None, default=None, help="runs at once; by default one a GPU, or one on a CPU"
     )
     parser.add_argument("--dry-run", action="store_true", help="prints the plan and trains nothing")
-    parser.add_class_arguments(Study, None)
+    parser.add_class_arguments(Study, None, skip={*IN_FULL})
+    for name in IN_FULL:
+        parser.add_argument(f"--{name}", type=Any, default=None)
     return parser
 
 
@@ -158,21 +138,20 @@ def parse(arguments: Sequence[str], description: str | None = None) -> tuple[Stu
     Raises:
         ValueError: where the study contradicts itself.
     """
-    parser, name = make_parser(description), None
-    given = [part for argument in arguments for part in _split(argument)]
-    for place, (option, value) in enumerate(pairwise(list(given)), start=1):
-        if option == "--config":
-            name, given[place] = value, json.dumps(read_yaml(Path(value)))
-        elif option in IN_FULL:
-            given[place] = json.dumps(_in_full_of(option, value))
-    if name is None and not {"-h", "--help"} & set(given):
+    given = list(arguments)
+    options = {argument.split("=")[0] for argument in given}
+    if not options & {"--config", "-h", "--help"}:
         raise ValueError("which study? Name it, such as --config configs/comparisons/demo.yaml")
-    named = {argument.split("=")[0].removeprefix("--budget.") for argument in given if argument.startswith("--budget.")}
+    named = {option.removeprefix("--budget.") for option in options if option.startswith("--budget.")}
     if len(named) == 1:
         given += [f"--budget.{measure}=null" for measure in MEASURES if measure not in named]
-    parsed = parser.instantiate(parser.parse_args(given))
-    study = Study(**{part.name: getattr(parsed, part.name) for part in fields(Study)})
-    parsed.name = parsed.name or Path(str(name)).stem
+    parser = make_parser(description)
+    parsed = parser.parse_args(given)
+    parts = {name: in_full(_loaded(name, parsed.pop(name))) for name, in_full in IN_FULL.items()}
+    parsed = parser.instantiate(parsed)
+    typed = {part.name: getattr(parsed, part.name) for part in fields(Study) if part.name not in parts}
+    study = Study(**typed, **parts)
+    parsed.name = parsed.name or Path(str(parsed.config[-1])).stem
     if "/" in parsed.name or "\\" in parsed.name or parsed.name in (".", ".."):
         raise ValueError(f"name = '{parsed.name}' must be a plain name: the study's folder lies in --studies")
     if parsed.parallel is not None and parsed.parallel < 1:

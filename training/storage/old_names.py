@@ -23,6 +23,9 @@ CLASSES = {
 SETTINGS = {  # by their dotted paths in a config
     "transformer": "body",
     "start.transformer": "start.body",
+    "start.framing.said_before": "start.template.target_before",
+    "start.framing.said_behind": "start.template.target_behind",
+    "start.framing": "start.template",
     "optimizer.final": "optimizer.min_lr_ratio",
     "optimizer.clip": "optimizer.max_grad_norm",
     "model.init_args.transformer": "model.init_args.body",

@@ -25,7 +25,7 @@ import numpy as np
 import yaml
 
 from evaluation.scoring.results import EvaluationResult, macro_mean
-from evaluation.study.parse import arm_in_full
+from evaluation.study.parse import arm_of
 from evaluation.study.scheduler import last_line, passing_signals_on
 from evaluation.study.study import Arm
 from training.step.stops import Interrupted
@@ -124,7 +124,7 @@ class FineTuned:
                     )
 
     def _tasks(self) -> dict[str, Arm]:
-        return {name: Arm(**arm_in_full(f"fine_tuned.tasks.{name}", task)) for name, task in self.tasks.items()}
+        return {name: arm_of(f"fine_tuned.tasks.{name}", task) for name, task in self.tasks.items()}
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
         """The score on each task's reported split, over the fine-tuning seeds.

@@ -73,7 +73,11 @@ def test_arms_on_the_command_line_are_written_as_in_a_file(tmp_path: Path) -> No
             "one": Arm(config=(MASKED,)),
             "other": Arm(config=(CAUSAL,), settings={"body.layers": "8"}),
         }
-    for wrong, expected in (("{config: no.yaml}", "shared: no config at 'no.yaml'"), ("{a: [}", "is no YAML")):
+    for wrong, expected in (
+        ("{config: no.yaml}", "shared: no config at 'no.yaml'"),
+        ("{a: [}", "is no YAML"),
+        ("{config: a, config: b}", "'config' stands twice"),
+    ):
         with pytest.raises(ValueError, match=expected):
             parse([*write(tmp_path, WHOLE), "--shared", wrong])
 
@@ -109,7 +113,7 @@ HYPOTHESIS = "hypotheses: [{{arm: {}, against: causal, metric: {}, direction: {}
     ("text", "expected"),
     [
         ("seeds: [0]\nbudget: {raw_tokens: 1M}\n", "arms: one line each, LABEL: CONFIG"),
-        (f"{WHOLE}seedz: [1]\n", "the study has 'seedz', which is not accepted; did you mean 'seeds'?"),
+        (f"{WHOLE}seedz: [1]\n", "'seedz' is not accepted; did you mean 'seeds'?"),
         (f"{WHOLE}arms: {{a: {MASKED}}}\n", "'arms' stands twice in the block that begins in line 1"),
         (WHOLE.replace(MASKED, "nowhere.yaml"), "arm 'masked': no config at 'nowhere.yaml'"),
         (WHOLE.replace(MASKED, f"{{confg: {MASKED}}}"), "arm 'masked' has 'confg', which is not accepted; did you"),
@@ -133,7 +137,9 @@ HYPOTHESIS = "hypotheses: [{{arm: {}, against: causal, metric: {}, direction: {}
         (WHOLE.replace(MASKED, f"{{config: {MASKED}, settings: {{budget.steps: 3}}}}"), "sets budget.steps = 3, which"),
         (WHOLE.replace(MASKED, f"{{config: {MASKED}, settings: {{seed: 3}}}}"), "sets seed = 3, which is the study's"),
         (WHOLE + "shared: {settings: {name: mine}}\n", "shared sets name = mine, which is the study's"),
-        ("- a list\n", "a study is a mapping with arms, seeds and a budget"),
+        ("- a list\n", "Unexpected config: - a list"),
+        (WHOLE + HYPOTHESIS.format("m", "x", "less").replace("arm:", "amr:"), "'amr' is not accepted; did you mean"),
+        (f"{WHOLE}evaluations: 3\n", "evaluations = 3 must be names"),
         ("arms: {a: [\n", "while parsing"),
     ],
 )  # fmt: skip
@@ -164,7 +170,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
 
 def test_a_study_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "which study? Name it" in refused([], capsys)
-    assert "no study at 'nowhere.yaml'" in refused(["--config", "nowhere.yaml"], capsys)
+    assert "File does not exist" in refused(["--config", "nowhere.yaml"], capsys)
 
 
 def test_the_fingerprint_changes_with_the_declaration_and_with_the_configs_that_it_names(tmp_path: Path) -> None:
