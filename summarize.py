@@ -1,7 +1,7 @@
 """Prints a table of runs: python summarize.py runs/*.
 
 Losses of different objectives stand beside each other here, each with its own two landmarks; they are not to be
-ranked, since each objective is asked another question.
+ranked, since each objective predicts something else.
 """
 
 import sys
@@ -15,7 +15,7 @@ from training.monitoring.display import duration, short
 from training.setup.script import script
 from training.storage.run_dir import RunFolder
 
-COLUMNS = ("run", "size", "tokens", "tokens/s", "time", "loss", "right", "unigram", "ln V")
+COLUMNS = ("run", "size", "tokens", "tokens/s", "time", "loss", "accuracy", "unigram", "ln V")
 
 
 def token_term(summary: dict[str, Any]) -> str:
@@ -24,7 +24,7 @@ def token_term(summary: dict[str, Any]) -> str:
     return names[0]
 
 
-def _shown(summary: dict[str, Any], name: str, form: str) -> str:
+def _formatted(summary: dict[str, Any], name: str, form: str) -> str:
     """A number, or a dash: a fine-tuned run has no unigram entropy."""
     return format(summary[name], form) if name in summary else "-"
 
@@ -42,8 +42,8 @@ def row(folder: RunFolder) -> list[str]:
         short(summary["speed/raw_tokens_per_second"]),
         duration(summary["seconds"]),
         f"{summary[term]:.3f}",
-        *(_shown(summary, f"{term}_accuracy", ".1%"), _shown(summary, "unigram_entropy", ".3f")),
-        _shown(summary, "ln_vocabulary", ".3f"),
+        *(_formatted(summary, f"{term}_accuracy", ".1%"), _formatted(summary, "unigram_entropy", ".3f")),
+        _formatted(summary, "ln_vocabulary", ".3f"),
     ]
 
 
