@@ -41,9 +41,9 @@ def main(arguments: list[str]) -> int:
             f"unigram entropy {counts['unigram_entropy']:.3f} nats",
             soft_wrap=True,
         )
-    for fault, number in manifest["warnings"].items():
-        if number and fault != "read":
-            console.print(f"documents    {number:,} {fault}")
+    for warning, number in manifest["warnings"].items():
+        if number and warning != "read":
+            console.print(f"documents    {number:,} {warning}")
     return 0
 
 

@@ -40,6 +40,10 @@ WORDS = re.compile(
 REMAINS: dict[tuple[str, str], str] = {
     ("evaluation/record/files.py", "departures"): "a field of results.json as the first edition wrote it",
     ("evaluation/record/files.py", "cannot tell"): "a verdict of results.json as the first edition wrote it",
+    ("data/store/store.py", "faults"): "the key that manifests of the first edition have",
+    ("training/storage/old_names.py", "forks"): "the key that studies of the first edition have",
+    ("training/storage/old_names.py", "departures"): "the key that results of the first edition have",
+    ("training/storage/old_names.py", "data.faults"): "the key that run.json of the first edition has",
 }
 
 

@@ -1,4 +1,4 @@
-"""One sitting of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
+"""One session of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from training.storage.run_dir import RunFolder
 
 
 class Data(Protocol):
-    """What a sitting needs of the data."""
+    """What a session needs of the data."""
 
     folder: Path
 
@@ -35,13 +35,19 @@ class Data(Protocol):
 
 
 class RunMetadata(RunCallback):
-    """Keeps what the run folder tells: data, tokenizer and sizes at the start, results at the end."""
+    """Writes the run folder's metadata: data, tokenizer and sizes to run.json at the start, results to summary.json.
+
+    Args:
+        folder: of the run.
+        telemetry: has what was consumed and the latest speed.
+        parent: the run that this one branches from.
+    """
 
     def __init__(self, folder: RunFolder, telemetry: Telemetry, parent: ParentRun | None = None) -> None:
         self.folder, self.telemetry, self.parent = folder, telemetry, parent
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the beginning of the story.
+        """Writes tokenizer.json and run.json.
 
         Raises:
             ValueError: where the run was begun on other data, or could not have branched where it did.
@@ -69,6 +75,7 @@ class RunMetadata(RunCallback):
         )
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        """Writes summary.json after the last validation."""
         assert module.progress is not None
         if trainer.is_global_zero and trainer.should_stop:
             speed = {name: value for name, value in self.telemetry.latest.items() if name.startswith("speed/")}
@@ -170,7 +177,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
 
 @contextmanager
 def _closing(trainer: Trainer, folder: RunFolder) -> Iterator[None]:
-    """Closes the W&B run however this sitting ends, and sends what came of it where it came to its end."""
+    """Closes the W&B run however this session ends, and sends what came of it where it came to its end."""
     has_failed = True
     try:
         yield

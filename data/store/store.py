@@ -100,7 +100,7 @@ def find_or_build(recipe: Recipe, cache: Path, report: Callable[[str], None] = p
     want the same store, one builds and the other waits.
 
     Raises:
-        ValueError: where the corpus cannot be read or the recipe asks for what it does not hold.
+        ValueError: where the corpus cannot be read or does not hold what the recipe names.
     """
     folder = cache / recipe.fingerprint()
     cache.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 Whatever the kind, the vocabulary holds the same special tokens, so that every arm has the same softmax.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,8 @@ from typing import Literal
 import numpy as np
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from data.text.corpora import sha256_of_file
 
 TokenizerKind = Literal["byte_bpe", "wordpiece", "unigram"]
 KINDS: tuple[TokenizerKind, ...] = ("byte_bpe", "wordpiece", "unigram")
@@ -83,7 +84,7 @@ class Vocabulary:
 def _keep_text_text(tokenizer: Tokenizer) -> Tokenizer:
     """Makes sure that no text becomes a special id: "[MASK]" in a corpus is text.
 
-    A `tokenizer.json` cannot say so itself. A model that looks up whole words or pieces needs more: its special
+    A `tokenizer.json` has no such setting. A model that looks up whole words or pieces needs more: its special
     tokens are words like any other and would match, so brackets are cut off from what they enclose before.
     """
     tokenizer.encode_special_tokens = True
@@ -145,7 +146,7 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
 def load_tokenizer(path: Path) -> Tokenizer:
     """Reads a `tokenizer.json` and adds the special tokens it lacks; text never becomes a special id.
 
-    A length to cut or pad texts to, which some of these files ask for, is forgotten: every token of a text counts.
+    A length to cut or pad texts to, which some of these files set, is dropped: every token of a text counts.
 
     Raises:
         ValueError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others.
@@ -199,4 +200,4 @@ def tokenizer_fingerprint(tokenizer: str, vocab_size: int) -> dict[str, str | in
     path = Path(tokenizer)
     if not path.is_file():
         raise ValueError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"sha256": sha256_of_file(path)}

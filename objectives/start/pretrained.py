@@ -112,11 +112,12 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
     state = from_huggingface(theirs, config, config.layers)
     table = state.get("body.token_table.weight")
     if table is None or len(table) != vocab_size:
-        raise ValueError(f"{origin}: config.json says vocab_size = {vocab_size}, and the weights have "
+        raise ValueError(f"{origin}: config.json has vocab_size = {vocab_size}, and the weights have "
                          f"{'no token table' if table is None else f'{len(table)} rows'}")  # fmt: skip
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)  # goes on with the one of the file before
     return Pretrained(
         origin=origin,
         body=config,

@@ -1,6 +1,5 @@
 """A run that begins with trained weights: which of them fit, what happens to those that do not, what starts anew."""
 
-import hashlib
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from jsonargparse import Namespace
 from torch import Tensor, nn
 
 from data.store.tokenizer import KINDS
+from data.text.corpora import sha256_of_file
 from models.presets import TransformerConfig
 from objectives.start.pretrained import Pretrained, tokenizer_of
 
 STACKS: tuple[str, ...] = ("encoder", "decoder")
 ROWS_OF_TOKENS = ("token_table.weight", "head.weight", "head.bias")  # one for each id
-# Distances to both sides and to the left alone are told apart by the same rows (T5).
+# The same rows stand for distances to both sides in an encoder, and for those to the left alone in a decoder (T5).
 BOUND_TO_STACK = "relative_table.weight"
 
 
@@ -38,11 +38,11 @@ class Report:
     fresh: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        parts = [f"begun with {self.origin}: {self.taken} tensors", *self.changed]
+        parts = [f"initialized from {self.origin}: {self.taken} tensors", *self.changed]
         if self.fresh:
             counts = Counter(_part(name) for name in self.fresh)
-            said = ", ".join(f"{part} ({count} tensor{'s' * (count > 1)})" for part, count in counts.items())
-            parts.append(f"initialised anew: {said}")
+            listed = ", ".join(f"{part} ({count} tensor{'s' * (count > 1)})" for part, count in counts.items())
+            parts.append(f"initialised anew: {listed}")
         return "; ".join(parts)
 
 
@@ -119,8 +119,8 @@ def _source_name(name: str, sources: dict[str, str | None]) -> str | None:
 def _as_many_rows(name: str, theirs: Tensor, ours: Tensor, report: Report) -> Tensor:
     """Theirs with as many rows as ours has.
 
-    Rows of new tokens begin as the mean of the others, which keeps what the model says of the old ones (Hewitt 2021,
-    "Initializing new word embeddings"); positions behind the last one keep their random start.
+    Rows of new tokens begin as the mean of the others, which keeps the model's predictions for the old ones (Hewitt
+    2021, "Initializing new word embeddings"); positions behind the last one keep their random start.
     """
     had, has = len(theirs), len(ours)
     what = name.removeprefix("body.")
@@ -167,7 +167,7 @@ def begin_with(
 
 
 def take_tokenizer(config: Namespace) -> str | None:
-    """Sets `data.tokenizer` to that of the weights that `init_from` names; says so, where it was another.
+    """Sets `data.tokenizer` to that of the weights that `init_from` names; returns a line on it where it was another.
 
     Raises:
         ValueError: where the settings name another file.
@@ -175,17 +175,13 @@ def take_tokenizer(config: Namespace) -> str | None:
     where = config.get("model.init_args.init_from")
     if where is None:
         return None
-    path, asked = tokenizer_of(where), config.data.tokenizer
-    if asked in KINDS:
+    path, named = tokenizer_of(where), config.data.tokenizer
+    if named in KINDS:
         config.data.tokenizer = str(path)
-        return f"the tokenizer is that of {where}, not a new '{asked}'"
-    if _digest(Path(asked)) != _digest(path):
+        return f"the tokenizer is that of {where}, not a new '{named}'"
+    if not Path(named).is_file() or sha256_of_file(Path(named)) != sha256_of_file(path):
         raise ValueError(
-            f"data.tokenizer = {asked} is not the tokenizer of model.init_args.init_from = {where}, whose weights know "
+            f"data.tokenizer = {named} is not the tokenizer of model.init_args.init_from = {where}, whose weights know "
             f"its own ids alone: leave data.tokenizer out"
         )
     return None
-
-
-def _digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -136,9 +136,9 @@ def model_card(run: TrainedRun, name: str) -> str:
 def _results(summary: Mapping[str, Any] | None) -> list[str]:
     if summary is None:
         return ["This run has not come to its end."]
-    shown = {key: value for key, value in summary.items() if key.startswith("validation/")}
-    shown |= {key: summary[key] for key in ("unigram_entropy", "ln_vocabulary", "raw_tokens", "flops")}
-    return ["| | |", "|---|---|", *(f"| {key} | {value:.6g} |" for key, value in shown.items())]
+    results = {key: value for key, value in summary.items() if key.startswith("validation/")}
+    results |= {key: summary[key] for key in ("unigram_entropy", "ln_vocabulary", "raw_tokens", "flops")}
+    return ["| | |", "|---|---|", *(f"| {key} | {value:.6g} |" for key, value in results.items())]
 
 
 def export_run(run: TrainedRun, folder: Path) -> str:

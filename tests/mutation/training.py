@@ -16,6 +16,8 @@ TWO_PROCESSES = (
 RUN = "tests/training/storage/test_run_dir.py"
 LOGS = "tests/training/monitoring/test_logs.py"
 CLI = "tests/training/setup/test_cli.py"
+SCRIPT = "tests/training/setup/test_script.py"
+OLD_NAMES = "tests/training/storage/test_old_names.py"
 
 MUTANTS = [
     Mutant(
@@ -157,6 +159,27 @@ MUTANTS = [
         replacement='"data.micro_batch_size", "data.batch_size", "data.workers"',
         mistake="a run may go on with another batch size",
         tests=(RUN,),
+    ),
+    Mutant(
+        file="training/storage/old_names.py",
+        original='if path == old or path.startswith(f"{old}."):',
+        replacement="if path.startswith(old):",
+        mistake="a setting whose name only begins like an old one is renamed",
+        tests=(OLD_NAMES,),
+    ),
+    Mutant(
+        file="training/storage/old_names.py",
+        original="return not STUDY.keys().isdisjoint(declaration)",
+        replacement="return False",
+        mistake="a study of the first edition is taken for one that was declared otherwise",
+        tests=(OLD_NAMES,),
+    ),
+    Mutant(
+        file="training/setup/script.py",
+        original="return stop.exit_status",
+        replacement="return 0",
+        mistake="a run that was stopped ends as if it had come to its end",
+        tests=(SCRIPT,),
     ),
     Mutant(
         file="training/monitoring/logs.py",

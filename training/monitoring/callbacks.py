@@ -24,7 +24,7 @@ class RunCallback(Callback):
     """Lightning's hooks as a run has them: its start, the ends of its optimizer steps, its validations, its end."""
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
-        """Called once, before the first step of this sitting."""
+        """Called once, before the first step of this session."""
 
     def step_ends(self, trainer: Trainer, module: ExactModule) -> None:
         """Called after every optimizer step; `trainer.global_step` counts it."""
@@ -36,7 +36,7 @@ class RunCallback(Callback):
         """Called after a validation; `module.validation_results` holds what it found."""
 
     def run_ends(self, trainer: Trainer, module: ExactModule) -> None:
-        """Called after the last step of this sitting, whatever ended it."""
+        """Called after the last step of this session, whatever ended it."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.run_starts(trainer, cast(ExactModule, pl_module))
@@ -67,7 +67,7 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 class Signals(RunCallback):
-    """SIGTERM and Ctrl-C ask for a stop at the end of the step; a second one stops at once.
+    """SIGTERM and Ctrl-C request a stop at the end of the step; a second one stops at once.
 
     Lightning 2.6 would leave SIGTERM with status 0, as if the run had finished (pytorch-lightning #21623).
     """
@@ -76,13 +76,13 @@ class Signals(RunCallback):
         self._before: dict[signal.Signals, Any] = {}
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
-        def ask(number: int, frame: FrameType | None) -> None:
+        def request_stop(number: int, frame: FrameType | None) -> None:
             request = REQUEST_OF_SIGNAL[signal.Signals(number)]
             if request in module.requests:
                 os._exit(128 + number)
             module.requests.add(request)
 
-        self._before = {number: signal.signal(number, ask) for number in REQUEST_OF_SIGNAL}
+        self._before = {number: signal.signal(number, request_stop) for number in REQUEST_OF_SIGNAL}
 
     def run_ends(self, trainer: Trainer, module: ExactModule) -> None:
         for number, handler in self._before.items():
@@ -152,7 +152,7 @@ class Checkpoints(RunCallback):
                         trainer.strategy.remove_checkpoint(old)
         return path
 
-    def _stop_if_asked(self, trainer: Trainer, module: ExactModule) -> None:
+    def _stop_if_requested(self, trainer: Trainer, module: ExactModule) -> None:
         for number, request in REQUEST_OF_SIGNAL.items():
             if request in module.agreed:
                 raise Interrupted(number, str(self._save(trainer)))
@@ -160,7 +160,7 @@ class Checkpoints(RunCallback):
     def step_ends(self, trainer: Trainer, module: ExactModule) -> None:
         if validation_follows(trainer):
             return
-        self._stop_if_asked(trainer, module)
+        self._stop_if_requested(trainer, module)
         if trainer.is_global_zero and time.monotonic() - self.saved_at > 60 * self.settings.every_minutes:
             module.requests.add(Request.SAVE)
         every, step = self.settings.every_steps, trainer.global_step
@@ -174,4 +174,4 @@ class Checkpoints(RunCallback):
         if cost < self.best["loss"]:
             self.best = {"loss": cost, "name": checkpoint_name(trainer.global_step)}
         self._save(trainer)
-        self._stop_if_asked(trainer, module)
+        self._stop_if_requested(trainer, module)

@@ -40,7 +40,7 @@ class Display(RunCallback):
         self.telemetry = telemetry
         self.console = console or Console(file=sys.stderr, highlight=False)
         self.bar: Progress | None = None
-        self.told_plateau = False
+        self.has_reported_plateau = False
         self.line_at = 0.0
 
     def _numbers(self, trainer: Trainer, module: ExactModule) -> str:
@@ -56,7 +56,7 @@ class Display(RunCallback):
         return "  ".join([*parts, f"{duration(left)} left"])
 
     def _introduce(self, trainer: Trainer, module: ExactModule) -> None:
-        """One line that says what is about to run."""
+        """One line on what is about to run."""
         assert module.progress is not None
         total, tokens = module.progress.total_steps, module.step_cost().raw_tokens
         parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -96,21 +96,24 @@ class Display(RunCallback):
         if not trainer.is_global_zero:
             return
         results, references = module.validation_results, module.references()
-        right = {name: "" if math.isnan(r.accuracy) else f" ({r.accuracy:.1%} right)" for name, r in results.items()}
-        terms = [f"{name} {result.loss:.3f}{right[name]}" for name, result in results.items()]
+        terms = [
+            f"{name} {result.loss:.3f}" + ("" if math.isnan(result.accuracy) else f" (accuracy {result.accuracy:.1%})")
+            for name, result in results.items()
+        ]
         line = f"validation at step {trainer.global_step:,}, {short(module.raw_tokens)} tokens: {', '.join(terms)}"
         line += "".join(f", {name} {value:.4g}" for name, value in module.validation_metrics.items())
         if references:
             line += f"; ln V {references['ln_vocabulary']:.3f}, unigram {references['unigram_entropy']:.3f}"
         self.console.print(line, soft_wrap=True)
-        self._tell_of_plateau(next(iter(results.values())).loss, references.get("unigram_entropy", math.nan))
+        self._report_plateau(next(iter(results.values())).loss, references.get("unigram_entropy", math.nan))
 
-    def _tell_of_plateau(self, loss: float, unigram: float) -> None:
-        if not self.told_plateau and abs(loss - unigram) < PLATEAU * unigram:
-            self.told_plateau = True
+    def _report_plateau(self, loss: float, unigram: float) -> None:
+        if not self.has_reported_plateau and abs(loss - unigram) < PLATEAU * unigram:
+            self.has_reported_plateau = True
             self.console.print(
-                "  the loss is at the unigram entropy: the model knows how frequent tokens are, not yet what their "
-                "neighbours say. A masked LM rests here for thousands of steps: normal (README, Expected curves)",
+                "  the loss is at the unigram entropy: the model knows how frequent tokens are, not yet what follows "
+                "from their neighbours. A masked LM rests here for thousands of steps: normal (README, Expected "
+                "curves)",
                 soft_wrap=True,
             )
 

@@ -73,10 +73,10 @@ def has_wandb_key() -> bool:
         return False
 
 
-def wandb_mode(asked: WandbMode) -> Literal["online", "offline", "off"]:
+def wandb_mode(setting: WandbMode) -> Literal["online", "offline", "off"]:
     """`auto` decided: WANDB_MODE where it is set, else online with a key, else offline."""
-    if asked != "auto":
-        return asked
+    if setting != "auto":
+        return setting
     named = os.environ.get("WANDB_MODE", "")
     if named in ("online", "offline"):
         return named  # pyright: ignore[reportReturnType]
@@ -88,7 +88,8 @@ def wandb_mode(asked: WandbMode) -> Literal["online", "offline", "off"]:
 class TokenAxisLogger(WandbLogger):
     """Weights & Biases, with every number drawn over raw tokens.
 
-    Names are defined one by one: Lightning defines `*` over its own step, and which of two patterns wins is not said.
+    Names are defined one by one: Lightning defines `*` over its own step, and which of two patterns wins is not
+    documented.
     """
 
     _defined: frozenset[str] = frozenset()

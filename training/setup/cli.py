@@ -81,8 +81,8 @@ class RunCLI(LightningCLI):
         body: class of `body`, which is given to the objective.
         defaults: configuration that lies under every other.
         arguments: the command line, without the program's name.
-        only_data: builds the data alone, and asks for no objective.
-        settle: completes the settings by what other settings imply, and returns what is to be said of that.
+        only_data: builds the data alone, and needs no objective.
+        settle: completes the settings by what other settings imply, and returns a line on that for the user.
     """
 
     job_type = "pretrain"  # what W&B calls it
@@ -151,8 +151,8 @@ class RunCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
-        if self.settle and (said := self.settle(self.config)):
-            rank_zero_info(said)
+        if self.settle and (message := self.settle(self.config)):
+            rank_zero_info(message)
 
     def _set_seed(self) -> None:
         """Nothing draws from the global generators: everything random has its own, and dropout is seeded anew."""

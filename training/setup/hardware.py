@@ -32,11 +32,11 @@ def has_fast_bfloat16(accelerator: str) -> bool:
 
 def _measured_flops(dtype: torch.dtype, size: int = 1024, repeats: int = 5) -> float:
     """The rate of the best of a few square products on the CPU."""
-    left, right = torch.randn(2, size, size).to(dtype)
+    first, second = torch.randn(2, size, size).to(dtype)
     best = float("inf")
     for _ in range(repeats):
         before = time.perf_counter()
-        torch.mm(left, right)
+        torch.mm(first, second)
         best = min(best, time.perf_counter() - before)
     return 2 * size**3 / best
 

@@ -1,4 +1,4 @@
-"""A user's mistake in one line: what jsonargparse says of it, without its scaffolding, and the nearest valid name."""
+"""A user's mistake in one line: jsonargparse's message without its scaffolding, and the nearest valid name."""
 
 import argparse
 import difflib
@@ -36,8 +36,7 @@ def one_line(message: str, valid: Iterable[str] = ()) -> str:
         match["key"] for line in message.splitlines() if (match := _SCAFFOLDING.match(line.strip())) and match["key"]
     ]
     lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
-    said = [line for line in dict.fromkeys(lines) if line and not _SCAFFOLDING.match(line)]
-    text = " ".join(said)
+    text = " ".join(line for line in dict.fromkeys(lines) if line and not _SCAFFOLDING.match(line))
     for key in keys[-1:]:
         if key not in text:
             text = f"{key}: {text}"

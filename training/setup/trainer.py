@@ -29,12 +29,12 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
     """The settings with every `auto` decided for this machine.
 
     Raises:
-        ValueError: where this machine has not what they ask for.
+        ValueError: where this machine does not have what they name.
     """
     accelerator, devices, num_nodes = settings.accelerator, settings.devices, settings.num_nodes
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun decides; Lightning would ask for one device
+    if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun decides; Lightning would take one device
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         num_nodes = int(os.environ["WORLD_SIZE"]) // devices
     elif devices == "auto":
@@ -115,7 +115,7 @@ _NOISE = (
 
 
 def _quieten() -> None:
-    """Silences what Lightning says on every run and no user can act upon."""
+    """Silences what Lightning prints on every run and no user can act upon."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(_NOISE))
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -1,7 +1,7 @@
 """A run that begins as another did: from a checkpoint up to which both had the same learning rates.
 
-A trunk under `wsd` is flat until it decays, so that one trunk serves decays to several budgets; a branch comes to what
-a run of its own to that budget would have come to, bit by bit.
+Under `wsd` the learning rate is flat until it decays, so that one parent run serves decays to several budgets; a branch
+comes to what a run of its own to that budget would have come to, bit by bit.
 """
 
 import csv
@@ -56,8 +56,8 @@ class ParentRun:
             if was != now:
                 raise ValueError(
                     f"branch_from = {self.checkpoint}: from update {step:,} on a run of {total_steps:,} steps has "
-                    f"another learning rate than the trunk's {self.total_steps:,}: branch from step {step:,} at the "
-                    f"latest, with optimizer.schedule = wsd and a warmup in steps"
+                    f"another learning rate than the parent run's {self.total_steps:,}: branch from step {step:,} at "
+                    f"the latest, with optimizer.schedule = wsd and a warmup in steps"
                 )
 
     def copy_to(self, folder: RunFolder) -> None:

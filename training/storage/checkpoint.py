@@ -110,9 +110,13 @@ def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(writing, ignore_errors=True)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _hashes(folder: Path) -> dict[str, str]:
-    names = sorted(path for path in folder.iterdir() if path.name != "sha256.json")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
+    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != "sha256.json"}
 
 
 def write_checkpoint(checkpoint: dict[str, Any], folder: Path) -> None:

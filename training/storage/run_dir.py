@@ -1,4 +1,4 @@
-"""A run's folder, which tells its whole story, and what may change when the same run goes on.
+"""A run's folder, which records all of a run, and what may change when the same run goes on.
 
 runs/NAME/
     config.yaml         every setting, as it was resolved
@@ -94,6 +94,10 @@ def commit() -> str | None:
         return None
 
 
+def _read_settings(path: Path) -> dict[str, Any]:
+    return renamed_settings(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run."""
@@ -138,7 +142,7 @@ class RunFolder:
         return aside
 
     @property
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether a run got as far as its data, so that there is something to go on with."""
         return "data" in self.read_info()
 
@@ -148,7 +152,7 @@ class RunFolder:
         Raises:
             ValueError: naming each setting with both values.
         """
-        if not self.is_run or not self.has_begun:
+        if not self.is_run or not self.has_started:
             return
         changed = differences(self.read_config(), config)
         if changed:
@@ -164,18 +168,17 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Every setting that `config.yaml` holds."""
-        return renamed_settings(yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")))
+        return _read_settings(self.path / "config.yaml")
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Writes config.yaml, or, for a later sitting that is computed otherwise, config-2.yaml and so on."""
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        """Writes config.yaml, or, for a later session that is computed otherwise, config-2.yaml and so on."""
         number, path = 1, self.path / "config.yaml"
-        while path.exists() and self.has_begun:
-            if path.read_text(encoding="utf-8") == text:
+        while path.exists() and self.has_started:
+            if _read_settings(path) == config:
                 return
             number += 1
             path = self.path / f"config-{number}.yaml"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def read_info(self) -> dict[str, Any]:
         """What `run.json` holds."""

@@ -119,7 +119,7 @@ def test_a_tied_table_is_found_under_any_of_its_names(store: Path, tmp_path: Pat
     save_file(tensors, tmp_path / "theirs/model.safetensors")
     found = open_pretrained(str(tmp_path / "theirs")).state
     assert torch.equal(found["body.token_table.weight"], expected["body.token_table.weight"])
-    assert type(model.body) is GPT2Model
+    assert type(model.transformer) is GPT2Model
 
 
 # --- from one run to another ---
