@@ -10,16 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.attention.attention import (
-    Attention,
-    Mask,
-    make_mask,
-    positions_of,
-    relative_buckets,
-    rotary_angles,
-    visible_keys,
-)
+from models.attention.attention import Attention
 from models.attention.cache import BlockCache, Cache
+from models.attention.kernels import KernelMask, prepare
+from models.attention.masks import Mask
+from models.attention.positions import positions_of, relative_buckets, rotary_angles
 from models.presets import TransformerConfig
 from models.transformer.layers import FeedForward, Head, make_norm, sinusoids
 
@@ -31,7 +26,7 @@ class Memory(NamedTuple):
     """What a decoder looks at: the encoder's states and who may see which."""
 
     states_BSD: Tensor
-    mask: Mask
+    mask: KernelMask
 
 
 class Block(nn.Module):
@@ -53,7 +48,7 @@ class Block(nn.Module):
     def forward(
         self,
         states_BTD: Tensor,
-        mask: Mask,
+        mask: KernelMask,
         angles: tuple[Tensor, Tensor] | None,
         memory: Memory | None,
         cache: BlockCache = NO_CACHE,
@@ -152,23 +147,22 @@ class Stack(nn.Module):
         if segments_BT is not None:
             states_BTD = states_BTD + self.segment_table(segments_BT)
         states_BTD = self.embedding_dropout(self.embedding_norm(states_BTD))
-        visible = visible_keys(
-            past + length,
-            key_starts_B=starts_B,
+        mask = Mask(
+            is_causal=self.is_causal,
             key_lengths_B=None if self.is_causal else lengths_B,
+            key_starts_B=starts_B,
             query_documents_BT=documents_BT,
             key_documents_BS=documents_BT,
+            bias_1HTS=self._relative_bias(past, length, device),
         )
-        relative = self._relative_bias(past, length, device)
-        looks_ahead = not self.is_causal or past > 0  # one position behind all others may see all
-        mask = make_mask(visible, relative, causal_length=None if looks_ahead else length, like=states_BTD)
+        kernel_mask = prepare(mask, length, past + length, like=states_BTD)
         for number, block in enumerate(self.blocks):
             if self.checkpoint_gradients and self.training:
-                states_BTD = checkpoint(block, states_BTD, mask, angles, memory, use_reentrant=False)
+                states_BTD = checkpoint(block, states_BTD, kernel_mask, angles, memory, use_reentrant=False)
             elif cache is not None:
-                states_BTD = block(states_BTD, mask, angles, memory, cache.blocks[number])
+                states_BTD = block(states_BTD, kernel_mask, angles, memory, cache.blocks[number])
             else:
-                states_BTD = block(states_BTD, mask, angles, memory)
+                states_BTD = block(states_BTD, kernel_mask, angles, memory)
         if cache is not None:
             cache.length += length
         return self.final_dropout(self.final_norm(states_BTD))
@@ -238,13 +232,14 @@ class Transformer(nn.Module):
         assert self.decoder is not None
         memory = None
         if memory_BSD is not None:
-            visible = visible_keys(
-                memory_BSD.shape[1],
+            mask = Mask(
                 key_lengths_B=inputs.encoder_lengths_B,
                 query_documents_BT=inputs.decoder_documents_BT,
                 key_documents_BS=inputs.encoder_documents_BS,
             )
-            memory = Memory(memory_BSD, make_mask(visible, None, causal_length=None, like=memory_BSD))
+            assert inputs.decoder_ids_BT is not None
+            num_queries, num_keys = inputs.decoder_ids_BT.shape[1], memory_BSD.shape[1]
+            memory = Memory(memory_BSD, prepare(mask, num_queries, num_keys, like=memory_BSD))
         embedded = self.token_table(inputs.decoder_ids_BT)
         return self.decoder(
             embedded,

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.attention.attention import Mask, make_mask, rotary_angles
+from models.attention.kernels import KernelMask, prepare
+from models.attention.masks import Mask
+from models.attention.positions import rotary_angles
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Block, Inputs, Memory, Transformer
@@ -50,11 +52,11 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(preset: PresetNam
         for seed, parameter in enumerate(block.parameters())
     ]
     states_BTD, memory_BSD = random(2, 3, D, seed=100), random(2, 4, D, seed=101)
-    mask = make_mask(None, None, causal_length=3, like=states_BTD)
+    mask = prepare(Mask(is_causal=True), 3, 3, like=states_BTD)
     angles = rotary_angles(torch.arange(3), D // 2) if PRESETS[preset].positions == "rotary" else None
 
     def run(states_BTD: Tensor, memory_BSD: Tensor, *weights: Tensor) -> Tensor:
-        memory = Memory(memory_BSD, Mask(None, is_causal=False)) if has_memory else None
+        memory = Memory(memory_BSD, KernelMask()) if has_memory else None
         parameters = dict(zip(names, weights, strict=True))
         return torch.func.functional_call(block, parameters, (states_BTD, mask, angles, memory))
 
