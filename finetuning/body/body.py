@@ -212,7 +212,7 @@ def make_body(
     return body
 
 
-def states_of(body: Transformer, batch: Batch) -> Tensor:
+def states_of(body: Transformer, batch: Batch, *, is_causal: bool | None = None) -> Tensor:
     """[B, length, D], the states of the last stack; that of the decoder looks at the encoder's where there are both."""
     inputs = Inputs(
         encoder_ids_BS=batch.encoder_ids_BS,
@@ -220,6 +220,7 @@ def states_of(body: Transformer, batch: Batch) -> Tensor:
         segments_BS=batch.segments_BS if body.config.parts.num_segments else None,
         decoder_ids_BT=batch.decoder_ids_BT,
         decoder_lengths_B=batch.decoder_lengths_B,
+        is_causal=is_causal,
     )
     memory_BSD = body.encode(inputs) if body.encoder is not None else None
     if body.decoder is None:

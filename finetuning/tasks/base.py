@@ -155,6 +155,11 @@ class FineTuning(ExactModule):
 
     # --- what follows from it ---
 
+    @property
+    def is_causal(self) -> bool | None:
+        """`Inputs.is_causal` of the body: None is its own kind."""
+        return False if self.tuning.attention == "bidirectional" else None
+
     def terms(self, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         return self.terms_of(self.scores(batch), batch, count_correct=count_correct)
 
@@ -165,8 +170,6 @@ class FineTuning(ExactModule):
     def build(self) -> None:
         """Makes body and head: the head's weights are the seed's, the body's the pretrained ones or the seed's."""
         self.body = self.build_body()
-        if self.body.decoder is not None and self.tuning.attention == "bidirectional":
-            self.body.decoder.is_causal = False
         self.build_heads()
         initialise_children(self, self.seed)
         if self.pretrained is not None and not self.tuning.from_scratch:

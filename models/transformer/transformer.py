@@ -75,11 +75,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """Positions and Blocks, from embedded tokens to states.
-
-    Attributes:
-        is_causal: whether a position sees only itself and those before; a decoder's, which fine-tuning may lift.
-    """
+    """Positions and Blocks, from embedded tokens to states."""
 
     def __init__(
         self, config: TransformerConfig, *, num_blocks: int, max_positions: int, is_decoder: bool, has_memory: bool
@@ -87,7 +83,7 @@ class Stack(nn.Module):
         super().__init__()
         parts = config.parts
         self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
-        self.is_causal, self.checkpoint_gradients = is_decoder, False
+        self.checkpoint_gradients = False
         if parts.positions == "learned":
             self.position_table = nn.Embedding(max_positions, config.width)
         elif parts.positions == "relative":
@@ -121,13 +117,17 @@ class Stack(nn.Module):
         segments_BT: Tensor | None = None,
         memory: Memory | None = None,
         starts_B: Tensor | None = None,
+        is_causal: bool | None = None,
+        prefix_lengths_B: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
         """[B, T, D].
 
-        Padding stands on the right, so a causal stack never sees any, but where `starts_B` says how much stands on the
-        left. With a cache, these positions stand behind those that it has seen: the first ones, or one.
+        Padding stands on the right, where a causal stack never sees any; `starts_B` is how much stands on the left.
+        `is_causal` and `prefix_lengths_B` are those of `Inputs`. With a cache, these positions stand behind those that
+        it has seen: the first ones, or one.
         """
+        is_causal = self.is_decoder if is_causal is None else is_causal
         length, device = embedded_BTD.shape[1], embedded_BTD.device
         past = 0 if cache is None else cache.length
         assert past == 0 or length == 1
@@ -148,8 +148,9 @@ class Stack(nn.Module):
             states_BTD = states_BTD + self.segment_table(segments_BT)
         states_BTD = self.embedding_dropout(self.embedding_norm(states_BTD))
         mask = Mask(
-            is_causal=self.is_causal,
-            key_lengths_B=None if self.is_causal else lengths_B,
+            is_causal=is_causal,
+            prefix_lengths_B=prefix_lengths_B,
+            key_lengths_B=None if is_causal else lengths_B,
             key_starts_B=starts_B,
             query_documents_BT=documents_BT,
             key_documents_BS=documents_BT,
@@ -173,6 +174,12 @@ class Inputs(NamedTuple):
 
     Lengths are None where no row is padded, documents where they are not kept apart, and the decoder's starts where no
     row is padded on the left.
+
+    Attributes:
+        is_causal: whether a position of the sole or the last stack sees only itself and those before; by default a
+            decoder's does and an encoder's does not.
+        prefix_lengths_B: the first positions of each row that all positions of the sole or the last stack see, though
+            it is causal.
     """
 
     encoder_ids_BS: Tensor | None = None
@@ -183,6 +190,8 @@ class Inputs(NamedTuple):
     decoder_lengths_B: Tensor | None = None
     decoder_documents_BT: Tensor | None = None
     decoder_starts_B: Tensor | None = None
+    is_causal: bool | None = None
+    prefix_lengths_B: Tensor | None = None
 
 
 class Transformer(nn.Module):
@@ -220,11 +229,14 @@ class Transformer(nn.Module):
     def encode(self, inputs: Inputs) -> Tensor:
         """[B, S, D], the encoder's states."""
         assert self.encoder is not None
+        is_last = self.decoder is None
         return self.encoder(
             self.token_table(inputs.encoder_ids_BS),
             lengths_B=inputs.encoder_lengths_B,
             documents_BT=inputs.encoder_documents_BS,
             segments_BT=inputs.segments_BS,
+            is_causal=inputs.is_causal if is_last else None,
+            prefix_lengths_B=inputs.prefix_lengths_B if is_last else None,
         )
 
     def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
@@ -247,6 +259,8 @@ class Transformer(nn.Module):
             documents_BT=inputs.decoder_documents_BT,
             memory=memory,
             starts_B=inputs.decoder_starts_B,
+            is_causal=inputs.is_causal,
+            prefix_lengths_B=inputs.prefix_lengths_B,
             cache=cache,
         )
 

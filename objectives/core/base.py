@@ -203,6 +203,7 @@ class Objective(ExactModule):
             decoder_ids_BT=batch.decoder_ids_BT,
             decoder_lengths_B=batch.decoder_lengths_B,
             decoder_documents_BT=batch.decoder_documents_BT,
+            is_causal=self.uses_decoder,  # a member of a schedule may run on the other kind of stack
         )
         return self.body(inputs, batch.labels[self.token_term].positions_N)
 

@@ -10,7 +10,6 @@ mixed:  loss = sum over members of share · that of the member over its windows 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
@@ -166,26 +165,11 @@ class Schedule(Objective):
                 else:
                     self.add_module(name, head)
 
-    @contextmanager
-    def _as(self, member: Objective) -> Iterator[None]:
-        """The sole stack looks as this member's does."""
-        assert self.body is not None
-        member.training = self.training
-        stacks = [stack for stack in (self.body.encoder, self.body.decoder) if stack is not None]
-        sole = stacks[0] if len(stacks) == 1 else None
-        if sole is not None:
-            sole.is_causal = member.uses_decoder
-        try:
-            yield
-        finally:
-            if sole is not None:
-                sole.is_causal = self.uses_decoder
-
     def _said(self, member: Objective, batch: Batch) -> dict[str, Prediction]:
         """What the model says of a member's loss terms."""
+        member.training = self.training
         is_sole = not (self.uses_encoder and self.uses_decoder)
-        with self._as(member):
-            return member.predictions(on_stack(batch, encoder=self.uses_encoder) if is_sole else batch)
+        return member.predictions(on_stack(batch, encoder=self.uses_encoder) if is_sole else batch)
 
     def predictions(self, batch: Batch) -> dict[str, Prediction]:
         """Of the last member's examples."""

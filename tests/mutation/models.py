@@ -79,9 +79,16 @@ MUTANTS = [
     ),
     Mutant(
         file="models/transformer/transformer.py",
-        original="is_causal=self.is_causal,",
+        original="is_causal=is_causal,",
         replacement="is_causal=False,",
         mistake="the decoder has no causal mask",
+        tests=(TRANSFORMER,),
+    ),
+    Mutant(
+        file="models/transformer/transformer.py",
+        original="is_causal=inputs.is_causal if is_last else None",
+        replacement="is_causal=inputs.is_causal",
+        mistake="the encoder of an encoder-decoder is causal where its decoder is",
         tests=(TRANSFORMER,),
     ),
     Mutant(

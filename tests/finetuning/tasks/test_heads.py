@@ -151,13 +151,13 @@ def test_a_lifted_mask_lets_the_first_token_see_the_last(tiny_task: Command, att
     assert batch.decoder_ids_BT is not None
     assert batch.decoder_lengths_B is not None
     with torch.no_grad():
-        before = states_of(module.body, batch)
+        before = module.scores(batch)
         padded = batch.decoder_ids_BT.clone()
         padded[0, int(batch.decoder_lengths_B[0]) :] = 300
         batch.decoder_ids_BT[:, 3] = 301
-        after = states_of(module.body, batch)
+        after = module.scores(batch)
         batch.decoder_ids_BT = padded
-        beside = states_of(module.body, batch)
+        beside = module.scores(batch)
     assert torch.equal(before[:, 0], after[:, 0]) == (attention == "as_trained")
     length = int(batch.decoder_lengths_B[0])
     torch.testing.assert_close(before[0, :length], beside[0, :length])  # padding is never seen
