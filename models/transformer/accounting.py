@@ -31,7 +31,7 @@ def _attention_flops(attention: Attention, queries: float, keys: float) -> float
 
 
 def _stack_flops(stack: Stack, length: float, memory_length: float) -> float:
-    flops = 0.0
+    flops = _linear_flops(stack.embedding_projection, length)
     for block in stack.blocks:
         flops += _linear_flops(block.get_submodule("feed_forward"), length)
         for attention in block.children():
@@ -54,5 +54,7 @@ def forward_flops(transformer: Transformer, *, encoder: float, decoder: float, t
         flops += _stack_flops(transformer.encoder, encoder, 0)
     if transformer.decoder is not None:
         flops += _stack_flops(transformer.decoder, decoder, encoder)
-    head = 2 * transformer.config.width * transformer.vocab_size * targets
+    config = transformer.config
+    head_width = config.width_of_embeddings if config.parts.tied else config.width
+    head = 2 * head_width * transformer.vocab_size * targets
     return flops + head + _linear_flops(transformer.head, targets)

@@ -1,7 +1,7 @@
 """The shared Transformer: two stacks of one Block, its parts chosen at construction.
 
-Shapes: B batch, S encoder positions, T decoder positions, D width, F feed-forward width, V vocabulary, N labelled
-positions.
+Shapes: B batch, S encoder positions, T decoder positions, D width, E width of the embeddings, F feed-forward width, V
+vocabulary, N labelled positions.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,8 @@ from models.attention.kernels import KernelMask, prepare
 from models.attention.masks import Mask
 from models.attention.positions import positions_of, relative_buckets, rotary_angles
 from models.presets import TransformerConfig
-from models.transformer.layers import FeedForward, Head, make_norm, sinusoids
+from models.transformer.embeddings import Embeddings, SharedEmbeddings
+from models.transformer.layers import FeedForward, Head, make_norm
 
 NUM_RELATIVE_BUCKETS = 32
 NO_CACHE = BlockCache()
@@ -75,26 +76,29 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """Positions and Blocks, from embedded tokens to states."""
+    """Embeddings and Blocks, from embedded tokens to states."""
 
     def __init__(
-        self, config: TransformerConfig, *, num_blocks: int, max_positions: int, is_decoder: bool, has_memory: bool
+        self,
+        config: TransformerConfig,
+        *,
+        num_blocks: int,
+        max_positions: int,
+        is_decoder: bool,
+        has_memory: bool,
+        embeddings: Embeddings | None = None,
     ) -> None:
         super().__init__()
         parts = config.parts
         self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
         self.checkpoint_gradients = False
-        if parts.positions == "learned":
-            self.position_table = nn.Embedding(max_positions, config.width)
-        elif parts.positions == "relative":
+        if parts.positions == "relative":
             self.relative_table = nn.Embedding(NUM_RELATIVE_BUCKETS, config.num_heads)
-        elif parts.positions == "sinusoidal":
-            self.sinusoid_table: Tensor
-            self.register_buffer("sinusoid_table", sinusoids(max_positions, config.width), persistent=False)
-        if not is_decoder and parts.num_segments:
-            self.segment_table = nn.Embedding(parts.num_segments, config.width)
-        self.embedding_norm = make_norm(parts, config.width) if parts.embedding_norm else nn.Identity()
-        self.embedding_dropout = nn.Dropout(config.dropout)
+        has_segments = not is_decoder and parts.num_segments > 0
+        self.embeddings = embeddings or Embeddings(config, max_positions=max_positions, has_segments=has_segments)
+        self.embedding_projection = nn.Identity()
+        if config.width_of_embeddings != config.width:
+            self.embedding_projection = nn.Linear(config.width_of_embeddings, config.width, bias=parts.biases)
         self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_blocks))
         self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
         self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
@@ -110,7 +114,7 @@ class Stack(nn.Module):
 
     def forward(
         self,
-        embedded_BTD: Tensor,
+        tokens_BTE: Tensor,
         *,
         lengths_B: Tensor | None = None,
         documents_BT: Tensor | None = None,
@@ -121,14 +125,14 @@ class Stack(nn.Module):
         prefix_lengths_B: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """[B, T, D].
+        """[B, T, D], the states of embedded tokens.
 
         Padding stands on the right, where a causal stack never sees any; `starts_B` is how much stands on the left.
         `is_causal` and `prefix_lengths_B` are those of `Inputs`. With a cache, these positions stand behind those that
         it has seen: the first ones, or one.
         """
         is_causal = self.is_decoder if is_causal is None else is_causal
-        length, device = embedded_BTD.shape[1], embedded_BTD.device
+        length, device = tokens_BTE.shape[1], tokens_BTE.device
         past = 0 if cache is None else cache.length
         assert past == 0 or length == 1
         places = torch.arange(past, past + length, device=device)
@@ -136,17 +140,11 @@ class Stack(nn.Module):
             places = positions_of(documents_BT)
         elif starts_B is not None:
             places = (places - starts_B[:, None]).clamp(min=0)
-        states_BTD, angles = embedded_BTD, None
-        if self.positions == "learned":
-            states_BTD = states_BTD + self.position_table(places)
-        elif self.positions == "sinusoidal":
-            states_BTD = states_BTD + self.sinusoid_table[places]
-        elif self.positions == "rotary":
+        angles = None
+        if self.positions == "rotary":
             cosines, sines = rotary_angles(places, self.head_width)
             angles = (cosines.unsqueeze(-3), sines.unsqueeze(-3))
-        if segments_BT is not None:
-            states_BTD = states_BTD + self.segment_table(segments_BT)
-        states_BTD = self.embedding_dropout(self.embedding_norm(states_BTD))
+        states_BTD = self.embedding_projection(self.embeddings(tokens_BTE, places, segments_BT))
         mask = Mask(
             is_causal=is_causal,
             prefix_lengths_B=prefix_lengths_B,
@@ -202,19 +200,33 @@ class Transformer(nn.Module):
         num_blocks: of encoder and decoder.
         vocab_size: V.
         max_positions: longest sequence of either stack.
+        embeddings: of another body of that embedding width, to hold in place of new ones.
     """
 
     def __init__(
-        self, config: TransformerConfig, *, num_blocks: tuple[int, int], vocab_size: int, max_positions: int
+        self,
+        config: TransformerConfig,
+        *,
+        num_blocks: tuple[int, int],
+        vocab_size: int,
+        max_positions: int,
+        embeddings: SharedEmbeddings | None = None,
     ) -> None:
         super().__init__()
         self.config, self.num_blocks, self.vocab_size = config, num_blocks, vocab_size
         encoder_blocks, decoder_blocks = num_blocks
-        self.token_table = nn.Embedding(vocab_size, config.width)
+        shared = embeddings or SharedEmbeddings(nn.Embedding(vocab_size, config.width_of_embeddings))
+        self.token_table = shared.token_table
+        assert self.token_table.weight.shape == (vocab_size, config.width_of_embeddings)
         self.encoder = self.decoder = None
         if encoder_blocks:
             self.encoder = Stack(
-                config, num_blocks=encoder_blocks, max_positions=max_positions, is_decoder=False, has_memory=False
+                config,
+                num_blocks=encoder_blocks,
+                max_positions=max_positions,
+                is_decoder=False,
+                has_memory=False,
+                embeddings=shared.encoder,
             )
         if decoder_blocks:
             self.decoder = Stack(
@@ -223,8 +235,15 @@ class Transformer(nn.Module):
                 max_positions=max_positions,
                 is_decoder=True,
                 has_memory=encoder_blocks > 0,
+                embeddings=shared.decoder,
             )
         self.head = Head(config, vocab_size)
+
+    @property
+    def embeddings(self) -> SharedEmbeddings:
+        """What another body can share."""
+        encoder, decoder = (None if stack is None else stack.embeddings for stack in (self.encoder, self.decoder))
+        return SharedEmbeddings(self.token_table, encoder, decoder)
 
     def encode(self, inputs: Inputs) -> Tensor:
         """[B, S, D], the encoder's states."""

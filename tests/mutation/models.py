@@ -10,6 +10,7 @@ INITIALISATION = "tests/models/transformer/test_initialisation.py"
 ACCOUNTING = "tests/models/transformer/test_accounting.py"
 PRESETS = "tests/models/test_presets.py"
 LAW_4 = "tests/test_laws.py::test_law_4_no_token_helps_to_say_itself"
+EMBEDDINGS = "tests/models/transformer/test_embeddings.py"
 GENERATION = "tests/models/generation/test_generation.py"
 HUGGINGFACE = "tests/models/huggingface/test_huggingface.py"
 
@@ -106,9 +107,9 @@ MUTANTS = [
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/transformer/transformer.py",
-        original="self.position_table(places)",
-        replacement="self.position_table(places + 2)",
+        file="models/transformer/embeddings.py",
+        original="self.position_table(positions)",
+        replacement="self.position_table(positions + 2)",
         mistake="the two rows that Hugging Face's BART leaves unread are counted here too",
         tests=(HUGGINGFACE,),
     ),
@@ -146,6 +147,13 @@ MUTANTS = [
         replacement='f"{name}"',
         mistake="the seed does not decide the first weights",
         tests=(INITIALISATION,),
+    ),
+    Mutant(
+        file="models/transformer/initialisation.py",
+        original="if id(parameter) in kept:",
+        replacement="if False:",
+        mistake="embeddings that two bodies share are drawn anew by the second",
+        tests=(EMBEDDINGS,),
     ),
     Mutant(
         file="models/transformer/accounting.py",

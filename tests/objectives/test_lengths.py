@@ -68,7 +68,7 @@ def test_without_a_limit_there_are_as_many_positions_as_the_window_needs(objecti
     objective = made(objective_class, body={"preset": "bart"})
     objective.build(vocab_size=VOCABULARY.size, window=19)
     assert objective.body is not None
-    tables = [stack.position_table for stack in (objective.body.encoder, objective.body.decoder) if stack]
+    tables = [stack.embeddings.position_table for stack in (objective.body.encoder, objective.body.decoder) if stack]
     assert {len(table.weight) for table in tables} == {max(objective.max_lengths(19)[:2])}
 
 

@@ -132,9 +132,9 @@ def test_documents_packed_together_give_the_gradient_of_documents_alone(
     model = make(preset, num_blocks)
     lengths = {"encoder_ids_BS": (2, 4), "decoder_ids_BT": (3, 2)}
     used = [name for name, blocks in zip(lengths, num_blocks, strict=True) if blocks]
-    alone = [{name: ids(lengths[name][part], seed=part) for name in used} for part in (0, 1)]
-    joined = {name: torch.cat([one[name] for one in alone], dim=1) for name in used}
-    documents = {
+    alone: Any = [{name: ids(lengths[name][part], seed=part) for name in used} for part in (0, 1)]
+    joined: Any = {name: torch.cat([one[name] for one in alone], dim=1) for name in used}
+    documents: Any = {
         name.replace("ids", "documents"): torch.tensor([[1] * lengths[name][0] + [2] * lengths[name][1]])
         for name in used
     }

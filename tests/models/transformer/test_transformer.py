@@ -31,9 +31,9 @@ def ids(rows: int, length: int, seed: int = 0) -> Tensor:
     return torch.randint(V, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def inputs_of(stacks: str, rows: int = 2, **more: Tensor) -> Inputs:
-    encoder = {"encoder_ids_BS": ids(rows, S)} if stacks != "decoder" else {}
-    decoder = {"decoder_ids_BT": ids(rows, T, seed=1)} if stacks != "encoder" else {}
+def inputs_of(stacks: str, rows: int = 2, **more: Any) -> Inputs:
+    encoder: Any = {"encoder_ids_BS": ids(rows, S)} if stacks != "decoder" else {}
+    decoder: Any = {"decoder_ids_BT": ids(rows, T, seed=1)} if stacks != "encoder" else {}
     return Inputs(**{**encoder, **decoder, **more})
 
 
@@ -128,7 +128,8 @@ def test_rows_of_a_batch_do_not_meet(stacks: str) -> None:
     model, inputs = make("lab", stacks), inputs_of(stacks, rows=3)
     together = all_logits(model, inputs)
     for row in range(3):
-        alone = Inputs(*(None if value is None else value[row : row + 1] for value in inputs))
+        of_row: Any = {name: value[row : row + 1] for name, value in inputs._asdict().items() if value is not None}
+        alone = Inputs(**of_row)
         torch.testing.assert_close(all_logits(model, alone)[0], together[row], rtol=1e-12, atol=1e-12)
 
 
