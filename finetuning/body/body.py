@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch
+from models.body import Inputs
 from models.presets import PresetName, TransformerConfig
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 from objectives.core.base import Objective
 from objectives.start.pretrained import Pretrained, located, open_pretrained, tokenizer_of
 from objectives.weights.load import objective_of

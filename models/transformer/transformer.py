@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.attention.attention import Attention
-from models.attention.cache import BlockCache, Cache
+from models.attention.cache import BlockCache, TransformerCache
 from models.attention.kernels import KernelMask, prepare
 from models.attention.masks import Mask
 from models.attention.positions import positions_of, relative_buckets, rotary_angles
+from models.body import Body, Cache, Inputs
 from models.presets import TransformerConfig
 from models.transformer.embeddings import Embeddings, SharedEmbeddings
 from models.transformer.layers import FeedForward, Head, make_norm
@@ -123,7 +124,7 @@ class Stack(nn.Module):
         starts_B: Tensor | None = None,
         is_causal: bool | None = None,
         prefix_lengths_B: Tensor | None = None,
-        cache: Cache | None = None,
+        cache: TransformerCache | None = None,
     ) -> Tensor:
         """[B, T, D], the states of embedded tokens.
 
@@ -167,32 +168,7 @@ class Stack(nn.Module):
         return self.final_dropout(self.final_norm(states_BTD))
 
 
-class Inputs(NamedTuple):
-    """What the Transformer reads.
-
-    Lengths are None where no row is padded, documents where they are not kept apart, and the decoder's starts where no
-    row is padded on the left.
-
-    Attributes:
-        is_causal: whether a position of the sole or the last stack sees only itself and those before; by default a
-            decoder's does and an encoder's does not.
-        prefix_lengths_B: the first positions of each row that all positions of the sole or the last stack see, though
-            it is causal.
-    """
-
-    encoder_ids_BS: Tensor | None = None
-    encoder_lengths_B: Tensor | None = None
-    encoder_documents_BS: Tensor | None = None
-    segments_BS: Tensor | None = None
-    decoder_ids_BT: Tensor | None = None
-    decoder_lengths_B: Tensor | None = None
-    decoder_documents_BT: Tensor | None = None
-    decoder_starts_B: Tensor | None = None
-    is_causal: bool | None = None
-    prefix_lengths_B: Tensor | None = None
-
-
-class Transformer(nn.Module):
+class Transformer(Body):
     """(n, 0) blocks make BERT, (0, n) GPT, (n, m) BART and T5.
 
     Args:
@@ -246,7 +222,6 @@ class Transformer(nn.Module):
         return SharedEmbeddings(self.token_table, encoder, decoder)
 
     def encode(self, inputs: Inputs) -> Tensor:
-        """[B, S, D], the encoder's states."""
         assert self.encoder is not None
         is_last = self.decoder is None
         return self.encoder(
@@ -259,8 +234,8 @@ class Transformer(nn.Module):
         )
 
     def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """[B, T, D], the decoder's states; it looks at the encoder's where there is one, and behind what is cached."""
         assert self.decoder is not None
+        assert cache is None or isinstance(cache, TransformerCache)
         memory = None
         if memory_BSD is not None:
             mask = Mask(
@@ -284,15 +259,16 @@ class Transformer(nn.Module):
         )
 
     def logits(self, states_ND: Tensor) -> Tensor:
-        """[N, V]."""
         return self.head(states_ND, self.token_table.weight)
 
-    def forward(self, inputs: Inputs, positions_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [N, V] at the labelled positions alone (indices into [B · length]), and all states of the last stack.
+    @property
+    def has_encoder(self) -> bool:
+        return self.encoder is not None
 
-        The head is a third of a small model's work, and 85 % of a masked LM's positions have no label.
-        """
-        memory_BSD = self.encode(inputs) if self.encoder is not None else None
-        states = self.decode(inputs, memory_BSD) if self.decoder is not None else memory_BSD
-        assert states is not None
-        return self.logits(states.flatten(0, 1)[positions_N]), states
+    @property
+    def has_decoder(self) -> bool:
+        return self.decoder is not None
+
+    def new_cache(self, capacity: int) -> TransformerCache:
+        assert self.decoder is not None
+        return TransformerCache(len(self.decoder.blocks), capacity)

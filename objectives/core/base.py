@@ -17,10 +17,11 @@ from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Corruption, MaxLengths
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
+from models.body import Inputs
 from models.presets import TransformerConfig
 from models.transformer.accounting import forward_flops
 from models.transformer.initialisation import initialise_children
-from models.transformer.transformer import Block, Inputs, Transformer
+from models.transformer.transformer import Block, Transformer
 from objectives.core.prompts import Generation, Prompts
 from objectives.core.scorer import Scorer
 from objectives.start.pretrained import open_pretrained

@@ -122,7 +122,7 @@ MUTANTS = [
     ),
     Mutant(
         file="models/transformer/layers.py",
-        original="self.scale = config.width**-0.5 if parts.scaled_logits else None",
+        original="self.scale = width**-0.5 if parts.scaled_logits else None",
         replacement="self.scale = None",
         mistake="the scale of T5's tied logits is lost",
         tests=(HUGGINGFACE,),

@@ -17,7 +17,7 @@ from finetuning.load import answers_of
 from finetuning.tasks.classification import Classification
 from finetuning.tasks.heads import compared, means_of_texts
 from finetuning.tasks.token_classification import TextToTag, TokenClassification
-from models.transformer.transformer import Inputs
+from models.body import Inputs
 from objectives.weights.load import load_run
 from tests.finetuning.made_tasks import ANIMALS, sentences
 from tests.finetuning.opened import learn_by_heart, opened, terms_of

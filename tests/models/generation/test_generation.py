@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from models.attention.cache import Cache
+from models.body import Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
 from models.generation.generation import Documents, IncrementalDecoder, beam_search, generate
 from models.huggingface.settings import FAMILIES
 from models.presets import PRESETS, PresetName
-from models.transformer.transformer import Inputs
 from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
 from tests.models.transformer.test_transformer import make as make_transformer
 
@@ -65,7 +64,7 @@ def test_logits_from_the_cache_equal_those_of_the_whole(
         memory = model.encode(encoder)
         inputs = inputs._replace(encoder_lengths_B=encoder.encoder_lengths_B)
     whole_BTV = model.logits(model.decode(inputs, memory))
-    cache = Cache(len(model.decoder.blocks), capacity=12)
+    cache = model.new_cache(12)
     parts = [
         model.logits(model.decode(inputs._replace(decoder_ids_BT=ids_BT[:, begin:end]), memory, cache))
         for begin, end in [(0, 6), *((place, place + 1) for place in range(6, 12))]

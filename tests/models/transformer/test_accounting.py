@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.accounting import count_parameters, forward_flops
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V, S, T, B = 300, 24, 16, 2
 

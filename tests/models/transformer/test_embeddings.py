@@ -5,11 +5,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.accounting import forward_flops
 from models.transformer.initialisation import initialise, initialise_children
 from models.transformer.names import first_edition_name, renamed_parameter
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V, T = 40, 6
 STACKS = [(2, 0), (0, 2), (1, 1)]

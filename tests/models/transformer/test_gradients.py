@@ -9,9 +9,10 @@ from torch import Tensor
 from models.attention.kernels import KernelMask, prepare
 from models.attention.masks import Mask
 from models.attention.positions import rotary_angles
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Block, Inputs, Memory, Transformer
+from models.transformer.transformer import Block, Memory, Transformer
 
 V, S, T, D = 20, 6, 5, 8
 ABSOLUTE, RELATIVE = 1e-8, 1e-6  # of gradcheck, whose own 1e-5 and 1e-3 hide mistakes in float64

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V, S, T = 40, 7, 6
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (1, 2)}

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.body import Inputs
 from models.presets import PRESETS, PositionKind, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.layers import sinusoids
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V, S, T = 60, 9, 8
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (2, 2)}
