@@ -1,5 +1,7 @@
 """A body that is no Transformer: generation needs what `Body` states and no more."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -54,7 +56,7 @@ class GruDecoder(Body):
 def test_another_kind_of_body_generates_greedily_and_by_beams() -> None:
     torch.manual_seed(0)
     body, prompts = GruDecoder().double().eval(), [[3, 4], [5, 6]]
-    settings = {"eos": EOS, "max_positions": 20}
+    settings: Any = {"eos": EOS, "max_positions": 20}
     for number, text in enumerate(generate(body, prompts, decoding=Decoding(max_new_tokens=8), **settings)):
         ids = prompts[number]
         for expected in text.ids:
