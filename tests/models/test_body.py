@@ -27,8 +27,8 @@ class GruCache:
 class GruDecoder(Body):
     """One layer, without padding."""
 
-    has_encoder = False  # pyright: ignore[reportAssignmentType]
-    has_decoder = True  # pyright: ignore[reportAssignmentType]
+    has_encoder = False  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    has_decoder = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
     def __init__(self) -> None:
         super().__init__()
