@@ -20,13 +20,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.speed import hardware
+from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import stream
 from models.huggingface.settings import FAMILIES, to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 SHAPES: dict[PresetName, tuple[int, int]] = {"gpt2": (0, 4), "bart": (4, 4), "t5": (4, 4)}  # blocks of either stack
 WIDTH, HEADS, VOCAB = 256, 4, 8192

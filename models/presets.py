@@ -145,6 +145,8 @@ class TransformerConfig:
         feed_forward_width: width within the feed-forward; by default 4 x width, or, where it is gated, 8/3 x width
             rounded up to a multiple of 64.
         max_positions: longest sequence; by default what the window needs.
+        embedding_width: E, width of the tables of tokens, positions and segments; by default `width`. Another one is
+            projected to the width behind the embeddings and back before a tied head (ALBERT: Lan et al. 2020, 3.1).
         positions: overrides the preset's positions: learned, sinusoidal, relative (T5's) or rotary.
         dropout: rate everywhere the preset has dropout.
         document_masking: keeps the documents of a window apart: attention never crosses from one to another, and
@@ -162,6 +164,7 @@ class TransformerConfig:
     head_width: int | None = None
     feed_forward_width: int | None = None
     max_positions: int | None = None
+    embedding_width: int | None = None
     positions: PositionKind | None = None
     dropout: float = 0.0
     document_masking: bool = False
@@ -176,6 +179,7 @@ class TransformerConfig:
             "head_width": self.head_width,
             "feed_forward_width": self.feed_forward_width,
             "max_positions": self.max_positions,
+            "embedding_width": self.embedding_width,
         }
         for name, count in counts.items():
             if count is not None and count < 1:
@@ -191,7 +195,7 @@ class TransformerConfig:
                 f"{self.num_key_value_heads}"
             )
         if self.parts.positions == "rotary" and self.width_of_head % 2:
-            raise ValueError(f"transformer: rotary positions need an even head width, not {self.width_of_head}")
+            raise ValueError(f"body.positions: rotary positions need an even head width, not {self.width_of_head}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"body.dropout = {self.dropout} must lie in [0, 1)")
 
@@ -200,6 +204,10 @@ class TransformerConfig:
         """The preset, with the positions that override its own."""
         preset = PRESETS[self.preset]
         return replace(preset, positions=self.positions) if self.positions else preset
+
+    @property
+    def width_of_embeddings(self) -> int:
+        return self.embedding_width or self.width
 
     @property
     def width_of_head(self) -> int:

@@ -12,6 +12,8 @@ from training.storage.old_names import renamed_results
 _ADAPTER = TypeAdapter(StudyRecord)
 _NO_LONGER_KEPT = {"sentence", "loss"}  # of a verdict, which the report puts into words; of an arm
 _RENAMED_SINCE_FORMAT_1 = {"departures": "deviations", "verdict": "outcome"}  # fields
+_CELLS_OF_FORMAT_1 = {"stranger": "random_segment", "said": "target", "right": "correct"}  # kinds of a sample's cells
+_ROWS_OF_FORMAT_1 = {"says": "predicts"}  # of a sample
 _REWORDED_SINCE_FORMAT_1 = {"cannot tell": "untested"}  # outcomes of a verdict
 
 
@@ -27,6 +29,14 @@ def _renamed(tree: dict[str, Any]) -> dict[str, Any]:
     return {_RENAMED_SINCE_FORMAT_1.get(key, key): value for key, value in tree.items() if key not in _NO_LONGER_KEPT}
 
 
+def _renamed_panel(panel: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Rows of cells of format 1 under the names that they have now; a cell is its text and its kind."""
+    return {
+        _ROWS_OF_FORMAT_1.get(row, row): [[text, _CELLS_OF_FORMAT_1.get(kind, kind)] for text, kind in cells]
+        for row, cells in panel.items()
+    }
+
+
 def _in_this_format(text: bytes) -> bytes:
     """What a file holds, in this format where it has format 1; anything else as it is."""
     try:
@@ -35,6 +45,8 @@ def _in_this_format(text: bytes) -> bytes:
             return text
         for verdict in tree["verdicts"]:
             verdict["verdict"] = _REWORDED_SINCE_FORMAT_1.get(verdict["verdict"], verdict["verdict"])
+        for sample in tree.get("samples", ()):
+            sample["panels"] = [_renamed_panel(panel) for panel in sample["panels"]]
         parts = {name: [_renamed(part) for part in tree[name]] for name in ("arms", "verdicts")}
         return json.dumps({**_renamed(tree), "format": FORMAT, **parts}).encode()
     except (ValueError, KeyError, TypeError, AttributeError):

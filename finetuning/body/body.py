@@ -211,9 +211,9 @@ def make_body(
     return body
 
 
-def states_of(body: Transformer, batch: Batch) -> Tensor:
+def states_of(body: Transformer, batch: Batch, *, is_causal: bool | None = None) -> Tensor:
     """[B, length, D], the states of the last stack: the decoder, which attends to the encoder where there are both."""
-    inputs = inputs_of(batch, body)
+    inputs = inputs_of(batch, body)._replace(is_causal=is_causal)
     memory_BSD = body.encode(inputs) if body.encoder is not None else None
     if body.decoder is None:
         assert memory_BSD is not None

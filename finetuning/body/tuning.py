@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from models.transformer.transformer import Transformer
+from models.body import Body
 from training.step.optim import OptimizerConfig, parameter_groups
 
 Pooling = Literal["auto", "mean", "cls", "last", "decoder_start"]
@@ -67,28 +67,20 @@ class Tuning:
             raise ValueError("tuning.freeze trains no layer: layer_decay must be 1 and unfreeze_every null with it")
 
 
-def depths(module: nn.Module, body: Transformer) -> dict[str, int]:
+def depths(module: nn.Module, body: Body) -> dict[str, int]:
     """How deep below the head each parameter of a module lies: heads 0, the last block 1, the embeddings deepest.
 
     An encoder lies below the decoder that attends to it. What stands behind a stack's blocks counts with the last one.
     """
-    stacks = [stack for stack in (body.decoder, body.encoder) if stack is not None]
-    deepest = 1 + sum(len(stack.blocks) for stack in stacks)
+    layers = body.layers()
     found = {id(parameter): 0 for parameter in module.parameters()}
-    found |= {id(parameter): deepest for parameter in body.parameters()}
-    found |= {id(parameter): 0 for parameter in body.head.parameters()}
-    first = 1
-    for stack in stacks:
-        found |= {id(parameter): first for parameter in stack.final_norm.parameters()}
-        for above, block in enumerate(reversed(stack.blocks)):
-            found |= {id(parameter): first + above for parameter in block.parameters()}
-        first += len(stack.blocks)
+    found |= {id(parameter): len(layers) for parameter in body.parameters()}
+    for depth, parts in enumerate(layers):
+        found |= {id(parameter): depth for part in parts for parameter in part.parameters()}
     return {name: found[id(parameter)] for name, parameter in module.named_parameters()}
 
 
-def layer_groups(
-    module: nn.Module, body: Transformer, optimizer: OptimizerConfig, tuning: Tuning
-) -> list[dict[str, Any]]:
+def layer_groups(module: nn.Module, body: Body, optimizer: OptimizerConfig, tuning: Tuning) -> list[dict[str, Any]]:
     """Every trainable parameter once, grouped by depth and by weight decay, each group with its learning rate.
 
     A group's `depth` is that of `depths`.

@@ -21,7 +21,6 @@ from finetuning.data.batch import TaskExample, collate
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.task import Task
-from models.transformer.accounting import forward_flops
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
@@ -155,14 +154,17 @@ class FineTuning(ExactModule):
 
     # --- what follows from that ---
 
+    @property
+    def is_causal(self) -> bool | None:
+        """`Inputs.is_causal` of the body: None is its own kind."""
+        return False if self.tuning.attention == "bidirectional" else None
+
     def terms(self, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
         return self.terms_of(self.scores(batch), batch, count_correct=count_correct)
 
     def build(self) -> None:
         """Makes body and head: the head's weights are the seed's, the body's the pretrained ones or the seed's."""
         self.body = self.build_body()
-        if self.body.decoder is not None and self.tuning.attention == "bidirectional":
-            self.body.decoder.is_causal = False
         self.build_heads()
         initialise_children(self, self.seed)
         if self.pretrained is not None and not self.tuning.from_scratch:
@@ -229,7 +231,7 @@ class FineTuning(ExactModule):
         assert self.body is not None
         rows = self.data.batch_size
         encoder, decoder, targets = self.data.mean_lengths
-        flops = forward_flops(self.body, encoder=encoder, decoder=decoder, targets=targets)
+        flops = self.body.flops(encoder=encoder, decoder=decoder, targets=targets)
         return StepCost(
             raw_tokens=rows * (encoder + decoder),
             target_tokens=rows * targets,

@@ -206,7 +206,7 @@ class Classification(FineTuning):
     def scores(self, batch: Batch) -> Tensor:
         """[B, classes] in float32 at least."""
         assert self.body is not None
-        states_BTD, lengths_B = states_of(self.body, batch), lengths_of(batch)
+        states_BTD, lengths_B = states_of(self.body, batch, is_causal=self.is_causal), lengths_of(batch)
         if self.pooling == "mean":
             assert batch.segments_BS is not None  # of the stack that is read: the only one here
             means = means_of_texts(states_BTD, lengths_B, batch.segments_BS, len(self.task.texts))

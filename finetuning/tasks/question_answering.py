@@ -192,7 +192,7 @@ class QuestionAnswering(FineTuning):
         """[B, 2, length] in float32 at least; what is neither context nor the place of no answer cannot be chosen."""
         assert self.body is not None
         assert batch.segments_BS is not None
-        states_BTD = states_of(self.body, batch)
+        states_BTD = states_of(self.body, batch, is_causal=self.is_causal)
         scores_B2T = self.head(states_BTD.to(self.head.classifier.weight.dtype)).transpose(1, 2)
         may_be = batch.segments_BS == 1
         if self.none_is_first:

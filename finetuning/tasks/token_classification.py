@@ -162,7 +162,7 @@ class TokenClassification(FineTuning):
     def scores(self, batch: Batch) -> Tensor:
         """[B, length, tags] in float32 at least."""
         assert self.body is not None
-        states_BTD = states_of(self.body, batch)
+        states_BTD = states_of(self.body, batch, is_causal=self.is_causal)
         scores_BTC = self.head(states_BTD.to(self.head.classifier.weight.dtype))
         return scores_BTC if scores_BTC.dtype == torch.float64 else scores_BTC.float()
 

@@ -51,7 +51,7 @@ class BlockCache(NamedTuple):
     cross: KeysAndValues | None = None
 
 
-class Cache:
+class TransformerCache:
     """That of a decoder.
 
     Args:

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.attention.cache import Cache
+from models.body import Body, Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
-from models.transformer.transformer import Inputs, Transformer
 
 GENERATED_DOCUMENT = 1  # the document that all that is said belongs to, where documents are kept apart
 NO_DOCUMENT = -2  # of padding
@@ -39,7 +38,7 @@ class IncrementalDecoder:
     Where documents are kept apart nothing is cached: places and masks are made from the documents of whole rows.
 
     Args:
-        transformer: with a decoder.
+        body: with a decoder.
         prompts: what the decoder reads first, a token at least.
         sources: what the encoder reads, where there is one.
         copies: rows for each prompt.
@@ -50,7 +49,7 @@ class IncrementalDecoder:
 
     def __init__(
         self,
-        transformer: Transformer,
+        body: Body,
         prompts: Sequence[Sequence[int]],
         sources: Sequence[Sequence[int]] | None,
         *,
@@ -59,11 +58,11 @@ class IncrementalDecoder:
         pad: int,
         documents: Documents | None = None,
     ) -> None:
-        self.transformer, self.device = transformer, transformer.token_table.weight.device
-        assert transformer.decoder is not None
-        assert (transformer.encoder is None) == (sources is None)
+        self.body, self.device = body, next(body.parameters()).device
+        assert body.has_decoder
+        assert body.has_encoder == (sources is not None)
         capacity = max(map(len, prompts)) + num_steps
-        self.cache = Cache(len(transformer.decoder.blocks), capacity) if documents is None else None
+        self.cache = body.new_cache(capacity) if documents is None else None
         self.inputs, self.memory_BSD = Inputs(), None
         if sources is not None:
             lengths_B = torch.tensor([len(source) for source in sources], device=self.device)
@@ -71,7 +70,7 @@ class IncrementalDecoder:
             if documents is not None:
                 assert documents.sources is not None
                 encoder = encoder._replace(encoder_documents_BS=self._rows(documents.sources, NO_DOCUMENT, 1))
-            self.memory_BSD = transformer.encode(encoder).repeat_interleave(copies, dim=0)
+            self.memory_BSD = body.encode(encoder).repeat_interleave(copies, dim=0)
             kept = [encoder.encoder_lengths_B, encoder.encoder_documents_BS]
             kept = [None if rows is None else rows.repeat_interleave(copies, dim=0) for rows in kept]
             self.inputs = Inputs(encoder_lengths_B=kept[0], encoder_documents_BS=kept[1])
@@ -98,8 +97,8 @@ class IncrementalDecoder:
         """[B · copies, V] in float32 at least: of the position behind what has been read."""
         read = 0 if self.cache is None else self.cache.length
         unread = self.inputs._replace(decoder_ids_BT=self.ids_BT[:, read:], decoder_documents_BT=self.documents_BT)
-        states_BTD = self.transformer.decode(unread, self.memory_BSD, self.cache)
-        logits_BV = self.transformer.logits(states_BTD[:, -1])
+        states_BTD = self.body.decode(unread, self.memory_BSD, self.cache)
+        logits_BV = self.body.logits(states_BTD[:, -1])
         return logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
 
     def append(self, ids_B: Tensor) -> None:
@@ -131,7 +130,7 @@ def _steps(prompts: Sequence[Sequence[int]], decoding: Decoding, max_positions: 
 
 @torch.inference_mode()
 def stream(
-    transformer: Transformer,
+    body: Body,
     prompts: Sequence[Sequence[int]],
     *,
     sources: Sequence[Sequence[int]] | None = None,
@@ -149,7 +148,7 @@ def stream(
     """
     assert decoding.beams == 1
     steps = _steps(prompts, decoding, max_positions)
-    reader = IncrementalDecoder(transformer, prompts, sources, copies=1, num_steps=steps, pad=eos, documents=documents)
+    reader = IncrementalDecoder(body, prompts, sources, copies=1, num_steps=steps, pad=eos, documents=documents)
     chances = [
         torch.rand(steps, generator=torch.Generator().manual_seed(decoding.seed + n)) for n in range(len(prompts))
     ]
@@ -189,7 +188,7 @@ class _Hypotheses:
 
 @torch.inference_mode()
 def beam_search(
-    transformer: Transformer,
+    body: Body,
     prompts: Sequence[Sequence[int]],
     *,
     sources: Sequence[Sequence[int]] | None = None,
@@ -208,7 +207,7 @@ def beam_search(
         ValueError: where a prompt is longer than the model reads.
     """
     K, B, steps = decoding.beams, len(prompts), _steps(prompts, decoding, max_positions)
-    reader = IncrementalDecoder(transformer, prompts, sources, copies=K, num_steps=steps, pad=eos, documents=documents)
+    reader = IncrementalDecoder(body, prompts, sources, copies=K, num_steps=steps, pad=eos, documents=documents)
     begins = reader.ids_BT.shape[1]
     sums_BK = torch.full((B, K), -torch.inf, device=reader.device, dtype=torch.float64)
     sums_BK[:, 0] = 0
@@ -253,7 +252,7 @@ def put_together(steps: Iterable[tuple[Tensor, Tensor]], *, eos: int) -> list[Ge
 
 
 def generate(
-    transformer: Transformer,
+    body: Body,
     prompts: Sequence[Sequence[int]],
     *,
     sources: Sequence[Sequence[int]] | None = None,
@@ -266,7 +265,7 @@ def generate(
     """What is said to each prompt.
 
     Args:
-        transformer: with a decoder, in evaluation mode.
+        body: with a decoder, in evaluation mode.
         prompts: ids that the decoder reads first, a token at least; of an encoder-decoder usually its start alone.
         sources: ids that the encoder reads, where there is one.
         documents: of prompts and sources, where they are kept apart.
@@ -281,5 +280,5 @@ def generate(
     settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
     read = {"sources": sources, "documents": documents}
     if decoding.beams > 1:
-        return [found[0] for found in beam_search(transformer, prompts, **read, **settings, num_said=num_said)]
-    return put_together(stream(transformer, prompts, **read, **settings), eos=eos)
+        return [found[0] for found in beam_search(body, prompts, **read, **settings, num_said=num_said)]
+    return put_together(stream(body, prompts, **read, **settings), eos=eos)

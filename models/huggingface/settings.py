@@ -181,6 +181,10 @@ def check_representable(config: TransformerConfig, num_blocks: tuple[int, int]) 
     if config.parts.positions != PRESETS[config.preset].positions:
         own = PRESETS[config.preset].positions
         raise ValueError(f"body.positions = {config.positions}, and {family.name} has {own} ones")
+    if config.width_of_embeddings != config.width:
+        raise ValueError(
+            f"body.embedding_width = {config.width_of_embeddings}, and {family.name}'s is body.width = {config.width}"
+        )
     if "num_key_value_heads" not in family.sizes and config.key_value_heads != config.num_heads:
         raise ValueError(
             f"body.num_key_value_heads = {config.key_value_heads} of {config.num_heads} heads, and "

@@ -88,9 +88,9 @@ class _Map:
         ours, theirs = "body.encoder", "bert.embeddings"
         word = f"{theirs}.word_embeddings.weight"
         yield WeightEntry("body.token_table.weight", (word,), copies=("cls.predictions.decoder.weight",))
-        yield WeightEntry(f"{ours}.position_table.weight", (f"{theirs}.position_embeddings.weight",))
-        yield WeightEntry(f"{ours}.segment_table.weight", (f"{theirs}.token_type_embeddings.weight",))
-        yield from self.norms(f"{ours}.embedding_norm", f"{theirs}.LayerNorm")
+        yield WeightEntry(f"{ours}.embeddings.position_table.weight", (f"{theirs}.position_embeddings.weight",))
+        yield WeightEntry(f"{ours}.embeddings.segment_table.weight", (f"{theirs}.token_type_embeddings.weight",))
+        yield from self.norms(f"{ours}.embeddings.norm", f"{theirs}.LayerNorm")
         for n in range(self.num_blocks[0]):
             block, layer = f"{ours}.blocks.{n}", f"bert.encoder.layer.{n}"
             of_attention = (f"{layer}.attention.self.{name}" for name in ("query", "key", "value"))
@@ -110,7 +110,7 @@ class _Map:
     def gpt2(self) -> Iterator[WeightEntry]:
         ours, theirs = "body.decoder", "transformer"
         yield WeightEntry("body.token_table.weight", (f"{theirs}.wte.weight",), copies=("lm_head.weight",))
-        yield WeightEntry(f"{ours}.position_table.weight", (f"{theirs}.wpe.weight",))
+        yield WeightEntry(f"{ours}.embeddings.position_table.weight", (f"{theirs}.wpe.weight",))
         for n in range(self.num_blocks[1]):
             block, layer = f"{ours}.blocks.{n}", f"{theirs}.h.{n}"
             yield from self.norms(f"{block}.self_norm", f"{layer}.ln_1")
@@ -127,8 +127,8 @@ class _Map:
         for stack, blocks in zip(("encoder", "decoder"), self.num_blocks, strict=True):
             ours, theirs = f"body.{stack}", f"model.{stack}"
             table = f"{theirs}.embed_positions.weight"
-            yield WeightEntry(f"{ours}.position_table.weight", (table,), unread_rows=BART_OFFSET)
-            yield from self.norms(f"{ours}.embedding_norm", f"{theirs}.layernorm_embedding")
+            yield WeightEntry(f"{ours}.embeddings.position_table.weight", (table,), unread_rows=BART_OFFSET)
+            yield from self.norms(f"{ours}.embeddings.norm", f"{theirs}.layernorm_embedding")
             for n in range(blocks):
                 block, layer = f"{ours}.blocks.{n}", f"{theirs}.layers.{n}"
                 yield from self._bart_attention(f"{block}.self_attention", f"{layer}.self_attn", is_cross=False)

@@ -3,7 +3,6 @@
 from torch import nn
 
 from models.attention.attention import Attention
-from models.transformer.transformer import Stack, Transformer
 
 
 def count_parameters(module: nn.Module, *, embeddings: bool = True) -> int:
@@ -14,7 +13,7 @@ def count_parameters(module: nn.Module, *, embeddings: bool = True) -> int:
     )  # fmt: skip
 
 
-def _linear_flops(module: nn.Module, positions: float) -> float:
+def linear_flops(module: nn.Module, positions: float) -> float:
     """2 · in · out for every linear layer below `module` and every position."""
     return sum(
         2 * layer.in_features * layer.out_features * positions
@@ -26,33 +25,16 @@ def _linear_flops(module: nn.Module, positions: float) -> float:
 def _attention_flops(attention: Attention, queries: float, keys: float) -> float:
     """Projections, scores and mixture; a causal one counts the scores that its mask hides, as it computes them."""
     sources = {"query": queries, "key_value": keys, "query_key_value": queries, "output": queries}
-    projections = sum(_linear_flops(layer, sources[name]) for name, layer in attention.named_children())
+    projections = sum(linear_flops(layer, sources[name]) for name, layer in attention.named_children())
     return projections + 4 * attention.query_heads * attention.head_width * queries * keys
 
 
-def _stack_flops(stack: Stack, length: float, memory_length: float) -> float:
-    flops = 0.0
-    for block in stack.blocks:
-        flops += _linear_flops(block.get_submodule("feed_forward"), length)
+def stack_flops(stack: nn.Module, length: float, memory_length: float) -> float:
+    """The matrix products of a stack over that many positions, which look at `memory_length` of an encoder."""
+    flops = linear_flops(stack.get_submodule("embedding_projection"), length)
+    for block in stack.get_submodule("blocks").children():
+        flops += linear_flops(block.get_submodule("feed_forward"), length)
         for attention in block.children():
             if isinstance(attention, Attention):
                 flops += _attention_flops(attention, length, memory_length if attention.is_cross else length)
     return flops
-
-
-def forward_flops(transformer: Transformer, *, encoder: float, decoder: float, targets: float) -> float:
-    """Floating-point operations of the matrix products of one forward pass over one window.
-
-    Args:
-        transformer: the model.
-        encoder: positions of the encoder.
-        decoder: positions of the decoder.
-        targets: positions at which the head computes logits.
-    """
-    flops = 0.0
-    if transformer.encoder is not None:
-        flops += _stack_flops(transformer.encoder, encoder, 0)
-    if transformer.decoder is not None:
-        flops += _stack_flops(transformer.decoder, decoder, encoder)
-    head = 2 * transformer.config.width * transformer.vocab_size * targets
-    return flops + head + _linear_flops(transformer.head, targets)

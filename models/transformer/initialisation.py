@@ -7,11 +7,13 @@ the encoder of an encoder-decoder. Numbers are drawn in float32 on the CPU, the 
 import hashlib
 import math
 import re
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
 from models.transformer.layers import EMBEDDING_STD
+from models.transformer.names import first_edition_name
 from models.transformer.transformer import Transformer
 
 _RESIDUAL_OUTPUT = re.compile(r"(attention\.output|feed_forward\.down)\.weight$")
@@ -35,6 +37,7 @@ def _t5_stds(name: str, parameter: Tensor, transformer: Transformer) -> list[tup
         "query.weight": (width * head_width) ** -0.5,
         "output.weight": inner**-0.5,
         "down.weight": config.width_of_feed_forward**-0.5,
+        "embedding_projection.weight": config.width_of_embeddings**-0.5,
     }
     found = next((value for ending, value in std.items() if name.endswith(ending)), by_width)
     return [(parameter.shape[0], found)]
@@ -66,25 +69,34 @@ def draw_normal(parameter: Tensor, stds: list[tuple[int, float]], *, name: str, 
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, seed: int, *, prefix: str = "") -> None:
+def initialise(module: nn.Module, seed: int, *, prefix: str = "", kept: Collection[int] = ()) -> None:
     """Gives every parameter of a Transformer, or of a head beside one, its first value.
 
-    Matrices are random, norms 1 and biases 0. `prefix` goes before the names that the random numbers follow from.
+    Matrices are random, norms 1 and biases 0. `prefix` goes before the names that the random numbers follow from;
+    parameters whose `id` is `kept` have theirs already.
     """
     transformer = module if isinstance(module, Transformer) else None
     sole_stack = "decoder." if transformer is not None and transformer.encoder is None else None
     for module_name, part in module.named_modules():
         for name, parameter in part.named_parameters(prefix=module_name, recurse=False):
+            if id(parameter) in kept:
+                continue
             if parameter.dim() == 1:
                 is_norm = isinstance(part, nn.LayerNorm | nn.RMSNorm) and name.endswith("weight")
                 parameter.fill_(1.0 if is_norm else 0.0)
             else:
                 stds = _stds(name, parameter, transformer) if transformer else [(parameter.shape[0], EMBEDDING_STD)]
-                shared_name = name.replace(sole_stack, "encoder.", 1) if sole_stack else name
+                shared_name = first_edition_name(name) if transformer is not None else name
+                shared_name = shared_name.replace(sole_stack, "encoder.", 1) if sole_stack else shared_name
                 draw_normal(parameter, stds, name=prefix + shared_name, seed=seed)
 
 
 def initialise_children(root: nn.Module, seed: int) -> None:
-    """Initialises the modules of an objective or a task, each by its name; the body's is the first edition's."""
+    """Initialises the modules of an objective or a task, each by its name; the body's is the first edition's.
+
+    What two of them share is the first one's.
+    """
+    kept: set[int] = set()
     for name, module in root.named_children():
-        initialise(module, seed, prefix="transformer." if name == "body" else f"{name}.")
+        initialise(module, seed, prefix="transformer." if name == "body" else f"{name}.", kept=kept)
+        kept |= {id(parameter) for parameter in module.parameters()}

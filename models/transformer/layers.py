@@ -1,6 +1,7 @@
 """The parts of the Transformer beside attention: activations, norms, positions, feed-forward, head.
 
-Shapes: B batch, T positions, D width, F feed-forward width, V vocabulary, N labelled positions.
+Shapes: B batch, T positions, D width, E width of the embeddings, F feed-forward width, V vocabulary, N labelled
+positions.
 """
 
 from collections.abc import Callable
@@ -56,21 +57,29 @@ class FeedForward(nn.Module):
 
 
 class Head(nn.Module):
-    """From states to logits over the vocabulary, with the token embeddings where it is tied to them."""
+    """From states to logits over the vocabulary, with the token embeddings where it is tied to them.
+
+    A tied one works at the width of the embeddings: its transform projects to it, or a projection where there is none.
+    """
 
     def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         super().__init__()
         parts = config.parts
-        self.scale = config.width**-0.5 if parts.scaled_logits else None
+        width = config.width_of_embeddings if parts.tied else config.width
+        self.scale = width**-0.5 if parts.scaled_logits else None
         self.activate = ACTIVATIONS[parts.activation]
-        self.transform = nn.Linear(config.width, config.width) if parts.head_transform else None
-        self.norm = make_norm(parts, config.width) if parts.head_transform else None
-        self.weight = None if parts.tied else nn.Parameter(torch.empty(vocab_size, config.width))
+        self.transform = nn.Linear(config.width, width) if parts.head_transform else None
+        self.norm = make_norm(parts, width) if parts.head_transform else None
+        needs_projection = width != config.width and not parts.head_transform
+        self.projection = nn.Linear(config.width, width, bias=parts.biases) if needs_projection else None
+        self.weight = None if parts.tied else nn.Parameter(torch.empty(vocab_size, width))
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if parts.head_bias else None
 
-    def forward(self, states_ND: Tensor, embeddings_VD: Tensor) -> Tensor:
+    def forward(self, states_ND: Tensor, embeddings_VE: Tensor) -> Tensor:
         if self.transform is not None and self.norm is not None:
             states_ND = self.norm(self.activate(self.transform(states_ND)))
+        if self.projection is not None:
+            states_ND = self.projection(states_ND)
         if self.scale is not None:
             states_ND = states_ND * self.scale
-        return F.linear(states_ND, embeddings_VD if self.weight is None else self.weight, self.bias)
+        return F.linear(states_ND, embeddings_VE if self.weight is None else self.weight, self.bias)

@@ -1,7 +1,7 @@
 """The shared Transformer: two stacks of one Block, its parts chosen at construction.
 
-Shapes: B batch, S encoder positions, T decoder positions, D width, F feed-forward width, V vocabulary, N labelled
-positions.
+Shapes: B batch, S encoder positions, T decoder positions, D width, E width of the embeddings, F feed-forward width, V
+vocabulary, N labelled positions.
 """
 
 from typing import NamedTuple
@@ -10,18 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.attention.attention import (
-    Attention,
-    Mask,
-    make_mask,
-    positions_of,
-    relative_buckets,
-    rotary_angles,
-    visible_keys,
-)
-from models.attention.cache import BlockCache, Cache
+from models.attention.attention import Attention
+from models.attention.cache import BlockCache, TransformerCache
+from models.attention.kernels import KernelMask, prepare
+from models.attention.masks import Mask
+from models.attention.positions import positions_of, relative_buckets, rotary_angles
+from models.body import Body, Cache, Inputs
 from models.presets import TransformerConfig
-from models.transformer.layers import FeedForward, Head, make_norm, sinusoids
+from models.transformer.accounting import linear_flops, stack_flops
+from models.transformer.embeddings import Embeddings, SharedEmbeddings
+from models.transformer.layers import FeedForward, Head, make_norm
 
 NUM_RELATIVE_BUCKETS = 32
 NO_CACHE = BlockCache()
@@ -31,7 +29,7 @@ class Memory(NamedTuple):
     """What a decoder looks at: the encoder's states and who may see which."""
 
     states_BSD: Tensor
-    mask: Mask
+    mask: KernelMask
 
 
 class Block(nn.Module):
@@ -53,7 +51,7 @@ class Block(nn.Module):
     def forward(
         self,
         states_BTD: Tensor,
-        mask: Mask,
+        mask: KernelMask,
         angles: tuple[Tensor, Tensor] | None,
         memory: Memory | None,
         cache: BlockCache = NO_CACHE,
@@ -80,30 +78,29 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """Positions and Blocks, from embedded tokens to states.
-
-    Attributes:
-        is_causal: whether a position sees only itself and those before; a decoder's, which fine-tuning may lift.
-    """
+    """Embeddings and Blocks, from embedded tokens to states."""
 
     def __init__(
-        self, config: TransformerConfig, *, num_blocks: int, max_positions: int, is_decoder: bool, has_memory: bool
+        self,
+        config: TransformerConfig,
+        *,
+        num_blocks: int,
+        max_positions: int,
+        is_decoder: bool,
+        has_memory: bool,
+        embeddings: Embeddings | None = None,
     ) -> None:
         super().__init__()
         parts = config.parts
         self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
-        self.is_causal, self.checkpoint_gradients = is_decoder, False
-        if parts.positions == "learned":
-            self.position_table = nn.Embedding(max_positions, config.width)
-        elif parts.positions == "relative":
+        self.checkpoint_gradients = False
+        if parts.positions == "relative":
             self.relative_table = nn.Embedding(NUM_RELATIVE_BUCKETS, config.num_heads)
-        elif parts.positions == "sinusoidal":
-            self.sinusoid_table: Tensor
-            self.register_buffer("sinusoid_table", sinusoids(max_positions, config.width), persistent=False)
-        if not is_decoder and parts.num_segments:
-            self.segment_table = nn.Embedding(parts.num_segments, config.width)
-        self.embedding_norm = make_norm(parts, config.width) if parts.embedding_norm else nn.Identity()
-        self.embedding_dropout = nn.Dropout(config.dropout)
+        has_segments = not is_decoder and parts.num_segments > 0
+        self.embeddings = embeddings or Embeddings(config, max_positions=max_positions, has_segments=has_segments)
+        self.embedding_projection = nn.Identity()
+        if config.width_of_embeddings != config.width:
+            self.embedding_projection = nn.Linear(config.width_of_embeddings, config.width, bias=parts.biases)
         self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_blocks))
         self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
         self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
@@ -119,21 +116,25 @@ class Stack(nn.Module):
 
     def forward(
         self,
-        embedded_BTD: Tensor,
+        tokens_BTE: Tensor,
         *,
         lengths_B: Tensor | None = None,
         documents_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
         memory: Memory | None = None,
         starts_B: Tensor | None = None,
-        cache: Cache | None = None,
+        is_causal: bool | None = None,
+        prefix_lengths_B: Tensor | None = None,
+        cache: TransformerCache | None = None,
     ) -> Tensor:
-        """[B, T, D].
+        """[B, T, D], the states of embedded tokens.
 
-        Padding stands on the right, so a causal stack never sees any, but where `starts_B` says how much stands on the
-        left. With a cache, these positions stand behind those that it has seen: the first ones, or one.
+        Padding stands on the right, where a causal stack never sees any; `starts_B` is how much stands on the left.
+        `is_causal` and `prefix_lengths_B` are those of `Inputs`. With a cache, these positions stand behind those that
+        it has seen: the first ones, or one.
         """
-        length, device = embedded_BTD.shape[1], embedded_BTD.device
+        is_causal = self.is_decoder if is_causal is None else is_causal
+        length, device = tokens_BTE.shape[1], tokens_BTE.device
         past = 0 if cache is None else cache.length
         assert past == 0 or length == 1
         places = torch.arange(past, past + length, device=device)
@@ -141,58 +142,34 @@ class Stack(nn.Module):
             places = positions_of(documents_BT)
         elif starts_B is not None:
             places = (places - starts_B[:, None]).clamp(min=0)
-        states_BTD, angles = embedded_BTD, None
-        if self.positions == "learned":
-            states_BTD = states_BTD + self.position_table(places)
-        elif self.positions == "sinusoidal":
-            states_BTD = states_BTD + self.sinusoid_table[places]
-        elif self.positions == "rotary":
+        angles = None
+        if self.positions == "rotary":
             cosines, sines = rotary_angles(places, self.head_width)
             angles = (cosines.unsqueeze(-3), sines.unsqueeze(-3))
-        if segments_BT is not None:
-            states_BTD = states_BTD + self.segment_table(segments_BT)
-        states_BTD = self.embedding_dropout(self.embedding_norm(states_BTD))
-        visible = visible_keys(
-            past + length,
+        states_BTD = self.embedding_projection(self.embeddings(tokens_BTE, places, segments_BT))
+        mask = Mask(
+            is_causal=is_causal,
+            prefix_lengths_B=prefix_lengths_B,
+            key_lengths_B=None if is_causal else lengths_B,
             key_starts_B=starts_B,
-            key_lengths_B=None if self.is_causal else lengths_B,
             query_documents_BT=documents_BT,
             key_documents_BS=documents_BT,
+            bias_1HTS=self._relative_bias(past, length, device),
         )
-        relative = self._relative_bias(past, length, device)
-        looks_ahead = not self.is_causal or past > 0  # one position behind all others may see all
-        mask = make_mask(visible, relative, causal_length=None if looks_ahead else length, like=states_BTD)
+        kernel_mask = prepare(mask, length, past + length, like=states_BTD)
         for number, block in enumerate(self.blocks):
             if self.checkpoint_gradients and self.training:
-                states_BTD = checkpoint(block, states_BTD, mask, angles, memory, use_reentrant=False)
+                states_BTD = checkpoint(block, states_BTD, kernel_mask, angles, memory, use_reentrant=False)
             elif cache is not None:
-                states_BTD = block(states_BTD, mask, angles, memory, cache.blocks[number])
+                states_BTD = block(states_BTD, kernel_mask, angles, memory, cache.blocks[number])
             else:
-                states_BTD = block(states_BTD, mask, angles, memory)
+                states_BTD = block(states_BTD, kernel_mask, angles, memory)
         if cache is not None:
             cache.length += length
         return self.final_dropout(self.final_norm(states_BTD))
 
 
-class Inputs(NamedTuple):
-    """What the Transformer reads.
-
-    Lengths are None where no row is padded, documents where they are not kept apart, and the decoder's starts where no
-    row is padded on the left.
-    """
-
-    encoder_ids_BS: Tensor | None = None
-    encoder_lengths_B: Tensor | None = None
-    encoder_documents_BS: Tensor | None = None
-    segments_BS: Tensor | None = None
-    decoder_ids_BT: Tensor | None = None
-    decoder_lengths_B: Tensor | None = None
-    decoder_documents_BT: Tensor | None = None
-    decoder_starts_B: Tensor | None = None
-    is_causal: bool | None = None
-
-
-class Transformer(nn.Module):
+class Transformer(Body):
     """(n, 0) blocks make BERT, (0, n) GPT, (n, m) BART and T5.
 
     Args:
@@ -200,19 +177,33 @@ class Transformer(nn.Module):
         num_blocks: of encoder and decoder.
         vocab_size: V.
         max_positions: longest sequence of either stack.
+        embeddings: of another body of that embedding width, to hold in place of new ones.
     """
 
     def __init__(
-        self, config: TransformerConfig, *, num_blocks: tuple[int, int], vocab_size: int, max_positions: int
+        self,
+        config: TransformerConfig,
+        *,
+        num_blocks: tuple[int, int],
+        vocab_size: int,
+        max_positions: int,
+        embeddings: SharedEmbeddings | None = None,
     ) -> None:
         super().__init__()
         self.config, self.num_blocks, self.vocab_size = config, num_blocks, vocab_size
         encoder_blocks, decoder_blocks = num_blocks
-        self.token_table = nn.Embedding(vocab_size, config.width)
+        shared = embeddings or SharedEmbeddings(nn.Embedding(vocab_size, config.width_of_embeddings))
+        self.token_table = shared.token_table
+        assert self.token_table.weight.shape == (vocab_size, config.width_of_embeddings)
         self.encoder = self.decoder = None
         if encoder_blocks:
             self.encoder = Stack(
-                config, num_blocks=encoder_blocks, max_positions=max_positions, is_decoder=False, has_memory=False
+                config,
+                num_blocks=encoder_blocks,
+                max_positions=max_positions,
+                is_decoder=False,
+                has_memory=False,
+                embeddings=shared.encoder,
             )
         if decoder_blocks:
             self.decoder = Stack(
@@ -221,31 +212,41 @@ class Transformer(nn.Module):
                 max_positions=max_positions,
                 is_decoder=True,
                 has_memory=encoder_blocks > 0,
+                embeddings=shared.decoder,
             )
         self.head = Head(config, vocab_size)
 
+    @property
+    def embeddings(self) -> SharedEmbeddings:
+        """What another body can share."""
+        encoder, decoder = (None if stack is None else stack.embeddings for stack in (self.encoder, self.decoder))
+        return SharedEmbeddings(self.token_table, encoder, decoder)
+
     def encode(self, inputs: Inputs) -> Tensor:
-        """[B, S, D], the encoder's states."""
         assert self.encoder is not None
+        is_last = self.decoder is None
         return self.encoder(
             self.token_table(inputs.encoder_ids_BS),
             lengths_B=inputs.encoder_lengths_B,
             documents_BT=inputs.encoder_documents_BS,
             segments_BT=inputs.segments_BS,
+            is_causal=inputs.is_causal if is_last else None,
+            prefix_lengths_B=inputs.prefix_lengths_B if is_last else None,
         )
 
     def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """[B, T, D], the decoder's states; it looks at the encoder's where there is one, and behind what is cached."""
         assert self.decoder is not None
+        assert cache is None or isinstance(cache, TransformerCache)
         memory = None
         if memory_BSD is not None:
-            visible = visible_keys(
-                memory_BSD.shape[1],
+            mask = Mask(
                 key_lengths_B=inputs.encoder_lengths_B,
                 query_documents_BT=inputs.decoder_documents_BT,
                 key_documents_BS=inputs.encoder_documents_BS,
             )
-            memory = Memory(memory_BSD, make_mask(visible, None, causal_length=None, like=memory_BSD))
+            assert inputs.decoder_ids_BT is not None
+            num_queries, num_keys = inputs.decoder_ids_BT.shape[1], memory_BSD.shape[1]
+            memory = Memory(memory_BSD, prepare(mask, num_queries, num_keys, like=memory_BSD))
         embedded = self.token_table(inputs.decoder_ids_BT)
         return self.decoder(
             embedded,
@@ -253,19 +254,37 @@ class Transformer(nn.Module):
             documents_BT=inputs.decoder_documents_BT,
             memory=memory,
             starts_B=inputs.decoder_starts_B,
+            is_causal=inputs.is_causal,
+            prefix_lengths_B=inputs.prefix_lengths_B,
             cache=cache,
         )
 
     def logits(self, states_ND: Tensor) -> Tensor:
-        """[N, V]."""
         return self.head(states_ND, self.token_table.weight)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """[B, length, D], the states of the last stack; the head is for labelled positions alone (`logits`).
+    @property
+    def has_encoder(self) -> bool:
+        return self.encoder is not None
 
-        It is a third of a small model's work, and 85 % of a masked LM's positions have no label.
-        """
-        memory_BSD = self.encode(inputs) if self.encoder is not None else None
-        states = self.decode(inputs, memory_BSD) if self.decoder is not None else memory_BSD
-        assert states is not None
-        return states
+    @property
+    def has_decoder(self) -> bool:
+        return self.decoder is not None
+
+    def new_cache(self, capacity: int) -> TransformerCache:
+        assert self.decoder is not None
+        return TransformerCache(len(self.decoder.blocks), capacity)
+
+    def flops(self, *, encoder: float, decoder: float, targets: float) -> float:
+        stacks = ((self.encoder, encoder, 0.0), (self.decoder, decoder, encoder))
+        flops = sum(stack_flops(stack, length, memory) for stack, length, memory in stacks if stack is not None)
+        head_width = self.config.width_of_embeddings if self.config.parts.tied else self.config.width
+        return flops + 2 * head_width * self.vocab_size * targets + linear_flops(self.head, targets)
+
+    def layers(self) -> list[list[nn.Module]]:
+        """What stands behind a stack's blocks counts with the last one; an encoder lies below its decoder."""
+        layers: list[list[nn.Module]] = [[self.head]]
+        for stack in (self.decoder, self.encoder):
+            if stack is not None:
+                last, *below = reversed(stack.blocks)
+                layers += [[stack.final_norm, last], *([block] for block in below)]
+        return layers

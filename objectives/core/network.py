@@ -10,10 +10,10 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from data.stream.batch import Batch, Labels
+from models.body import Inputs
 from models.presets import TransformerConfig
-from models.transformer.accounting import forward_flops
 from models.transformer.initialisation import initialise_children
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 MAIN = "body"  # the role of the body that is evaluated, exported and fine-tuned
 
@@ -26,11 +26,13 @@ class BodyPlan:
         config: its shape.
         num_blocks: of its encoder and decoder.
         is_saved: whether checkpoints hold it; a frozen teacher is read from its own run instead.
+        shares: the role, planned before it, whose embeddings it holds in place of its own.
     """
 
     config: TransformerConfig
     num_blocks: tuple[int, int]
     is_saved: bool = True
+    shares: str | None = None
 
 
 def inputs_of(batch: Batch, body: Transformer) -> Inputs:
@@ -75,8 +77,9 @@ class Network(nn.Module):
         self.unsaved = tuple(role for role, plan in plans.items() if not plan.is_saved)
         for role, plan in plans.items():
             limit = plan.config.max_positions or max_positions
-            body = Transformer(plan.config, num_blocks=plan.num_blocks, vocab_size=vocab_size, max_positions=limit)
-            self.add_module(role, body)
+            shared = None if plan.shares is None else self.role(plan.shares).embeddings
+            sizes = {"num_blocks": plan.num_blocks, "vocab_size": vocab_size, "max_positions": limit}
+            self.add_module(role, Transformer(plan.config, **sizes, embeddings=shared))
         for name, head in heads.items():
             self.add_module(name, head)
         initialise_children(self, seed)
@@ -106,7 +109,7 @@ class Network(nn.Module):
 
     def flops(self, role: str = MAIN, *, encoder: float, decoder: float, targets: float) -> float:
         """Floating-point operations of a forward pass of a body over one window of these mean lengths."""
-        return forward_flops(self.role(role), encoder=encoder, decoder=decoder, targets=targets)
+        return self.role(role).flops(encoder=encoder, decoder=decoder, targets=targets)
 
 
 def at_labels(states: Tensor, labels: Labels) -> Tensor:

@@ -69,6 +69,7 @@ def _sizes(config: TransformerConfig) -> dict[str, object]:
         "preset": config.preset,
         "positions": config.parts.positions,
         "width": config.width,
+        "embedding_width": config.width_of_embeddings,
         "num_heads": config.num_heads,
         "num_key_value_heads": config.key_value_heads,
         "head_width": config.width_of_head,

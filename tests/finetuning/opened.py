@@ -9,6 +9,7 @@ from finetuning.cli import FineTuningCLI
 from finetuning.data.batch import collate
 from finetuning.datamodule import TaskData
 from finetuning.tasks.base import FineTuning
+from tests.objectives.texts import mean_loss
 from training.step.terms import Term
 
 
@@ -36,8 +37,7 @@ def learn_by_heart(module: FineTuning, data: TaskData, number: int, steps: int, 
     loss = torch.zeros(())
     for _ in range(steps):
         optimizer.zero_grad()
-        terms = module.terms(batch, count_correct=False)
-        loss = torch.stack([term.minimised_sum / max(term.count, 1) for term in terms.values()]).sum()
+        loss = mean_loss(module.terms(batch, count_correct=False))
         loss.backward()
         optimizer.step()
     return float(loss.detach())

@@ -34,8 +34,7 @@ def test_a_run_is_framed_as_its_objective_frames_a_document(pretrained: dict[str
         }
         assert found == [tuple(ids[name] for name in names) for names in expected[objective]]
         families: Any = {"masked_lm": "bert", "causal_lm": "gpt2", "denoising": "bart", "span_corruption": "t5"}
-        assert run.objective.body is not None
-        assert template_of_preset(families[objective], run.objective.body.num_blocks, run.vocabulary) == template
+        assert template_of_preset(families[objective], run.network.body.num_blocks, run.vocabulary) == template
 
 
 def test_two_texts_are_parted_and_told_apart(pretrained: dict[str, Path]) -> None:

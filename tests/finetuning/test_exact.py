@@ -35,7 +35,7 @@ def test_the_loss_of_a_batch_is_the_sum_of_its_rows(tiny_task: Command, task: st
     together = terms_of(module, data, numbers)
     apart = [terms_of(module, data, [number]) for number in numbers]
     for name, term in together.items():
-        assert term.count == sum(one[name].count for one in apart)
+        assert term.divisor == sum(one[name].divisor for one in apart)
         for part in ("loss_sum", "minimised_sum", "correct"):
             found = getattr(term, part)
             if found is not None:

@@ -3,28 +3,52 @@
 from tests.mutation.mutant import Mutant
 
 ATTENTION = "tests/models/attention/test_attention.py"
+MASKS = "tests/models/attention/test_masks.py"
+POSITIONS = "tests/models/attention/test_positions.py"
 TRANSFORMER = "tests/models/transformer/test_transformer.py"
 INITIALISATION = "tests/models/transformer/test_initialisation.py"
 ACCOUNTING = "tests/models/transformer/test_accounting.py"
 PRESETS = "tests/models/test_presets.py"
 LAW_4 = "tests/test_laws.py::test_law_4_no_token_helps_to_say_itself"
+EMBEDDINGS = "tests/models/transformer/test_embeddings.py"
 GENERATION = "tests/models/generation/test_generation.py"
 HUGGINGFACE = "tests/models/huggingface/test_huggingface.py"
 
 MUTANTS = [
     Mutant(
-        file="models/attention/attention.py",
-        original=".tril()",
-        replacement=".tril(1)",
+        file="models/attention/masks.py",
+        original=".tril(num_keys - num_queries)",
+        replacement=".tril(num_keys - num_queries + 1)",
         mistake="the causal mask shows one key ahead",
         tests=(TRANSFORMER,),
     ),
     Mutant(
-        file="models/attention/attention.py",
-        original="< key_lengths_B[:, None]",
-        replacement="<= key_lengths_B[:, None]",
+        file="models/attention/masks.py",
+        original="< mask.key_lengths_B[:, None]",
+        replacement="<= mask.key_lengths_B[:, None]",
         mistake="the first position of the padding is seen",
         tests=(TRANSFORMER,),
+    ),
+    Mutant(
+        file="models/attention/masks.py",
+        original="mask.prefix_lengths_B + mask.key_starts_B",
+        replacement="mask.prefix_lengths_B",
+        mistake="a prefix is counted from the padding before it",
+        tests=(MASKS,),
+    ),
+    Mutant(
+        file="models/attention/masks.py",
+        original="distances_TS.abs() < mask.window",
+        replacement="distances_TS.abs() <= mask.window",
+        mistake="a window is one key wider on either side",
+        tests=(MASKS,),
+    ),
+    Mutant(
+        file="models/attention/kernels.py",
+        original=" and num_queries == num_keys:",
+        replacement=":",
+        mistake="the causal flag is given for the last queries alone, which the kernel takes for the first",
+        tests=(MASKS,),
     ),
     Mutant(
         file="models/attention/attention.py",
@@ -34,31 +58,38 @@ MUTANTS = [
         tests=(ATTENTION, TRANSFORMER),
     ),
     Mutant(
-        file="models/attention/attention.py",
+        file="models/attention/positions.py",
         original="offset = (distances > 0).long()",
         replacement="offset = (distances < 0).long()",
         mistake="relative positions take behind for ahead",
-        tests=(ATTENTION,),
+        tests=(POSITIONS,),
     ),
     Mutant(
-        file="models/attention/attention.py",
+        file="models/attention/positions.py",
         original="torch.cat([-second, first], dim=-1)",
         replacement="torch.cat([second, -first], dim=-1)",
         mistake="rotary positions turn the other way",
-        tests=(ATTENTION,),
+        tests=(POSITIONS,),
     ),
     Mutant(
-        file="models/attention/attention.py",
+        file="models/attention/positions.py",
         original="(1, 0), value=True)",
         replacement="(0, 1), value=True)",
         mistake="positions begin anew one token before a document does",
-        tests=(ATTENTION,),
+        tests=(POSITIONS,),
     ),
     Mutant(
         file="models/transformer/transformer.py",
-        original="causal_length=None if looks_ahead else length",
-        replacement="causal_length=None",
+        original="is_causal=is_causal,",
+        replacement="is_causal=False,",
         mistake="the decoder has no causal mask",
+        tests=(TRANSFORMER,),
+    ),
+    Mutant(
+        file="models/transformer/transformer.py",
+        original="is_causal=inputs.is_causal if is_last else None",
+        replacement="is_causal=inputs.is_causal",
+        mistake="the encoder of an encoder-decoder is causal where its decoder is",
         tests=(TRANSFORMER,),
     ),
     Mutant(
@@ -76,9 +107,9 @@ MUTANTS = [
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/transformer/transformer.py",
-        original="self.position_table(places)",
-        replacement="self.position_table(places + 2)",
+        file="models/transformer/embeddings.py",
+        original="self.position_table(positions)",
+        replacement="self.position_table(positions + 2)",
         mistake="the two rows that Hugging Face's BART leaves unread are counted here too",
         tests=(HUGGINGFACE,),
     ),
@@ -91,7 +122,7 @@ MUTANTS = [
     ),
     Mutant(
         file="models/transformer/layers.py",
-        original="self.scale = config.width**-0.5 if parts.scaled_logits else None",
+        original="self.scale = width**-0.5 if parts.scaled_logits else None",
         replacement="self.scale = None",
         mistake="the scale of T5's tied logits is lost",
         tests=(HUGGINGFACE,),
@@ -116,6 +147,13 @@ MUTANTS = [
         replacement='f"{name}"',
         mistake="the seed does not decide the first weights",
         tests=(INITIALISATION,),
+    ),
+    Mutant(
+        file="models/transformer/initialisation.py",
+        original="if id(parameter) in kept:",
+        replacement="if False:",
+        mistake="embeddings that two bodies share are drawn anew by the second",
+        tests=(EMBEDDINGS,),
     ),
     Mutant(
         file="models/transformer/accounting.py",

@@ -10,9 +10,9 @@ BRANCH = f"{SCHEDULE}::test_a_branch_is_refused_where_the_stages_before_it_are_o
 
 MUTANTS = [
     Mutant(
-        file="objectives/mixtures/schedule.py",
-        original="sole.is_causal = member.uses_decoder",
-        replacement="sole.is_causal = self.uses_decoder",
+        file="objectives/core/base.py",
+        original="is_causal=self.uses_decoder,",
+        replacement="",
         mistake="every member looks as the last one does",
         tests=(ONE_STACK,),
     ),

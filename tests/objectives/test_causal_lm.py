@@ -9,7 +9,7 @@ from hypothesis import given
 
 from data.stream.batch import EARLIER, IGNORE, collate
 from data.stream.windows import Windows
-from models.attention.attention import positions_of
+from models.attention.positions import positions_of
 from objectives.causal_lm import CausalLM
 from tests.objectives.texts import EOS, FIXED, VOCABULARY, examples_of, key, made, of_documents, texts, window_of
 

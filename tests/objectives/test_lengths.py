@@ -78,7 +78,7 @@ def test_where_no_window_fits_the_longest_is_none() -> None:
 def test_without_a_limit_there_are_as_many_positions_as_the_window_needs(objective_class: type[Objective]) -> None:
     objective = made(objective_class)
     body = built(objective, window=19, preset="bart").built.body
-    tables = [stack.position_table for stack in (body.encoder, body.decoder) if stack]
+    tables = [stack.embeddings.position_table for stack in (body.encoder, body.decoder) if stack]
     assert {len(table.weight) for table in tables} == {max(objective.max_lengths(19)[:2])}
 
 

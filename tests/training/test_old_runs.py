@@ -82,7 +82,7 @@ def test_its_own_config_trains_the_same_again(home: Path) -> None:
 @pytest.mark.parametrize("objective", ["masked_lm", "causal_lm", "schedule"])
 def test_a_run_is_loaded_with_every_weight(home: Path, objective: str) -> None:
     run = load_run(home / "runs" / objective)
-    torch.testing.assert_close(run.objective.state_dict(), weights_in(run.folder), rtol=0, atol=0)
+    torch.testing.assert_close(run.network.state_dict(), weights_in(run.folder), rtol=0, atol=0)
 
 
 def test_a_run_generates_is_scored_shown_and_exported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,8 +113,8 @@ def test_a_fine_tuned_run_predicts_and_is_exported(home: Path) -> None:
     import export
 
     tuned = load_fine_tuned(home / "runs/tuned")
-    ((_, told),) = tuned.answers(["the old cat"])
-    assert told["label"] in ("cat", "none")
+    ((_, fields),) = tuned.predict(["the old cat"])
+    assert fields["label"] in ("cat", "none")
     assert export.main(["runs/tuned", "--to", "exported"]) == 0
 
 

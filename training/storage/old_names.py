@@ -35,7 +35,11 @@ SETTINGS = {  # by their dotted paths in a config
 STUDY = {"forks": "branches", "departures": "deviations"}  # of a declaration, and of results.json
 INFO = {"begun_with": "initialized_from", "data.faults": "data.warnings"}  # of run.json
 METRICS = {"train/stranger_share": "train/random_segment_share"}
-PARAMETERS = ((re.compile(r"^transformer\."), "body."),)  # of a checkpoint, one after another
+PARAMETERS = (  # of a checkpoint, one after another
+    (re.compile(r"^transformer\."), "body."),
+    (re.compile(r"^(body\.(?:en|de)coder)\.(position_table|segment_table)\."), r"\1.embeddings.\2."),
+    (re.compile(r"^(body\.(?:en|de)coder)\.embedding_norm\."), r"\1.embeddings.norm."),
+)
 
 
 def _renamed_path(path: str, names: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.transformer.transformer import Inputs
+from models.body import Inputs
 from objectives.causal_lm import CausalLM
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM

@@ -17,7 +17,7 @@ from finetuning.load import predictions_of
 from finetuning.tasks.classification import Classification
 from finetuning.tasks.heads import compared, means_of_texts
 from finetuning.tasks.token_classification import TextToTag, TokenClassification
-from models.transformer.transformer import Inputs
+from models.body import Inputs
 from objectives.weights.load import load_run
 from tests.finetuning.made_tasks import ANIMALS, sentences
 from tests.finetuning.opened import learn_by_heart, opened, terms_of
@@ -101,7 +101,7 @@ def test_a_head_alone_tells_which_of_two_texts_names_an_animal(
 def test_an_untrained_head_knows_nothing(tiny_task: Command) -> None:
     module, data = opened(tiny_task("classification", "masked_lm"))
     term = terms_of(module, data, range(64))["label"]
-    assert float(term.loss_sum) / term.count == pytest.approx(math.log(2), abs=0.02)
+    assert float(term.loss_sum) / term.divisor == pytest.approx(math.log(2), abs=0.02)
 
 
 def test_smoothed_and_weighed_losses_are_torchs(tiny_task: Command) -> None:
@@ -133,8 +133,7 @@ def test_the_body_reads_what_pretraining_read(tiny_task: Command, objective: str
     ids, vocabulary = run.tokenizer.encode(text, add_special_tokens=False).ids, run.vocabulary
     around = {"masked_lm": (vocabulary.cls, vocabulary.sep), "causal_lm": (vocabulary.eos, vocabulary.eos)}
     framed = [around[objective][0], *ids, around[objective][1]]
-    pretrained = run.objective.body
-    assert pretrained is not None
+    pretrained = run.network.body
     batch = collate(data.examples["train"][:1], pad=vocabulary.pad)
     with torch.no_grad():
         if objective == "masked_lm":
@@ -152,13 +151,13 @@ def test_a_lifted_mask_lets_the_first_token_see_the_last(tiny_task: Command, att
     assert batch.decoder_ids_BT is not None
     assert batch.decoder_lengths_B is not None
     with torch.no_grad():
-        before = states_of(module.body, batch)
+        before = module.scores(batch)
         padded = batch.decoder_ids_BT.clone()
         padded[0, int(batch.decoder_lengths_B[0]) :] = 300
         batch.decoder_ids_BT[:, 3] = 301
-        after = states_of(module.body, batch)
+        after = module.scores(batch)
         batch.decoder_ids_BT = padded
-        beside = states_of(module.body, batch)
+        beside = module.scores(batch)
     assert torch.equal(before[:, 0], after[:, 0]) == (attention == "as_trained")
     length = int(batch.decoder_lengths_B[0])
     torch.testing.assert_close(before[0, :length], beside[0, :length])  # padding is never seen
@@ -242,8 +241,7 @@ def test_bits_per_byte_are_those_of_the_pretrained_model_itself(tiny_task: Comma
     rows = data.rows["test"][:3]
     found = module.measure_predictions(rows, predictions_of(module, rows))["bits_per_byte"].value
     run = load_run(Path(command[3]))
-    pretrained = run.objective.body
-    assert pretrained is not None
+    pretrained = run.network.body
     pretrained = pretrained.double()
     nats, num_bytes = 0.0, 0
     for row in rows:

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from models.attention.cache import Cache
+from models.body import Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
 from models.generation.generation import Documents, IncrementalDecoder, beam_search, generate
 from models.huggingface.settings import FAMILIES
 from models.presets import PRESETS, PresetName
-from models.transformer.transformer import Inputs
 from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
 from tests.models.transformer.test_transformer import make as make_transformer
 
@@ -47,20 +46,25 @@ def log_probability(ours: Module, prompt: list[int], source: list[int] | None, i
 
 @pytest.mark.parametrize("stacks", ["decoder", "both"])
 @pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("prefixes", [None, [6, 2, 0]])
 @torch.no_grad()
-def test_logits_from_the_cache_equal_those_of_the_whole(preset: PresetName, stacks: str) -> None:
-    """Every preset, with padding on the left and a source of another length in each row."""
+def test_logits_from_the_cache_equal_those_of_the_whole(
+    preset: PresetName, stacks: str, prefixes: list[int] | None
+) -> None:
+    """Every preset, with padding on the left and a source of another length in each row; causal, and a prefix LM."""
     model = make_transformer(preset, stacks)
     assert model.decoder is not None
     ids_BT = torch.randint(3, 60, (3, 12), generator=torch.Generator().manual_seed(3))
     starts_B = torch.tensor([0, 3, 5])
     inputs, memory = Inputs(decoder_ids_BT=ids_BT, decoder_starts_B=starts_B), None
+    if prefixes is not None:
+        inputs = inputs._replace(prefix_lengths_B=torch.tensor(prefixes))
     if stacks == "both":
         encoder = Inputs(encoder_ids_BS=ids_BT[:, :7], encoder_lengths_B=torch.tensor([7, 2, 5]))
         memory = model.encode(encoder)
         inputs = inputs._replace(encoder_lengths_B=encoder.encoder_lengths_B)
     whole_BTV = model.logits(model.decode(inputs, memory))
-    cache = Cache(len(model.decoder.blocks), capacity=12)
+    cache = model.new_cache(12)
     parts = [
         model.logits(model.decode(inputs._replace(decoder_ids_BT=ids_BT[:, begin:end]), memory, cache))
         for begin, end in [(0, 6), *((place, place + 1) for place in range(6, 12))]

@@ -14,11 +14,12 @@ from transformers.models.bert.modeling_bert import BertForPreTraining
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
+from models.body import Inputs
 from models.huggingface.settings import FAMILIES, to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 POSITIONS = 24
 VOCAB = 61

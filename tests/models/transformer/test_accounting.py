@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
-from models.transformer.accounting import count_parameters, forward_flops
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.accounting import count_parameters
+from models.transformer.transformer import Transformer
 
 V, S, T, B = 300, 24, 16, 2
 
@@ -30,13 +31,13 @@ def test_flops_are_those_that_torch_counts(preset: PresetName, blocks: tuple[int
     targets = 5
     with FlopCounterMode(display=False) as counter:
         model(inputs, torch.zeros(B * targets, dtype=torch.long, device="meta"))
-    ours = forward_flops(model, encoder=S if blocks[0] else 0, decoder=T if blocks[1] else 0, targets=targets)
+    ours = model.flops(encoder=S if blocks[0] else 0, decoder=T if blocks[1] else 0, targets=targets)
     assert B * ours == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 def test_a_head_costs_by_its_targets() -> None:
     model = make("lab", (0, 1))
-    few, many = (forward_flops(model, encoder=0, decoder=T, targets=targets) for targets in (0, 10))
+    few, many = (model.flops(encoder=0, decoder=T, targets=targets) for targets in (0, 10))
     assert many - few == 2 * 64 * V * 10
 
 

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.attention.attention import Mask, make_mask, rotary_angles
+from models.attention.kernels import KernelMask, prepare
+from models.attention.masks import Mask
+from models.attention.positions import rotary_angles
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Block, Inputs, Memory, Transformer
+from models.transformer.transformer import Block, Memory, Transformer
 
 V, S, T, D = 20, 6, 5, 8
 ABSOLUTE, RELATIVE = 1e-8, 1e-6  # of gradcheck, whose own 1e-5 and 1e-3 hide mistakes in float64
@@ -50,11 +53,11 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(preset: PresetNam
         for seed, parameter in enumerate(block.parameters())
     ]
     states_BTD, memory_BSD = random(2, 3, D, seed=100), random(2, 4, D, seed=101)
-    mask = make_mask(None, None, causal_length=3, like=states_BTD)
+    mask = prepare(Mask(is_causal=True), 3, 3, like=states_BTD)
     angles = rotary_angles(torch.arange(3), D // 2) if PRESETS[preset].positions == "rotary" else None
 
     def run(states_BTD: Tensor, memory_BSD: Tensor, *weights: Tensor) -> Tensor:
-        memory = Memory(memory_BSD, Mask(None, is_causal=False)) if has_memory else None
+        memory = Memory(memory_BSD, KernelMask()) if has_memory else None
         parameters = dict(zip(names, weights, strict=True))
         return torch.func.functional_call(block, parameters, (states_BTD, mask, angles, memory))
 
@@ -130,9 +133,9 @@ def test_documents_packed_together_give_the_gradient_of_documents_alone(
     model = make(preset, num_blocks)
     lengths = {"encoder_ids_BS": (2, 4), "decoder_ids_BT": (3, 2)}
     used = [name for name, blocks in zip(lengths, num_blocks, strict=True) if blocks]
-    alone = [{name: ids(lengths[name][part], seed=part) for name in used} for part in (0, 1)]
-    joined = {name: torch.cat([one[name] for one in alone], dim=1) for name in used}
-    documents = {
+    alone: Any = [{name: ids(lengths[name][part], seed=part) for name in used} for part in (0, 1)]
+    joined: Any = {name: torch.cat([one[name] for one in alone], dim=1) for name in used}
+    documents: Any = {
         name.replace("ids", "documents"): torch.tensor([[1] * lengths[name][0] + [2] * lengths[name][1]])
         for name in used
     }

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V = 500
 

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V, S, T = 40, 7, 6
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (1, 2)}
@@ -85,7 +86,7 @@ def test_without_positions_another_order_of_what_is_read_is_another_order_of_the
     assert inputs.encoder_ids_BS is not None
     shuffled = inputs._replace(encoder_ids_BS=inputs.encoder_ids_BS[:, order_S])
     assert model.encoder is not None
-    table = model.encoder.relative_table if kind == "relative" else model.encoder.position_table
+    table = model.encoder.relative_table if kind == "relative" else model.encoder.embeddings.position_table
     with torch.no_grad():
         assert (model.encode(shuffled) - model.encode(inputs)[:, order_S]).abs().max() > 1e-3
         table.weight.zero_()
@@ -110,7 +111,7 @@ def test_neither_padding_nor_other_rows_change_a_row(
     with torch.no_grad():
         alone = [model(row, torch.arange(1))[1][0] for row in rows]
         for order in ([0, 1, 2], [2, 0, 1]):
-            tables = {
+            tables: Any = {
                 name: torch.cat([F.pad(getattr(rows[row], name), (0, S - lengths[row]), value=9) for row in order])
                 for name in ("encoder_ids_BS", "decoder_ids_BT")
                 if getattr(rows[0], name) is not None

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.body import Inputs
 from models.presets import PRESETS, PositionKind, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.layers import sinusoids
-from models.transformer.transformer import Inputs, Transformer
+from models.transformer.transformer import Transformer
 
 V, S, T = 60, 9, 8
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (2, 2)}
@@ -31,9 +32,9 @@ def ids(rows: int, length: int, seed: int = 0) -> Tensor:
     return torch.randint(V, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def inputs_of(stacks: str, rows: int = 2, **more: Tensor) -> Inputs:
-    encoder = {"encoder_ids_BS": ids(rows, S)} if stacks != "decoder" else {}
-    decoder = {"decoder_ids_BT": ids(rows, T, seed=1)} if stacks != "encoder" else {}
+def inputs_of(stacks: str, rows: int = 2, **more: Any) -> Inputs:
+    encoder: Any = {"encoder_ids_BS": ids(rows, S)} if stacks != "decoder" else {}
+    decoder: Any = {"decoder_ids_BT": ids(rows, T, seed=1)} if stacks != "encoder" else {}
     return Inputs(**{**encoder, **decoder, **more})
 
 
@@ -75,6 +76,43 @@ def test_an_encoder_is_seen_from_everywhere(preset: PresetName, stacks: str) -> 
         assert ((before - after).abs().amax(dim=-1) > 1e-9).all()
 
 
+def sees(model: Transformer, inputs: Inputs, name: str) -> Tensor:
+    """bool[length, length of `name`]: whether the first row's logits at a position change with a token at another."""
+    before, tokens = all_logits(model, inputs), getattr(inputs, name)
+    after = [all_logits(model, inputs._replace(**{name: changed(tokens, place)})) for place in range(tokens.shape[1])]
+    change = torch.stack([(before - one)[0].abs().amax(dim=-1) for one in after], dim=1)
+    assert ((change == 0) | (change > 1e-9)).all()
+    return change > 0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("stacks", STACKS)
+def test_inputs_say_whether_the_last_stack_is_causal(preset: PresetName, stacks: str) -> None:
+    """A stack of either kind may look to the left or to both sides; the encoder beside a decoder always to both."""
+    model, inputs = make(preset, stacks), inputs_of(stacks, rows=1)
+    name = "encoder_ids_BS" if stacks == "encoder" else "decoder_ids_BT"
+    length = getattr(inputs, name).shape[1]
+    everything = torch.ones(length, length, dtype=torch.bool)
+    assert torch.equal(sees(model, inputs._replace(is_causal=True), name), everything.tril())
+    assert torch.equal(sees(model, inputs._replace(is_causal=False), name), everything)
+    if stacks == "both":
+        assert sees(model, inputs._replace(is_causal=True), "encoder_ids_BS").all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("stacks", STACKS)
+def test_a_prefix_is_seen_from_everywhere_and_what_follows_it_from_the_right(preset: PresetName, stacks: str) -> None:
+    model, inputs = make(preset, stacks), inputs_of(stacks, rows=1)._replace(is_causal=True)
+    name = "encoder_ids_BS" if stacks == "encoder" else "decoder_ids_BT"
+    length = getattr(inputs, name).shape[1]
+    expected = torch.ones(length, length, dtype=torch.bool).tril()
+    expected[:, :4] = True
+    assert torch.equal(sees(model, inputs._replace(prefix_lengths_B=torch.tensor([4])), name), expected)
+    none, whole = (inputs._replace(prefix_lengths_B=torch.tensor([prefix])) for prefix in (0, length))
+    assert torch.equal(all_logits(model, none), all_logits(model, inputs))
+    assert torch.equal(all_logits(model, whole), all_logits(model, inputs._replace(is_causal=False)))
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("stacks", ["encoder", "both"])
 def test_padding_changes_nothing(preset: PresetName, stacks: str) -> None:
@@ -91,7 +129,8 @@ def test_rows_of_a_batch_do_not_meet(stacks: str) -> None:
     model, inputs = make("lab", stacks), inputs_of(stacks, rows=3)
     together = all_logits(model, inputs)
     for row in range(3):
-        alone = Inputs(*(None if value is None else value[row : row + 1] for value in inputs))
+        of_row: Any = {name: value[row : row + 1] for name, value in inputs._asdict().items() if value is not None}
+        alone = Inputs(**of_row)
         torch.testing.assert_close(all_logits(model, alone)[0], together[row], rtol=1e-12, atol=1e-12)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data.stream.batch import IGNORE, Example, collate
 from data.stream.windows import Window
-from models.transformer.transformer import Inputs
+from models.body import Inputs
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.core.network import Network

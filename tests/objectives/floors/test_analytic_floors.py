@@ -14,7 +14,7 @@ import pytest
 import models.transformer.transformer
 from data.stream.batch import Example
 from data.stream.windows import Window
-from models.attention.attention import make_mask
+from models.attention.kernels import prepare
 from models.presets import TransformerConfig
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
@@ -129,8 +129,8 @@ def reads_what_it_says(_window: Window, example: Example) -> Example:
 def test_a_decoder_without_its_mask_falls_below_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         models.transformer.transformer,
-        "make_mask",
-        lambda *args, **kwargs: make_mask(*args, **{**kwargs, "causal_length": None}),
+        "prepare",
+        lambda mask, *args, **kwargs: prepare(mask._replace(is_causal=False), *args, **kwargs),
     )
     assert is_below(causal_lm(120).gap())
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from data.stream.batch import NOWHERE, Batch, Example, collate
 from data.stream.order import Purpose, generator
+from models.body import Inputs
 from models.generation.generation import GeneratedTokens
-from models.transformer.transformer import Inputs
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.core.noise.spans import shifted

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GenerationConfig, pipeline
 
+from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
-from models.transformer.transformer import Inputs
 from objectives.weights.export import export_run
 from tests.helpers import run_script, train_in_process
 from tests.objectives.start.folders import Exported, class_of, last_validation, losses, trained

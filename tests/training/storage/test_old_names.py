@@ -114,3 +114,16 @@ def test_metrics_have_todays_names() -> None:
 def test_a_parameter_of_the_body_has_todays_name(name: str) -> None:
     assert renamed_parameter(f"transformer.{name}") == f"body.{name}" == renamed_parameter(f"body.{name}")
     assert renamed_parameter(f"head.transformer.{name}") == f"head.transformer.{name}"
+
+
+def test_tables_of_the_body_moved_into_a_module_of_embeddings() -> None:
+    renamed = {
+        "transformer.encoder.position_table.weight": "body.encoder.embeddings.position_table.weight",
+        "transformer.encoder.segment_table.weight": "body.encoder.embeddings.segment_table.weight",
+        "transformer.decoder.embedding_norm.bias": "body.decoder.embeddings.norm.bias",
+        "transformer.token_table.weight": "body.token_table.weight",
+        "transformer.encoder.relative_table.weight": "body.encoder.relative_table.weight",
+        "next_sentence_head.pooler.weight": "next_sentence_head.pooler.weight",
+    }
+    for before, now in renamed.items():
+        assert renamed_parameter(before) == renamed_parameter(now) == now

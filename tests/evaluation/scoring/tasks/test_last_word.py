@@ -8,7 +8,7 @@ import torch
 
 from evaluation.scoring.cached import CachedScorer, Passage
 from evaluation.scoring.tasks.last_word import LastWord, without_last_word
-from models.transformer.transformer import Inputs
+from models.body import Inputs
 from objectives.weights.load import load_run
 from tests.evaluation.asking import write_run
 from tests.helpers import OBJECTIVES, write_jsonl

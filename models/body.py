@@ -1,0 +1,105 @@
+"""What every body offers: generation speaks to this, whatever lies behind it.
+
+Shapes: B batch, S encoder positions, T decoder positions, D width, V vocabulary, N labelled positions.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+
+class Inputs(NamedTuple):
+    """What a body reads.
+
+    Lengths are None where no row is padded, documents where they are not kept apart, and the decoder's starts where no
+    row is padded on the left.
+
+    Attributes:
+        is_causal: whether a position of the sole or the last stack sees only itself and those before; by default a
+            decoder's does and an encoder's does not.
+        prefix_lengths_B: the first positions of each row that all positions of the sole or the last stack see, though
+            it is causal.
+    """
+
+    encoder_ids_BS: Tensor | None = None
+    encoder_lengths_B: Tensor | None = None
+    encoder_documents_BS: Tensor | None = None
+    segments_BS: Tensor | None = None
+    decoder_ids_BT: Tensor | None = None
+    decoder_lengths_B: Tensor | None = None
+    decoder_documents_BT: Tensor | None = None
+    decoder_starts_B: Tensor | None = None
+    is_causal: bool | None = None
+    prefix_lengths_B: Tensor | None = None
+
+
+class Cache(Protocol):
+    """What a decoder keeps of the positions that it has read, so that each is computed once.
+
+    Attributes:
+        length: how many they are.
+    """
+
+    length: int
+
+    def select(self, rows_B: Tensor) -> None:
+        """Puts other rows in the places of these, all of which look at the same encoder's states as before."""
+
+
+class Body(nn.Module, ABC):
+    """An encoder, a decoder, or both, with logits over a vocabulary.
+
+    Attributes:
+        vocab_size: V.
+    """
+
+    vocab_size: int
+
+    @property
+    @abstractmethod
+    def has_encoder(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def has_decoder(self) -> bool: ...
+
+    @abstractmethod
+    def encode(self, inputs: Inputs) -> Tensor:
+        """[B, S, D], the encoder's states."""
+
+    @abstractmethod
+    def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """[B, T, D], the decoder's states; it looks at the encoder's where there is one, and behind what is cached."""
+
+    @abstractmethod
+    def logits(self, states_ND: Tensor) -> Tensor:
+        """[N, V]."""
+
+    @abstractmethod
+    def new_cache(self, capacity: int) -> Cache:
+        """An empty cache of the decoder, for that many positions at most."""
+
+    @abstractmethod
+    def flops(self, *, encoder: float, decoder: float, targets: float) -> float:
+        """Floating-point operations of a forward pass over one row.
+
+        Args:
+            encoder: positions of the encoder.
+            decoder: positions of the decoder.
+            targets: positions at which the head computes logits.
+        """
+
+    @abstractmethod
+    def layers(self) -> list[list[nn.Module]]:
+        """The modules of each layer from the head down, for learning rates by layer; the last are the embeddings."""
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """[B, length, D], the states of the last stack; the head is for labelled positions alone (`logits`).
+
+        It is a third of a small model's work, and 85 % of a masked LM's positions have no label.
+        """
+        memory_BSD = self.encode(inputs) if self.has_encoder else None
+        states = self.decode(inputs, memory_BSD) if self.has_decoder else memory_BSD
+        assert states is not None
+        return states

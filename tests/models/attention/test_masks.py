@@ -1,0 +1,124 @@
+"""Masks: what each hides, against a formula that looks at one query and one key at a time; nothing hidden leaks."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from models.attention.kernels import KernelMask, attend, prepare
+from models.attention.masks import HIDDEN, Mask, dense_bias, visible_keys
+from tests.models.attention.formula import bias_by_formula, random, reference_attention, visible_by_formula
+
+B, H, T, C = 2, 4, 7, 6
+DOCUMENTS = torch.tensor([[1, 1, 1, 2, 2, 3, 3], [1, 2, 2, 2, 0, 0, 0]])
+IN_DOCUMENTS = Mask(query_documents_BT=DOCUMENTS, key_documents_BS=DOCUMENTS)
+CAUSAL = Mask(is_causal=True)
+PREFIX = CAUSAL._replace(prefix_lengths_B=torch.tensor([3, 5]))
+MASKS = {
+    "none": Mask(),
+    "causal": CAUSAL,
+    "padding": Mask(key_lengths_B=torch.tensor([7, 4])),
+    "padding on the left": CAUSAL._replace(key_starts_B=torch.tensor([0, 3])),
+    "documents": IN_DOCUMENTS,
+    "causal documents": IN_DOCUMENTS._replace(is_causal=True),
+    "relative": Mask(bias_1HTS=random(1, H, T, T, seed=3)),
+    "causal relative": CAUSAL._replace(bias_1HTS=random(1, H, T, T, seed=3)),
+    "prefix": PREFIX,
+    "empty and whole prefix": CAUSAL._replace(prefix_lengths_B=torch.tensor([0, 7])),
+    "prefix behind padding": PREFIX._replace(key_starts_B=torch.tensor([0, 2])),
+    "prefix in documents": PREFIX._replace(query_documents_BT=DOCUMENTS, key_documents_BS=DOCUMENTS),
+    "window": Mask(window=3),
+    "causal window": CAUSAL._replace(window=3),
+    "window of itself": Mask(window=1),
+    "window over a prefix": PREFIX._replace(window=3),
+    "everything": PREFIX._replace(
+        window=5,
+        key_lengths_B=torch.tensor([7, 6]),
+        key_starts_B=torch.tensor([0, 1]),
+        query_documents_BT=DOCUMENTS,
+        key_documents_BS=DOCUMENTS,
+        bias_1HTS=random(1, H, T, T, seed=3),
+    ),
+}
+every_mask = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+
+
+def last_queries(mask: Mask, number: int) -> Mask:
+    """The mask of the last queries alone."""
+    documents = None if mask.query_documents_BT is None else mask.query_documents_BT[:, -number:]
+    bias = None if mask.bias_1HTS is None else mask.bias_1HTS[:, :, -number:]
+    return mask._replace(query_documents_BT=documents, bias_1HTS=bias)
+
+
+@every_mask
+@pytest.mark.parametrize("queries", [T, 3, 1])
+def test_a_mask_means_its_formula(mask: Mask, queries: int) -> None:
+    mask, like = last_queries(mask, queries), random(1)
+    visible = visible_keys(mask, queries, T, device=like.device)
+    expected = visible_by_formula(mask, B, queries, T)
+    assert np.array_equal(np.broadcast_to(True if visible is None else visible.numpy(), expected.shape), expected)
+    bias = dense_bias(mask, queries, T, like=like)
+    found = np.broadcast_to(0.0 if bias is None else bias.numpy(), (B, H, queries, T))
+    assert np.array_equal(found, np.broadcast_to(bias_by_formula(mask, B, queries, T), found.shape))
+
+
+@every_mask
+@pytest.mark.parametrize("key_heads", [4, 2, 1])
+def test_attention_is_the_textbooks(mask: Mask, key_heads: int) -> None:
+    query, key, value = random(B, H, T, C), random(B, key_heads, T, C, seed=1), random(B, key_heads, T, C, seed=2)
+    bias = np.broadcast_to(bias_by_formula(mask, B, T, T), (B, H, T, T))
+    seeing = (bias > HIDDEN / 2).any(axis=-1)  # a query that sees no key gives numbers that nobody reads
+    expected = reference_attention(query, key, value, bias, scale=0.3)
+    found = attend(query, key, value, prepare(mask, T, T, like=query), scale=0.3)
+    np.testing.assert_allclose(found.numpy()[seeing], expected[seeing], rtol=1e-11, atol=1e-12)
+
+
+def inputs_of_attention(seed: int = 0) -> list[Tensor]:
+    return [random(B, H, T, C, seed=seed + part).requires_grad_() for part in range(3)]
+
+
+@every_mask
+def test_gradients_are_those_of_the_dense_formula(mask: Mask) -> None:
+    """By queries, keys and values; relative 1e-12."""
+    bias = torch.from_numpy(np.broadcast_to(bias_by_formula(mask, B, T, T), (B, H, T, T)).copy())
+    upstream = random(B, H, T, C, seed=9) * (bias > HIDDEN / 2).any(dim=-1, keepdim=True)
+    gradients = []
+    for is_formula in (True, False):
+        query, key, value = inputs_of_attention()
+        if is_formula:
+            mixed = (0.3 * query @ key.transpose(-1, -2) + bias).softmax(dim=-1) @ value
+        else:
+            mixed = attend(query, key, value, prepare(mask, T, T, like=query), scale=0.3)
+        gradients.append(torch.autograd.grad((mixed * upstream).sum(), (query, key, value)))
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+
+
+@every_mask
+def test_a_hidden_key_changes_nothing_and_a_visible_one_does(mask: Mask) -> None:
+    """Exactly, in float64."""
+    visible = visible_by_formula(mask, B, T, T)[:, 0]
+    query, key, value = (tensor.detach() for tensor in inputs_of_attention())
+    kernel_mask = prepare(mask, T, T, like=query)
+    before = attend(query, key, value, kernel_mask, scale=0.3)
+    for place in range(T):
+        one = torch.zeros(T, 1, dtype=torch.float64).index_fill(0, torch.tensor(place), 1)
+        after = attend(query, key + one, value + one, kernel_mask, scale=0.3)
+        change = (after - before).abs().amax(dim=(1, 3)).numpy()
+        seeing = visible.any(axis=-1)
+        assert (change[~visible[:, :, place] & seeing] == 0).all()
+        assert (change[visible[:, :, place]] > 1e-6).all()
+
+
+def test_cuda_takes_the_flag_of_a_causal_mask_alone() -> None:
+    class Cuda(torch.Tensor):
+        is_cuda = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    like = random(1).as_subclass(Cuda)
+    assert prepare(CAUSAL, T, T, like=like) == KernelMask(is_causal=True)
+    assert prepare(Mask(), T, T, like=like) == KernelMask()
+    assert prepare(CAUSAL, 1, T, like=like) == KernelMask()
+    for name in ("prefix", "padding on the left", "causal window", "causal documents", "causal relative"):
+        assert not prepare(MASKS[name], T, T, like=like).is_causal
+    assert not prepare(CAUSAL, 3, T, like=like).is_causal  # SDPA would take the first queries for the last
+    assert not prepare(CAUSAL, T, T, like=random(1)).is_causal
