@@ -17,6 +17,7 @@ from data.datamodule import DataModule
 from data.store.store import TokenStore, read_tokenizer
 from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.windows import TokensInMemory, WindowRule, Windows
+from models.body import Body, Inputs
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
@@ -84,6 +85,12 @@ def shared(**body: Any) -> dict[str, Any]:
         "optimizer": OptimizerConfig(),
         "budget": Budget(steps=10),
     }
+
+
+def predicted(body: Body, inputs: Inputs, positions_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [N, V] at positions of a batch, counted through [B · length], and the states of the last stack."""
+    states = body(inputs)
+    return body.logits(states.flatten(0, 1)[positions_N]), states
 
 
 def made_up_documents(number: int = 120, seed: int = 0) -> list[str]:

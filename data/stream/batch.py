@@ -262,9 +262,9 @@ def side_by_side(
         if any(len(row) < width for row in ids):
             arrays[f"{stack}_lengths_B"] = torch.tensor([len(row) for row in ids])
     if segments := [row.segments for row in rows if row.segments is not None]:
-        encoder_ids_BS = arrays["encoder_ids_BS"]
-        assert encoder_ids_BS is not None
-        arrays["segments_BS"] = _stacked(segments, encoder_ids_BS.shape[1], 0)
+        read = arrays.get("encoder_ids_BS", arrays.get("decoder_ids_BT"))
+        assert read is not None
+        arrays["segments_BS"] = _stacked(segments, read.shape[1], 0)
     placed = [row.placed() for row in rows]
     return Batch(
         **arrays,  # pyright: ignore[reportArgumentType]

@@ -24,24 +24,20 @@ class TaskExample:
         encoder_ids, decoder_ids: int64[length], what each stack reads.
         segments: int64[length], the number of the text that each position read belongs to.
         positions: for each loss term int64[n], places in the stack whose states are used.
+        token_term: the term that measures the target tokens of a budget.
         labels: for each loss term [n] or [n, classes], what is to be said there.
         where: int64[n], where the answer of each position goes: numbers of words, or of characters' starts.
     """
 
     index: int
     row: int
+    token_term: str
     encoder_ids: np.ndarray | None = None
     decoder_ids: np.ndarray | None = None
     segments: np.ndarray | None = None
     positions: Mapping[str, np.ndarray] = field(default_factory=dict)
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     where: np.ndarray | None = None
-
-    @property
-    def token_term(self) -> str:
-        """A head has one term."""
-        (term,) = self.labels
-        return term
 
     def placed(self) -> dict[str, PlacedLabels]:
         """The labels of each term where they stand; a loss is a mean over them."""

@@ -189,7 +189,14 @@ class Classification(FineTuning):
             stacks = self._stacks(*template.around(*ids))
             places = np.zeros(len(labels), dtype=np.int64)
             found.append(
-                TaskExample(index=index, row=index, **stacks, positions={"label": places}, labels={"label": labels})
+                TaskExample(
+                    token_term="label",
+                    index=index,
+                    row=index,
+                    **stacks,
+                    positions={"label": places},
+                    labels={"label": labels},
+                )
             )
         return found
 

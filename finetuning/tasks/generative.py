@@ -104,6 +104,7 @@ class GenerativeFineTuning(FineTuning):
         ids = np.concatenate([np.array(template.start, dtype=np.int64), shifted])
         labels = generated if target is not None else generated[:0]
         return TaskExample(
+            token_term="target",
             index=index,
             row=index,
             encoder_ids=read,
@@ -125,6 +126,7 @@ class GenerativeFineTuning(FineTuning):
         if target is None:
             labels = labels[:0]
         return TaskExample(
+            token_term="target",
             index=index,
             row=index,
             decoder_ids=np.array([*prompt, *labels[:-1]], dtype=np.int64),

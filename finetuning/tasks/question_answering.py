@@ -179,6 +179,7 @@ class QuestionAnswering(FineTuning):
         targets = [np.array([place] * is_known, dtype=np.int64) for place in places]
         stacks = {"encoder_ids": read} if self.start.has_encoder else {"decoder_ids": read}
         return TaskExample(
+            token_term="start",
             index=index,
             row=row,
             **stacks,

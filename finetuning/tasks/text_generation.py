@@ -102,6 +102,7 @@ class TextGeneration(GenerativeFineTuning):
                 none = np.zeros(0, dtype=np.int64)
                 found.append(
                     TaskExample(
+                        token_term="target",
                         index=len(found),
                         row=number,
                         decoder_ids=prompt,
@@ -117,6 +118,7 @@ class TextGeneration(GenerativeFineTuning):
                 labels = ids[start + 1 : start + room + 1]
                 found.append(
                     TaskExample(
+                        token_term="target",
                         index=len(found),
                         row=number,
                         decoder_ids=ids[start : start + room][: len(labels)],

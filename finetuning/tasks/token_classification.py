@@ -151,6 +151,7 @@ class TokenClassification(FineTuning):
         labelled = np.flatnonzero(labels != IGNORE)
         stacks = {"encoder_ids": read, "segments": segments} if self.start.has_encoder else {"decoder_ids": read}
         return TaskExample(
+            token_term="tag",
             index=index,
             row=row,
             **stacks,

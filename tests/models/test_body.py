@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.body import Body, Cache, Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
+from tests.helpers import predicted
 
 V, D, EOS = 12, 6, 0
 
@@ -66,7 +67,7 @@ def test_another_kind_of_body_generates_greedily_and_by_beams() -> None:
     for number, text in enumerate(generate(body, prompts, decoding=Decoding(max_new_tokens=8), **settings)):
         ids = prompts[number]
         for expected in text.ids:
-            logits_TV, _ = body(Inputs(decoder_ids_BT=torch.tensor([ids])), torch.arange(len(ids)))
+            logits_TV, _ = predicted(body, Inputs(decoder_ids_BT=torch.tensor([ids])), torch.arange(len(ids)))
             assert int(logits_TV[-1].argmax()) == expected
             ids = [*ids, expected]
     beams = generate(body, prompts, decoding=Decoding(max_new_tokens=8, beams=3), **settings)

@@ -37,7 +37,7 @@ class Parser(OneLineErrors, LightningArgumentParser):
         objective: the class that they are subclasses of.
     """
 
-    objective: type = object
+    objective: type = ExactModule
 
     def valid_names(self) -> Iterator[str]:
         yield from super().valid_names()

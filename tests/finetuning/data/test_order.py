@@ -52,7 +52,12 @@ def test_a_last_batch_is_filled_up_with_rows_that_have_no_labels() -> None:
     labels = {"label": np.array([1])}
     examples = [
         TaskExample(
-            index=n, row=n, encoder_ids=np.array([1] * (n + 2)), positions={"label": np.array([0])}, labels=labels
+            token_term="label",
+            index=n,
+            row=n,
+            encoder_ids=np.array([1] * (n + 2)),
+            positions={"label": np.array([0])},
+            labels=labels,
         )
         for n in range(3)
     ]

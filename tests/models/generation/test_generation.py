@@ -12,6 +12,7 @@ from models.generation.decoding import Decoding, candidates, draw, penalised
 from models.generation.generation import Documents, IncrementalDecoder, beam_search, generate
 from models.huggingface.settings import FAMILIES
 from models.presets import PRESETS, PresetName
+from tests.helpers import predicted
 from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
 from tests.models.transformer.test_transformer import make as make_transformer
 
@@ -39,7 +40,7 @@ def log_probability(ours: Module, prompt: list[int], source: list[int] | None, i
     inputs = Inputs(decoder_ids_BT=torch.tensor([text[:-1]]))
     if source is not None:
         inputs = inputs._replace(encoder_ids_BS=torch.tensor([source]))
-    logits_NV, _ = ours.body(inputs, torch.arange(len(prompt) - 1, len(text) - 1))
+    logits_NV, _ = predicted(ours.body, inputs, torch.arange(len(prompt) - 1, len(text) - 1))
     said = torch.tensor(text[len(prompt) :])
     return float(logits_NV.log_softmax(dim=-1).gather(1, said[:, None]).sum())
 

@@ -20,6 +20,7 @@ from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
+from tests.helpers import predicted
 
 POSITIONS = 24
 VOCAB = 61
@@ -172,7 +173,7 @@ def make_case(preset: PresetName, seed: int = 0, *, rows: int = 3) -> Case:
 
 def loss_of_ours(ours: Module, case: Case) -> tuple[Tensor, Tensor]:
     """The mean loss, and the logits [N, V] at the labels."""
-    logits_NV, states = ours.body(case.inputs, case.places)
+    logits_NV, states = predicted(ours.body, case.inputs, case.places)
     loss = F.cross_entropy(logits_NV, case.labels_BT.flatten()[case.places])
     if ours.config.preset == "bert":
         loss = loss + F.cross_entropy(ours.next_sentence(states), case.next_sentence_B)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from models.huggingface.settings import FAMILIES, from_huggingface_config, to_huggingface_config
 from models.huggingface.weights import from_huggingface, to_huggingface
 from models.presets import PresetName, TransformerConfig
+from tests.helpers import predicted
 from tests.models.huggingface.families import (
     POSITIONS,
     VOCAB,
@@ -200,7 +201,7 @@ def test_packed_documents_have_positions_of_their_own_in_gpt2_as_well() -> None:
     allowed_BTT = (documents_BT[:, :, None] == documents_BT[:, None, :]).tril()
     bias_B1TT = torch.where(allowed_BTT, 0.0, -1e30).double()[:, None]
     with torch.no_grad():
-        logits_NV, _ = ours.body(inputs, torch.arange(ids_BT.numel()))
+        logits_NV, _ = predicted(ours.body, inputs, torch.arange(ids_BT.numel()))
         said = theirs(ids_BT, attention_mask=bias_B1TT, position_ids=places_BT, use_cache=False)
     assert (logits_NV - said.logits.flatten(0, 1)).abs().max() <= 1e-10
 

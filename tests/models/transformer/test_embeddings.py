@@ -10,6 +10,7 @@ from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise, initialise_children
 from models.transformer.names import first_edition_name
 from models.transformer.transformer import Transformer
+from tests.helpers import predicted
 
 V, T = 40, 6
 STACKS = [(2, 0), (0, 2), (1, 1)]
@@ -48,7 +49,7 @@ def test_bodies_of_other_widths_share_their_embeddings(preset: PresetName, num_b
     assert shared == {name for name in ours if name == "token_table.weight" or ".embeddings." in name}
     for body in (main, generator):
         root.zero_grad()
-        body(inputs_of(num_blocks), torch.arange(T))[0].square().sum().backward()
+        predicted(body, inputs_of(num_blocks), torch.arange(T))[0].square().sum().backward()
         unread = "segment_table"  # no segments are given
         assert all(ours[name].grad is not None for name in shared if unread not in name)
 
@@ -78,7 +79,7 @@ def test_the_projections_of_narrow_embeddings_are_counted(preset: PresetName, nu
     ids = IDS.to("meta")
     inputs = Inputs(encoder_ids_BS=ids if num_blocks[0] else None, decoder_ids_BT=ids if num_blocks[1] else None)
     with FlopCounterMode(display=False) as counter:
-        model(inputs, torch.zeros(2 * 3, dtype=torch.long, device="meta"))
+        predicted(model, inputs, torch.zeros(2 * 3, dtype=torch.long, device="meta"))
     lengths = {"encoder": T * (num_blocks[0] > 0), "decoder": T * (num_blocks[1] > 0), "targets": 3}
     assert 2 * model.flops(**lengths) == pytest.approx(counter.get_total_flops(), rel=0.01)
 

@@ -13,6 +13,7 @@ from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Block, Memory, Transformer
+from tests.helpers import predicted
 
 V, S, T, D = 20, 6, 5, 8
 ABSOLUTE, RELATIVE = 1e-8, 1e-6  # of gradcheck, whose own 1e-5 and 1e-3 hide mistakes in float64
@@ -78,7 +79,7 @@ def jacobian_norms(model: Transformer, inputs: Inputs, of: Tensor) -> Tensor:
     handle = model.token_table.register_forward_hook(keep)
     assert inputs.decoder_ids_BT is not None
     length = inputs.decoder_ids_BT.shape[1]
-    logits_TV, _ = model(inputs, torch.arange(length))
+    logits_TV, _ = predicted(model, inputs, torch.arange(length))
     handle.remove()
     rows = []
     for position in range(length):
@@ -119,7 +120,7 @@ def gradients_of(model: Transformer, readings: list[Inputs]) -> list[Tensor]:
     for inputs in readings:
         read = inputs.decoder_ids_BT if inputs.decoder_ids_BT is not None else inputs.encoder_ids_BS
         assert read is not None
-        logits, _ = model(inputs, torch.arange(read.numel()))
+        logits, _ = predicted(model, inputs, torch.arange(read.numel()))
         logits.square().sum().backward()
     return [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
 

@@ -11,6 +11,7 @@ from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
+from tests.helpers import predicted
 
 V, S, T = 40, 7, 6
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (1, 2)}
@@ -48,7 +49,7 @@ def length_of(inputs: Inputs) -> int:
 
 def loss_of(model: Transformer, inputs: Inputs, labels_N: Tensor) -> Tensor:
     """The mean over every position."""
-    logits_NV, _ = model(inputs, torch.arange(length_of(inputs)))
+    logits_NV, _ = predicted(model, inputs, torch.arange(length_of(inputs)))
     return F.cross_entropy(logits_NV, labels_N)
 
 

@@ -12,6 +12,7 @@ from models.presets import PRESETS, PositionKind, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.layers import sinusoids
 from models.transformer.transformer import Transformer
+from tests.helpers import predicted
 
 V, S, T = 60, 9, 8
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (2, 2)}
@@ -43,7 +44,7 @@ def all_logits(model: Transformer, inputs: Inputs) -> Tensor:
     """[B, length, V]."""
     read = inputs.decoder_ids_BT if inputs.decoder_ids_BT is not None else inputs.encoder_ids_BS
     assert read is not None
-    logits, _ = model(inputs, torch.arange(read.numel()))
+    logits, _ = predicted(model, inputs, torch.arange(read.numel()))
     return logits.view(*read.shape, V)
 
 
@@ -162,7 +163,7 @@ def test_logits_are_those_of_the_asked_positions_in_their_order(preset: PresetNa
     model, inputs = make(preset, "both"), inputs_of("both")
     asked = torch.tensor([13, 2, 2, 7])
     with torch.no_grad():
-        logits, states = model(inputs, asked)
+        logits, states = predicted(model, inputs, asked)
     torch.testing.assert_close(logits, all_logits(model, inputs).flatten(0, 1)[asked], rtol=1e-12, atol=1e-12)
     assert states.shape == (2, T, 16)
 
@@ -177,7 +178,7 @@ def test_blocks_computed_twice_give_the_same_gradient(preset: PresetName, stacks
             if stack is not None:
                 stack.checkpoint_gradients = recompute
         model.zero_grad()
-        logits, _ = model(inputs, torch.arange(5))
+        logits, _ = predicted(model, inputs, torch.arange(5))
         logits.square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
@@ -194,7 +195,7 @@ def test_a_compiled_transformer_says_and_learns_the_same(stacks: str) -> None:
         model, inputs = make("lab", stacks).float(), inputs_of(stacks)
         if compiles:
             model.compile()
-        logits, _ = model(inputs, torch.arange(12))
+        logits, _ = predicted(model, inputs, torch.arange(12))
         F.cross_entropy(logits, torch.arange(12)).backward()
         gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
         found.append((logits.detach(), torch.cat(gradients)))

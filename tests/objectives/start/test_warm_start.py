@@ -21,7 +21,7 @@ from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained, open_pretrained
 from objectives.start.warm_start import Report, begin_with, check_fits, sources_of_stacks
 from objectives.weights.load import load_run
-from tests.helpers import ROOT, TINY, metrics_of, run_script, train_in_process, weights_of
+from tests.helpers import ROOT, TINY, metrics_of, predicted, run_script, train_in_process, weights_of
 from tests.models.huggingface.families import VOCAB, make_case, make_ours
 from tests.objectives.start.folders import class_named, last_validation, losses
 
@@ -264,8 +264,8 @@ def test_new_tokens_leave_what_is_said_of_the_old_ones_unchanged() -> None:
     ours = with_tables("gpt2", vocab_size=VOCAB + 9, positions=24)
     begin_with(ours, pretrained_of(source, source.num_blocks), source.config, source.num_blocks)
     case = make_case("gpt2")
-    before, _ = source.body(case.inputs, case.places)
-    after, _ = ours.body(case.inputs, case.places)
+    before, _ = predicted(source.body, case.inputs, case.places)
+    after, _ = predicted(ours.body, case.inputs, case.places)
     torch.testing.assert_close(after[:, :VOCAB], before, rtol=0, atol=1e-12)
     torch.testing.assert_close(after[:, VOCAB:], before.mean(dim=1, keepdim=True).expand(-1, 9), rtol=0, atol=1e-12)
 

@@ -13,7 +13,7 @@ from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
 from objectives.weights.export import export_run
-from tests.helpers import run_script, train_in_process
+from tests.helpers import predicted, run_script, train_in_process
 from tests.objectives.start.folders import Exported, class_of, last_validation, losses, trained
 
 RECIPES = ("papers/bert", "papers/gpt2", "papers/bart", "papers/t5", "causal_lm")
@@ -102,7 +102,7 @@ def test_the_fill_mask_pipeline_gives_our_answers(exported: Exported) -> None:
     body = run.network.body
     assert body is not None
     inputs = Inputs(encoder_ids_BS=torch.tensor([ids]), segments_BS=torch.zeros(1, len(ids), dtype=torch.int64))
-    logits, _ = body(inputs, torch.tensor([len(before) + 1]))
+    logits, _ = predicted(body, inputs, torch.tensor([len(before) + 1]))
     best = logits[0].softmax(-1).topk(4)
     assert [answer["token"] for answer in said] == best.indices.tolist()
     torch.testing.assert_close(torch.tensor([a["score"] for a in said]), best.values, rtol=1e-5, atol=1e-7)
