@@ -14,7 +14,8 @@ import numpy as np
 from numpy.random import Generator
 
 from data.store.tokenizer import Vocabulary
-from data.stream.batch import NOWHERE, Example, MaxLengths, documents_of
+from data.stream.batch import NOWHERE, Example, MaxLengths
+from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
 from objectives.core.noise.masking import choose_tokens

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.random import Generator
 
 from data.store.tokenizer import NUM_SENTINELS, Vocabulary
-from data.stream.batch import NOWHERE, Example, MaxLengths, documents_of
+from data.stream.batch import NOWHERE, Example, MaxLengths
+from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1
 from objectives.core.noise.spans import cut_runs, inputs_and_targets, random_spans, shifted, span_counts

@@ -141,8 +141,9 @@ def make_cli(arguments: list[str]) -> RunCLI:
 
 
 def weights_of(run: Path) -> dict[str, Tensor]:
-    """The weights of a run's newest checkpoint."""
-    return read_checkpoint(checkpoints_in(run / "checkpoints")[0])["state_dict"]
+    """The weights of a run's newest checkpoint, by their names in the network."""
+    state = read_checkpoint(checkpoints_in(run / "checkpoints")[0])["state_dict"]
+    return {name.removeprefix("network."): tensor for name, tensor in state.items()}
 
 
 def metrics_of(run: Path) -> list[dict[str, str]]:

@@ -18,7 +18,8 @@ from data.datamodule import DataModule
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_tokenizer
 from data.store.tokenizer import Vocabulary
-from data.stream.batch import IGNORE, Batch, Example, collate
+from data.stream.batch import IGNORE, Batch, Example
+from data.stream.collate import collate
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
 from data.stream.order import Purpose, generator
 from data.stream.sharding import BatchSharding
@@ -292,7 +293,7 @@ def test_law_9_a_run_folder_tells_its_whole_story(tiny_run: Command, tmp_path: P
     assert isinstance(cli.datamodule, DataModule)
     assert isinstance(cli.model, Pretraining)
     cli.model.build(vocab_size=vocabulary.size, window=cli.datamodule.window)
-    cli.model.load_state_dict(weights_of(run))
+    cli.model.built.load_state_dict(weights_of(run))
     newest = checkpoints_in(run / "checkpoints")[0]
     assert damage(newest) is None
     assert {path.suffix for path in newest.iterdir()} == {".safetensors", ".json"}

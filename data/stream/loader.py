@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from data.stream.batch import Batch, Corruption, Example, MaxLengths, collate
+from data.stream.batch import Batch, Corruption, Example, MaxLengths
+from data.stream.collate import collate
 from data.stream.order import Permutation, Purpose, generator
 from data.stream.windows import Window, Windows
 

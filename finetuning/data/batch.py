@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from torch.utils.data import Dataset
 
-from data.stream.batch import Batch, PlacedLabels, side_by_side
+from data.stream.batch import Batch, PlacedLabels
+from data.stream.collate import side_by_side
 from data.stream.loader import counted
 from data.stream.order import Permutation, Purpose, generator
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from data.stream.batch import documents_of
+from data.stream.collate import documents_of
 from data.stream.windows import Window
 from models.generation.generation import Documents, GeneratedTokens, generate, put_together, stream
 from models.transformer.transformer import Transformer

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from data.store.tokenizer import Vocabulary
-from data.stream.batch import IGNORE, Example, MaxLengths, collate
+from data.stream.batch import IGNORE, Example, MaxLengths
+from data.stream.collate import collate
 from data.stream.windows import Window
 from objectives.core.base import Objective
 from objectives.core.network import Network

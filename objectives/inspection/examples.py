@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
-from data.stream.batch import IGNORE, Example, collate
+from data.stream.batch import IGNORE, Example
+from data.stream.collate import collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
 from objectives.core.pretraining import Pretraining

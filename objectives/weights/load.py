@@ -10,7 +10,8 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
-from data.stream.batch import Batch, Example, collate
+from data.stream.batch import Batch, Example
+from data.stream.collate import collate
 from data.stream.windows import Window
 from models.presets import TransformerConfig
 from objectives.core.base import Objective

@@ -49,7 +49,7 @@ def trainer(*, step: int = 0, rank: int = 0, world: int = 1) -> Any:
     strategy = SimpleNamespace(
         distributed_sampler_kwargs={"num_replicas": world, "rank": rank}, root_device=torch.device("cpu")
     )
-    return SimpleNamespace(lightning_module=Reading(), strategy=strategy, global_step=step)
+    return SimpleNamespace(lightning_module=SimpleNamespace(objective=Reading()), strategy=strategy, global_step=step)
 
 
 @pytest.fixture
@@ -119,10 +119,10 @@ def test_each_device_computes_its_share(batch: int, micro: int | None, world: in
     assert DataModule(batch_size=batch, micro_batch_size=micro).micro_batches(world) == expected
 
 
-def test_the_objective_is_asked_once_whether_the_text_serves_it(settings: dict[str, Any]) -> None:
+def test_the_objective_checks_the_text_once(settings: dict[str, Any]) -> None:
     data = opened(settings)
     data.setup("validate")
-    assert data.reader.checked == [data.training_windows]  # pyright: ignore[reportAttributeAccessIssue]
+    assert data.objective.checked == [data.training_windows]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_the_module_describes_its_store(settings: dict[str, Any], store: Path) -> None:

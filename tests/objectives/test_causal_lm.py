@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from data.stream.batch import EARLIER, IGNORE, collate
+from data.stream.batch import EARLIER, IGNORE
+from data.stream.collate import collate
 from data.stream.windows import Windows
 from models.attention.positions import positions_of
 from objectives.causal_lm import CausalLM

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from torch import Tensor
 
-from data.stream.batch import IGNORE, NOWHERE, Batch, Corruption, Example, collate
+from data.stream.batch import IGNORE, NOWHERE, Batch, Corruption, Example
+from data.stream.collate import collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import TokensInMemory, Window, WindowRule, Windows
 from objectives.core.base import Objective

@@ -98,6 +98,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return renamed_settings(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
+def _set(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are set to something: a new one that is null is as good as one that there was not."""
+    return {key: value for key, value in flat(config) if value is not None}
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run."""
@@ -174,7 +179,7 @@ class RunFolder:
         """Writes config.yaml, or, for a later session that is computed otherwise, config-2.yaml and so on."""
         number, path = 1, self.path / "config.yaml"
         while path.exists() and self.has_started:
-            if _read_settings(path) == config:
+            if _set(_read_settings(path)) == _set(config):
                 return
             number += 1
             path = self.path / f"config-{number}.yaml"

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.stream.batch import EARLIER, IGNORE, NOWHERE, Batch, Example, Labels, MaxLengths, collate, documents_of
+from data.stream.batch import EARLIER, IGNORE, NOWHERE, Batch, Example, Labels, MaxLengths
+from data.stream.collate import collate, documents_of
 from data.stream.windows import TokensInMemory, Window, Windows
 
 PAD = 0

@@ -52,7 +52,7 @@ def test_other_texts_weights_precisions_and_tokenizers_are(folder: Path, asked: 
     CachedScorer(load_run(folder), precision="bfloat16").score("log_likelihood", PASSAGES)
     checkpoint = folder / "checkpoints" / checkpoint_name(1)
     weights = read_checkpoint(checkpoint)["state_dict"]
-    weights["body.token_table.weight"] *= 2
+    weights["network.body.token_table.weight"] *= 2
     write_checkpoint({"state_dict": weights}, folder / "checkpoints" / checkpoint_name(2))
     CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES)
     assert asked == [3, 3, 3, 3]

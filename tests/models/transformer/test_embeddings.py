@@ -67,7 +67,7 @@ def test_a_projection_exists_where_widths_differ_alone(preset: PresetName, num_b
     head = {"head.projection"} if parts.tied and not parts.head_transform else set()
     assert added == {f"{stack}.embedding_projection" for stack in stacks} | head
     assert narrow.token_table.weight.shape == (V, 4)
-    logits, states = narrow(inputs_of(num_blocks), torch.arange(T))
+    logits, states = predicted(narrow, inputs_of(num_blocks), torch.arange(T))
     assert logits.shape == (T, V)
     assert states.shape == (2, T, 16)
 

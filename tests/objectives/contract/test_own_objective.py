@@ -140,7 +140,7 @@ def test_it_trains_validates_and_loads(command: Command, tmp_path: Path) -> None
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert {"validation/masked", "validation/replaced", "validation/replaced_accuracy"} <= summary.keys()
     assert summary["target_tokens"] == 6 * 8 * 5  # round(0.15 · 34) masks a window
-    names = {name.split(".")[1] for name in weights_of(folder)}
+    names = {name.split(".")[0] for name in weights_of(folder)}
     assert names == {"body", "generator", "detector"}
     run = load_run(folder)
     assert run.network.role("generator").config.width == run.body.width // 2

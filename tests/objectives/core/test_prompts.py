@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from data.stream.batch import IGNORE, Example, collate
+from data.stream.batch import IGNORE, Example
+from data.stream.collate import collate
 from data.stream.windows import Window
 from models.body import Inputs
 from objectives.causal_lm import CausalLM

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data.stream.batch import IGNORE, Batch, Corruption, Example, collate
+from data.stream.batch import IGNORE, Batch, Corruption, Example
+from data.stream.collate import collate
 from data.stream.loader import CorruptedWindows, HeldOutWindows
 from data.stream.windows import Window, Windows
 from objectives.core.base import Objective

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from data.stream.batch import NOWHERE, Batch, Example, collate
+from data.stream.batch import NOWHERE, Batch, Example
+from data.stream.collate import collate
 from data.stream.order import Purpose, generator
 from models.body import Inputs
 from models.generation.generation import GeneratedTokens

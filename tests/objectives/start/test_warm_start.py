@@ -356,6 +356,6 @@ def test_a_report_counts_the_tensors_of_each_part() -> None:
     ]
     said = str(Report("X", "", taken=3, fresh=[*fresh, "body.decoder.final_norm.weight"]))
     assert said == (
-        "begun with X: 3 tensors; initialised anew: decoder's cross-attention (1 tensor), head (1 tensor), "
+        "initialized from X: 3 tensors; initialised anew: decoder's cross-attention (1 tensor), head (1 tensor), "
         "next_sentence_head (1 tensor), decoder (1 tensor)"
     )

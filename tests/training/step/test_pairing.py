@@ -55,7 +55,7 @@ def test_one_seed_begins_with_equal_weights_in_every_arm_where_shapes_coincide(t
     for objective in OBJECTIVES:
         module: Any = make_cli(tiny_run(objective, objective)).model
         module.build(vocab_size=480, window=32)
-        weights[objective] = dict(module.body.named_parameters())
+        weights[objective] = dict(module.built.body.named_parameters())
     encoder, decoder = weights["masked_lm"], weights["causal_lm"]
     assert {name.replace("encoder.", "decoder.", 1) for name in encoder} == decoder.keys()
     for name, parameter in encoder.items():
