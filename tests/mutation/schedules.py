@@ -1,4 +1,4 @@
-"""Mistakes in objectives that share out a run: who serves which window, and what one set of weights makes of it."""
+"""Mistakes in schedules: which member has which window, and the attention and losses of one set of weights."""
 
 from tests.mutation.mutant import Mutant
 
@@ -10,16 +10,16 @@ BRANCH = f"{SCHEDULE}::test_a_branch_is_refused_where_the_stages_before_it_are_o
 
 MUTANTS = [
     Mutant(
-        file="objectives/core/base.py",
-        original="is_causal=self.uses_decoder,",
-        replacement="",
-        mistake="every member looks as the last one does",
+        file="objectives/mixtures/schedule.py",
+        original="is_causal=member.uses_decoder",
+        replacement="is_causal=self.uses_decoder",
+        mistake="every member has the attention mask of the last one",
         tests=(ONE_STACK,),
     ),
     Mutant(
         file="objectives/mixtures/schedule.py",
-        original="minimised_sum=one.minimised_sum * weight",
-        replacement="minimised_sum=one.minimised_sum",
+        original='weight=self.shares[name] if self.order == "mixed" else 1.0',
+        replacement="weight=1.0",
         mistake="shares do not weigh the losses of a mixture",
         tests=(ONE_STACK,),
     ),
@@ -31,9 +31,9 @@ MUTANTS = [
         tests=(FIRST_STAGE,),
     ),
     Mutant(
-        file="objectives/mixtures/schedule.py",
-        original='return [f"{name}/{member.token_term}" for name, member in self.members.items()]',
-        replacement="return terms[:1]",
+        file="data/stream/mixture.py",
+        original="sum(part.target_tokens for part in self.parts.values())",
+        replacement="next(iter(self.parts.values())).target_tokens",
         mistake="only the labels of the first member are target tokens",
         tests=(f"{SCHEDULE}::test_labels_of_all_members_are_target_tokens",),
     ),
@@ -41,11 +41,11 @@ MUTANTS = [
         file="objectives/mixtures/schedule.py",
         original="[min(end, step) for end in self._ends(total)]",
         replacement="[step for end in self._ends(total)]",
-        mistake="a branch may come from a trunk with other stages",
+        mistake="a branch may come from a parent run with other stages",
         tests=(BRANCH,),
     ),
     Mutant(
-        file="objectives/core/base.py",
+        file="objectives/core/network.py",
         original="decoder_lengths_B=batch.decoder_lengths_B,",
         replacement="decoder_lengths_B=None,",
         mistake="a masked LM on a decoder's stack sees padding",
@@ -67,9 +67,9 @@ MUTANTS = [
     ),
     Mutant(
         file="data/stream/mixture.py",
-        original="labels = {term: np.full(1, IGNORE) for term in example.labels}",
-        replacement="labels = {term: labels[:1] for term, labels in example.labels.items()}",
-        mistake="who has no window says a token of another one",
+        original="windows).blank()",
+        replacement="windows)",
+        mistake="an objective without a window predicts a token of another one",
         tests=(MIXTURE,),
     ),
 ]

@@ -31,10 +31,10 @@ MUTANTS = [
         tests=(SCORERS,),
     ),
     Mutant(
-        file="objectives/causal_lm.py",
-        original="example.labels[self.token_term][: len(prefix)] = IGNORE",
+        file="objectives/inference/likelihood.py",
+        original="labels[: max(len(prefix), int(not predicts_first))] = IGNORE",
         replacement="pass",
-        mistake="a continuation is charged with what stands before it",
+        mistake="a continuation is scored together with its prefix",
         tests=(SCORERS,),
     ),
     Mutant(
