@@ -1,9 +1,9 @@
 """Measures generation beside transformers' on the same weights, as ratios: python -m benchmarks.generation.
 
-Tokens a second against how many are said, greedily, one text at a time, by one thread in float32: with keys and values
-kept from one token to the next, and without, where the whole text is read anew for every token. Both sides take turns
-in one process, and what is timed is what the processor spends on them, so that other processes do not count. Medians
-of the turns are printed, and written with --out.
+Tokens a second against the length of the text, greedily, one text at a time, by one thread in float32: with keys and
+values kept from one token to the next, and without, where the whole text is read anew for every token. Both sides take
+turns in one process, and what is timed is what the processor spends on them, so that other processes do not count.
+Medians of the turns are printed, and written with --out.
 """
 
 import argparse
@@ -36,9 +36,9 @@ LENGTHS = (64, 128, 256, 512, 1024)
 LONGEST_WITHOUT_CACHE = 256
 POSITIONS = PROMPT + max(LENGTHS)
 NEVER = VOCAB  # no token ends a text
-START = 0  # of the decoder that looks at an encoder
+START = 0  # of a decoder beside an encoder
 
-Say = Callable[[int, "Clock"], list[int]]  # so many tokens, each noted when it is there
+Generate = Callable[[int, "Clock"], list[int]]  # that many tokens, each noted by the clock when it is there
 
 
 class Clock:
@@ -74,8 +74,8 @@ def make_theirs(ours: nn.ModuleDict, config: TransformerConfig) -> Any:
     return model.eval()
 
 
-def sayers(preset: PresetName) -> dict[str, Say]:
-    """Ways to say a text: ours and theirs, with keys and values kept and without."""
+def generators(preset: PresetName) -> dict[str, Generate]:
+    """Ways to generate a text: ours and theirs, with keys and values kept and without."""
     ours, config = make_ours(preset)
     model, body = make_theirs(ours, config), ours["body"]
     assert isinstance(body, Transformer)
@@ -85,12 +85,12 @@ def sayers(preset: PresetName) -> dict[str, Say]:
     prompts = [[START]] if has_encoder else read.tolist()
 
     def ours_cached(length: int, clock: Clock) -> list[int]:
-        said, decoding = [], Decoding(max_new_tokens=length)
+        generated, decoding = [], Decoding(max_new_tokens=length)
         steps = stream(body, prompts, sources=sources, decoding=decoding, eos=NEVER, max_positions=POSITIONS)
         for ids_B, _ in steps:
             clock.put(ids_B)
-            said.append(int(ids_B[0]))
-        return said
+            generated.append(int(ids_B[0]))
+        return generated
 
     @torch.inference_mode()
     def ours_whole(length: int, clock: Clock) -> list[int]:
@@ -104,7 +104,7 @@ def sayers(preset: PresetName) -> dict[str, Say]:
         return ids_BT[0, len(prompts[0]) :].tolist()
 
     def theirs(length: int, clock: Clock, *, use_cache: bool) -> list[int]:
-        said = model.generate(
+        ids_1T = model.generate(
             read,
             attention_mask=torch.ones_like(read),
             max_new_tokens=length,
@@ -113,7 +113,7 @@ def sayers(preset: PresetName) -> dict[str, Say]:
             streamer=clock,
         )
         del clock.moments[0]  # it is handed the prompt first
-        return said[0, 1 if has_encoder else PROMPT :].tolist()
+        return ids_1T[0, 1 if has_encoder else PROMPT :].tolist()
 
     return {
         "ours": ours_cached,
@@ -124,18 +124,18 @@ def sayers(preset: PresetName) -> dict[str, Say]:
 
 
 def measure(preset: PresetName, turns: int) -> dict[str, Any]:
-    """For every way to say a text, tokens a second by how many are said; and how many tokens both sides agree on."""
-    ways = sayers(preset)
+    """For every way to generate a text, tokens a second by its length; and how many tokens both sides agree on."""
+    ways = generators(preset)
     seconds: dict[str, list[list[float]]] = {name: [] for name in ways}
-    said: dict[str, list[int]] = {}
+    texts: dict[str, list[int]] = {}
     for turn in range(turns + 1):
-        for name, say in ways.items():
+        for name, generate in ways.items():
             without = name.endswith("no cache")
             longest = 8 if turn == 0 else LONGEST_WITHOUT_CACHE if without else max(LENGTHS)  # the first warms up
             if without and turn > 1:
-                continue  # it takes long, and its lesson is plain
+                continue  # it takes long, and one turn shows it
             clock = Clock()
-            said[name] = say(longest, clock)
+            texts[name] = generate(longest, clock)
             if turn:
                 seconds[name].append(clock.moments)
     found: dict[str, Any] = {
@@ -146,8 +146,8 @@ def measure(preset: PresetName, turns: int) -> dict[str, Any]:
         }
         for name, runs in seconds.items()
     }
-    pairs = zip(said["ours"], said["theirs"], strict=True)
-    agreed = next((number for number, (mine, other) in enumerate(pairs) if mine != other), len(said["ours"]))
+    pairs = zip(texts["ours"], texts["theirs"], strict=True)
+    agreed = next((number for number, (mine, other) in enumerate(pairs) if mine != other), len(texts["ours"]))
     return {"tokens_per_second": found, "first_tokens_alike": agreed}
 
 

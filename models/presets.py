@@ -17,8 +17,8 @@ class Preset:
         norm, norm_epsilon: LayerNorm with bias, or RMSNorm without.
         norm_first: norms stand before attention and feed-forward, and once behind the stack; else behind each sum.
         embedding_norm: a norm behind the sum of the embeddings.
-        positions: how a position is told.
-        num_segments: token types that the encoder tells apart.
+        positions: how positions are encoded.
+        num_segments: token types that the encoder has embeddings for.
         activation, gated: of the feed-forward; a gated one multiplies by a second projection.
         biases: whether projections have biases.
         scaled_scores: whether attention scores are divided by the root of the head width.

@@ -23,8 +23,8 @@ class CausalLM(Objective):
     """Every token is predicted from those before it.
 
     The text is one stream with EOS behind each document, cut into windows; no token is lost or predicted twice at their
-    edges. Attention crosses documents, as GPT-2's did, unless `body.document_masking` keeps them apart; EOS belongs to
-    the document that it ends.
+    edges. Attention crosses documents, as in GPT-2, unless `body.document_masking` is set; EOS belongs to the document
+    that it ends.
 
     Args:
         predict_across_documents: whether the first token of a document is a target, from the document before it.
@@ -42,7 +42,7 @@ class CausalLM(Objective):
         self.inference = ContinueText(predicts_first=predict_across_documents)
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
-        """Nothing is hidden, and nothing drawn; the first token is predicted from the one before the window."""
+        """Hides and draws nothing; the first token is predicted from the one before the window."""
         labels = window.tokens.astype(np.int64)
         ids = np.concatenate([[window.previous], labels[:-1]])
         origins = np.arange(len(window)) - 1

@@ -23,10 +23,10 @@ from objectives.core.noise.rewriting import (
     NoisedTokens,
     insertion_places,
     overlapping_spans,
-    parted_spans,
     permutation,
     poisson_lengths,
     rotate,
+    separate_spans,
 )
 from objectives.core.noise.spans import shifted
 from objectives.core.strategy import InferenceStrategy
@@ -39,18 +39,18 @@ class Denoising(Objective):
     """The whole text is predicted from a noised copy of it.
 
     What differs from fairseq: sentences are those of the corpus, not what ends with "."; they are permuted within
-    their document where a window holds several; by default, spans are parted and hide just `infill_rate` of the
-    tokens, where fairseq's overlap and hide 27 % for 30 (`sampler: fairseq`).
+    their document where a window holds several; by default, spans are separate and hide exactly `infill_rate` of the
+    tokens, where fairseq's overlap and hide 27 % in place of 30 % (`sampler: fairseq`).
 
     Args:
         permute_rate: share of a document's sentences that change places.
-        infill_rate: share of the tokens that is hidden in spans, each replaced by one [MASK].
+        infill_rate: share of the tokens that are hidden in spans, each span replaced by one [MASK].
         mean_span_length: mean of the Poisson distribution of span lengths; one of length 0 inserts a [MASK].
-        sampler: `exact` parts the spans and hides just that share; `fairseq` lets them overlap and hides less.
-        mask_rate: share of the tokens of which each is replaced by a [MASK].
-        delete_rate: share of the tokens that is left out.
-        rotate_rate: share of the windows that begin at a random token.
-        random_rate: share of the [MASK]s that a random token replaces.
+        sampler: `exact` separates the spans and hides exactly that share; `fairseq` lets them overlap and hides less.
+        mask_rate: share of the tokens that are replaced by [MASK] one by one.
+        delete_rate: share of the tokens that are deleted.
+        rotate_rate: share of the windows that are rotated to begin at a random token.
+        random_rate: share of the [MASK]s that are replaced by random tokens.
         shared: what every objective takes.
     """
 
@@ -85,7 +85,7 @@ class Denoising(Objective):
         self.rotate_rate, self.random_rate = rotate_rate, random_rate
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
-        """The noised window is read, and the window as it was is the target, `<s>` before and `</s>` behind each."""
+        """The encoder reads the noised window, the target is the original one, each between `<s>` and `</s>`."""
         source = self.noised(window, rng, vocabulary)
         labels = np.concatenate([[vocabulary.bos], window.tokens, [vocabulary.eos]]).astype(np.int64)
         origins = np.concatenate([[NOWHERE], np.arange(len(window)), [NOWHERE]])
@@ -101,13 +101,13 @@ class Denoising(Objective):
         )
 
     def noised(self, window: Window, rng: Generator, vocabulary: Vocabulary) -> NoisedTokens:
-        """The window under all noises, in their fixed order; never longer than the window. A rate of 0 draws none."""
+        """The window under all noises in a fixed order, never longer than the window. A rate of 0 skips its noise."""
         source, mask = NoisedTokens(window.tokens), vocabulary.mask
         if self.permute_rate:
             source.permute(permutation(window, self.permute_rate, vocabulary.eos, rng))
         if self.infill_rate:
             exact = self.sampler == "exact"
-            hidden, place = (round, parted_spans) if exact else (math.ceil, overlapping_spans)
+            hidden, place = (round, separate_spans) if exact else (math.ceil, overlapping_spans)
             lengths, insertions = poisson_lengths(hidden(self.infill_rate * len(source)), self.mean_span_length, rng)
             source.infill(*place(len(source), lengths, rng), mask)
             insertions = min(insertions, len(window) - len(source))

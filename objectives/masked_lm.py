@@ -29,18 +29,18 @@ from objectives.inference.fill_masks import FillMasks
 
 
 class MaskedLM(Objective):
-    """Hidden tokens are predicted from both sides, and from [CLS] whether two segments follow each other.
+    """Hidden tokens are predicted from both sides, and whether two segments follow each other from the state of [CLS].
 
     What differs from Devlin et al.: masks are drawn anew in every epoch (RoBERTa); random tokens are never special
-    ones; a segment pair is a window cut at a sentence, so that every token of the corpus is read once an epoch but
-    those that a random segment replaces; a window that cannot be cut has no label instead of always "random".
+    ones; a segment pair is a window cut at a sentence, so that every token of the corpus is read once an epoch except
+    those that a random segment replaces; a window that cannot be cut has no label, where BERT's is always "random".
 
     Args:
-        noise_density: share of the positions, special ones included, that is hidden.
+        noise_density: share of the positions, special tokens included, that are hidden.
         unit: what is hidden: `token`; `word`, all pieces of a word or none (whole-word masking); `span`, words in a
             row (SpanBERT).
-        mask_rate: share of the hidden tokens that [MASK] replaces.
-        random_rate: share of the hidden tokens that a random one replaces; the rest stay as they are.
+        mask_rate: share of the hidden tokens that are replaced by [MASK].
+        random_rate: share of the hidden tokens that are replaced by random ones; the rest stay as they are.
         next_sentence: whether segment pairs are classified; without, a window is one segment (RoBERTa).
         short_rate: share of the windows of which only a beginning of random length is read, as BERT did with 0.1.
         shared: what every objective takes.
@@ -129,7 +129,7 @@ class MaskedLM(Objective):
         return {**rates, **segments, **super().nominal_rates(window)}
 
     def check_data(self, windows: Windows) -> None:
-        """Refuses text in which no segment pair can be made, or no random segment found."""
+        """Raises ValueError where the text allows no segment pair, or no random segment."""
         if self.next_sentence:
             check_pairs(windows)
 

@@ -23,16 +23,16 @@ from objectives.inference.fill_spans import FillSpans
 
 
 class SpanCorruption(Objective):
-    """Spans are cut out of the text, and predicted, each behind the sentinel that stands in its place.
+    """Spans of the text are replaced by sentinels, and predicted, each after its sentinel.
 
-    What differs from Raffel et al.: documents are parted by EOS where `data.end_of_document` has it so (T5 joins them
+    What differs from Raffel et al.: EOS separates documents where `data.end_of_document` is set (T5 joins them
     without); a window of one token hides nothing.
 
     Args:
-        noise_density: share of the tokens that is hidden.
+        noise_density: share of the tokens that are hidden.
         mean_span_length: mean length of a hidden span.
-        roll: whether the mask is rotated by a random offset, so that every place is hidden alike; the reference's
-            never hides the first token and always the last.
+        roll: whether the mask is rotated by a random offset, so that every place is hidden equally often; the mask of
+            the reference never hides the first token and always the last.
         shared: what every objective takes.
     """
 
@@ -52,14 +52,14 @@ class SpanCorruption(Objective):
         self.noise_density, self.mean_span_length, self.roll = noise_density, mean_span_length, roll
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
-        """Spans are replaced by sentinels in what is read, and are the targets behind them; EOS closes both."""
+        """The encoder reads sentinels in place of spans; the targets are each sentinel with its span; EOS ends both."""
         length, apart = len(window), self.keep_documents_apart
         noise = random_spans(length, noise_density=self.noise_density, mean_span_length=self.mean_span_length, rng=rng)
         if self.roll:
             noise = np.roll(noise, int(rng.integers(length)))
         starts, ends = cut_runs(noise, window.document_starts if apart else np.zeros(0, dtype=np.int64))
         num_sentinels = len(starts) + (ends[-1:] < length).sum()  # text behind the last span takes one more
-        if num_sentinels > len(vocabulary.sentinels):  # only where documents part spans; the rest stays text
+        if num_sentinels > len(vocabulary.sentinels):  # only where documents cut spans; the rest stays text
             starts, ends = starts[: len(vocabulary.sentinels) - 1], ends[: len(vocabulary.sentinels) - 1]
         source, target = inputs_and_targets(window.tokens, starts, ends, vocabulary.sentinels)
         labels, origins = np.append(target[0], vocabulary.eos), np.append(target[1], NOWHERE)
@@ -75,8 +75,8 @@ class SpanCorruption(Objective):
     def max_lengths(self, window: int) -> MaxLengths:
         num_noise, num_spans = span_counts(window, self.noise_density, self.mean_span_length)
         if self.keep_documents_apart:
-            num_spans = num_noise  # documents of one token each would part every span
-        # A rotated mask may part a span at the edge, or leave text behind the last one, which takes a sentinel.
+            num_spans = num_noise  # documents of one token each would cut every span
+        # A rotated mask may cut a span at the edge, or leave text after the last one, which takes a sentinel.
         edge = int(self.roll and num_noise > 0)
         encoder, decoder = window - num_noise + min(num_spans + edge, num_noise) + 1, num_noise + num_spans + edge + 1
         return MaxLengths(encoder=encoder, decoder=decoder, targets=decoder)

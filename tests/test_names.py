@@ -40,7 +40,11 @@ WORDS = re.compile(
 REMAINS: dict[tuple[str, str], str] = {
     ("evaluation/record/files.py", "departures"): "a field of results.json as the first edition wrote it",
     ("evaluation/record/files.py", "cannot tell"): "a verdict of results.json as the first edition wrote it",
+    ("evaluation/record/files.py", "stranger"): "a kind of cell in results.json as the first edition wrote it",
+    ("evaluation/record/files.py", "said"): "a kind of cell in results.json as the first edition wrote it",
+    ("evaluation/record/files.py", "says"): "a row of a sample in results.json as the first edition wrote it",
     ("data/store/store.py", "faults"): "the key that manifests of the first edition have",
+    ("training/storage/old_names.py", "start.framing"): "the setting that a run's config of the first edition has",
     ("training/storage/old_names.py", "forks"): "the key that studies of the first edition have",
     ("training/storage/old_names.py", "departures"): "the key that results of the first edition have",
     ("training/storage/old_names.py", "data.faults"): "the key that run.json of the first edition has",

@@ -111,7 +111,7 @@ class StepCollator:
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """A worker outlives Ctrl-C, so that the step it serves can end; SIGTERM ends it as it ends any process."""
+    """A worker outlives Ctrl-C, so that the step that it loads can end; SIGTERM ends it as it ends any process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -145,11 +145,14 @@ class StepLoader:
         return self.length
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the position follows from the optimizer step. That there is one tells Lightning that it resumes."""
+        """Nothing: the position follows from the optimizer step.
+
+        With this method Lightning takes the loader for resumable.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
+        """Nothing to restore."""
 
     def __iter__(self) -> Iterator[Any]:
         steps = iter(self.loader)

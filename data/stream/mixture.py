@@ -1,4 +1,4 @@
-"""Several objectives that share out the windows of one run: who serves which, and their batches side by side."""
+"""Several objectives in one run: which objective corrupts which window, and their batches side by side."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
 
 Pair = tuple[Window, Example]
-MixedPair = dict[str, Pair]  # a window as those see it whom it serves, by name
+MixedPair = dict[str, Pair]  # a window and its example by each objective that has it, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Stages:
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """A name for each position, drawn with the probability `shares` by random numbers that serve for nothing else."""
+    """A name for each position, drawn with the probability `shares` by random numbers used for nothing else."""
 
     names: tuple[str, ...]
     shares: tuple[float, ...]
@@ -46,37 +46,37 @@ class Draws:
         return self.names[min(int(np.searchsorted(np.cumsum(self.shares), drawn, side="right")), len(self.names) - 1)]
 
 
-Choice = Callable[[int], str]  # a pure function from the position in the run to the name of the one who is served
+Choice = Callable[[int], str]  # a pure function from the position in the run to the name of the objective
 
 
 class MixedExamples(Dataset[MixedPair]):
-    """Windows by position, each as the one sees it whom `choose` names, or, without `choose`, as all do.
+    """Windows by position, each with the example of the objective that `choose` names, or, without it, of all.
 
-    What one makes of a window is what it makes of it where it has the run to itself.
+    An objective makes the same example of a window as in a run of its own.
     """
 
     def __init__(self, members: Mapping[str, CorruptedWindows], choose: Choice | None = None) -> None:
         self.members, self.choose = dict(members), choose
 
     def __getitems__(self, positions: list[int]) -> list[MixedPair]:
-        served: list[MixedPair] = [{} for _ in positions]
+        pairs_of: list[MixedPair] = [{} for _ in positions]
         chosen = [self.choose(position) if self.choose else None for position in positions]
         for name, examples in self.members.items():
             places = [place for place, other in enumerate(chosen) if other in (name, None)]
             pairs = examples.__getitems__([positions[place] for place in places]) if places else []
             for place, pair in zip(places, pairs, strict=True):
-                served[place][name] = pair
-        return served
+                pairs_of[place][name] = pair
+        return pairs_of
 
     def __getitem__(self, position: int) -> MixedPair:
         return self.__getitems__([position])[0]
 
 
 def blank_pair(corrupt: Corruption, windows: Windows) -> Pair:
-    """One position of an example, without a label: what one reads who has no window in a micro-batch.
+    """One position of an example, without a label: what an objective reads that has no window in a micro-batch.
 
-    So each computes something in every micro-batch, and every weight has a gradient, be it 0, on every device: what
-    shards weights waits for all of them.
+    So each computes something in every micro-batch, and every weight has a gradient, be it 0, on every device; sharded
+    training waits for all of them.
     """
     window = windows[0]
     example = corrupt(window, generator(0, Purpose.DISPLAY, 0, window.index), windows).blank()
@@ -133,8 +133,8 @@ class MixedCollator:
     """Puts one process's part of an optimizer step into micro-batches, as `StepCollator` does.
 
     Attributes:
-        collators: of each name.
-        blanks: what each reads that has no row.
+        collators: of each objective, by name.
+        blanks: of each name, the row that it reads where it has none.
     """
 
     micro_batch_size: int

@@ -43,7 +43,7 @@ def _mix(value: np.ndarray) -> np.ndarray:
 
 
 class Permutation:
-    """A keyed bijection of 0..size-1, computed and not stored: it serves 10^9 windows as it serves ten.
+    """A keyed bijection of 0..size-1, computed and not stored: 10^9 windows take no more memory than ten.
 
     A balanced Feistel network shuffles the least power of four that holds `size`; what falls outside is shuffled
     again until it falls inside (cycle walking, Black & Rogaway 2002), at most four times on average.
@@ -57,10 +57,10 @@ class Permutation:
         self.round_keys = generator(seed, Purpose.ORDER, epoch, 0).integers(0, 2**64, _ROUNDS, dtype=np.uint64)
 
     def _feistel(self, values: np.ndarray) -> np.ndarray:
-        left, right = values >> self.half_bits, values & self.half_mask
+        high, low = values >> self.half_bits, values & self.half_mask
         for key in self.round_keys:
-            left, right = right, left ^ (_mix(right ^ key) & self.half_mask)
-        return (left << self.half_bits) | right
+            high, low = low, high ^ (_mix(low ^ key) & self.half_mask)
+        return (high << self.half_bits) | low
 
     def __call__(self, indices: np.ndarray | np.integer) -> np.ndarray:
         """int64[...] places in the order -> int64[...] what stands there."""

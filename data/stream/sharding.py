@@ -1,4 +1,4 @@
-"""How a batch is shared out to processes and micro-batches: whatever their number, the same batch."""
+"""How a batch is split over processes and micro-batches: whatever their number, the same batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import lightning
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSharding:
-    """How a batch is shared out: micro-batch after micro-batch, each from every process in turn.
+    """How a batch is split: consecutive micro-batches go to the processes in turn.
 
     Over all processes the positions of a step are `step * batch_size` up to the next step's, each once, however many
     processes and micro-batches there are.
@@ -36,7 +36,7 @@ class BatchSharding:
 
 
 class ShardedData(lightning.LightningDataModule):
-    """Data whose batches are shared out to the devices of a trainer.
+    """Data whose batches are split over the devices of a trainer.
 
     Attributes:
         unit: what a batch is counted in.
@@ -49,15 +49,15 @@ class ShardedData(lightning.LightningDataModule):
     micro_batch_size: int | None
 
     def sharding(self, *, rank: int, world: int) -> BatchSharding:
-        """How a batch is shared out to `world` devices.
+        """How a batch is split over `world` devices.
 
         Raises:
-            ValueError: where that does not come out even.
+            ValueError: where it does not split evenly.
         """
         micro = self.micro_batch_size or max(self.batch_size // world, 1)
         if self.batch_size % (world * micro):
             raise ValueError(
-                f"data.batch_size = {self.batch_size} {self.unit} do not share out to {world} device(s) in "
+                f"data.batch_size = {self.batch_size} {self.unit} do not split over {world} device(s) in "
                 f"micro-batches of {micro}: choose a multiple of {world * micro}"
             )
         return BatchSharding(batch_size=self.batch_size, micro_batch_size=micro, rank=rank, world=world)
@@ -66,7 +66,7 @@ class ShardedData(lightning.LightningDataModule):
         """Micro-batches that each of `world` devices computes in an optimizer step.
 
         Raises:
-            ValueError: where the batch does not share out evenly.
+            ValueError: where the batch does not split evenly.
         """
         return self.batch_size // (world * self.sharding(rank=0, world=world).micro_batch_size)
 
@@ -74,7 +74,7 @@ class ShardedData(lightning.LightningDataModule):
         """The shares of this process, by the trainer's strategy.
 
         Raises:
-            ValueError: where the batch does not share out evenly.
+            ValueError: where the batch does not split evenly.
         """
         assert self.trainer is not None
         replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})

@@ -14,7 +14,7 @@ SIGNS: dict[Kind, str] = {"correct": "\u2713", "wrong": "\u2717"}
 ROWS = {
     "reads": "what it reads",
     "for": "what stood there",
-    "says": "what it is to predict",
+    "predicts": "what it is to predict",
     "model": "what the model predicts",
     "from": "which sentence it was",
 }

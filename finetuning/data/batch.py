@@ -26,8 +26,8 @@ class TaskExample:
         segments: int64[length], the number of the text that each position read belongs to.
         positions: for each loss term int64[n], places in the stack whose states are used.
         token_term: the term that measures the target tokens of a budget.
-        labels: for each loss term [n] or [n, classes], what is to be said there.
-        where: int64[n], where the answer of each position goes: numbers of words, or of characters' starts.
+        labels: for each loss term [n] or [n, classes], the targets there.
+        where: int64[n], where the prediction of each position belongs: numbers of words, or of characters' starts.
     """
 
     index: int
@@ -69,7 +69,7 @@ class Order:
     """Which examples stand in which batch: every example once an epoch, those of like length together.
 
     An epoch is shuffled; pools of some batches are sorted by length and cut; the batches are shuffled again. So a
-    batch holds little padding, and which batch comes when tells nothing about its lengths.
+    batch holds little padding, and the place of a batch in the epoch is independent of its lengths.
 
     Args:
         lengths: int64[examples].

@@ -177,7 +177,7 @@ class GenerativeFineTuning(FineTuning):
                 decoding=decoding,
                 eos=template.target_behind[0],
                 max_positions=most,
-                num_said=len(template.target_before),
+                num_forced=len(template.target_before),
             )
             for number, one in zip(numbers, generated, strict=True):
                 yield number, tokenizer.decode(one.ids, skip_special_tokens=True).strip()

@@ -1,6 +1,6 @@
 """How the next token is chosen from its logits.
 
-Shapes: B rows, T tokens said before, V vocabulary.
+Shapes: B rows, T previous tokens, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Decoding:
     """How the next token is chosen; greedily by default.
 
     Args:
-        max_new_tokens: the most that are said; by default as many as the model has positions for. EOS ends it before.
+        max_new_tokens: the most tokens generated, fewer where EOS comes; by default as many as there are positions.
         temperature: 0 takes the likeliest token; above that, tokens are drawn, from logits divided by it.
         top_k: draws from that many likeliest tokens.
         top_p: draws from the fewest likeliest tokens that hold this share of the probability (Holtzman et al. 2020).
-        repetition_penalty: divides the positive logits of tokens that were said before, multiplies the negative ones
+        repetition_penalty: divides the positive logits of tokens that stand before, multiplies the negative ones
             (Keskar et al. 2019, 4.1).
         beams: hypotheses that are followed; above 1, the best of them by log-probability / length ** length_penalty.
         length_penalty: above 0 favours longer texts, below 0 shorter ones.
@@ -53,12 +53,12 @@ class Decoding:
             raise ValueError("top_k and top_p need a temperature above 0: at 0 the likeliest token is taken")
 
 
-def penalised(scores_BV: Tensor, said_BT: Tensor, penalty: float) -> Tensor:
-    """Scores made worse for tokens that were said before."""
+def penalised(scores_BV: Tensor, previous_BT: Tensor, penalty: float) -> Tensor:
+    """Scores with the repetition penalty applied to the tokens of `previous_BT`."""
     if penalty == 1:
         return scores_BV
-    before_BT = scores_BV.gather(1, said_BT)
-    return scores_BV.scatter(1, said_BT, torch.where(before_BT < 0, before_BT * penalty, before_BT / penalty))
+    before_BT = scores_BV.gather(1, previous_BT)
+    return scores_BV.scatter(1, previous_BT, torch.where(before_BT < 0, before_BT * penalty, before_BT / penalty))
 
 
 def candidates(logits_BV: Tensor, decoding: Decoding) -> Tensor:

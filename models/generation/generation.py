@@ -1,4 +1,4 @@
-"""What a decoder says, one token after another: greedily, by chance, or by beam search.
+"""Generation by a decoder, one token after another: greedily, by sampling, or by beam search.
 
 Shapes: B prompts, K beams, T positions, D width, V vocabulary.
 """
@@ -13,19 +13,19 @@ from torch import Tensor
 from models.body import Body, Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
 
-GENERATED_DOCUMENT = 1  # the document that all that is said belongs to, where documents are kept apart
+GENERATED_DOCUMENT = 1  # the document of every generated token, where documents are kept apart
 NO_DOCUMENT = -2  # of padding
 
 
 class Documents(NamedTuple):
-    """The document of each token of sources and prompts, where they are kept apart; what is said is of document 1."""
+    """The document of each token of prompts and sources, where they are kept apart; 1 is that of generated tokens."""
 
     prompts: Sequence[Sequence[int]]
     sources: Sequence[Sequence[int]] | None = None
 
 
 class GeneratedTokens(NamedTuple):
-    """What was said to one prompt: ids without EOS, whether EOS came, and their log-probability, EOS with them."""
+    """The continuation of one prompt: ids without EOS, whether EOS came, and their log-probability, EOS included."""
 
     ids: list[int]
     is_finished: bool
@@ -42,9 +42,9 @@ class IncrementalDecoder:
         prompts: what the decoder reads first, a token at least.
         sources: what the encoder reads, where there is one.
         copies: rows for each prompt.
-        num_steps: tokens that are said, at most.
+        num_steps: the most tokens that are generated.
         pad: any id.
-        documents: where they are kept apart.
+        documents: of prompts and sources, where they are kept apart.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class IncrementalDecoder:
         self._starts_B = torch.tensor(starts, device=self.device).repeat_interleave(copies)
         if any(starts):
             self.inputs = self.inputs._replace(decoder_starts_B=self._starts_B)
-        # What counts as said before: padding stands for the first token of its row.
+        # What a repetition penalty applies to: in place of padding, the first token of its row.
         first_B1 = self.ids_BT.gather(1, self._starts_B[:, None])
         is_padding_BT = torch.arange(self.ids_BT.shape[1], device=self.device) < self._starts_B[:, None]
-        self.said_BT = torch.where(is_padding_BT, first_B1, self.ids_BT)
+        self.previous_BT = torch.where(is_padding_BT, first_B1, self.ids_BT)
 
     def _rows(self, rows: Sequence[Sequence[int]], padding: int, copies: int, *, on_left: bool = False) -> Tensor:
         """int64[B · copies, length], the rows padded to the longest, `copies` of each."""
@@ -102,21 +102,21 @@ class IncrementalDecoder:
         return logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
 
     def append(self, ids_B: Tensor) -> None:
-        """What is read next."""
+        """Adds the token that each row reads next."""
         self.ids_BT = torch.cat([self.ids_BT, ids_B[:, None]], dim=1)
-        self.said_BT = torch.cat([self.said_BT, ids_B[:, None]], dim=1)
+        self.previous_BT = torch.cat([self.previous_BT, ids_B[:, None]], dim=1)
         if self.documents_BT is not None:
             self.documents_BT = F.pad(self.documents_BT, (0, 1), value=GENERATED_DOCUMENT)
 
     def select(self, rows_B: Tensor) -> None:
-        """Puts other rows of the same prompts in the places of these."""
+        """Replaces the rows by others of the same prompts."""
         if self.cache is not None:
             self.cache.select(rows_B)
-        self.ids_BT, self.said_BT = self.ids_BT[rows_B], self.said_BT[rows_B]
+        self.ids_BT, self.previous_BT = self.ids_BT[rows_B], self.previous_BT[rows_B]
 
 
 def _steps(prompts: Sequence[Sequence[int]], decoding: Decoding, max_positions: int) -> int:
-    """How many tokens can be said.
+    """How many tokens can be generated.
 
     Raises:
         ValueError: where a prompt leaves no room for one.
@@ -124,7 +124,7 @@ def _steps(prompts: Sequence[Sequence[int]], decoding: Decoding, max_positions: 
     longest = max(map(len, prompts))
     if longest > max_positions:
         raise ValueError(f"a prompt has {longest} tokens, and the model reads at most {max_positions}: shorten it")
-    room = max_positions - longest + 1  # the last one said need not be read
+    room = max_positions - longest + 1  # the last generated token is never read
     return min(decoding.max_new_tokens or room, room)
 
 
@@ -139,9 +139,9 @@ def stream(
     eos: int,
     max_positions: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """For every step int64[B], the tokens said, and [B], their log-probabilities by the model itself.
+    """For every step int64[B], the generated tokens, and [B], their log-probabilities by the model itself.
 
-    A row that has said EOS says it again, at no cost. The last step is the one after which all rows have.
+    A row that has ended continues with EOS of log-probability 0. The last step is the one after which all have ended.
 
     Raises:
         ValueError: where a prompt is longer than the model reads.
@@ -156,7 +156,7 @@ def stream(
     is_finished_B = torch.zeros(len(prompts), dtype=torch.bool, device=reader.device)
     for step in range(steps):
         logits_BV = reader.next_logits()
-        scores_BV = penalised(logits_BV, reader.said_BT, decoding.repetition_penalty)
+        scores_BV = penalised(logits_BV, reader.previous_BT, decoding.repetition_penalty)
         if decoding.temperature:
             ids_B = draw(candidates(scores_BV, decoding), chances_TB[step])
         else:
@@ -178,11 +178,11 @@ class _Hypotheses:
         self.best: list[tuple[float, GeneratedTokens]] = []  # the best first
         self.is_settled = False
 
-    def add(self, score: float, said: GeneratedTokens) -> None:
-        self.best = sorted([*self.best, (score, said)], key=lambda pair: -pair[0])[: self.number]
+    def add(self, score: float, generated: GeneratedTokens) -> None:
+        self.best = sorted([*self.best, (score, generated)], key=lambda pair: -pair[0])[: self.number]
 
     def settle(self, best_running: float) -> None:
-        """No more are taken once there are enough, and what still runs is no better than the worst of them."""
+        """Takes no more once there are enough, and the best running hypothesis is no better than the worst of them."""
         self.is_settled |= len(self.best) == self.number and best_running <= self.best[-1][0]
 
 
@@ -196,12 +196,12 @@ def beam_search(
     decoding: Decoding,
     eos: int,
     max_positions: int,
-    num_said: int = 0,
+    num_forced: int = 0,
 ) -> list[list[GeneratedTokens]]:
-    """For every prompt its finished texts, the best first; at the end of the room, the unfinished count as well.
+    """For every prompt its finished texts, the best first; after the last possible step, the unfinished as well.
 
-    A text ends where EOS is among the `beams` likeliest of all that goes on from all beams. The last `num_said` tokens
-    of every prompt count as said where lengths are weighed, as transformers counts the BOS that it forces BART to say.
+    A text ends where EOS is among the `beams` likeliest next tokens of all beams. The length penalty counts the last
+    `num_forced` tokens of every prompt as generated, as transformers counts BART's `forced_bos_token_id`.
 
     Raises:
         ValueError: where a prompt is longer than the model reads.
@@ -214,7 +214,7 @@ def beam_search(
     found = [_Hypotheses(K) for _ in prompts]
     first_rows_B1 = torch.arange(B, device=reader.device)[:, None] * K
     for length in range(1, steps + 1):
-        logged_RV = penalised(reader.next_logits().log_softmax(dim=-1), reader.said_BT, decoding.repetition_penalty)
+        logged_RV = penalised(reader.next_logits().log_softmax(dim=-1), reader.previous_BT, decoding.repetition_penalty)
         V = logged_RV.shape[1]
         sums_BC, choices_BC = (sums_BK.flatten()[:, None] + logged_RV).view(B, K * V).topk(min(2 * K, K * V))
         rows_BC, ids_BC = first_rows_B1 + choices_BC // V, choices_BC % V
@@ -225,24 +225,23 @@ def beam_search(
                 if not (ended or length == steps) or found[prompt].is_settled or sums_BC[prompt, rank] == -torch.inf:
                     continue
                 ids = reader.ids_BT[rows_BC[prompt, rank], begins:].tolist()
-                said = GeneratedTokens(
-                    ids if ended else [*ids, int(ids_BC[prompt, rank])], ended, float(sums_BC[prompt, rank])
-                )
-                found[prompt].add(said.log_probability / (length + num_said) ** decoding.length_penalty, said)
-        # What runs on: the first K that did not end.
+                score = float(sums_BC[prompt, rank])
+                text = GeneratedTokens(ids if ended else [*ids, int(ids_BC[prompt, rank])], ended, score)
+                found[prompt].add(score / (length + num_forced) ** decoding.length_penalty, text)
+        # The running hypotheses: the first K that did not end.
         order_BK = is_end_BC.long().argsort(dim=1, stable=True)[:, :K]
         sums_BK = sums_BC.masked_fill(is_end_BC, -torch.inf).gather(1, order_BK)
         reader.select(rows_BC.gather(1, order_BK).flatten())
         reader.append(ids_BC.gather(1, order_BK).flatten())
         for prompt, hypotheses in enumerate(found):
-            hypotheses.settle(float(sums_BK[prompt, 0]) / (length + num_said) ** decoding.length_penalty)
+            hypotheses.settle(float(sums_BK[prompt, 0]) / (length + num_forced) ** decoding.length_penalty)
         if all(hypotheses.is_settled for hypotheses in found):
             break
-    return [[said for _, said in hypotheses.best] for hypotheses in found]
+    return [[text for _, text in hypotheses.best] for hypotheses in found]
 
 
 def put_together(steps: Iterable[tuple[Tensor, Tensor]], *, eos: int) -> list[GeneratedTokens]:
-    """What the steps of a `stream` come to."""
+    """The texts that the steps of a `stream` make, one for each row."""
     ids, logged = zip(*steps, strict=True)
     ids_BT = torch.stack(ids, dim=1).tolist()
     sums_B = torch.stack(logged, dim=1).double().sum(dim=1).tolist()
@@ -260,9 +259,9 @@ def generate(
     decoding: Decoding,
     eos: int,
     max_positions: int,
-    num_said: int = 0,
+    num_forced: int = 0,
 ) -> list[GeneratedTokens]:
-    """What is said to each prompt.
+    """The continuation of each prompt.
 
     Args:
         body: with a decoder, in evaluation mode.
@@ -272,7 +271,7 @@ def generate(
         decoding: how the next token is chosen.
         eos: the token that ends a text.
         max_positions: the most that either stack reads.
-        num_said: tokens at the end of every prompt that beam search counts as said.
+        num_forced: tokens at the end of every prompt that the length penalty of beam search counts as generated.
 
     Raises:
         ValueError: where a prompt is longer than the model reads.
@@ -280,5 +279,5 @@ def generate(
     settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
     read = {"sources": sources, "documents": documents}
     if decoding.beams > 1:
-        return [found[0] for found in beam_search(body, prompts, **read, **settings, num_said=num_said)]
+        return [found[0] for found in beam_search(body, prompts, **read, **settings, num_forced=num_forced)]
     return put_together(stream(body, prompts, **read, **settings), eos=eos)

@@ -21,9 +21,9 @@ class Family:
         base: what the names of the body's tensors begin with.
         has_encoder, has_decoder: its stacks.
         sizes: under which names it keeps each of our sizes.
-        fixed: what it must say of the parts that our preset fixes.
+        fixed: the values that it must have for the parts that our preset fixes.
         dropout: under which names it keeps rates; the first is read.
-        written: what it is told besides, and not asked.
+        written: what is written besides, and not checked on reading.
         defaults: what a `config.json` that lacks a name means by that.
     """
 
@@ -123,7 +123,7 @@ FAMILIES: dict[PresetName, Family] = {
         defaults={"feed_forward_proj": "relu"},
     ),
     # transformers 5 takes this untying for "do not scale the states" and ties all the same, but keeps two matrices
-    # apart where a checkpoint holds two; what it then saves says that they are tied.
+    # apart where a checkpoint holds two; what it then saves declares them tied.
     "t5_v1_1": Family(
         name="T5ForConditionalGeneration",
         model_type="t5",
@@ -260,7 +260,7 @@ def from_huggingface_config(theirs: Mapping[str, Any]) -> tuple[TransformerConfi
             raise ValueError(f"config.json: {' and '.join(names)} differ ({found}), and are one here")
         sizes[size] = next(iter(found), None)
     encoder, decoder = sizes.pop("encoder_blocks", 0), sizes.pop("decoder_blocks", 0)
-    if decoder is None:  # T5's, as deep as the encoder unless it says otherwise
+    if decoder is None:  # T5's, as deep as the encoder unless its depth is given
         decoder = encoder
     if sizes["feed_forward_width"] is None:  # GPT-2's
         sizes["feed_forward_width"] = 4 * sizes["width"]

@@ -225,8 +225,8 @@ def to_huggingface(
 def _spelled_alike(state: Mapping[str, Tensor], entries: Iterable[WeightEntry], base: str) -> dict[str, Tensor]:
     """The same tensors under the names that the map has.
 
-    Files of a body alone lack its prefix, old ones say gamma and beta of a norm, and a tensor with several names may
-    be kept under any of them.
+    Files of a body alone lack its prefix, old ones name a norm's parameters gamma and beta, and a tensor with several
+    names may be kept under any of them.
     """
     known = {name for entry in entries for name in (*entry.theirs, *entry.copies)}
     spelled = {}

@@ -1,7 +1,7 @@
 """The abstract objective: text to examples, and examples to loss terms. Plain data and functions, no weights.
 
-An objective is trained by `pretraining.py` over the network that it declares; whatever shows, scores or generates uses
-the same object without any training around it.
+`pretraining.py` trains the network that an objective declares; pictures, scoring and generation use the same object
+without any training around it.
 """
 
 from abc import ABC, abstractmethod
@@ -22,11 +22,11 @@ from objectives.core.predictions import CrossEntropy, Prediction
 from objectives.core.strategy import InferenceStrategy
 from training.step.budget import Budget
 
-MEASURED_WINDOWS = 64  # from which the mean lengths are taken that FLOPs are counted with
+MEASURED_WINDOWS = 64  # on which mean lengths are measured, for counting FLOPs
 
 
 def check_between_0_and_1(**rates: float) -> None:
-    """Raises ValueError where a rate that must hide something, and not all, does not."""
+    """Raises ValueError where a rate would hide nothing or everything."""
     for name, rate in rates.items():
         if not 0 < rate < 1:
             raise ValueError(f"model.init_args.{name} = {rate} must lie between 0 and 1, both excluded")
@@ -40,7 +40,7 @@ def check_share(**rates: float) -> None:
 
 
 class SpecialTokenTemplate(NamedTuple):
-    """Special tokens, by role, around a text that is read alone, and with which a decoder beside an encoder begins."""
+    """Special tokens, by role: before and behind a single text, and the start token of a decoder beside an encoder."""
 
     before: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ class SpecialTokenTemplate(NamedTuple):
 class Objective(ABC):
     """A pretraining objective.
 
-    A subclass names its stacks and its strategy of inference, and gives the corruption of a window (`corrupt`) and how
-    long the result is (`max_lengths`). It may add heads, further bodies and loss terms.
+    A subclass names its stacks and its inference strategy, and defines the corruption of a window (`corrupt`) and how
+    long the result is at most (`max_lengths`). It may add heads, further bodies and loss terms.
 
     Args:
         z_loss: weight of (log Z)², which keeps logits small; T5 was trained with 1e-4.
-        init_from: what the run begins with in place of random weights: a folder of a run, of one of its checkpoints,
-            or of transformers' save_pretrained, or a name on the Hugging Face hub. Its tokenizer comes along.
-        keep_documents_apart: whether no document of a window reads another; always `body.document_masking`.
+        init_from: source of the initial weights, in place of random ones: a folder of a run, of one of its checkpoints,
+            or of transformers' save_pretrained, or a name on the Hugging Face hub. Its tokenizer is used as well.
+        keep_documents_apart: whether attention stays within a document; set from `body.document_masking`.
 
     Raises:
         ValueError: where a value is impossible.
@@ -81,9 +81,9 @@ class Objective(ABC):
 
     @abstractmethod
     def corrupt(self, window: Window, rng: np.random.Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
-        """What the stacks read of a window, and the targets: a function of the window and of what `rng` draws alone.
+        """Inputs and targets made of a window: a pure function of the window and of the draws of `rng`.
 
-        `windows` are there for objectives that read a second run of text.
+        `windows` are there for objectives that read a second piece of text.
         """
 
     def corruption(self, vocabulary: Vocabulary) -> Corruption:
@@ -99,13 +99,13 @@ class Objective(ABC):
         return {"targets per raw token": self.max_lengths(window).targets / window}
 
     def check_data(self, windows: Windows) -> None:
-        """Raises ValueError where the text cannot serve this objective."""
+        """Raises ValueError where the corpus does not suit this objective."""
 
     def check_window(self, window: int) -> None:
         """Raises ValueError where windows of that many raw tokens cannot be corrupted."""
 
     def check_budget(self, budget: Budget) -> None:
-        """Raises ValueError where a run cannot last as long as that."""
+        """Raises ValueError where the objective cannot use this budget."""
 
     # --- examples to loss terms ---
 
@@ -113,7 +113,7 @@ class Objective(ABC):
         """The bodies by role; `body` is the main one.
 
         Raises:
-            ValueError: where a body of this shape cannot serve.
+            ValueError: where the objective cannot use a body of this shape.
         """
         blocks = config.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
         return {MAIN: BodyPlan(config=config, num_blocks=blocks)}
@@ -136,11 +136,11 @@ class Objective(ABC):
         return {}
 
     def validation_weight(self, term: str) -> float:
-        """What a term counts when the best weights are chosen by the validation loss."""
+        """Weight of a term in the validation loss by which the best checkpoint is chosen."""
         return 1.0
 
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
-        """Raises ValueError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
+        """Raises ValueError where a run of `total_steps` differs from a parent of `parent_steps` before `step`."""
 
     # --- what it costs ---
 

@@ -25,8 +25,8 @@ class BodyPlan:
     Args:
         config: its shape.
         num_blocks: of its encoder and decoder.
-        is_saved: whether checkpoints hold it; a frozen teacher is read from its own run instead.
-        shares: the role, planned before it, whose embeddings it holds in place of its own.
+        is_saved: whether checkpoints hold it; a frozen teacher, for one, is loaded from its own run.
+        shares: the role of an earlier body whose embeddings it uses in place of its own.
     """
 
     config: TransformerConfig
@@ -36,7 +36,7 @@ class BodyPlan:
 
 
 def inputs_of(batch: Batch, body: Transformer) -> Inputs:
-    """What a body reads of a batch."""
+    """The inputs of a body, from a batch."""
     return Inputs(
         encoder_ids_BS=batch.encoder_ids_BS,
         encoder_lengths_B=batch.encoder_lengths_B,
@@ -104,7 +104,7 @@ class Network(nn.Module):
         return body(inputs_of(batch, body))
 
     def logits(self, batch: Batch, term: str) -> Tensor:
-        """[N, V], what the main body predicts at the labels of a term."""
+        """[N, V], logits of the main body at the labels of a term."""
         return self.body.logits(at_labels(self.states(batch), batch.labels[term]))
 
     def flops(self, role: str = MAIN, *, encoder: float, decoder: float, targets: float) -> float:

@@ -1,4 +1,4 @@
-"""What a network predicts for one loss term, and the losses that judge it.
+"""Predictions for one loss term, and their losses.
 
 Shapes: N labelled positions, D width, V classes.
 """
@@ -18,8 +18,8 @@ class LossSums(NamedTuple):
     """Sums over the labels of a batch, from one pass.
 
     Attributes:
-        loss: as it is reported.
-        minimised: the loss with whatever is minimised beside it.
+        loss: the reported loss.
+        minimised: the loss with its regularisers, such as the z-loss.
         correct: predictions that equal their label; None where they were not counted, or nothing can be correct.
     """
 
@@ -29,7 +29,7 @@ class LossSums(NamedTuple):
 
 
 class Loss(Protocol):
-    """Judges states by labels. It is the loss that decides whether logits are materialised, and how many at once."""
+    """The loss of states [N, D] under a head. It decides whether logits are materialised, and how many at once."""
 
     def __call__(
         self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
@@ -41,7 +41,7 @@ class CrossEntropy:
     """Cross entropy in nats, in float32 at least, each label with its weight where there are weights.
 
     Args:
-        z_loss: weight of (log Z)², minimised beside it; keeps logits small (Mesh TensorFlow).
+        z_loss: weight of (log Z)² in what is minimised; keeps logits small (Mesh TensorFlow).
     """
 
     z_loss: float = 0.0
@@ -66,9 +66,9 @@ class Prediction:
 
     Attributes:
         states_ND: states at the labelled positions.
-        head: states to whatever the loss takes, such as logits [N, V].
+        head: maps states to what the loss takes, such as logits [N, V].
         labels: the targets, with their weights and divisor.
-        loss: judges the one by the other.
+        loss: of the head's output against the labels.
         weight: of the term in what is minimised.
     """
 

@@ -28,13 +28,13 @@ class Pretraining(ExactModule):
     """Trains an objective over the shared Transformer.
 
     Args:
-        objective: from text to loss terms.
+        objective: makes examples of text, and loss terms of examples.
         body: shape of the shared Transformer.
         optimizer, budget: as every trained module takes them.
         seed: decides initial weights and dropout.
 
     Raises:
-        ValueError: where a body of this shape cannot serve the objective.
+        ValueError: where the objective cannot use a body of this shape.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Pretraining(ExactModule):
             )
 
     def check_init_from(self) -> None:
-        """Raises ValueError where the weights to begin with cannot be read, or do not fit."""
+        """Raises ValueError where the weights of `init_from` cannot be read, or do not fit."""
         if self.objective.init_from is not None:
             check_fits(open_pretrained(self.objective.init_from), self.config, self.num_blocks)
 
@@ -125,7 +125,7 @@ class Pretraining(ExactModule):
         return cast(Any, self.trainer).datamodule
 
     def configure_model(self) -> None:
-        """Makes the network once the vocabulary is known; shards it where the strategy asks for that (FSDP2)."""
+        """Makes the network once the vocabulary is known; shards it where the strategy is FSDP2."""
         if self.network is None:
             network = self.build(vocab_size=self.data.vocabulary.size, window=self.data.window)
             origin = self.objective.init_from
@@ -146,7 +146,7 @@ class Pretraining(ExactModule):
             self._term_of = torch.compile(term_of)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up the counts; checkpoints of the first edition hold the network's parameters without its name."""
+        """Restores the counts; checkpoints of the first edition hold the network's parameters without its name."""
         super().on_load_checkpoint(checkpoint)
         state = checkpoint["state_dict"].items()
         checkpoint["state_dict"] = {f"network.{name.removeprefix('network.')}": tensor for name, tensor in state}

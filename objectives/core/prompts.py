@@ -1,4 +1,4 @@
-"""Prompts: texts of a user, encoded as those of training were, and how they are to be continued or filled in."""
+"""Prompts: texts of a user, encoded as in training, and the settings for continuing them or filling them in."""
 
 import re
 from collections import Counter
@@ -26,8 +26,8 @@ class Generation:
     Attributes:
         prompt: the text as it was given.
         text: the whole text as the model has it: filled in, continued or restored.
-        details: what else it predicts, by name, as JSON holds it.
-        notes: the same in lines for a reader.
+        details: further predictions, by name, as JSON values.
+        notes: the same as lines of text.
     """
 
     prompt: str
@@ -38,7 +38,7 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompts:
-    """Texts for a checkpoint, and how it is to generate.
+    """Texts for a checkpoint, and the settings of generation.
 
     Args:
         texts: as a user wrote them.
@@ -46,7 +46,7 @@ class Prompts:
         max_positions: the longest sequence of either stack.
         decoding: how tokens that are generated one after another are chosen.
         samples: generations for each text.
-        candidates: tokens that are named for each mask that stands for one.
+        candidates: how many tokens are listed for each mask, where a mask stands for one token.
         on_text: called with each new piece of the generation of a single text.
 
     Raises:
@@ -93,22 +93,22 @@ class Prompts:
         return count
 
     def refuse_decoding(self, reason: str) -> None:
-        """Raises ValueError where settings of the decoding are given that a strategy has no use for."""
+        """Raises ValueError where settings of the decoding are given; for a strategy that does not use them."""
         default = vars(Decoding())
         given = [f"{name} = {value}" for name, value in vars(self.decoding).items() if value != default[name]]
         if given:
             raise ValueError(f"{', '.join(given)}: {reason}")
 
     def refuse_candidates(self, reason: str) -> None:
-        """Raises ValueError where candidates are requested that a strategy does not have."""
+        """Raises ValueError where candidates are requested; for a strategy that has none."""
         if self.candidates is not None:
             raise ValueError(f"candidates = {self.candidates}: {reason}")
 
     def encode(self, text: str, marks: re.Pattern[str] | None = None, ids: Iterable[int] = ()) -> np.ndarray:
         """int64[length], a text cleaned and cut as in training, the k-th mark in it as the k-th of `ids`.
 
-        A token's white space is its beginning, so the space before a mark belongs to what is hidden there, and one at
-        the end to what comes next.
+        White space belongs to the token that follows it, so the space before a mark is part of the hidden text, and
+        one at the end part of the text that follows.
         """
         text = clean(text, Counter())
         parts = [part.removesuffix(" ") for part in (marks.split(text) if marks else [text])]
@@ -135,7 +135,7 @@ class Prompts:
         return ids, np.array(places, dtype=np.int64)
 
     def window(self, tokens: np.ndarray) -> Window:
-        """A text as a document."""
+        """A window that holds a text as its one document."""
         start = np.zeros(1, dtype=np.int64)
         return Window(
             index=0,

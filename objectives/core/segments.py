@@ -10,12 +10,12 @@ from data.stream.batch import IGNORE, NOWHERE
 from data.stream.windows import Window, Windows
 
 FOLLOWS, RANDOM_SEGMENT = 0, 1  # as in BERT and in Hugging Face's classes
-TRIES = 10  # at a random segment, as in BERT, which keeps the tenth whatever it is; here the pair is given up
+TRIES = 10  # to find a random segment, as in BERT, which keeps the tenth whatever it is; here the window stays whole
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segments:
-    """One or two runs of text with their places in the window, and whether the second follows the first."""
+    """One or two segments with their places in the window, and the label: whether the second follows the first."""
 
     tokens: list[np.ndarray]
     origins: list[np.ndarray]
@@ -37,7 +37,7 @@ def whole(window: Window) -> Segments:
 
 
 def pair(window: Window, rng: Generator, windows: Windows) -> Segments:
-    """The window cut at a sentence within a document, its second part replaced every other time.
+    """The window cut at a sentence within a document, its second part replaced with probability 1/2.
 
     The replacement begins with a sentence, is as long as what it replaces, and holds no document of the first part. A
     window without such a cut, and one for which no random segment is found, stays one segment without a label.
@@ -61,7 +61,7 @@ def pair(window: Window, rng: Generator, windows: Windows) -> Segments:
 
 
 def shortened(window: Window, rng: Generator) -> Window:
-    """The beginning of a window, of 2 tokens to all of them, every length alike."""
+    """The beginning of a window, from 2 tokens to all of them, every length equally likely."""
     length = int(rng.integers(2, len(window) + 1)) if len(window) > 2 else len(window)
     return replace(
         window,

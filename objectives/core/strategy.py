@@ -1,4 +1,4 @@
-"""How a checkpoint is used: what an objective's strategy of inference offers."""
+"""How a checkpoint is used: the interface of inference strategies, which generate and score texts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Scorer:
     Args:
         examples: from int64 ids of a prefix, which is given, and of the text, which is scored.
         is_normalised: whether exp(score) sums to 1 over all texts of one length.
-        is_control: whether it is known not to work, and there to show that.
-        caveat: what to bear in mind.
+        is_control: whether it is a negative control, known not to work.
+        caveat: a limitation, for reports.
     """
 
     examples: Callable[[np.ndarray, np.ndarray], list[Example]]
@@ -38,17 +38,17 @@ class InferenceStrategy:
     """Generates and scores texts with an objective's network; this one does neither."""
 
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
-        """What the network generates for the texts of a user, presented as in training.
+        """What the network generates for the texts of a user, encoded as in training.
 
         Raises:
-            ValueError: where a text cannot be presented so, or the objective generates none.
+            ValueError: where a text cannot be encoded so, or the objective generates none.
         """
-        raise ValueError(f"{type(objective).__name__} generates no text: it names no strategy of inference")
+        raise ValueError(f"{type(objective).__name__} generates no text: it names no inference strategy")
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
-        """Ways to score a text, by name: first the one that minimal pairs are to be judged by.
+        """Ways to score a text, by name: first the one that minimal pairs are evaluated with.
 
         Raises:
             ValueError: where the objective scores no texts.
         """
-        raise ValueError(f"{type(objective).__name__} scores no texts: it names no strategy of inference")
+        raise ValueError(f"{type(objective).__name__} scores no texts: it names no inference strategy")

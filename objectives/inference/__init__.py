@@ -1,4 +1,4 @@
 """How a checkpoint is used: text filled in or continued, and how likely a text is.
 
-Begin with `generation.py`.
+Begin with `continue_text.py`.
 """

@@ -16,12 +16,12 @@ from objectives.inference.likelihood import left_to_right
 
 
 def continued(text: list[int], generated: Sequence[int], *, is_all: bool) -> list[int]:
-    """The text with what is generated behind it."""
+    """The text followed by the generated tokens."""
     return [*text, *generated]
 
 
 class ContinueText(InferenceStrategy):
-    """Each text, as the beginning of a document, continued; an empty one may become any document.
+    """Continues each text as the beginning of a document; an empty text begins any document.
 
     Args:
         predicts_first: whether the first token of a document was a target in training.
@@ -49,7 +49,7 @@ class ContinueText(InferenceStrategy):
             yield generation_of(prompts, one, generated, continuation=prompts.decode(generated.ids))
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
-        """The text as a document's beginning, read just as in training; the EOS that would end it does not count."""
+        """The text as a document's beginning, read as in training; the EOS that would end it is not scored."""
         examples = partial(
             left_to_right, start=vocabulary.eos, term=objective.token_term, predicts_first=self.predicts_first
         )

@@ -1,4 +1,4 @@
-"""Tokens generated one after another, as text again: what every strategy with a decoder shares."""
+"""Generated tokens turned into text: what every strategy with a decoder shares."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ from models.transformer.transformer import Transformer
 from objectives.core.prompts import Generation, IdsAndOrigins, Prompts
 
 TEXTS_AT_ONCE = 32
-CUT_CHARACTER = "\ufffd"  # what bytes decode to that make no character, perhaps because the rest is yet to come
+CUT_CHARACTER = "\ufffd"  # decoded from bytes that make no character, perhaps because the rest is not generated yet
 
 
 class Complete(Protocol):
-    """Ids of the whole text, as far as the generated tokens determine them; further tokens extend their end."""
+    """Ids of the whole text, as far as the generated tokens determine them; further tokens only add to the end."""
 
     def __call__(self, generated: Sequence[int], *, is_all: bool) -> list[int]: ...
 
@@ -52,7 +52,7 @@ class EncodedPrompt:
         decoder: IdsAndOrigins,
         complete: Complete,
     ) -> Self:
-        """That of a text as a window, with the special tokens of each stack."""
+        """The prompt of a text given as a window, with the ids and origins of each stack."""
         return cls(
             text=text,
             prefix=decoder[0].tolist(),
@@ -66,7 +66,7 @@ class EncodedPrompt:
 def _streamed(
     steps: Iterable[tuple[Tensor, Tensor]], encoded: EncodedPrompt, prompts: Prompts
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The steps; their text is passed on as soon as its characters are whole."""
+    """The steps, unchanged; passes their text to `on_text` as soon as its characters are complete."""
     assert prompts.on_text is not None
     generated, passed_on = [], ""
     for step in itertools.chain([None], steps):
@@ -83,7 +83,7 @@ def _streamed(
 def generate_tokens(
     body: Transformer, prompts: Prompts, encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool
 ) -> Iterator[tuple[EncodedPrompt, GeneratedTokens]]:
-    """What is generated for each text, all samples of the first before those of the second.
+    """The generation of each text, all samples of the first before those of the second.
 
     Raises:
         ValueError: where a text is longer than the model reads.
@@ -111,7 +111,7 @@ def generate_tokens(
 
 
 def _inputs(encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool) -> dict[str, Any]:
-    """What `generate` is given of some texts."""
+    """The arguments of `generate` for some texts."""
     prefixes = [one.prefix for one in encoded]
     sources = [one.source for one in encoded if one.source is not None] or None
     prefix_documents = [one.prefix_documents for one in encoded]
@@ -121,7 +121,7 @@ def _inputs(encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool) -> 
 
 
 def generation_of(prompts: Prompts, encoded: EncodedPrompt, generated: GeneratedTokens, **details: Any) -> Generation:
-    """The whole text, with `details`, whether it came to its end, and the log-probability of what was generated."""
+    """The whole text, with `details`, whether EOS was generated, and the log-probability of the generated tokens."""
     text = prompts.decode(encoded.complete(generated.ids, is_all=True))
     of_all = {"is_finished": generated.is_finished, "log_probability": generated.log_probability}
     return Generation(prompt=encoded.text, text=text, details={**details, **of_all})

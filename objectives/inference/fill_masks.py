@@ -1,4 +1,4 @@
-"""Filling masks: an encoder predicts every [MASK] of a text at once, whatever the others are filled with."""
+"""Filling masks: an encoder predicts every [MASK] of a text at once, independently of the others."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -32,9 +32,9 @@ def filled(prompts: Prompts, text: str, tokens: np.ndarray, probabilities_MV: Te
     for number, (ids, values) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True), start=1):
         texts = [prompts.decode([token]) for token in ids]
         masks.append([{"token": token, "probability": value} for token, value in zip(texts, values, strict=True)])
-        dots = ["" if vocabulary.begins_word[token] else "\u00b7" for token in ids]  # goes on with a word
-        tokens_shown = [f"{dot}{token.strip() or repr(token)}" for dot, token in zip(dots, texts, strict=True)]
-        named = [f"{token} {value:.1%}" for token, value in zip(tokens_shown, values, strict=True)]
+        dots = ["" if vocabulary.begins_word[token] else "\u00b7" for token in ids]  # continues a word
+        displayed = [f"{dot}{token.strip() or repr(token)}" for dot, token in zip(dots, texts, strict=True)]
+        named = [f"{token} {value:.1%}" for token, value in zip(displayed, values, strict=True)]
         notes.append(f"  [MASK] {number}   {'   '.join(named)}")
     return Generation(prompt=text, text=prompts.decode(whole), details={"masks": masks}, notes=notes)
 
@@ -43,7 +43,7 @@ class FillMasks(InferenceStrategy):
     """Each text, as one segment, with every [MASK] filled; probabilities in float64."""
 
     def encoded(self, objective: Objective, prompts: Prompts) -> list[tuple[Window, Example]]:
-        """The texts, a label at every mask.
+        """The texts, with a label at every mask.
 
         Raises:
             ValueError: where a text has no mask, or is too long.

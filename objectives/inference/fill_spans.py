@@ -20,7 +20,7 @@ MARKS = re.compile(rf"{MARK.pattern}|<extra_id_\d+>")  # either way, the k-th of
 
 
 def spans_of(generated: Sequence[int], sentinels: Sequence[int]) -> dict[int, list[int]]:
-    """What is generated behind each sentinel, by its number; behind one out of order, nothing."""
+    """The tokens generated after each sentinel, by its number; those after a sentinel out of order are dropped."""
     numbers = {token: number for number, token in enumerate(sentinels)}
     spans: dict[int, list[int]] = {}
     span: list[int] = []
@@ -37,7 +37,7 @@ def spans_of(generated: Sequence[int], sentinels: Sequence[int]) -> dict[int, li
 def filled_in(
     text: Sequence[int], sentinels: Sequence[int], num_marks: int, generated: Sequence[int], *, is_all: bool
 ) -> list[int]:
-    """The text with the spans in the places of their sentinels, as far as the last one or, if that is all, whole.
+    """The text with spans in place of their sentinels: up to the last span so far, or all of it where `is_all`.
 
     A sentinel without a span stays.
     """
@@ -55,7 +55,7 @@ def filled_in(
 
 
 class FillSpans(InferenceStrategy):
-    """Each text with the spans filled in that its marks stand for, which are sentinels in their order."""
+    """Fills in the spans that the marks of each text stand for; the k-th mark is read as the k-th sentinel."""
 
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("span corruption generates text of any length, and no token, for each mark")
@@ -82,7 +82,7 @@ class FillSpans(InferenceStrategy):
             yield replace(generation_of(prompts, one, generated, spans=texts), notes=notes)
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
-        """The text word by word, or all of it, behind the sentinel that stands for it, and with nothing read."""
+        """The text word by word, or as one span, after its sentinel; and as a control with an empty source."""
         common = {"vocabulary": vocabulary, "term": objective.token_term}
         spans = partial(span_copies, **common)
         return {

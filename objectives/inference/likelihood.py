@@ -5,10 +5,9 @@
                  reads [CLS] Thank [MASK] for [SEP]   predicts you
                  reads [CLS] Thank you [MASK] [SEP]   predicts for
 
-The score is the sum of log p(label) over the labels of all the examples. They are collated and predicted as those of
-training are, and whoever sums them need not know the objective. Each label of a normalised scorer is predicted from
-what the labels before it have settled and from nothing behind it, so that over all texts of one length the
-probabilities sum to 1.
+The score is the sum of log p(label) over the labels of all the examples. They are collated and predicted as in
+training, so that summing them needs nothing of the objective. A normalised scorer predicts each label from the labels
+before it and from nothing behind it, so that the probabilities of all texts of one length sum to 1.
 """
 
 import itertools
@@ -29,19 +28,19 @@ def special(*ids: int, origin: int = NOWHERE) -> Part:
 
 
 def joined(*parts: Part) -> Part:
-    """One behind the other."""
+    """The parts, concatenated."""
     ids, origins = zip(*parts, strict=True)
     return np.concatenate(ids).astype(np.int64), np.concatenate(origins)
 
 
 def whole(prefix: np.ndarray, text: np.ndarray) -> Part:
-    """What stands before and the text, in their places."""
+    """The prefix and the text, with their places."""
     ids = np.concatenate([prefix, text]).astype(np.int64)
     return ids, np.arange(len(ids))
 
 
 def document(tokens: np.ndarray, end_token: int) -> Window:
-    """Tokens as a document of their own, behind one that `end_token` has ended."""
+    """Tokens as a document of their own, after another that ends with `end_token`."""
     start = np.zeros(1, dtype=np.int64)
     return Window(
         index=0, tokens=tokens, previous=end_token, sentence_starts=start, document_starts=start, first_document=0
@@ -49,7 +48,7 @@ def document(tokens: np.ndarray, end_token: int) -> Window:
 
 
 def within(part: Part, start: int, end: int | None = None) -> Part:
-    """The places from `start` to `end`."""
+    """The part from `start` to `end`."""
     ids, origins = part
     return ids[start:end], origins[start:end]
 
@@ -60,7 +59,7 @@ def within(part: Part, start: int, end: int | None = None) -> Part:
 def left_to_right(
     prefix: np.ndarray, text: np.ndarray, *, start: int, term: str, predicts_first: bool
 ) -> list[Example]:
-    """Every token of the text from those before it, as in a document behind one that `start` has ended."""
+    """Every token of the text is predicted from those before it and `start`, which ends an earlier document."""
     labels, origins = whole(prefix, text)
     ids = np.concatenate([[start], labels[:-1]])
     labels[: max(len(prefix), int(not predicts_first))] = IGNORE
@@ -72,17 +71,17 @@ def left_to_right(
 
 
 def token_alone(tokens: np.ndarray, _vocabulary: Vocabulary) -> np.ndarray:
-    """int64[length], for each token where what is hidden with it ends: nothing else is (Salazar et al. 2020)."""
+    """int64[length], for each token the end of what is masked with it: only itself (Salazar et al. 2020)."""
     return np.arange(len(tokens)) + 1
 
 
 def rest_of_word(tokens: np.ndarray, vocabulary: Vocabulary) -> np.ndarray:
-    """The same with the tokens behind it in its word, which would give it away (Kauf & Ivanova 2023)."""
+    """The same: itself and the later tokens of its word, which would reveal it (Kauf & Ivanova 2023)."""
     return word_bounds(tokens, vocabulary)[np.cumsum(vocabulary.word_starts(tokens))]
 
 
 def rest_of_text(tokens: np.ndarray, _vocabulary: Vocabulary) -> np.ndarray:
-    """The same with all that is behind it: a chain from left to right."""
+    """The same: itself and all later tokens, which makes a chain from left to right."""
     return np.full(len(tokens), len(tokens))
 
 
@@ -99,7 +98,7 @@ def masked_copies(
     vocabulary: Vocabulary,
     term: str,
 ) -> list[Example]:
-    """A copy for each token of the text, masked from there to where `hidden_to` ends; it alone is a target."""
+    """A copy for each token of the text, the only target, masked from there to the end that `hidden_to` gives."""
     tokens = whole(prefix, text)
     ends = hidden_to(tokens[0], vocabulary)
     ids, origins = joined(special(vocabulary.cls), tokens, special(vocabulary.sep))
@@ -136,7 +135,7 @@ def predicted_after(source: Part, before: Part, text: Part, *, term: str) -> Exa
 
 
 def restored_whole(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, term: str) -> list[Example]:
-    """Of a denoiser: one [MASK] stands for the whole text, as it may stand for any span in training."""
+    """For a denoiser: one [MASK] stands for the whole text, as it may stand for any span in training."""
     tokens, cut = whole(prefix, text), len(prefix)
     mask = special(vocabulary.mask, origin=cut)
     source = joined(special(vocabulary.bos), within(tokens, 0, cut), mask, special(vocabulary.eos))
@@ -145,7 +144,7 @@ def restored_whole(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabula
 
 
 def infilled(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, term: str) -> list[Example]:
-    """Of a denoiser: [MASK] stands for one token at a time, predicted from all before it."""
+    """For a denoiser: [MASK] stands for one token at a time, predicted from all before it."""
     tokens, copies = whole(prefix, text), []
     for place in range(len(prefix), len(tokens[0])):
         rest = within(tokens, place + 1)
@@ -159,7 +158,7 @@ def infilled(prefix: np.ndarray, text: np.ndarray, *, vocabulary: Vocabulary, te
 def span_copies(
     prefix: np.ndarray, text: np.ndarray, *, one_by_one: bool, vocabulary: Vocabulary, term: str
 ) -> list[Example]:
-    """Of span corruption: a sentinel stands for each word of the text in turn, or for all of it."""
+    """For span corruption: a sentinel stands for each word of the text in turn, or for all of it."""
     tokens, cut = whole(prefix, text), len(prefix)
     bounds = word_bounds(tokens[0], vocabulary) if one_by_one else np.array([len(tokens[0])])
     bounds = np.concatenate([[cut], bounds[bounds > cut]])
@@ -175,7 +174,7 @@ def span_copies(
 def unread(
     prefix: np.ndarray, text: np.ndarray, *, start: tuple[int, ...], vocabulary: Vocabulary, term: str
 ) -> list[Example]:
-    """The encoder reads EOS alone, as lm-evaluation-harness and BabyLM 2023 had it; no training was ever like that."""
+    """The encoder reads EOS alone, as in lm-evaluation-harness and BabyLM 2023, which occurs in no training."""
     tokens, cut = whole(prefix, text), len(prefix)
     before = joined(special(*start), within(tokens, 0, cut))
     return [predicted_after(special(vocabulary.eos), before, within(tokens, cut), term=term)]

@@ -1,4 +1,4 @@
-"""Rewriting a text: a denoiser restores the whole text from a copy of it, every [MASK] standing for any length."""
+"""Rewriting a text: a denoiser generates the whole text from a copy in which each [MASK] hides any number of tokens."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,12 @@ from objectives.inference.likelihood import infilled, restored_whole, unread
 
 
 def restored(bos: int, generated: Sequence[int], *, is_all: bool) -> list[int]:
-    """What is generated, without its `<s>`."""
+    """The generated tokens without their `<s>`."""
     return [*generated[1:]] if generated[:1] == [bos] else [*generated]
 
 
 class Rewrite(InferenceStrategy):
-    """Each text restored: a [MASK] stands for any number of tokens, and sentences may have changed places."""
+    """Restores each text: a [MASK] stands for any number of tokens, and sentences may be out of order."""
 
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("a denoiser generates the whole text, and no token for each mask")
@@ -41,7 +41,7 @@ class Rewrite(InferenceStrategy):
             yield generation_of(prompts, one, generated)
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
-        """The text restored from one [MASK], or token by token, and from nothing that training knew."""
+        """The text restored from one [MASK], or token by token; and as a control from an empty source."""
         common = {"vocabulary": vocabulary, "term": objective.token_term}
         start = (vocabulary.eos, vocabulary.bos)
         return {

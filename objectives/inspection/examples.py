@@ -1,4 +1,4 @@
-"""Pictures of held-out windows in the course of a run: what is read, the targets, and what the model predicts."""
+"""Pictures of held-out windows in the course of a run: inputs, targets, and the model's predictions."""
 
 import io
 from pathlib import Path
@@ -33,7 +33,7 @@ class ExamplesCallback(RunCallback):
         self.folder, self.number = folder, number
 
     def _held_out(self, module: Pretraining) -> list[tuple[Window, Example]]:
-        """Windows under the noise that they are validated with."""
+        """Windows, and their examples with the noise of validation."""
         windows: Windows = module.data.held_out_windows
         corrupt, count = module.objective.corruption(module.data.vocabulary), min(self.number, len(windows))
         chosen = [windows[index * len(windows) // count] for index in range(count)]

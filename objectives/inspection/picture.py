@@ -1,7 +1,7 @@
-"""What an objective does to a text, as a picture: what is read, the targets, and what became of every token.
+"""The corruption of a text as a picture: inputs, targets, and what was done to each token.
 
-Tokens stand in columns, each target below what is read at its position. The same picture is printed by show.py and
-logged with the model's own predictions.
+Tokens stand in columns, each target below the input at its position. show.py prints this picture; runs log it with the
+model's predictions.
 """
 
 from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ Panel = dict[str, list[Cell]]  # rows by name, with one cell for each position o
 
 
 def _hides(example: Example, length: int) -> dict[int, list[int]]:
-    """The places that each visible place or mask is followed by and that nothing shows, in the order of reading."""
+    """For each visible place or mask, the hidden places that follow it, in reading order."""
     assert example.encoder_origins is not None
     order = example.order if example.order is not None else np.arange(length)
     visible = {int(origin) for origin in example.encoder_origins}
@@ -78,7 +78,7 @@ class Painter:
     decode: Callable[[Sequence[int]], str]
 
     def row(self, tokens: np.ndarray, kinds: Sequence[Kind]) -> list[Cell]:
-        """Tokens as cells, empty where a token is IGNORE; a piece that goes on with a word begins with a dot."""
+        """Tokens as cells, empty where a token is IGNORE; a piece that continues a word begins with a dot."""
         present = tokens != IGNORE
         starts = self.vocabulary.word_starts(np.where(present, tokens, self.vocabulary.pad))
         cells = []
@@ -89,7 +89,7 @@ class Painter:
         return cells
 
     def _kind_read(self, token: int, origin: int, label: int, window: Window, *, is_second: bool) -> Kind:
-        """What became of a token that the encoder reads; `label` is the target at its place."""
+        """What was done to a token that the encoder reads; `label` is the target at its place."""
         if token == self.vocabulary.mask or token in self.vocabulary.sentinels:
             return "hidden"
         if origin < 0:
@@ -99,7 +99,7 @@ class Painter:
         return "plain" if token == window.tokens[origin] else "random"
 
     def _encoder_panel(self, window: Window, example: Example) -> Panel:
-        """What the encoder reads, and below the targets there, or what each mask hides."""
+        """The encoder's input, and below it the targets there, or the text that each mask hides."""
         assert example.encoder_ids is not None
         assert example.encoder_origins is not None
         length = len(example.encoder_ids)
@@ -166,7 +166,7 @@ class Painter:
 
 
 def _lines(widths: list[int], width: int) -> list[slice]:
-    """Cuts columns, a space apart, into lines of at most `width`."""
+    """Breaks columns, separated by a space, into lines of at most `width`."""
     lines, start, used = [], 0, 0
     for index, size in enumerate(widths):
         if used + size > width and index > start:

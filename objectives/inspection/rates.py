@@ -1,4 +1,4 @@
-"""What an objective really does to text, counted on its examples, to be compared with its settings."""
+"""Rates of a corruption, measured on examples, to be compared with the settings."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, NOWHERE, Example
 from data.stream.windows import Window
 
-Counts = dict[str, tuple[float, float]]  # of each rate: what is counted, and out of how many
+Counts = dict[str, tuple[float, float]]  # of each rate: numerator and denominator
 
 
 def _of_labels_read(example: Example, labels: np.ndarray, vocabulary: Vocabulary) -> Counts:
-    """Where labels stand on what the encoder reads: how many there are, and what is read in their place."""
+    """For an encoder alone: how many positions have a label, and what the encoder reads there."""
     assert example.encoder_ids is not None
     targets, read = labels[labels != IGNORE], example.encoder_ids[labels != IGNORE]
     masked, kept = int((read == vocabulary.mask).sum()), int((read == targets).sum())
@@ -29,7 +29,7 @@ def _of_labels_read(example: Example, labels: np.ndarray, vocabulary: Vocabulary
 
 
 def _of_spans(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
-    """Where the decoder predicts what the encoder does not read: how much is hidden, in spans of what length."""
+    """For an encoder and a decoder: how many tokens are hidden from the encoder, and in spans of what length."""
     assert example.encoder_ids is not None
     assert example.encoder_origins is not None
     is_mask = np.isin(example.encoder_ids, [vocabulary.mask, *vocabulary.sentinels])
@@ -58,7 +58,7 @@ def count(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
 
 
 def measured(counts: Iterable[Counts]) -> dict[str, float]:
-    """The rates over many examples; those that nothing was counted for are left out."""
+    """The rates over many examples; those with a denominator of 0 are left out."""
     totals: dict[str, np.ndarray] = {}
     for example in counts:
         for name, pair in example.items():

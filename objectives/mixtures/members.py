@@ -1,4 +1,4 @@
-"""The objectives of a schedule: how they are named and made, and whether one Transformer can serve them all."""
+"""The objectives of a schedule: their names and settings, and whether they can share one Transformer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +21,9 @@ class Member:
 
     Args:
         objective: dotted path of its class, such as objectives.causal_lm.CausalLM.
-        share: of the optimizer steps (stages) or of the windows (mixed); all together make 1.
-        settings: its own, such as next_sentence.
-        name: of its curves; by default the file of its class, such as causal_lm.
+        share: of the optimizer steps (stages) or of the windows (mixed); all shares sum to 1.
+        settings: those of the objective, such as next_sentence.
+        name: prefix of its metrics; by default the file of its class, such as causal_lm.
     """
 
     objective: str
@@ -38,7 +38,7 @@ class Member:
 
 
 def check_members(members: Sequence[Member]) -> None:
-    """Raises ValueError where names or shares are not those of a schedule."""
+    """Raises ValueError where there is none, names repeat, shares do not sum to 1, or one sets a common setting."""
     if not members:
         raise ValueError("model.init_args.members = [] must name one objective at least")
     labels, shares = [member.label for member in members], [member.share for member in members]
@@ -55,7 +55,7 @@ def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) ->
     """The objective of a member.
 
     Raises:
-        ValueError: where its settings are none of its class, or impossible.
+        ValueError: where its class has no such setting, or a value is impossible.
     """
     settings = {"z_loss": z_loss, **member.settings, "keep_documents_apart": keep_documents_apart}
     try:
@@ -65,12 +65,12 @@ def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) ->
 
 
 def check_stacks(objectives: dict[str, Objective], body: TransformerConfig) -> None:
-    """Raises ValueError where the members cannot have one set of weights."""
+    """Raises ValueError where the members cannot share one set of weights."""
     stacks = {(objective.uses_encoder, objective.uses_decoder) for objective in objectives.values()}
     if len(stacks) == 1:
         return
-    said = {(True, True): "an encoder and a decoder", (True, False): "an encoder", (False, True): "a decoder"}
-    each = ", ".join(f"{name} {said[one.uses_encoder, one.uses_decoder]}" for name, one in objectives.items())
+    stack_names = {(True, True): "an encoder and a decoder", (True, False): "an encoder", (False, True): "a decoder"}
+    each = ", ".join(f"{name} {stack_names[one.uses_encoder, one.uses_decoder]}" for name, one in objectives.items())
     if (True, True) in stacks:
         raise ValueError(
             f"model.init_args.members share one set of weights, so that all have both stacks or each has one alone; "
@@ -84,7 +84,7 @@ def check_stacks(objectives: dict[str, Objective], body: TransformerConfig) -> N
 
 
 def on_stack(batch: Batch, *, encoder: bool, is_causal: bool) -> Batch:
-    """A batch for one stack alone, under the name of the stack that there is, with whom its positions see."""
+    """A batch for a single stack, as input of the encoder or of the decoder; `is_causal` decides its attention mask."""
     if (batch.encoder_ids_BS is not None) == encoder:
         return replace(batch, is_causal=is_causal)
     moved = {

@@ -1,9 +1,9 @@
-"""An objective that changes along the way, or several at once, on one set of weights: a schedule of objectives.
+"""Several objectives that train one set of weights, one after another or mixed: a schedule of objectives.
 
     window     Thank you for inviting me to your party last week .
     reads      </s> Thank you for inviting me to your party last week         where causal_lm has the window
                [CLS] Thank you [MASK] inviting me to [MASK] party last apple . [SEP]     where masked_lm has it
-    predicts   what the member that has it predicts
+    predicts   the targets of the member that has the window
 
 stages: loss = that of the member whose turn it is (a causal LM, then a masked one: Gisserot-Boukhlef et al. 2025)
 mixed:  loss = sum over members of share · that of the member over its windows (UL2: Tay et al. 2022, 3.1)
@@ -32,18 +32,18 @@ from training.step.budget import Budget
 class Schedule(Objective):
     """Several objectives over one network, one after another or mixed.
 
-    A sole stack looks to both sides where a masked LM has the window and to the left where a causal one has it, with
-    the same weights. A member corrupts a window as it does alone, so every arm reads the same windows. A validation
-    puts all members to the same held-out windows. What is shown, generated, scored and exported is the last member's,
-    which is what a schedule comes to.
+    Where the body has a single stack, attention is bidirectional in windows of a masked LM and causal in those of a
+    causal LM, with the same weights. A member corrupts a window as in a run of its own, so that a schedule reads the
+    same windows as any other run. Validation evaluates all members on the same held-out windows. Pictures, generation,
+    scoring and export use the last member.
 
-    FLOPs are those of a mean step: true of the whole run, and of a stage only where the members cost alike.
+    FLOPs are those of a mean step: exact for the whole run, and for a stage only where all members cost the same.
 
     Args:
-        members: the objectives; the last is the one that the others serve.
-        order: `stages` gives each its share of the steps, one after another; `mixed` draws for each window which
-            member has it, each with the probability of its share.
-        z_loss: that of the members which set none.
+        members: the objectives; the last is the one that the trained model is used with.
+        order: `stages` trains each for its share of the steps, one after another; `mixed` draws the member of each
+            window, with its share as probability.
+        z_loss: for members that set none.
         shared: what every objective takes.
     """
 
@@ -65,7 +65,7 @@ class Schedule(Objective):
 
     @property
     def is_sole(self) -> bool:
-        """Whether one stack is all there is."""
+        """Whether the body has a single stack."""
         return not (self.uses_encoder and self.uses_decoder)
 
     # --- which member has a window ---
@@ -85,7 +85,7 @@ class Schedule(Objective):
         """Which member has the window at a position of the run.
 
         Raises:
-            ValueError: where a stage with a share has no step.
+            ValueError: where the share of a stage rounds to no step.
         """
         names = tuple(self.members)
         if self.order == "mixed" or len(names) == 1:
@@ -113,17 +113,17 @@ class Schedule(Objective):
     # --- text to examples ---
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
-        """As the last member does; in training the loader calls each member's own."""
+        """The last member's corruption; in training the loader calls each member's own."""
         return self.last.corrupt(window, rng, windows, vocabulary=vocabulary)
 
     def max_lengths(self, window: int) -> MaxLengths:
-        """The most that any member makes of a window."""
+        """The longest over all members."""
         lengths = np.array([member.max_lengths(window) for member in self.members.values()])
         encoder, decoder, targets = lengths.max(axis=0).tolist()
         return MaxLengths(*self._on_stacks(encoder, decoder, max), targets)
 
     def _on_stacks(self, encoder: Any, decoder: Any, joined: Any) -> tuple[Any, Any]:
-        """Lengths in the stacks that there are; a sole one has both, `joined`."""
+        """Lengths of the stacks that the body has; a single stack has both, `joined`."""
         if not self.is_sole:
             return encoder, decoder
         length = joined(encoder, decoder)
@@ -147,17 +147,17 @@ class Schedule(Objective):
         return self.last.bodies(config)
 
     def heads(self, config: TransformerConfig) -> dict[str, nn.Module]:
-        """Heads beside the bodies under the names that they have alone; those of one name are one."""
+        """The heads of all members, under their own names; heads of the same name are shared."""
         return {name: head for member in self.members.values() for name, head in member.heads(config).items()}
 
     def _predicted(self, network: Network, member: Objective, batch: Batch) -> dict[str, Prediction]:
-        """A member's predictions: a sole stack sees whom it sees where the member is alone."""
+        """A member's predictions: a single stack has the attention mask of the member's own runs."""
         if self.is_sole:
             batch = on_stack(batch, encoder=self.uses_encoder, is_causal=member.uses_decoder)
         return member.predictions(network, batch)
 
     def predictions(self, network: Network, batch: Batch | MixedBatch) -> dict[str, Prediction]:
-        """Every member's by name, such as `causal_lm/next_token`; of a `Batch`, the last member's."""
+        """Of every member, named such as `causal_lm/next_token`; of a `Batch`, those of the last member."""
         if isinstance(batch, Batch):
             return self._predicted(network, self.last, batch)
         return {
@@ -175,7 +175,7 @@ class Schedule(Objective):
         }
 
     def validation_weight(self, term: str) -> float:
-        """Stages are judged by what they come to, the last; a mixture by all its members, each by its share."""
+        """Stages are validated by the loss of the last member, a mixture by those of all, weighted by their shares."""
         name = term.split("/")[0]
         return self.shares[name] if self.order == "mixed" else float(self.members[name] is self.last)
 

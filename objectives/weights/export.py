@@ -36,8 +36,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def framed(tokenizer: Tokenizer, template: SpecialTokenTemplate, vocabulary: Vocabulary) -> Tokenizer:
-    """A copy of the tokenizer that puts special tokens around a text, or a pair of texts, as training does."""
+def with_template(tokenizer: Tokenizer, template: SpecialTokenTemplate, vocabulary: Vocabulary) -> Tokenizer:
+    """A copy of the tokenizer that adds special tokens around a text, or a pair of texts, as in training."""
     copy = Tokenizer.from_str(tokenizer.to_str())
     names = {
         role: str(tokenizer.id_to_token(getattr(vocabulary, role))) for role in (*template.before, *template.behind)
@@ -56,7 +56,7 @@ def write_tokenizer(
     folder: Path, tokenizer: Tokenizer, vocabulary: Vocabulary, template: SpecialTokenTemplate, *, max_positions: int
 ) -> None:
     """Writes the tokenizer's files; a literal special token in a text is that token there, as is their custom."""
-    framed(tokenizer, template, vocabulary).save(str(folder / "tokenizer.json"))
+    with_template(tokenizer, template, vocabulary).save(str(folder / "tokenizer.json"))
     special = {theirs: tokenizer.id_to_token(getattr(vocabulary, role)) for role, theirs in ROLES.items()}
     write_json(
         folder / "tokenizer_config.json",
@@ -135,7 +135,7 @@ def model_card(run: TrainedRun, name: str) -> str:
 
 def _results(summary: Mapping[str, Any] | None) -> list[str]:
     if summary is None:
-        return ["This run has not come to its end."]
+        return ["This run is not finished."]
     results = {key: value for key, value in summary.items() if key.startswith("validation/")}
     results |= {key: summary[key] for key in ("unigram_entropy", "ln_vocabulary", "raw_tokens", "flops")}
     return ["| | |", "|---|---|", *(f"| {key} | {value:.6g} |" for key, value in results.items())]

@@ -106,7 +106,7 @@ def test_what_is_not_there_is_told_before_anything_is_built(
 
 
 @pytest.mark.parametrize(("batch", "micro", "world"), [(32, 5, 1), (32, None, 3), (32, 16, 4), (2, None, 4)])
-def test_a_batch_that_does_not_share_out_is_refused(batch: int, micro: int | None, world: int) -> None:
+def test_a_batch_that_does_not_split_is_refused(batch: int, micro: int | None, world: int) -> None:
     data = DataModule(batch_size=batch, micro_batch_size=micro)
     with pytest.raises(ValueError, match=rf"data\.batch_size = {batch} windows .* {world} device\(s\).*multiple of"):
         data.micro_batches(world)

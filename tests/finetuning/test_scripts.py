@@ -79,7 +79,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a checkpoint that is not there": (("--checkpoint", "no/run/here"), "neither a folder nor a name on the hub"),
     "a metric that there is not": (("--task.metric", "bleu"), "task.metric = 'bleu' is none of accuracy"),
     "labels that were left out": (("--task.label_names", "[animal, plant]"), "none of animal, plant"),
-    "a batch that does not share out": (("--data.micro_batch_size", "3"), "do not share out"),
+    "a batch that does not split": (("--data.micro_batch_size", "3"), "do not split over"),
     "a strategy that copies nothing": (("--trainer.strategy", "fsdp"), "choose ddp"),
     "an optimizer that knows no layers": (("--optimizer.name", "muon"), "choose adamw"),
     "a grid of nothing": (("--grid.seeds", "[]"), "grid.seeds = [] must be different numbers, at least one"),
@@ -211,7 +211,9 @@ def test_a_fine_tuned_run_stands_in_the_table_of_runs(
     tuned: Path, pretrained: dict[str, Path], capsys: Capture
 ) -> None:
     assert status_of(summarize.main, [str(tuned), str(pretrained["masked_lm"])]) == 0
-    first, second = [line for line in capsys.readouterr().out.splitlines() if "accuracy" not in line and "k" in line][:2]
+    first, second = [line for line in capsys.readouterr().out.splitlines() if "accuracy" not in line and "k" in line][
+        :2
+    ]
     assert first.split()[0] == "tuned"
     assert first.split()[-2:] == ["-", "-"]
     assert second.split()[-1] == "6.174"

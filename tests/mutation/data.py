@@ -21,7 +21,7 @@ MUTANTS = [
         file="data/stream/batch.py",
         original="IGNORE = -100",
         replacement="IGNORE = 0",
-        mistake="the label that says nothing is the padding's id",
+        mistake="the label of a position without a target is the padding's id",
         tests=(BATCH,),
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""Mistakes in what is compared: what is hidden, what is said, and how the losses are summed."""
+"""Mistakes in what is compared: what is hidden, what is predicted, and how the losses are summed."""
 
 from tests.mutation.mutant import Mutant
 
@@ -19,14 +19,14 @@ MUTANTS = [
         file="objectives/causal_lm.py",
         original="np.concatenate([[window.previous], labels[:-1]])",
         replacement="labels",
-        mistake="labels are not shifted: each token is read where it is to be said",
+        mistake="labels are not shifted: each token is read where it is the target",
         tests=(CAUSAL_LM,),
     ),
     Mutant(
         file="objectives/causal_lm.py",
         original="labels[window.document_starts] = IGNORE",
         replacement="labels[window.document_starts - 1] = IGNORE",
-        mistake="the last token of a document goes unsaid in place of the next one's first",
+        mistake="the last token of a document is not predicted in place of the next one's first",
         tests=(CAUSAL_LM,),
     ),
     Mutant(
@@ -40,7 +40,7 @@ MUTANTS = [
         file="objectives/core/segments.py",
         original="own.stop <= documents.start",
         replacement="own.start <= documents.start",
-        mistake="a random segment may come from the first segment's own document",
+        mistake="a random segment may come from the first one's own document",
         tests=(NEXT_SENTENCE,),
     ),
     Mutant(
@@ -124,7 +124,7 @@ MUTANTS = [
         file="objectives/core/noise/spans.py",
         original="ends, sentinels[: len(starts)])",
         replacement="ends, sentinels[1 : len(starts) + 1])",
-        mistake="the sentinels that are read are off by one from the targets'",
+        mistake="the sentinels of the input are off by one from those of the targets",
         tests=(SPAN_CORRUPTION,),
     ),
     Mutant(
@@ -222,7 +222,7 @@ MUTANTS = [
         file="objectives/weights/export.py",
         original='single = [*before, "$A", *behind]',
         replacement='single = [*behind, "$A", *before]',
-        mistake="an exported tokenizer frames texts the wrong way round",
+        mistake="an exported tokenizer has the special tokens of both ends the wrong way round",
         tests=("tests/objectives/weights/test_export.py",),
     ),
 ]

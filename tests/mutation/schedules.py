@@ -1,4 +1,4 @@
-"""Mistakes in objectives that share out a run: who serves which window, and what one set of weights makes of it."""
+"""Mistakes in schedules: which member has which window, and the attention and losses of one set of weights."""
 
 from tests.mutation.mutant import Mutant
 
@@ -13,7 +13,7 @@ MUTANTS = [
         file="objectives/mixtures/schedule.py",
         original="is_causal=member.uses_decoder)",
         replacement="is_causal=self.uses_decoder)",
-        mistake="every member looks as the last one does",
+        mistake="every member has the attention mask of the last one",
         tests=(ONE_STACK,),
     ),
     Mutant(
@@ -41,7 +41,7 @@ MUTANTS = [
         file="objectives/mixtures/schedule.py",
         original="[min(end, step) for end in self._ends(total)]",
         replacement="[step for end in self._ends(total)]",
-        mistake="a branch may come from a trunk with other stages",
+        mistake="a branch may come from a parent run with other stages",
         tests=(BRANCH,),
     ),
     Mutant(
@@ -69,7 +69,7 @@ MUTANTS = [
         file="data/stream/mixture.py",
         original="window.index), windows).blank()",
         replacement="window.index), windows)",
-        mistake="who has no window has a target of another one",
+        mistake="an objective without a window predicts a token of another one",
         tests=(MIXTURE,),
     ),
 ]

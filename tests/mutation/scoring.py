@@ -34,7 +34,7 @@ MUTANTS = [
         file="objectives/inference/likelihood.py",
         original="labels[: max(len(prefix), int(not predicts_first))] = IGNORE",
         replacement="pass",
-        mistake="a continuation is charged with what stands before it",
+        mistake="a continuation is scored together with its prefix",
         tests=(SCORERS,),
     ),
     Mutant(

@@ -11,10 +11,10 @@ _QUANTITY = re.compile(r"\s*([\d_.]+(?:e[+-]?\d+)?)\s*([kmbgtpe]?)\s*", re.IGNOR
 
 
 def quantity(value: str | float, name: str) -> float:
-    """The number that `10M`, `2.5e15` or `300_000` says; suffixes k, M, B or G, T, P, E count in thousands.
+    """The number that `10M`, `2.5e15` or `300_000` stands for; suffixes k, M, B or G, T, P, E count in thousands.
 
     Raises:
-        ValueError: where it says none, or none above 0.
+        ValueError: where it is no number, or none above 0.
     """
     match = _QUANTITY.fullmatch(str(value))
     number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()] if match else math.nan
@@ -86,10 +86,10 @@ class Budget:
 
 
 class Progress:
-    """How far a run has come: in steps, or, where a clock decides, in seconds of training over all its sittings.
+    """How far a run has come: in steps, or, where a clock decides, in seconds of training, without interruptions.
 
     Attributes:
-        agreed_seconds: what the first process's clock said at the beginning of the step; all processes go by it.
+        agreed_seconds: the first process's seconds at the beginning of the step; all processes use them.
     """
 
     def __init__(self, *, total_steps: int | None, seconds: float | None) -> None:
@@ -99,7 +99,7 @@ class Progress:
         self._seconds_before, self._started = 0.0, math.nan
 
     def start(self, seconds_before: float) -> None:
-        """Starts this sitting's clock, after that many seconds in earlier ones."""
+        """Starts the clock, after that many seconds of training before an interruption."""
         self.agreed_seconds = self._seconds_before = seconds_before
         self._started = time.monotonic()
 

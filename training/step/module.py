@@ -230,8 +230,8 @@ class ExactModule(lightning.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes up the counts; micro-batches are counted from the optimizer step, which is all a position follows from.
 
-        So a run may go on with another number of micro-batches, and Lightning neither skips nor repeats anything that
-        it would conclude from where in its loops the checkpoint was written.
+        So a run may go on with another number of micro-batches, and Lightning neither skips nor repeats anything,
+        wherever in its loops the checkpoint was written.
         """
         progress = checkpoint["progress"]
         self._seconds_before = progress["seconds"]

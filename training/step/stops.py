@@ -1,4 +1,4 @@
-"""The ways in which a run ends before its budget does, each with the exit status that tells them apart."""
+"""The ways in which a run ends before its budget does, each with its own exit status."""
 
 import signal
 

@@ -74,7 +74,7 @@ def choose_spans(
 def choose(
     unit: Unit, candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The mask by a unit, and, of spans, for each token the number of its span, which is treated as one."""
+    """The mask by a unit, and, of spans, the number of each token's span, whose tokens are replaced alike."""
     if unit == "token":
         return choose_tokens(candidates, count, rng), None
     if unit == "word":

@@ -27,10 +27,10 @@ def poisson_lengths(total: int, mean: float, rng: Generator) -> tuple[np.ndarray
     return lengths[lengths > 0], int((lengths == 0).sum())
 
 
-def parted_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+def separate_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends of spans of the given lengths, in a random order, that neither overlap nor touch.
 
-    Every way to place them is equally likely. Spans that the text is too short to part are left out.
+    Every way to place them is equally likely. Spans for which the text is too short are left out.
     """
     lengths = rng.permutation(lengths)
     while len(lengths) > length - lengths.sum() + 1:
@@ -43,8 +43,8 @@ def parted_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple[np.n
 def overlapping_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends of spans as fairseq's DenoisingDataset places them: at distinct random places.
 
-    They may overlap, and are then one, and run into the end, so that less is hidden than was requested: 26.8 % of 510
-    tokens instead of 30 % at a mean length of 3.
+    They may overlap and are then merged, and are cut at the end, so that less is hidden than was requested: 26.8 % of
+    510 tokens instead of 30 % at a mean length of 3.
     """
     starts = rng.permutation(length)[: len(lengths)]
     order = np.argsort(starts)
@@ -56,12 +56,12 @@ def overlapping_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple
 
 
 def insertion_places(length: int, count: int, rng: Generator) -> np.ndarray:
-    """int64[count] places to insert something before, 0 to `length`, all alike."""
+    """int64[count] places to insert something before, 0 to `length`, all equally likely."""
     return rng.integers(length + 1, size=count)
 
 
 def permute_sentences(length: int, sentence_starts: np.ndarray, rate: float, rng: Generator) -> np.ndarray:
-    """int64[length] places: ceil(rate * n) of the n sentences, chosen at random, in random order on their own seats."""
+    """int64[length] places: ceil(rate * n) of the n sentences, chosen at random, are permuted among themselves."""
     bounds = np.unique(np.concatenate([[0], sentence_starts, [length]]))
     sentences = [np.arange(start, end) for start, end in itertools.pairwise(bounds)]
     seats = np.sort(rng.permutation(len(sentences))[: math.ceil(rate * len(sentences))])
@@ -71,7 +71,7 @@ def permute_sentences(length: int, sentence_starts: np.ndarray, rate: float, rng
 
 
 def rotate(length: int, rng: Generator, *, like_fairseq: bool = False) -> np.ndarray:
-    """int64[length] places, begun at any of them, all equally likely.
+    """int64[length] places, rotated to begin at any of them, all equally likely.
 
     fairseq draws the offset over the item with its two special tokens, which makes leaving it as it is twice as
     likely as each other outcome.
@@ -81,7 +81,7 @@ def rotate(length: int, rng: Generator, *, like_fairseq: bool = False) -> np.nda
 
 
 class NoisedTokens:
-    """Tokens on their way from the window to the encoder, with the place in the window that each stands for."""
+    """Tokens under noise, each with its origin: the place in the window that it stands for."""
 
     def __init__(self, tokens: np.ndarray) -> None:
         self.tokens, self.origins = tokens.astype(np.int64), np.arange(len(tokens))

@@ -18,7 +18,7 @@ def composition(total: int, parts: int, rng: Generator) -> np.ndarray:
 def span_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
     """Noise tokens and spans in `length` tokens (T5, random_spans_noise_mask), both 0 where there is but one token.
 
-    There are never more spans than tokens of either kind to part them with.
+    There are never more spans than noise tokens or than other tokens, so that no two spans touch.
     """
     if length < 2:
         return 0, 0
@@ -27,7 +27,7 @@ def span_counts(length: int, noise_density: float, mean_span_length: float) -> t
 
 
 def random_spans(length: int, *, noise_density: float, mean_span_length: float, rng: Generator) -> np.ndarray:
-    """Mask with the numbers of `span_counts`, text and noise in turn: text first, noise last, no two spans touch.
+    """Mask with the numbers of `span_counts`, text and noise in turn, text first and noise last; no two spans touch.
 
     All masks of this form are equally likely (Raffel et al. 2020, 3.1.4).
     """
@@ -69,12 +69,12 @@ def replace_spans(
 def inputs_and_targets(
     tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray, sentinels: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """What is read and the targets, each as int64 tokens and their origins, without EOS.
+    """Inputs and targets, each as int64 tokens and their origins, without EOS.
 
-    In what is read the k-th noise span is the k-th sentinel; the targets are each sentinel with the span it stands for.
-    Text behind the last span is closed by one more sentinel, as in the paper's example; the reference's masks
+    In the input the k-th sentinel stands for the k-th noise span; the targets are each sentinel and its span.
+    Text behind the last span adds one more sentinel to the targets, as in the paper's example; the reference's masks
     end with noise and never need it. The same as T5's `noise_span_to_unique_sentinel` of the mask and of its
-    complement, but for masks that begin with noise, where T5's numbers on the two sides do not fit.
+    complement, except for masks that begin with noise, where T5's sentinels of inputs and targets do not match.
     """
     source = replace_spans(tokens, starts, ends, sentinels[: len(starts)])
     targets, origins = [], []
@@ -92,10 +92,10 @@ def inputs_and_targets(
 
 
 def shifted(labels: np.ndarray, start: int, documents: np.ndarray | None = None) -> np.ndarray:
-    """int64[length], the label before each, and `start` before the first.
+    """int64[length], labels shifted right by one, with `start` at the beginning.
 
-    Of documents that are kept apart, given by their number at each label, each begins with `start` (seqio, packing):
-    the labels of one are not read in the next. 0 is none.
+    Where documents are kept apart, `documents` holds the number of the document of each label, 0 for none, and every
+    document begins with `start`, so that no label of one is read in the next (seqio, packing).
     """
     ids = np.concatenate([[start], labels[:-1]])
     if documents is not None:

@@ -53,6 +53,11 @@ def test_shorter_rows_are_padded_behind_and_their_lengths_kept() -> None:
     assert present(batch.encoder_lengths_B).tolist() == [3, 20]
 
 
+def test_lengths_are_kept_where_one_row_is_as_wide_as_the_batch() -> None:
+    rows = [Example(encoder_ids=ids(*[1] * n), token_term="t", labels={"t": ids(*[7] * n)}) for n in (3, 16)]
+    assert present(batch_of(rows).encoder_lengths_B).tolist() == [3, 16]
+
+
 @given(lengths=st.lists(st.integers(1, 70), min_size=1, max_size=6), limit=st.integers(1, 70))
 @settings(deadline=None, derandomize=True)
 def test_widths_are_multiples_of_sixteen_or_the_most_there_can_be(lengths: list[int], limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Objectives that share out the windows: who serves which is a function of the position, and nobody sees another's."""
+"""Objectives in one run: which has a window is a function of the position, and none reads another's."""
 
 import numpy as np
 import pytest

@@ -202,7 +202,7 @@ def test_whoever_waits_is_told_of_every_text() -> None:
 
 
 def test_an_objective_without_scorers_says_so() -> None:
-    with pytest.raises(ValueError, match="Mute scores no texts: it names no strategy of inference"):
+    with pytest.raises(ValueError, match="Mute scores no texts: it names no inference strategy"):
         _ = run_of(Mute).scorers
 
 

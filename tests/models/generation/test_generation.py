@@ -12,7 +12,6 @@ from models.generation.decoding import Decoding, candidates, draw, penalised
 from models.generation.generation import Documents, IncrementalDecoder, beam_search, generate
 from models.huggingface.settings import FAMILIES
 from models.presets import PRESETS, PresetName
-from tests.helpers import predicted
 from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
 from tests.models.transformer.test_transformer import make as make_transformer
 
@@ -40,9 +39,9 @@ def log_probability(ours: Module, prompt: list[int], source: list[int] | None, i
     inputs = Inputs(decoder_ids_BT=torch.tensor([text[:-1]]))
     if source is not None:
         inputs = inputs._replace(encoder_ids_BS=torch.tensor([source]))
-    logits_NV, _ = predicted(ours.body, inputs, torch.arange(len(prompt) - 1, len(text) - 1))
-    said = torch.tensor(text[len(prompt) :])
-    return float(logits_NV.log_softmax(dim=-1).gather(1, said[:, None]).sum())
+    logits_NV = ours.body.logits(ours.body(inputs)[0, len(prompt) - 1 :])
+    labels_N = torch.tensor(text[len(prompt) :])
+    return float(logits_NV.log_softmax(dim=-1).gather(1, labels_N[:, None]).sum())
 
 
 @pytest.mark.parametrize("stacks", ["decoder", "both"])
@@ -252,8 +251,8 @@ def test_what_was_said_is_penalised_whatever_its_sign() -> None:
 def test_padding_is_not_what_was_said() -> None:
     ours = make_ours("lab")
     reader = IncrementalDecoder(ours.body, PROMPTS, None, copies=2, num_steps=1, pad=EOS)
-    assert all(EOS not in row for row in reader.said_BT.tolist())
-    assert [set(row) for row in reader.said_BT.tolist()] == [set(prompt) for prompt in PROMPTS for _ in range(2)]
+    assert all(EOS not in row for row in reader.previous_BT.tolist())
+    assert [set(row) for row in reader.previous_BT.tolist()] == [set(prompt) for prompt in PROMPTS for _ in range(2)]
 
 
 def test_no_more_is_said_than_the_model_has_positions_for() -> None:

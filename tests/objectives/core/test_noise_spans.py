@@ -13,10 +13,10 @@ from objectives.core.noise.masking import runs
 from objectives.core.noise.rewriting import (
     insertion_places,
     overlapping_spans,
-    parted_spans,
     permute_sentences,
     poisson_lengths,
     rotate,
+    separate_spans,
 )
 from objectives.core.noise.spans import composition, cut_runs, random_spans, replace_spans, span_counts
 from tests.objectives.texts import FIXED, assert_alike, assert_distributed, key
@@ -141,7 +141,7 @@ def test_span_lengths_are_poisson_zeros_included(mean: float) -> None:
 @FIXED
 def test_parted_spans_never_touch(lengths: np.ndarray, text: int, seed: int) -> None:
     total = int(lengths.sum()) + text
-    starts, ends = parted_spans(total, lengths, key(seed))
+    starts, ends = separate_spans(total, lengths, key(seed))
     assert (starts[1:] > ends[:-1]).all()
     assert ((starts >= 0) & (ends <= total)).all()
     placed = np.sort(ends - starts).tolist()
@@ -154,7 +154,7 @@ def test_parted_spans_never_touch(lengths: np.ndarray, text: int, seed: int) -> 
 
 def test_every_way_to_part_spans_is_equally_likely() -> None:
     draws = (
-        tuple(np.concatenate(parted_spans(7, np.array([2, 1]), key(index))).tolist()) for index in range(4_000)
+        tuple(np.concatenate(separate_spans(7, np.array([2, 1]), key(index))).tolist()) for index in range(4_000)
     )  # fmt: skip
     assert_alike(draws, 2 * math.comb(5, 2))  # two orders, and two of the five gaps that 4 tokens of text leave
 

@@ -273,7 +273,7 @@ def test_an_objective_without_a_strategy_is_refused() -> None:
     class Mute(MaskedLM):
         inference = InferenceStrategy()
 
-    with pytest.raises(ValueError, match="Mute generates no text: it names no strategy of inference"):
+    with pytest.raises(ValueError, match="Mute generates no text: it names no inference strategy"):
         generations(generator_of(Mute), "x")
 
 

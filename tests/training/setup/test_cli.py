@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "two budgets": (("--budget.steps", "3", "--budget.minutes", "1"), "choose one"),
     "a budget that is no number": (("--budget.steps", "many"), "must be a number above 0"),
     "a warmup longer than the run": (("--budget.steps", "3", "--optimizer.warmup", "5"), "must be below the run's 3"),
-    "a batch that does not share out": (("--data.micro_batch_size", "3"), "do not share out"),
+    "a batch that does not split": (("--data.micro_batch_size", "3"), "do not split over"),
     "a vocabulary too small": (("--data.vocab_size", "20"), "must be at least"),
     "a corpus that is not there": (("--data.corpus", "no/such/file.txt"), "no file at 'no/such/file.txt'"),
     "a tokenizer that is not there": (("--data.tokenizer", "no/tokenizer.json"), "no file 'no/tokenizer.json'"),

@@ -73,4 +73,4 @@ def test_a_mistake_in_several_processes_is_still_one_line(tiny_run: Command) -> 
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "train.py: error: " in done.stderr
-    assert "do not share out to 2 device(s)" in done.stderr
+    assert "do not split over 2 device(s)" in done.stderr
