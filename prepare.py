@@ -14,7 +14,7 @@ from rich.console import Console
 
 from data.datamodule import DataModule
 from data.store.store import read_manifest
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from training.setup.cli import RunCLI
 from training.setup.script import script
@@ -25,7 +25,7 @@ BASE = Path(__file__).parent / "configs/base.yaml"
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    cli = RunCLI(Objective, DataModule, TransformerConfig, defaults=BASE, arguments=arguments, only_data=True)
+    cli = RunCLI(Objective, DataModule, BodyConfig, defaults=BASE, arguments=arguments, only_data=True)
     data = cli.datamodule
     data.prepare_data()
     data.open()

@@ -25,7 +25,7 @@ from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabul
 from data.stream.order import Purpose, generator
 from data.stream.windows import TokensInMemory, Window, Windows
 from data.text.cleaning import sentences
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
@@ -106,7 +106,7 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
         return windows, windows[0], tokenizer, vocabulary
     options = [option for path in parsed.config for option in ("--config", str(path))]
     defaults = CONFIGS / "base.yaml"
-    cli = RunCLI(Objective, DataModule, TransformerConfig, defaults=defaults, arguments=options, only_data=True)
+    cli = RunCLI(Objective, DataModule, BodyConfig, defaults=defaults, arguments=options, only_data=True)
     data = cli.datamodule
     data.prepare_data()
     data.open()

@@ -23,7 +23,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from data.datamodule import DataModule
-    from models.presets import TransformerConfig
+    from models.bodies.make import BodyConfig
     from objectives.core.base import Objective
     from objectives.core.pretraining import Pretraining
     from objectives.inspection.examples import ExamplesCallback
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     cli = RunCLI(
         Objective,
         DataModule,
-        TransformerConfig,
+        BodyConfig,
         Pretraining,
         defaults=Path(__file__).parent / "configs/base.yaml",
         arguments=arguments,

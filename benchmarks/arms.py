@@ -18,7 +18,7 @@ from data.datamodule import DataModule
 from data.stream.batch import IGNORE, Batch
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
 from data.stream.sharding import BatchSharding
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import FLOPS_OF_A_STEP, Pretraining
 from training.setup.cli import RunCLI
@@ -65,7 +65,7 @@ def prepared(objective: str, preset: str) -> tuple[Pretraining, DataModule]:
     cli = RunCLI(
         Objective,
         DataModule,
-        TransformerConfig,
+        BodyConfig,
         Pretraining,
         defaults=ROOT / "configs/base.yaml",
         arguments=command_line(objective, preset),

@@ -4,10 +4,4 @@ Torch alone: no text, no Lightning. Begin with `presets.py` (which parts there a
 (what they make together).
 """
 
-ROOMS = (
-    ".",
-    "attention",
-    "transformer",
-    "generation",
-    "huggingface",
-)  # lowest first
+ROOMS = (".", "attention", "transformer", "bodies", "generation", "huggingface")  # lowest first

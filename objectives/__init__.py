@@ -4,12 +4,4 @@ Begin with `masked_lm.py`, `causal_lm.py`, `denoising.py` or `span_corruption.py
 `core/base.py`.
 """
 
-ROOMS = (
-    "start",
-    "core",
-    "inference",
-    ".",
-    "weights",
-    "mixtures",
-    "inspection",
-)  # lowest first
+ROOMS = ("start", "core", "inference", ".", "weights", "mixtures", "inspection")  # lowest first

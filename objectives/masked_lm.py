@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
 from objectives.core.network import Network, at_labels
 from objectives.core.noise.masking import Unit, budget, choose, mask_keep_or_randomise
@@ -133,7 +133,7 @@ class MaskedLM(Objective):
         if self.next_sentence:
             check_pairs(windows)
 
-    def heads(self, config: TransformerConfig) -> dict[str, nn.Module]:
+    def heads(self, config: BodyConfig) -> dict[str, nn.Module]:
         return {"next_sentence_head": NextSentenceHead(config.width)} if self.next_sentence else {}
 
     def predictions(self, network: Network, batch: Batch) -> dict[str, Prediction]:

@@ -17,6 +17,7 @@ from data.datamodule import DataModule
 from data.store.store import TokenStore, read_tokenizer
 from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.windows import TokensInMemory, WindowRule, Windows
+from models.bodies.make import BodyConfig
 from models.body import Body, Inputs
 from models.presets import TransformerConfig
 from objectives.core.base import Objective
@@ -137,7 +138,7 @@ def train_in_process(arguments: list[str]) -> int:
 def make_cli(arguments: list[str]) -> RunCLI:
     """What train.py makes of a command line."""
     defaults = ROOT / "configs/base.yaml"
-    return RunCLI(Objective, DataModule, TransformerConfig, Pretraining, defaults=defaults, arguments=arguments)
+    return RunCLI(Objective, DataModule, BodyConfig, Pretraining, defaults=defaults, arguments=arguments)
 
 
 def weights_of(run: Path) -> dict[str, Tensor]:

@@ -144,11 +144,11 @@ class CachedScorer:
 
     def _digest(self, name: str, passages: Sequence[Passage]) -> str:
         # Hashed are the weights, by the hashes of their files; the code that makes examples of texts and scores them
-        # (scoring/likelihood.py, objectives/inference/likelihood.py and the objective's own file, by their bytes: a
-        # change of their text, moves of modules among them, has every text scored anew); the tokenizer; and the
-        # scorer's name, the precision and the texts.
+        # (scoring/likelihood.py, objectives/inference/likelihood.py and the file of the objective's strategy, by their
+        # bytes: a change of their text, moves of modules among them, has every text scored anew); the tokenizer; and
+        # the scorer's name, the precision and the texts.
         digest = hashlib.sha256((self.run.checkpoint / "sha256.json").read_bytes())
-        for code in (likelihood.__file__, scorers.__file__, inspect.getfile(type(self.run.objective))):
+        for code in (likelihood.__file__, scorers.__file__, inspect.getfile(type(self.run.objective.inference))):
             digest.update(Path(code).read_bytes())
         digest.update((self.run.folder / "tokenizer.json").read_bytes())
         digest.update(json.dumps([name, self.precision, passages]).encode())

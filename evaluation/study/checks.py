@@ -7,7 +7,7 @@ from typing import Any
 
 from data.datamodule import DataModule
 from evaluation.study.study import VALIDATION_LOSS, Study
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
@@ -32,7 +32,7 @@ def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return RunCLI(Objective, DataModule, TransformerConfig, Pretraining, defaults=defaults, arguments=arguments)
+            return RunCLI(Objective, DataModule, BodyConfig, Pretraining, defaults=defaults, arguments=arguments)
     except SystemExit:
         raise ValueError(f"arm '{label}': {errors.getvalue().strip().rpartition('error: ')[2]}") from None
 

@@ -16,7 +16,7 @@ from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.network import MAIN, BodyPlan, Network, at_labels
 from objectives.core.predictions import CrossEntropy, Prediction
 from objectives.core.strategy import InferenceStrategy
@@ -109,7 +109,7 @@ class Objective(ABC):
 
     # --- examples to loss terms ---
 
-    def bodies(self, config: TransformerConfig) -> dict[str, BodyPlan]:
+    def bodies(self, config: BodyConfig) -> dict[str, BodyPlan]:
         """The bodies by role; `body` is the main one.
 
         Raises:
@@ -118,7 +118,7 @@ class Objective(ABC):
         blocks = config.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
         return {MAIN: BodyPlan(config=config, num_blocks=blocks)}
 
-    def heads(self, config: TransformerConfig) -> dict[str, nn.Module]:
+    def heads(self, config: BodyConfig) -> dict[str, nn.Module]:
         """Modules beside the bodies, by name."""
         return {}
 

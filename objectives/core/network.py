@@ -10,8 +10,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from data.stream.batch import Batch, Labels
+from models.bodies.make import BodyConfig, make_body
 from models.body import Inputs
-from models.presets import TransformerConfig
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
 
@@ -29,7 +29,7 @@ class BodyPlan:
         shares: the role of an earlier body whose embeddings it uses in place of its own.
     """
 
-    config: TransformerConfig
+    config: BodyConfig
     num_blocks: tuple[int, int]
     is_saved: bool = True
     shares: str | None = None
@@ -79,7 +79,7 @@ class Network(nn.Module):
             limit = plan.config.max_positions or max_positions
             shared = None if plan.shares is None else self.role(plan.shares).embeddings
             sizes = {"num_blocks": plan.num_blocks, "vocab_size": vocab_size, "max_positions": limit}
-            self.add_module(role, Transformer(plan.config, **sizes, embeddings=shared))
+            self.add_module(role, make_body(plan.config, **sizes, embeddings=shared))
         for name, head in heads.items():
             self.add_module(name, head)
         initialise_children(self, seed)

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch.distributed.fsdp import fully_shard
 
 from data.stream.windows import Windows
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from models.transformer.transformer import Block
 from objectives.core.base import Objective
 from objectives.core.network import MAIN, Network
@@ -41,7 +41,7 @@ class Pretraining(ExactModule):
         self,
         objective: Objective,
         *,
-        body: TransformerConfig,
+        body: BodyConfig,
         optimizer: OptimizerConfig,
         budget: Budget,
         seed: int = 0,

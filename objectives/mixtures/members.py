@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentError
 
 from data.stream.batch import Batch
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.weights.load import made
 from training.setup.messages import one_line
@@ -64,7 +64,7 @@ def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) ->
         raise ValueError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
 
 
-def check_stacks(objectives: dict[str, Objective], body: TransformerConfig) -> None:
+def check_stacks(objectives: dict[str, Objective], body: BodyConfig) -> None:
     """Raises ValueError where the members cannot share one set of weights."""
     stacks = {(objective.uses_encoder, objective.uses_decoder) for objective in objectives.values()}
     if len(stacks) == 1:

@@ -21,7 +21,7 @@ from data.store.tokenizer import Vocabulary
 from data.stream.batch import Batch, Example, MaxLengths
 from data.stream.mixture import Choice, Draws, MixedBatch, Stages
 from data.stream.windows import Window, Windows
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.network import BodyPlan, Network
 from objectives.core.predictions import Prediction
@@ -142,11 +142,11 @@ class Schedule(Objective):
 
     # --- examples to loss terms ---
 
-    def bodies(self, config: TransformerConfig) -> dict[str, BodyPlan]:
+    def bodies(self, config: BodyConfig) -> dict[str, BodyPlan]:
         check_stacks(self.members, config)
         return self.last.bodies(config)
 
-    def heads(self, config: TransformerConfig) -> dict[str, nn.Module]:
+    def heads(self, config: BodyConfig) -> dict[str, nn.Module]:
         """The heads of all members, under their own names; heads of the same name are shared."""
         return {name: head for member in self.members.values() for name, head in member.heads(config).items()}
 

@@ -13,7 +13,7 @@ from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabula
 from data.stream.batch import Batch, Example
 from data.stream.collate import collate
 from data.stream.windows import Window
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import Generation, Prompts
@@ -43,7 +43,7 @@ class TrainedRun:
     config: dict[str, Any]
     objective: Objective
     network: Network
-    body: TransformerConfig
+    body: BodyConfig
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     window: int
