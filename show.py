@@ -57,12 +57,14 @@ def objective_configs(named: list[Path] | None) -> dict[str, dict[str, Any]]:
 def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     """The command line, and the objectives with the knobs that it sets."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # the configs decide which knobs there are
-    first.add_argument("--config", type=Path, nargs="+")
+    first.add_argument("--config", type=Path, action="append")
     named = first.parse_known_args(arguments)[0].config
     parser = OneLineErrors(description=__doc__, allow_abbrev=False)
     parser.add_argument("text", nargs="?", help="the text; - reads standard input")
     parser.add_argument("--file", type=Path, help="a file that holds the text")
-    parser.add_argument("--config", type=Path, nargs="+", help="configs whose objectives and tokenizer are shown")
+    parser.add_argument(
+        "--config", type=str, action="append", help="a config whose objective and tokenizer are shown; may be repeated"
+    )
     parser.add_argument("--window", type=int, help="number of a window of the corpus of --config")
     parser.add_argument("--seed", type=int, default=0, help="decides what is hidden")
     models = objective_configs(named)
@@ -104,7 +106,7 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
         vocabulary = vocabulary_of(tokenizer)
         windows = windows_of_text(text, tokenizer, vocabulary)
         return windows, windows[0], tokenizer, vocabulary
-    options = [option for path in parsed.config for option in ("--config", str(path))]
+    options = [option for path in parsed.config for option in ("--config", path)]
     defaults = CONFIGS / "base.yaml"
     cli = RunCLI(Objective, DataModule, BodyConfig, defaults=defaults, arguments=options, only_data=True)
     data = cli.datamodule

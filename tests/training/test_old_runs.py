@@ -95,7 +95,7 @@ def test_a_run_generates_is_scored_shown_and_exported(home: Path, capsys: pytest
     assert generate.main(["runs/masked_lm", "the [MASK] cat"]) == 0
     assert generate.main(["runs/causal_lm", "the cat", "--max_new_tokens", "4"]) == 0
     assert score.main(["runs/causal_lm", "--passages", "4", "--bytes", "32"]) == 0
-    assert show.main(["the cat sees", "--config", "runs/schedule/config.yaml"]) == 0
+    assert show.main(["--config", "runs/schedule/config.yaml", "the cat sees"]) == 0
     assert export.main(["runs/causal_lm", "--to", "exported"]) == 0
     assert summarize.main(["runs/masked_lm", "runs/tuned"]) == 0
     assert "LlamaForCausalLM" in capsys.readouterr().out

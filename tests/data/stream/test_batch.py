@@ -14,7 +14,7 @@ from data.stream.windows import TokensInMemory, Window, Windows
 
 PAD = 0
 EXTENT = MaxLengths(encoder=64, decoder=40, targets=64)
-label_rows = st.lists(st.lists(st.sampled_from([IGNORE, PAD, 5, 6]), min_size=1, max_size=40), min_size=1, max_size=5)
+label_rows = st.lists(st.lists(st.sampled_from([None, PAD, 5, 6]), min_size=1, max_size=40), min_size=1, max_size=5)
 
 
 def some_windows(number: int) -> list[Window]:
@@ -74,16 +74,17 @@ def test_widths_are_multiples_of_sixteen_or_the_most_there_can_be(lengths: list[
 
 @given(rows=label_rows)
 @settings(deadline=None, derandomize=True)
-def test_labels_stand_where_their_rows_say_though_a_label_equals_the_padding(rows: list[list[int]]) -> None:
+def test_labels_stand_where_their_rows_say_though_a_label_equals_the_padding(rows: list[list[int | None]]) -> None:
+    labels = [[IGNORE if label is None else label for label in row] for row in rows]
     batch = batch_of(
-        [Example(encoder_ids=ids(*[1] * len(row)), token_term="t", labels={"t": ids(*row)}) for row in rows]
+        [Example(encoder_ids=ids(*[1] * len(row)), token_term="t", labels={"t": ids(*row)}) for row in labels]
     )
     width = present(batch.encoder_ids_BS).shape[1]
     grid = torch.full((len(rows) * width,), IGNORE)
     grid[batch.labels["t"].positions_N] = batch.labels["t"].ids_N
-    padded = [row + [IGNORE] * (width - len(row)) for row in rows]
+    padded = [row + [IGNORE] * (width - len(row)) for row in labels]
     assert grid.view(len(rows), width).tolist() == padded
-    assert batch.divisors() == {"t": sum(label != IGNORE for row in rows for label in row)}
+    assert batch.divisors() == {"t": sum(label is not None for row in rows for label in row)}
 
 
 def test_with_two_stacks_labels_stand_at_places_of_the_decoder() -> None:
