@@ -84,6 +84,34 @@ def test_a_run_does_not_depend_on_how_its_batches_are_split(tiny_run: Command, o
         )
 
 
+class AppliedNorms(Callback):
+    """Keeps the norm of each step's gradient as measured and as the optimizer applied it."""
+
+    def __init__(self) -> None:
+        self.measured: list[float] = []
+        self.applied: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        self.measured.append(cast(Pretraining, pl_module).gradient_norm)
+        self.applied.append(float(torch.cat([gradient.flatten() for gradient in gradients]).norm()))
+
+
+@pytest.mark.parametrize("limit", ["0.25", "1e6", "null"])
+def test_an_update_uses_the_gradient_scaled_to_the_limit_where_its_norm_is_greater(
+    tiny_run: Command, limit: str
+) -> None:
+    double = ("--budget.steps", "3", "--trainer.precision", "64-true")
+    norms = AppliedNorms()
+    train(make_cli(tiny_run("causal_lm", "clipped", *double, "--optimizer.max_grad_norm", limit)), [norms])
+    assert len(norms.measured) == 3
+    assert min(norms.measured) > 0.25
+    largest = math.inf if limit == "null" else float(limit)
+    assert norms.applied == pytest.approx([min(norm, largest) for norm in norms.measured], rel=1e-5)
+
+
 def test_dropout_is_drawn_anew_for_every_step_micro_batch_and_device() -> None:
     places = [
         dropout_seed(seed, step=step, micro=micro, accumulated=3, rank=rank, world=2)
