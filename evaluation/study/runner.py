@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -24,6 +23,7 @@ from training.setup.hardware import peak_flops
 from training.setup.settings import TrainerSettings
 from training.setup.trainer import resolved
 from training.storage.old_names import is_old_declaration, renamed_study
+from training.storage.run_dir import lock_folder
 
 UTILISATION = 0.3  # of the peak, by which the first estimate goes: nano and mini shapes reach 0.2 to 0.4 of a CPU's
 
@@ -73,12 +73,7 @@ def locked(study_dir: StudyDir) -> Iterator[None]:
     Raises:
         ValueError: where another process has it.
     """
-    study_dir.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(study_dir.folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"{study_dir.folder} is in use by another process; give this study another --name") from None
+    lock = lock_folder(study_dir.folder, "study")
     try:
         yield
     finally:

@@ -103,6 +103,21 @@ def _set(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flat(config) if value is not None}
 
 
+def lock_folder(folder: Path, kind: str) -> FileLock:
+    """Makes the folder of a run or a study, and takes it for this process.
+
+    Raises:
+        ValueError: where another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder} is in use by another process; give this {kind} another --name") from None
+    return lock
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run."""
@@ -123,18 +138,8 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     def lock(self) -> FileLock:
-        """Takes the folder for this process.
-
-        Raises:
-            ValueError: where another process has it.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(f"{self.path} is in use by another process; give this run another --name") from None
-        return lock
+        """Takes the folder for this process (`lock_folder`)."""
+        return lock_folder(self.path, "run")
 
     def set_aside(self) -> Path | None:
         """Moves what an earlier run left to NAME.1, NAME.2, ...; returns where it went."""

@@ -1,4 +1,4 @@
-"""What a checkpoint generations is what its model says: by the numbers of its loss, and whole once it has learnt it."""
+"""What a checkpoint generates is what its model predicts: by the numbers of its loss, and whole once learnt."""
 
 import itertools
 from functools import cache, partial

@@ -69,7 +69,7 @@ def test_the_validation_loss_of_the_run_is_theirs(exported: Exported) -> None:
 
 def test_greedy_texts_are_theirs(exported: Exported) -> None:
     if not exported.has_decoder:
-        pytest.skip("an encoder says nothing")
+        pytest.skip("an encoder alone generates nothing")
     run, body = exported.run, exported.run.network.body
     assert body is not None
     read = [exported.tokenizer(text)["input_ids"] for text in TEXTS]
