@@ -11,6 +11,7 @@ Of a fine-tuned run the best weights are taken, and transformers' pipeline answe
 import sys
 from pathlib import Path
 
+from common.errors import UserError
 from finetuning.export import export_tuned
 from finetuning.load import is_tuned, load_fine_tuned
 from objectives.weights.export import export_run
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     if is_tuned(parsed.run):
         if parsed.step is not None:
-            raise ValueError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
+            raise UserError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
         name = export_tuned(load_fine_tuned(parsed.run), parsed.to)
     else:
         name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from common.errors import UserError
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
@@ -65,13 +66,13 @@ def texts_of(parsed: Namespace) -> list[str]:
     """The prompts.
 
     Raises:
-        ValueError: where there is no text, or two sources of texts.
+        UserError: where there is no text, or two sources of texts.
         OSError: where a file cannot be read.
     """
     if parsed.texts and parsed.file:
-        raise ValueError(f"--file {parsed.file} and texts on the command line: give one of them")
+        raise UserError(f"--file {parsed.file} and texts on the command line: give one of them")
     if not parsed.texts and not parsed.file:
-        raise ValueError('give a text, such as "Thank you for inviting me", or --file, or - for standard input')
+        raise UserError('give a text, such as "Thank you for inviting me", or --file, or - for standard input')
     if parsed.texts == [STANDARD_INPUT] or str(parsed.file) == STANDARD_INPUT:
         text = sys.stdin.read()
     elif parsed.file:

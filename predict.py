@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
 
+from common.errors import UserError
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from training.setup.messages import OneLineErrors
 from training.setup.script import script
@@ -46,17 +47,17 @@ def _parsed(line: str, origin: str) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{origin}: not JSON on one line ({error})") from None
+        raise UserError(f"{origin}: not JSON on one line ({error})") from None
 
 
 def inputs_of(parsed: Namespace) -> list[Any]:
     """The texts and objects of the command line, of a file, or of standard input.
 
     Raises:
-        ValueError: where there are none, or a line is no JSON.
+        UserError: where there are none, or a line is no JSON.
     """
     if parsed.file is not None and parsed.texts:
-        raise ValueError("give texts or --file, not both")
+        raise UserError("give texts or --file, not both")
     is_json = parsed.jsonl or (parsed.file is not None and parsed.file.suffix in (".jsonl", ".ndjson"))
     if parsed.file is not None:
         origin, lines = str(parsed.file), _lines(parsed.file.read_bytes(), str(parsed.file))
@@ -65,7 +66,7 @@ def inputs_of(parsed: Namespace) -> list[Any]:
     else:
         origin, lines = "text", list(parsed.texts)
     if not lines:
-        raise ValueError('there is nothing to predict: give a text, such as "It was a pleasure .", or --file, or -')
+        raise UserError('there is nothing to predict: give a text, such as "It was a pleasure .", or --file, or -')
     if not is_json:
         return lines
     return [_parsed(line, f"{origin}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)
     if parsed.batch_size < 1:
-        raise ValueError(f"--batch_size = {parsed.batch_size} must be at least 1")
+        raise UserError(f"--batch_size = {parsed.batch_size} must be at least 1")
     inputs = inputs_of(parsed)
     tuned = load_fine_tuned(parsed.run)
     is_watched = len(inputs) > 1 and sys.stderr.isatty()

@@ -18,6 +18,7 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
+from common.errors import UserError
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import EvaluationResult
 from evaluation.study.study import VALIDATION_LOSS
@@ -47,7 +48,7 @@ def declared(parsed: Namespace) -> dict[str, dict[str, Any]]:
     """The evaluations and their settings, as a study declares them.
 
     Raises:
-        ValueError: where settings are given to an evaluation that is not chosen.
+        UserError: where settings are given to an evaluation that is not chosen.
     """
     chosen: dict[str, dict[str, Any]] = {}
     if parsed.continuation is not None or not (parsed.minimal_pairs or parsed.last_word):
@@ -57,7 +58,7 @@ def declared(parsed: Namespace) -> dict[str, dict[str, Any]]:
         scorers = parsed.scorer or []
         chosen["minimal_pairs"] = {"files": parsed.minimal_pairs, "scorers": "all" if scorers == ["all"] else scorers}
     elif parsed.scorer:
-        raise ValueError(f"--scorer {' '.join(parsed.scorer)} needs --minimal_pairs")
+        raise UserError(f"--scorer {' '.join(parsed.scorer)} needs --minimal_pairs")
     if parsed.last_word:
         chosen["last_word"] = {"files": parsed.last_word}
     common = {"precision": parsed.precision, "cache": None if parsed.cache is None else str(parsed.cache)}

@@ -20,6 +20,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import UserError
 from data.datamodule import DataModule
 from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
 from data.stream.order import Purpose, generator
@@ -85,7 +86,7 @@ def windows_of_text(text: str, tokenizer: Tokenizer, vocabulary: Vocabulary) -> 
     tokens = TokensInMemory.of(documents)
     length = sum(map(len, documents[0]))
     if not length:
-        raise ValueError("there is no text to show")
+        raise UserError("there is no text to show")
     return Windows(tokens, length=length, rule="within_document", end_token=vocabulary.eos)
 
 
@@ -93,15 +94,15 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
     """The window that is shown among its windows, with what cuts and reads it.
 
     Raises:
-        ValueError: where there is no such text or window.
+        UserError: where there is no such text or window.
     """
     text = parsed.file.read_text(encoding="utf-8", errors="replace") if parsed.file else parsed.text
     text = sys.stdin.read() if text == "-" else text
     if parsed.window is None and text is None:
-        raise ValueError('give a text, such as "Thank you for inviting me .", or --file, or --config with --window')
+        raise UserError('give a text, such as "Thank you for inviting me .", or --file, or --config with --window')
     if not parsed.config:
         if parsed.window is not None:
-            raise ValueError("--window needs a --config that names a corpus")
+            raise UserError("--window needs a --config that names a corpus")
         tokenizer = train_tokenizer(iter([text, ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17)
         vocabulary = vocabulary_of(tokenizer)
         windows = windows_of_text(text, tokenizer, vocabulary)
@@ -115,7 +116,7 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
     windows = data.training_windows if text is None else windows_of_text(text, data.tokenizer, data.vocabulary)
     number = parsed.window or 0
     if not 0 <= number < len(windows):
-        raise ValueError(f"--window = {number} must lie in 0 to {len(windows) - 1}")
+        raise UserError(f"--window = {number} must lie in 0 to {len(windows) - 1}")
     return windows, windows[number], data.tokenizer, data.vocabulary
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import UserError
 from training.monitoring.display import duration, short
 from training.setup.script import script
 from training.storage.run_dir import RunFolder
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
     folders = [RunFolder(Path(argument)) for argument in arguments]
     runs = [folder for folder in folders if folder.is_run]
     if not runs:
-        raise ValueError(
+        raise UserError(
             f"no run in {', '.join(arguments)}" if arguments else "name the folders of runs, such as runs/*"
         )
     console = Console(highlight=False)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from common.errors import UserError
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.store.tokenizer import Vocabulary
@@ -70,7 +71,7 @@ class DataModule(ShardedData):
         seed: decides order and noise.
 
     Raises:
-        ValueError: where a value is impossible.
+        UserError: where a value is impossible.
     """
 
     unit = "windows"
@@ -101,11 +102,11 @@ class DataModule(ShardedData):
         counts = {"window": window, "batch_size": batch_size, "validation_windows": validation_windows}
         for name, count in {**counts, "micro_batch_size": micro_batch_size}.items():
             if count is not None and count < 1:
-                raise ValueError(f"data.{name} = {count} must be at least 1")
+                raise UserError(f"data.{name} = {count} must be at least 1")
         if workers is not None and workers < 0:
-            raise ValueError(f"data.workers = {workers} must be at least 0")
+            raise UserError(f"data.workers = {workers} must be at least 0")
         if not 0 < validation_fraction < 1:
-            raise ValueError(f"data.validation_fraction = {validation_fraction} must lie between 0 and 1")
+            raise UserError(f"data.validation_fraction = {validation_fraction} must lie between 0 and 1")
         corpus_read = Corpus(
             source=_tuple(corpus),
             configuration=configuration,
@@ -136,7 +137,7 @@ class DataModule(ShardedData):
         """Opens the token store.
 
         Raises:
-            ValueError: where its text cannot serve the objective.
+            UserError: where its text cannot serve the objective.
         """
         if self.folder is None:
             self.open()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from common.errors import UserError
 from data.store.store import TokenStore
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
@@ -24,12 +25,12 @@ def held_out(run: TrainedRun) -> Windows:
     """The held-out windows that a run was validated on.
 
     Raises:
-        ValueError: where its token store is no longer there.
+        UserError: where its token store is no longer there.
     """
     data, store = run.config["data"], RunFolder(run.folder).read_info()["data"]["store"]
     folder = Path(data["cache"]) / store
     if not folder.is_dir():
-        raise ValueError(f"the token store of {run.folder} is no longer in {folder}: prepare.py builds it anew")
+        raise UserError(f"the token store of {run.folder} is no longer in {folder}: prepare.py builds it anew")
     return Windows(
         TokenStore(folder, "validation"), length=run.window, rule=data["windows"], end_token=run.vocabulary.eos
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from common.errors import UserError
+from common.files import written_whole
 from evaluation.record.record import SummaryRecord
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import Evaluation, EvaluationResult
@@ -24,14 +26,14 @@ def make_evaluations(study: Study) -> dict[str, Evaluation]:
     """The validation loss and all that the study names, made before anything is trained.
 
     Raises:
-        ValueError: where one cannot be made as declared.
+        UserError: where one cannot be made as declared.
     """
     try:
         named = {VALIDATION_LOSS: {}, **study.evaluations}
         return {name: make_evaluation(name, settings) for name, settings in named.items()}
     except (ValueError, OSError) as error:
         reason = str(error)
-        raise ValueError(reason if reason.startswith("evaluations") else f"evaluations: {reason}") from None
+        raise UserError(reason if reason.startswith("evaluations") else f"evaluations: {reason}") from None
 
 
 def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
@@ -101,13 +103,13 @@ def find(jobs: Jobs, evaluations: Mapping[str, Evaluation], console: Console) ->
 
 
 def check_ranked(hypotheses: Iterable[Hypothesis], found: Iterable[Results], plan: Plan) -> None:
-    """Raises ValueError where a hypothesis ranks different objectives by what does not rank them (law 7)."""
+    """Raises UserError where a hypothesis ranks different objectives by what does not rank them (law 7)."""
     rankable = {metric: result.rankable for results in found for metric, result in results.items()}
     for hypothesis in hypotheses:
         one, other = plan.arms[hypothesis.arm], plan.arms[hypothesis.against]
         are_alike = (one.objective, one.question) == (other.objective, other.question)
         if not are_alike and not rankable.get(hypothesis.metric, True):
-            raise ValueError(
+            raise UserError(
                 f"hypotheses: '{hypothesis}' ranks two objectives by {hypothesis.metric}, which does not put one "
                 f"question to both: choose another metric"
             )
@@ -119,8 +121,7 @@ def write_items(found: Mapping[str, Results], path: Path) -> None:
     A folder in the zip for each metric: `scores`, `runs`, `strata`, as numpy.load reads them.
     """
     metrics = dict.fromkeys(metric for results in found.values() for metric in results)
-    writing = path.with_name(f".{path.name}.writing")
-    with zipfile.ZipFile(writing, "w", zipfile.ZIP_DEFLATED) as archive:
+    with written_whole(path) as writing, zipfile.ZipFile(writing, "w", zipfile.ZIP_DEFLATED) as archive:
         for metric in metrics:
             runs = [run for run, results in found.items() if metric in results]
             arrays = {
@@ -131,4 +132,3 @@ def write_items(found: Mapping[str, Results], path: Path) -> None:
             for name, array in arrays.items():
                 with archive.open(f"{metric}/{name}.npy", "w") as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
-    writing.replace(path)

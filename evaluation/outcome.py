@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from common.files import write_whole
 from evaluation.excerpts import excerpts
 from evaluation.findings import Findings, Results, check_ranked, find, write_items
 from evaluation.record.record import (
@@ -208,7 +209,7 @@ def finish_study(
     """Measures, compares and writes the report; returns its record.
 
     Raises:
-        ValueError: where a hypothesis ranks different objectives by what does not rank them.
+        UserError: where a hypothesis ranks different objectives by what does not rank them.
     """
     findings = find(jobs, evaluations, console)
     check_ranked(study.hypotheses, findings.results.values(), plan)
@@ -217,7 +218,7 @@ def finish_study(
         declarations=declarations,
     )  # fmt: skip
     if findings.unmeasured:
-        study_dir.unmeasured.write_text("\n".join([*findings.unmeasured, ""]), encoding="utf-8")
+        write_whole(study_dir.unmeasured, "\n".join([*findings.unmeasured, ""]))
     else:
         study_dir.unmeasured.unlink(missing_ok=True)
     write_items(findings.results, study_dir.folder / "items.zip")

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from common.errors import UserError
 from finetuning.body.body import run_of, start_from
 from finetuning.body.tuning import Tuning
 from finetuning.datamodule import ReadingSettings, TaskData
@@ -72,7 +73,7 @@ class FineTuningCLI(RunCLI):
         """Builds everything.
 
         Raises:
-            ValueError: where the checkpoint cannot be read, or the task makes no sense with it.
+            UserError: where the checkpoint cannot be read, or the task makes no sense with it.
         """
         self.config_init = self.parser.instantiate(self.config)
         settings = self.config_init
@@ -93,7 +94,7 @@ class FineTuningCLI(RunCLI):
         self.origin = {"sha256": pretrained.sha256, "wandb_id": info.get("wandb_id")}
         self.trainer = self.instantiate_trainer()
         if self.trainer_settings.strategy == "fsdp":
-            raise ValueError("trainer.strategy = fsdp: fine-tuning copies the model to every device; choose ddp")
+            raise UserError("trainer.strategy = fsdp: fine-tuning copies the model to every device; choose ddp")
 
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, and what the body was like: enough to make it anew without its own folder."""

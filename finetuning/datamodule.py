@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
+from common.errors import UserError
 from data.stream.loader import ENDLESS, StepLoader
 from data.stream.sharding import ShardedData
 from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
@@ -28,7 +29,7 @@ class ReadingSettings:
         workers: processes that prepare batches for each device.
 
     Raises:
-        ValueError: where a value is impossible.
+        UserError: where a value is impossible.
     """
 
     batch_size: int = 32
@@ -39,9 +40,9 @@ class ReadingSettings:
     def __post_init__(self) -> None:
         for name in ("batch_size", "micro_batch_size", "max_length"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"data.{name} = {getattr(self, name)} must be at least 1")
+                raise UserError(f"data.{name} = {getattr(self, name)} must be at least 1")
         if self.workers < 0:
-            raise ValueError(f"data.workers = {self.workers} must be at least 0")
+            raise UserError(f"data.workers = {self.workers} must be at least 0")
 
 
 class _AllOnce(Order):
@@ -82,7 +83,7 @@ class TaskData(ShardedData):
         """Reads and encodes every split, and prints the data warnings.
 
         Raises:
-            ValueError: where a split cannot serve the task.
+            UserError: where a split cannot serve the task.
         """
         if not self.rows:
             self.open(self.module)
@@ -94,7 +95,7 @@ class TaskData(ShardedData):
         for split, rows in self.rows.items():
             self.examples[split] = module.examples(rows, self.warnings)
             if not self.examples[split]:
-                raise ValueError(f"task.{split}: none of its {len(rows)} rows can be used")
+                raise UserError(f"task.{split}: none of its {len(rows)} rows can be used")
         counts = ", ".join(f"{len(rows):,} {split}" for split, rows in self.rows.items())
         labels = f"; labels: {', '.join(module.labels)}" if module.labels else ""
         rank_zero_info(f"[data] rows: {counts}{labels}")

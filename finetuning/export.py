@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from common.errors import UserError
 from finetuning.load import FineTunedRun
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.classification import Classification
@@ -92,33 +93,33 @@ CLASSES: dict[type[FineTuning], dict[str, Class]] = {
 
 
 def _check(module: FineTuning) -> None:
-    """Raises ValueError, with the reason, where a setting makes of the model what no class of transformers is."""
+    """Raises UserError, with the reason, where a setting makes of the model what no class of transformers is."""
     if module.tuning.attention == "bidirectional":
-        raise ValueError("tuning.attention = bidirectional: transformers' classes of this decoder are causal")
+        raise UserError("tuning.attention = bidirectional: transformers' classes of this decoder are causal")
     if not isinstance(module, Classification):
         return
     wanted = "last" if module.start.has_decoder else "cls"
     if module.pooling != wanted:
-        raise ValueError(
+        raise UserError(
             f"tuning.pooling = {module.pooling}: transformers' class of this body pools by `{wanted}`; fine-tune with "
             f"--tuning.pooling {wanted} to export"
         )
     if module.task.form == "number" and module.head.classifier.bias is None:
-        raise ValueError("task.form = number: transformers' class of this decoder has no bias, which a number needs")
+        raise UserError("task.form = number: transformers' class of this decoder has no bias, which a number needs")
 
 
 def class_of(module: FineTuning) -> str:
     """The class of transformers that a fine-tuned model is.
 
     Raises:
-        ValueError: where none is.
+        UserError: where none is.
     """
     preset = module.start.body.preset
     if isinstance(module, GenerativeFineTuning):
         return FAMILIES[preset].name
     found = CLASSES.get(type(module), {}).get(preset)
     if found is None or (preset == "lab" and module.start.has_encoder):
-        raise ValueError(
+        raise UserError(
             f"no class of transformers is a {type(module).__name__} over this body (body.preset = {preset})"
         )
     _check(module)
@@ -206,10 +207,10 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
     """Writes a fine-tuned model as one of transformers' classes into a new folder; returns the name of the class.
 
     Raises:
-        ValueError: where the folder is there already, or no class of transformers is this model.
+        UserError: where the folder is there already, or no class of transformers is this model.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"'{folder}' is not empty: name a new folder")
+        raise UserError(f"'{folder}' is not empty: name a new folder")
     module, start = tuned.module, tuned.module.start
     name, roles = class_of(module), _roles_of(module)
     config = to_huggingface_config(

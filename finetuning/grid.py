@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from rich.table import Table
 from rich.text import Text
 
+from common.errors import UserError
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
 from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
@@ -65,7 +66,7 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuningResult
 
     Raises:
         RunStopped: where it stopped before that.
-        ValueError: where the run cannot begin.
+        UserError: where the run cannot begin.
     """
     cli = FineTuningCLI(arguments, suffix=suffix)
     folder = RunFolder(cli.folder)
@@ -100,7 +101,7 @@ class Grid:
     def __post_init__(self) -> None:
         for name, values in {"learning_rates": self.learning_rates or (1.0,), "seeds": self.seeds}.items():
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"grid.{name} = {list(values)} must be different numbers, at least one")
+                raise UserError(f"grid.{name} = {list(values)} must be different numbers, at least one")
 
     def run(self) -> Iterator[FineTuningResult]:
         """Every run of the grid; those that have come to their end are only read."""
@@ -126,7 +127,7 @@ def grid_of(arguments: Sequence[str]) -> Grid | None:
     """The grid that a command line declares, if it does.
 
     Raises:
-        ValueError: where its settings are none.
+        UserError: where its settings are none.
     """
     own: list[str] = []
     rest: list[str] = []
@@ -142,7 +143,7 @@ def grid_of(arguments: Sequence[str]) -> Grid | None:
         settings = parser.parse_args(own).grid
     except ArgumentError as error:
         reason = one_line(str(error))
-        raise ValueError(f"{reason}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
+        raise UserError(f"{reason}; a grid is --grid.learning_rates [1e-4,3e-4] --grid.seeds [0,1,2]") from error
     return Grid(learning_rates=settings.learning_rates, seeds=settings.seeds, arguments=tuple(rest))
 
 

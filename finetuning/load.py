@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
+from common.errors import UserError
 from finetuning.body.body import Start
 from finetuning.body.tuning import Tuning
 from finetuning.data.rows import DataWarnings
@@ -29,7 +30,7 @@ def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Pat
     """The module that a fine-tuned run's config.yaml describes, with random weights.
 
     Raises:
-        ValueError: where the settings are none of this version's.
+        UserError: where the settings are none of this version's.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Task, "task")
@@ -39,7 +40,7 @@ def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Pat
     try:
         found = parser.instantiate(parser.parse_object({name: config[name] for name in ("task", *groups)}))
     except ArgumentError as error:
-        raise ValueError(
+        raise UserError(
             f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
         ) from error
     start = Start.of_description(config["start"], tokenizer_file)
@@ -60,7 +61,7 @@ def best_checkpoint(folder: RunFolder) -> Path:
     """The checkpoint with the best weights of a run's development split.
 
     Raises:
-        ValueError: where the folder is no fine-tuned run, or has no sound checkpoint.
+        UserError: where the folder is no fine-tuned run, or has no sound checkpoint.
     """
     newest = folder.checkpoint()
     best = folder.checkpoints / checkpoint_name(max(tuning_state(folder)["best_step"], 0))
@@ -71,11 +72,11 @@ def tuning_state(folder: RunFolder) -> dict[str, Any]:
     """What a run's newest checkpoint records of its best weights.
 
     Raises:
-        ValueError: where the run was not fine-tuned.
+        UserError: where the run was not fine-tuned.
     """
     state = json.loads((folder.checkpoint() / "state.json").read_text(encoding="utf-8"))
     if "tuning" not in state:
-        raise ValueError(f"'{folder.path}' was pretrained, not fine-tuned: finetune.py takes it to a task")
+        raise UserError(f"'{folder.path}' was pretrained, not fine-tuned: finetune.py takes it to a task")
     return state["tuning"]
 
 
@@ -96,7 +97,7 @@ class FineTunedRun:
         """Each input as a row, and its prediction as an object of JSON; in order.
 
         Raises:
-            ValueError: where one of them is none that this task takes.
+            UserError: where one of them is none that this task takes.
         """
         rows = [self.module.row_of(one) for one in inputs]
         for start in range(0, len(rows), ROWS_OF_A_PART):
@@ -122,7 +123,7 @@ def load_fine_tuned(folder: Path) -> FineTunedRun:
     """A fine-tuned run from its folder, with its best weights.
 
     Raises:
-        ValueError: where it is none, or has no checkpoint.
+        UserError: where it is none, or has no checkpoint.
     """
     run = RunFolder(folder)
     checkpoint = best_checkpoint(run)

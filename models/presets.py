@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from common.errors import UserError
+
 PresetName = Literal["lab", "bert", "gpt2", "bart", "t5", "t5_v1_1"]
 PositionKind = Literal["learned", "sinusoidal", "relative", "rotary"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
@@ -153,7 +155,7 @@ class TransformerConfig:
             positions begin anew.
 
     Raises:
-        ValueError: where numbers do not divide or lie outside their range.
+        UserError: where numbers do not divide or lie outside their range.
     """
 
     preset: PresetName = "lab"
@@ -183,21 +185,21 @@ class TransformerConfig:
         }
         for name, count in counts.items():
             if count is not None and count < 1:
-                raise ValueError(f"body.{name} = {getattr(self, name)} must be at least 1")
+                raise UserError(f"body.{name} = {getattr(self, name)} must be at least 1")
         if self.head_width is None and self.width % self.num_heads:
-            raise ValueError(
+            raise UserError(
                 f"body.width = {self.width} does not divide into body.num_heads = {self.num_heads}; "
                 f"choose a multiple, or set body.head_width"
             )
         if self.num_key_value_heads and self.num_heads % self.num_key_value_heads:
-            raise ValueError(
+            raise UserError(
                 f"body.num_heads = {self.num_heads} does not divide into body.num_key_value_heads = "
                 f"{self.num_key_value_heads}"
             )
         if self.parts.positions == "rotary" and self.width_of_head % 2:
-            raise ValueError(f"body.positions: rotary positions need an even head width, not {self.width_of_head}")
+            raise UserError(f"body.positions: rotary positions need an even head width, not {self.width_of_head}")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"body.dropout = {self.dropout} must lie in [0, 1)")
+            raise UserError(f"body.dropout = {self.dropout} must lie in [0, 1)")
 
     @property
     def parts(self) -> Preset:
@@ -227,15 +229,15 @@ class TransformerConfig:
         """Blocks of the encoder and of the decoder for an objective that needs these stacks.
 
         Raises:
-            ValueError: where `layers` cannot be shared out so.
+            UserError: where `layers` cannot be shared out so.
         """
         if isinstance(self.layers, tuple):
             if (self.layers[0] > 0, self.layers[1] > 0) != (encoder, decoder):
                 wanted = " and ".join(["an encoder"] * encoder + ["a decoder"] * decoder)
-                raise ValueError(f"body.layers = {list(self.layers)}, but this objective needs {wanted} alone")
+                raise UserError(f"body.layers = {list(self.layers)}, but this objective needs {wanted} alone")
             return self.layers
         if not (encoder and decoder):
             return self.layers * encoder, self.layers * decoder
         if self.layers < 2:
-            raise ValueError(f"body.layers = {self.layers} must be at least 2 for an encoder and a decoder")
+            raise UserError(f"body.layers = {self.layers} must be at least 2 for an encoder and a decoder")
         return self.layers - self.layers // 2, self.layers // 2

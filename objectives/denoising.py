@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.collate import documents_of
@@ -79,7 +80,7 @@ class Denoising(Objective):
             if rate:
                 check_between_0_and_1(**{name: rate})
         if not 0 < mean_span_length < math.inf:
-            raise ValueError(f"model.init_args.mean_span_length = {mean_span_length} must be above 0 and finite")
+            raise UserError(f"model.init_args.mean_span_length = {mean_span_length} must be above 0 and finite")
         self.permute_rate, self.infill_rate, self.mean_span_length = permute_rate, infill_rate, mean_span_length
         self.sampler, self.mask_rate, self.delete_rate = sampler, mask_rate, delete_rate
         self.rotate_rate, self.random_rate = rotate_rate, random_rate

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
@@ -68,7 +69,7 @@ class MaskedLM(Objective):
         check_share(mask_rate=mask_rate, random_rate=random_rate, short_rate=short_rate)
         check_share(**{"mask_rate + random_rate": round(mask_rate + random_rate, 9)})
         if next_sentence and self.keep_documents_apart:
-            raise ValueError(
+            raise UserError(
                 "body.document_masking keeps a random segment from the one that it is compared with: set "
                 "model.init_args.next_sentence to false, or document_masking to false"
             )
@@ -129,7 +130,7 @@ class MaskedLM(Objective):
         return {**rates, **segments, **super().nominal_rates(window)}
 
     def check_data(self, windows: Windows) -> None:
-        """Raises ValueError where the text allows no segment pair, or no random segment."""
+        """Raises UserError where the text allows no segment pair, or no random segment."""
         if self.next_sentence:
             check_pairs(windows)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from common.errors import UserError
 from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.collate import documents_of
@@ -48,7 +49,7 @@ class SpanCorruption(Objective):
         super().__init__(**shared)
         check_between_0_and_1(noise_density=noise_density)
         if not mean_span_length >= 1:
-            raise ValueError(f"model.init_args.mean_span_length = {mean_span_length} must be at least 1")
+            raise UserError(f"model.init_args.mean_span_length = {mean_span_length} must be at least 1")
         self.noise_density, self.mean_span_length, self.roll = noise_density, mean_span_length, roll
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
@@ -84,7 +85,7 @@ class SpanCorruption(Objective):
     def check_window(self, window: int) -> None:
         needed = span_counts(window, self.noise_density, self.mean_span_length)[1] + self.roll
         if needed > NUM_SENTINELS:
-            raise ValueError(
+            raise UserError(
                 f"data.window = {window} with noise_density = {self.noise_density} and mean_span_length = "
                 f"{self.mean_span_length} makes {needed} spans, each with a sentinel of its own, and the vocabulary "
                 f"has {NUM_SENTINELS}: raise model.init_args.mean_span_length, or lower noise_density or data.window"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = (("data", "models", "training"), ("objectives",), ("finetuning", "evaluation"))  # lowest first
+FLOORS = (("common",), ("data", "models", "training"), ("objectives",), ("finetuning", "evaluation"))  # lowest first
 PACKAGES = [package for floor in FLOORS for package in floor]
 SCRIPTS = sorted(ROOT.glob("*.py"))
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

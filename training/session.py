@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from common.errors import UserError
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
 from training.monitoring.display import Display
 from training.monitoring.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
@@ -50,14 +51,14 @@ class RunMetadata(RunCallback):
         """Writes tokenizer.json and run.json.
 
         Raises:
-            ValueError: where the run was begun on other data, or could not have branched where it did.
+            UserError: where the run was begun on other data, or could not have branched where it did.
         """
         if not trainer.is_global_zero:
             return
         module, data = cast(ExactModule, pl_module), cast(Data, cast(Any, trainer).datamodule)
         described, before = data.describe(), self.folder.read_info().get("data")
         if before and before["sha256"] != described["sha256"]:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder.path} was trained on the token store {before['store']}, and this is "
                 f"{described['store']}: the text or the tokenizer has changed; give this run another --name"
             )
@@ -121,7 +122,7 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> File
     """Makes the folder this run's: locked, with its settings in it.
 
     Raises:
-        ValueError: where another process or another run has it.
+        UserError: where another process or another run has it.
     """
     lock = folder.lock()
     if cli.config.resume == "never":
@@ -141,7 +142,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
 
     Raises:
         RunStopped: where it stopped before that.
-        ValueError: where the run cannot begin.
+        UserError: where the run cannot begin.
     """
     trainer, module, data = cli.trainer, cast(ExactModule, cli.model), cast(Data, cli.datamodule)
     trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from tokenizers import Tokenizer
 
+from common.errors import UserError
 from data.store.recipe import Recipe
 from data.store.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 from data.text.cleaning import clean, sentences
@@ -34,7 +35,7 @@ def _spool(corpus: Corpus, path: Path, warnings: Counter[str]) -> list[int]:
     """Writes the cleaned documents of a corpus one after another; returns the least and the greatest hash.
 
     Raises:
-        ValueError: where the text column does not hold text.
+        UserError: where the text column does not hold text.
     """
     extremes: list[int] = []
     with path.open("wb") as file:
@@ -42,7 +43,7 @@ def _spool(corpus: Corpus, path: Path, warnings: Counter[str]) -> list[int]:
             warnings["read"] += 1
             if text is not None and not isinstance(text, str):
                 kind = type(text).__name__
-                raise ValueError(f"data.text_column = '{corpus.text_column}' holds {kind}, not text: {text!r:.60}")
+                raise UserError(f"data.text_column = '{corpus.text_column}' holds {kind}, not text: {text!r:.60}")
             if cleaned := clean(text or "", warnings):
                 encoded, key = cleaned.encode(), document_hash(cleaned)
                 file.write(_HEADER.pack(key, len(encoded)) + encoded)
@@ -140,11 +141,11 @@ def _threshold(recipe: Recipe, extremes: list[int]) -> int:
     """Hash below which a document is set aside: the wanted share of them, but at least one, and never all.
 
     Raises:
-        ValueError: where there are not two different documents to part.
+        UserError: where there are not two different documents to part.
     """
     least, greatest = extremes
     if least == greatest:
-        raise ValueError(
+        raise UserError(
             "data.corpus holds 1 document, and validation needs another: name one with data.validation, or cut the "
             "file into documents with data.documents (paragraph or line)"
         )
@@ -157,7 +158,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     Returns the counts for the manifest, and what was met in the documents.
 
     Raises:
-        ValueError: where the corpus cannot be read, holds no text, or leaves nothing to validate on.
+        UserError: where the corpus cannot be read, holds no text, or leaves nothing to validate on.
     """
     warnings: Counter[str] = Counter()
     spools = {split: folder / f"{split}.spool" for split in SPLITS}
@@ -165,9 +166,9 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     extremes = _spool(recipe.corpus, spools["train"], warnings)
     threshold = 0
     if recipe.validation and not _spool(recipe.validation, spools["validation"], warnings):
-        raise ValueError(f"data.validation = '{', '.join(recipe.validation.source)}' holds no text")
+        raise UserError(f"data.validation = '{', '.join(recipe.validation.source)}' holds no text")
     if not extremes:
-        raise ValueError(f"data.corpus = '{', '.join(recipe.corpus.source)}' holds no text ({_listed(warnings)})")
+        raise UserError(f"data.corpus = '{', '.join(recipe.corpus.source)}' holds no text ({_listed(warnings)})")
     if not recipe.validation:
         threshold = _threshold(recipe, extremes)
 
@@ -193,7 +194,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
         _write_split((text for _, text in documents(split)), tokenizer, writer)
         counts[split] = writer.close()
         if not counts[split]["tokens"]:
-            raise ValueError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")
+            raise UserError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")
         report("{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**counts[split]))
     for spool in spools.values():
         spool.unlink(missing_ok=True)

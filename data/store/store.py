@@ -11,7 +11,6 @@ A store is one folder, named by the fingerprint of all that decides its content:
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 from tokenizers import Tokenizer
 
+from common.files import sync
 from data.store.ingest import SPLITS, ingest
 from data.store.recipe import Recipe
 from data.store.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
@@ -40,15 +40,6 @@ def _entropy(path: Path, dtype: str, size: int) -> float:
             counts += np.bincount(tokens, minlength=size)
     shares = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(shares * np.log(shares)).sum())
-
-
-def _sync(path: Path) -> None:
-    """Makes sure that a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
@@ -72,9 +63,9 @@ def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
         manifest["seal"] = _seal(manifest)
         (building / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
         for path in building.rglob("*"):
-            _sync(path)
+            sync(path)
         building.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -100,7 +91,7 @@ def find_or_build(recipe: Recipe, cache: Path, report: Callable[[str], None] = p
     want the same store, one builds and the other waits.
 
     Raises:
-        ValueError: where the corpus cannot be read or does not hold what the recipe names.
+        UserError: where the corpus cannot be read or does not hold what the recipe names.
     """
     folder = cache / recipe.fingerprint()
     cache.mkdir(parents=True, exist_ok=True)

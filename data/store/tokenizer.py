@@ -13,6 +13,7 @@ import numpy as np
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from common.errors import UserError
 from data.text.corpora import sha256_of_file
 
 TokenizerKind = Literal["byte_bpe", "wordpiece", "unigram"]
@@ -102,12 +103,12 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
     neither (their trainers break ties at random).
 
     Raises:
-        ValueError: where `vocab_size` has no room for the special tokens and the alphabet.
+        UserError: where `vocab_size` has no room for the special tokens and the alphabet.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else []
     least = len(SPECIAL_TOKENS) + max(len(alphabet), 1)
     if vocab_size < least:
-        raise ValueError(
+        raise UserError(
             f"data.vocab_size = {vocab_size} has no room for {len(SPECIAL_TOKENS)} special tokens and an alphabet; "
             f"it must be at least {least}"
         )
@@ -131,11 +132,11 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
     try:
         tokenizer.train_from_iterator(texts, trainer)
     except Exception as error:  # the library raises bare Exceptions
-        raise ValueError(
+        raise UserError(
             f"data.tokenizer = '{kind}' cannot be trained with data.vocab_size = {vocab_size}: {error}"
         ) from error
     if (size := tokenizer.get_vocab_size()) > vocab_size:  # WordPiece and Unigram keep every character they met
-        raise ValueError(
+        raise UserError(
             f"data.vocab_size = {vocab_size} has no room for the characters of this corpus: data.tokenizer = '{kind}' "
             f"came out with {size} ids; choose a larger one, or byte_bpe, whose alphabet is 256 bytes"
         )
@@ -149,14 +150,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
     A length to cut or pad texts to, which some of these files set, is dropped: every token of a text counts.
 
     Raises:
-        ValueError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others.
+        UserError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others.
     """
     if not path.is_file():
-        raise ValueError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+        raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exceptions
-        raise ValueError(f"data.tokenizer: '{path}' is no tokenizer.json ({error})") from error
+        raise UserError(f"data.tokenizer: '{path}' is no tokenizer.json ({error})") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     known = tokenizer.get_vocab()
@@ -168,7 +169,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     ids = list(tokenizer.get_vocab().values())
     if len(set(ids)) < len(ids):
-        raise ValueError(f"data.tokenizer: '{path}' leaves gaps between its ids, into which new special tokens fall")
+        raise UserError(f"data.tokenizer: '{path}' leaves gaps between its ids, into which new special tokens fall")
     return _keep_text_text(tokenizer)
 
 
@@ -199,5 +200,5 @@ def tokenizer_fingerprint(tokenizer: str, vocab_size: int) -> dict[str, str | in
         return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__}
     path = Path(tokenizer)
     if not path.is_file():
-        raise ValueError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+        raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
     return {"sha256": sha256_of_file(path)}

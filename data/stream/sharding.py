@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import lightning
 
+from common.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSharding:
@@ -52,11 +54,11 @@ class ShardedData(lightning.LightningDataModule):
         """How a batch is split over `world` devices.
 
         Raises:
-            ValueError: where it does not split evenly.
+            UserError: where it does not split evenly.
         """
         micro = self.micro_batch_size or max(self.batch_size // world, 1)
         if self.batch_size % (world * micro):
-            raise ValueError(
+            raise UserError(
                 f"data.batch_size = {self.batch_size} {self.unit} do not split over {world} device(s) in "
                 f"micro-batches of {micro}: choose a multiple of {world * micro}"
             )
@@ -66,7 +68,7 @@ class ShardedData(lightning.LightningDataModule):
         """Micro-batches that each of `world` devices computes in an optimizer step.
 
         Raises:
-            ValueError: where the batch does not split evenly.
+            UserError: where the batch does not split evenly.
         """
         return self.batch_size // (world * self.sharding(rank=0, world=world).micro_batch_size)
 
@@ -74,7 +76,7 @@ class ShardedData(lightning.LightningDataModule):
         """The shares of this process, by the trainer's strategy.
 
         Raises:
-            ValueError: where the batch does not split evenly.
+            UserError: where the batch does not split evenly.
         """
         assert self.trainer is not None
         replicas = getattr(self.trainer.strategy, "distributed_sampler_kwargs", {"num_replicas": 1, "rank": 0})

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from common.errors import UserError
 from data.text.embedded import embedded_documents, versions
 from data.text.files import FORMATS, decoded_lines, files_of, suffix_of
 from data.text.formats import Rows, rows_of
@@ -64,17 +65,17 @@ class Corpus:
         """The local files this corpus is read from; empty for the embedded corpus and for hub datasets.
 
         Raises:
-            ValueError: where a path names nothing, or a file's kind is unknown.
+            UserError: where a path names nothing, or a file's kind is unknown.
         """
         if self.is_embedded:
             return []
         if not all(self.source or [""]):
-            raise ValueError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
+            raise UserError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
         files = files_of(self.source, key=self.key, folder_suffixes=SUFFIXES)
         for file in files:
             if suffix_of(file) not in SUFFIXES:
                 kinds = ", ".join(sorted(SUFFIXES))
-                raise ValueError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
+                raise UserError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
         return files
 
     def held_out(self, validation: tuple[str, ...]) -> "Corpus":
@@ -105,7 +106,7 @@ class Corpus:
         for origin, row in rows:
             if self.text_column not in row:
                 has = ", ".join(row)
-                raise ValueError(f"{origin} has no column '{self.text_column}' (it has: {has}); set data.text_column")
+                raise UserError(f"{origin} has no column '{self.text_column}' (it has: {has}); set data.text_column")
             yield row[self.text_column]
 
     def _read(self, files: list[Path]) -> Iterator[Any]:
@@ -121,7 +122,7 @@ class Corpus:
         """The documents' texts as they stand, in order; not yet cleaned, and not yet known to be strings.
 
         Raises:
-            ValueError: where the source cannot be read, or has no such column.
+            UserError: where the source cannot be read, or has no such column.
         """
         if self.is_embedded:
             yield from embedded_documents()
@@ -129,7 +130,7 @@ class Corpus:
         files = self.files()
         kinds = {FORMATS[suffix_of(file)] for file in files}
         if len(kinds) > 1 and not kinds <= STREAMS:
-            raise ValueError(f"{self.key}: {' and '.join(sorted(kinds))} files cannot be mixed; give one kind")
+            raise UserError(f"{self.key}: {' and '.join(sorted(kinds))} files cannot be mixed; give one kind")
         yield from read_or_named(self._read(files), key=self.key, name=", ".join(self.source))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from common.errors import UserError
+
 Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "text"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
@@ -55,7 +57,7 @@ def files_of(names: Sequence[str], *, key: str, folder_suffixes: Collection[str]
         folder_suffixes: of the files that are taken of a folder; none where a folder is no source.
 
     Raises:
-        ValueError: where a path names no file.
+        UserError: where a path names no file.
     """
     found = {name: local_files(name, folder_suffixes) for name in names}
     is_path = looks_like_a_path(names[0]) or Path(names[0]).is_dir()
@@ -63,7 +65,7 @@ def files_of(names: Sequence[str], *, key: str, folder_suffixes: Collection[str]
         return []
     for name, files in found.items():
         if not files:
-            raise ValueError(f"{key}: no file at '{name}' (looked from {Path.cwd()})")
+            raise UserError(f"{key}: no file at '{name}' (looked from {Path.cwd()})")
     return [file for files in found.values() for file in files]
 
 
@@ -73,11 +75,11 @@ def decoded_lines(path: Path) -> Iterator[str]:
     Bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        ValueError: where the file cannot be read.
+        UserError: where the file cannot be read.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
                 yield line.decode("utf-8", errors="replace")
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
+        raise UserError(f"{path}: cannot be read ({error})") from error

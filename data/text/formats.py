@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
 from data.text.files import Format, decoded_lines
 
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(decoded_lines(path), start=1):
         if number == 1:
             if line.count("\x00") * 4 > len(line):
-                raise ValueError(f"{path}: looks like UTF-16, and is read as UTF-8; convert it first")
+                raise UserError(f"{path}: looks like UTF-16, and is read as UTF-8; convert it first")
             line = line.removeprefix("\ufeff")
         yield number, line.removesuffix("\n").removesuffix("\r")
 
@@ -49,7 +50,7 @@ def _records(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
                 yield begin, fields
             begin = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}, line {begin}: not csv ({error})") from None
+        raise UserError(f"{path}, line {begin}: not csv ({error})") from None
 
 
 def _table(path: Path, kind: str, header: Sequence[str]) -> Rows:
@@ -59,15 +60,15 @@ def _table(path: Path, kind: str, header: Sequence[str]) -> Rows:
         if not names:
             names = [name.strip() for name in fields]
             if len(set(names)) < len(names):
-                raise ValueError(f"{path}, line {number}: names a column twice ({', '.join(names)})")
+                raise UserError(f"{path}, line {number}: names a column twice ({', '.join(names)})")
             continue
         if len(fields) != len(names):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: {len(fields)} fields where the columns are {len(names)} ({', '.join(names)})"
             )
         yield f"{path.name}, line {number}", dict(zip(names, fields, strict=True))
     if not names:
-        raise ValueError(f"{path}: is empty, and no line names its columns")
+        raise UserError(f"{path}: is empty, and no line names its columns")
 
 
 def _json_lines(path: Path, lines: Lines) -> Rows:
@@ -78,9 +79,9 @@ def _json_lines(path: Path, lines: Lines) -> Rows:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
+            raise UserError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: {type(row).__name__}, not a JSON object with columns")
+            raise UserError(f"{path}, line {number}: {type(row).__name__}, not a JSON object with columns")
         yield f"{path.name}, line {number}", row
 
 
@@ -104,7 +105,7 @@ def _squad(path: Path, articles: list[Any]) -> Rows:
                     }
                     yield f"{path.name}, question {question['id']}", row
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not the form of SQuAD's files (at {error})") from None
+        raise UserError(f"{path}: not the form of SQuAD's files (at {error})") from None
 
 
 def _is_json(text: str) -> bool:
@@ -130,11 +131,11 @@ def _json(path: Path) -> Rows:
         whole = json.loads("\n".join(line for _, line in rest))
     except json.JSONDecodeError as error:
         number = rest[error.lineno - 1][0] if rest else 1
-        raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
+        raise UserError(f"{path}, line {number}: not JSON ({error})") from None
     rows = whole["data"] if isinstance(whole, dict) and isinstance(whole.get("data"), list) else whole
     rows = [rows] if isinstance(rows, dict) else rows
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path}: not a list of JSON objects")
+        raise UserError(f"{path}: not a list of JSON objects")
     if rows and "paragraphs" in rows[0]:
         yield from _squad(path, rows)
         return
@@ -168,7 +169,7 @@ def _conll(path: Path, header: Sequence[str]) -> Rows:
         elif line.startswith("-DOCSTART-") or (not sentence and line.startswith("# ") and len(fields) != width):
             continue
         elif len(fields) != width:
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: {len(fields)} columns where there are {width} ({', '.join(names)})"
             )
         else:
@@ -226,7 +227,7 @@ def rows_of(path: Path, kind: Format, *, header: Sequence[str] = (), column: str
         column: the only one that is needed; of a parquet file no other is read then.
 
     Raises:
-        ValueError: where the file cannot be read, naming the line.
+        UserError: where the file cannot be read, naming the line.
     """
     if kind in ("csv", "tsv"):
         yield from _table(path, kind, header)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from common.errors import UserError
 from data.text.files import FORMATS, Format, files_of, suffix_of
 from data.text.formats import Rows, rows_of, with_class_names
 
@@ -34,15 +35,15 @@ def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Ite
         name: of the source.
 
     Raises:
-        ValueError: where something cannot be read, naming the setting and the source or its file and line.
+        UserError: where something cannot be read, naming the setting and the source or its file and line.
     """
     try:
         yield from items
     except Exception as error:
-        if type(error) is ValueError:  # our own, which names file and line
-            raise ValueError(f"{key}: {error}") from error
+        if type(error) is UserError:  # our own, which names file and line
+            raise UserError(f"{key}: {error}") from error
         reason = " ".join(str(error.__cause__ or error).split())
-        raise ValueError(f"{key}: cannot read '{name}': {reason}") from error
+        raise UserError(f"{key}: cannot read '{name}': {reason}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +73,17 @@ class RowSource:
         """The local files; empty for a hub data set.
 
         Raises:
-            ValueError: where a path names nothing.
+            UserError: where a path names nothing.
         """
         if not self.name or not all(self.name):
-            raise ValueError(f"{self.key} names nothing: give a hub data set, or files")
+            raise UserError(f"{self.key} names nothing: give a hub data set, or files")
         return files_of(self.name, key=self.key, folder_suffixes=())
 
     def kind(self) -> Format:
         """`format` with `auto` decided.
 
         Raises:
-            ValueError: where a suffix is unknown, or suffixes differ.
+            UserError: where a suffix is unknown, or suffixes differ.
         """
         if self.format != "auto":
             return self.format
@@ -90,19 +91,19 @@ class RowSource:
         for suffix, file in suffixes.items():
             if suffix not in FORMATS:
                 known = ", ".join(get_args(Format))
-                raise ValueError(
+                raise UserError(
                     f"{self.key}: '{file}' has no suffix of a known format; set its format to one of {known}"
                 )
         kinds: list[Format] = list(dict.fromkeys(FORMATS[suffix] for suffix in sorted(suffixes)))
         if len(kinds) > 1:
-            raise ValueError(f"{self.key}: {' and '.join(kinds)} files cannot be mixed; give one kind")
+            raise UserError(f"{self.key}: {' and '.join(kinds)} files cannot be mixed; give one kind")
         return kinds[0]
 
     def rows(self) -> Rows:
         """Every row with its origin, classes as their names.
 
         Raises:
-            ValueError: where there is none, or one cannot be read.
+            UserError: where there is none, or one cannot be read.
         """
         files = self.files()
         if files:
@@ -116,4 +117,4 @@ class RowSource:
             yield row
         if is_empty:
             where = f"'{self}'" if files else f"split '{self.split}' of '{self}'"
-            raise ValueError(f"{self.key}: {where} holds no rows")
+            raise UserError(f"{self.key}: {where} holds no rows")

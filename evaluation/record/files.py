@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from common.errors import UserError
+from common.files import write_whole
 from evaluation.record.record import FORMAT, StudyRecord
 from training.storage.old_names import renamed_results
 
@@ -19,9 +21,7 @@ _REWORDED_SINCE_FORMAT_1 = {"cannot tell": "untested"}  # outcomes of a verdict
 
 def write_record(record: StudyRecord, path: Path) -> None:
     """Writes results.json: whole, or not at all."""
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_bytes(_ADAPTER.dump_json(record, indent=1) + b"\n")
-    beside.replace(path)
+    write_whole(path, _ADAPTER.dump_json(record, indent=1) + b"\n")
 
 
 def _renamed(tree: dict[str, Any]) -> dict[str, Any]:
@@ -57,13 +57,13 @@ def read_record(path: Path) -> StudyRecord:
     """The record that results.json holds, in this format or the one before.
 
     Raises:
-        ValueError: in one line, where it is not there, or is none of these formats.
+        UserError: in one line, where it is not there, or is none of these formats.
     """
     try:
         return _ADAPTER.validate_json(_in_this_format(renamed_results(path.read_bytes())))
     except OSError:
-        raise ValueError(f"no results at '{path}'") from None
+        raise UserError(f"no results at '{path}'") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{path} is no record of format {FORMAT}: {place}: {first['msg']}") from None
+        raise UserError(f"{path} is no record of format {FORMAT}: {place}: {first['msg']}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 import resvg_py
 from markupsafe import Markup
 
+from common.files import write_whole
 from evaluation.record.files import write_record
 from evaluation.record.record import StudyRecord
 from evaluation.report import figures, phenomena
@@ -78,7 +79,7 @@ def all_figures(record: StudyRecord) -> list[Figure]:
 def write_figure(figure: Figure, folder: Path) -> None:
     """Writes a figure as PNG, as it is on a light page."""
     drawn = sheet(figure.drawings, figure.title, columns=figure.columns, head=style("svg", dark=False))
-    (folder / f"{figure.name}.png").write_bytes(resvg_py.svg_to_bytes(svg_string=str(drawn), zoom=PNG_ZOOM))
+    write_whole(folder / f"{figure.name}.png", bytes(resvg_py.svg_to_bytes(svg_string=str(drawn), zoom=PNG_ZOOM)))
 
 
 def write_report(record: StudyRecord, folder: Path) -> Path:
@@ -97,5 +98,5 @@ def write_report(record: StudyRecord, folder: Path) -> Path:
     sections = all_sections(record)
     write_record(record, folder / "results.json")
     page = folder / "report.html"
-    page.write_text(html(record, sections), encoding="utf-8")
+    write_whole(page, html(record, sections))
     return page

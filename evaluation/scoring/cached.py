@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
+from common.errors import UserError
+from common.files import written_whole
 from evaluation.scoring import likelihood
 from evaluation.scoring.likelihood import Likelihoods, Precision, PrefixedTokens, score
 from objectives.inference import likelihood as scorers
@@ -80,7 +82,7 @@ class CachedScorer:
             decides its content: weights, scorer, precision, texts, and the code that makes examples of them.
 
     Raises:
-        ValueError: where its objective has no scorers.
+        UserError: where its objective has no scorers.
     """
 
     def __init__(self, run: TrainedRun, *, precision: Precision = "float32", cache: Path | None = None) -> None:
@@ -99,19 +101,19 @@ class CachedScorer:
         """The scorer whose probabilities of what follows sum to 1.
 
         Raises:
-            ValueError: where there is none.
+            UserError: where there is none.
         """
         found = [name for name, scorer in self.scorers.items() if scorer.is_normalised and not scorer.is_control]
         if not found:
-            raise ValueError(f"{type(self.run.objective).__name__} has no normalised scorer: it continues no texts")
+            raise UserError(f"{type(self.run.objective).__name__} has no normalised scorer: it continues no texts")
         return found[0]
 
     def check(self, names: Iterable[str]) -> None:
-        """Raises ValueError for the name of a scorer that the objective does not have."""
+        """Raises UserError for the name of a scorer that the objective does not have."""
         for name in names:
             if name not in self.scorers:
                 kind = type(self.run.objective).__name__
-                raise ValueError(f"scorer = '{name}' is none of {kind}'s, which are {', '.join(self.scorers)}")
+                raise UserError(f"scorer = '{name}' is none of {kind}'s, which are {', '.join(self.scorers)}")
 
     def score(
         self, name: str, passages: Sequence[Passage], advance: Callable[[float], None] = lambda passages: None
@@ -131,15 +133,12 @@ class CachedScorer:
             return remembered
         tokens = tokens_of(self.run.tokenizer, passages)
         scores = score(self.run, self.scorers[name], tokens, precision=self.precision, advance=advance)
-        writing = path.with_name(f".{path.name}.writing")
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            save_file(vars(scores), writing)
-            writing.replace(path)
+            with written_whole(path) as writing:
+                save_file(vars(scores), writing)
         except (OSError, SafetensorError) as error:
-            raise ValueError(
-                f"scores cannot be kept in {self.cache} ({error}): name another folder as cache"
-            ) from error
+            raise UserError(f"scores cannot be kept in {self.cache} ({error}): name another folder as cache") from error
         return scores
 
     def _digest(self, name: str, passages: Sequence[Passage]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from common.errors import UserError
 from evaluation.scoring.results import Evaluation
 from training.setup.messages import nearest, one_line
 
@@ -17,13 +18,13 @@ def make_evaluation(name: str, settings: Mapping[str, Any]) -> Evaluation:
     """The class of that name in the file of that name, with these settings.
 
     Raises:
-        ValueError: where there is none, or it has no such settings.
+        UserError: where there is none, or it has no such settings.
     """
     names = [path.stem for path in TASKS.glob("[a-z]*.py")]
     if name not in names:
         near = nearest(name, names)
         meant = f"did you mean '{near}'?" if near else f"they are {', '.join(sorted(names))}"
-        raise ValueError(f"evaluations: '{name}' is no evaluation; {meant}")
+        raise UserError(f"evaluations: '{name}' is no evaluation; {meant}")
     made = getattr(importlib.import_module(f"evaluation.scoring.tasks.{name}"), name.title().replace("_", ""))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(made, name)
@@ -31,4 +32,4 @@ def make_evaluation(name: str, settings: Mapping[str, Any]) -> Evaluation:
         return parser.instantiate(parser.parse_object({name: dict(settings)}))[name]
     except ArgumentError as error:
         keys = [action.dest for action in parser._actions]
-        raise ValueError(f"evaluations: {one_line(str(error), keys)}") from None
+        raise UserError(f"evaluations: {one_line(str(error), keys)}") from None

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from common.errors import UserError
 from data.stream.batch import IGNORE, Example
 from data.stream.windows import Window
 from objectives.core.strategy import Scorer
@@ -112,7 +113,7 @@ def score(
         advance: is called with how many more texts are done, in parts of one.
 
     Raises:
-        ValueError: where a text is longer than the model's positions reach.
+        UserError: where a text is longer than the model's positions reach.
     """
     term, device = run.objective.token_term, run.network.body.token_table.weight.device
     examples = [_rows(run, scorer, tokens, number) for number, tokens in enumerate(texts)]
@@ -156,7 +157,7 @@ def _rows(run: TrainedRun, scorer: Scorer, tokens: PrefixedTokens, number: int) 
         examples = scorer.examples(prefix, text)
         over = _longest(examples) - run.max_positions
     if over > 0 and run.body.parts.positions in ENDS_SOMEWHERE:
-        raise ValueError(
+        raise UserError(
             f"text {number + 1} of {len(text)} tokens takes {_longest(examples)} positions, and {run.folder} has "
             f"{run.max_positions}: shorten it, or train with a longer data.window"
         )

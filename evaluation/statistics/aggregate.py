@@ -17,7 +17,7 @@ def scores_of(results: OfRuns) -> dict[str, dict[str, SeedScores]]:
     A run that has no finite score on a metric, as one that diverged, has none: the seed is missing from that arm.
 
     Raises:
-        ValueError: where the runs of an arm were scored on different items.
+        UserError: where the runs of an arm were scored on different items.
     """
     by_metric: dict[str, dict[str, SeedScores]] = {}
     metrics = dict.fromkeys(metric for seeds in results.values() for found in seeds.values() for metric in found)

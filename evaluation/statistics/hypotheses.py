@@ -116,7 +116,7 @@ def judge(
         scores: by metric, then by arm; what no run has may be left out.
 
     Raises:
-        ValueError: where two arms were scored on different items.
+        UserError: where two arms were scored on different items.
     """
     differences = [_difference(hypothesis, scores) for hypothesis in hypotheses]
     p_values = [_p(hypothesis, difference) for hypothesis, difference in zip(hypotheses, differences, strict=True)]

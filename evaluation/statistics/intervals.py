@@ -26,6 +26,7 @@ from typing import Self
 import numpy as np
 from scipy import optimize, special
 
+from common.errors import UserError
 from evaluation.scoring.results import EvaluationResult
 
 ROUNDING = 1e-9  # of the largest score: seeds that differ by less do not differ
@@ -41,7 +42,7 @@ class SeedScores:
         strata: a name for each item; each counts alike in the mean, whatever the number of its items.
 
     Raises:
-        ValueError: for a score that is not finite.
+        UserError: for a score that is not finite.
     """
 
     values: np.ndarray
@@ -54,7 +55,7 @@ class SeedScores:
         assert list(self.seeds) == sorted(set(self.seeds))
         for seed, row in zip(self.seeds, self.values, strict=True):
             if (odd := row[~np.isfinite(row)]).size:
-                raise ValueError(
+                raise UserError(
                     f"a score of seed {seed} is {odd[0]}, and scores must be finite: leave the run out, and report it "
                     f"as failed"
                 )
@@ -64,13 +65,13 @@ class SeedScores:
         """The scores of an arm's runs by seed, at least one.
 
         Raises:
-            ValueError: where they are not scores of the same items.
+            UserError: where they are not scores of the same items.
         """
         seeds = sorted(results)
         strata = results[seeds[0]].strata
         for seed in seeds:
             if results[seed].strata != strata:
-                raise ValueError(
+                raise UserError(
                     f"{results[seed].metric}: seeds {seeds[0]} and {seed} were scored on different items "
                     f"({len(strata)} and {len(results[seed].strata)} of them): score both on the same files"
                 )
@@ -81,10 +82,10 @@ class SeedScores:
         """Its difference from the other, item by item, for the seeds that both have; None where there is none.
 
         Raises:
-            ValueError: where the items are not the same.
+            UserError: where the items are not the same.
         """
         if self.strata != other.strata:
-            raise ValueError(
+            raise UserError(
                 f"scores of {len(self.strata)} and of {len(other.strata)} items, or of other strata, have no "
                 f"difference: score both arms on the same files"
             )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, special, stats
 
+from common.errors import UserError
 from evaluation.statistics.intervals import Estimate
 
 ALPHA = 0.05  # of all declared hypotheses together
@@ -29,10 +30,10 @@ def sign_flip(differences: np.ndarray) -> float:
     own flips.
 
     Raises:
-        ValueError: for more than 16 differences.
+        UserError: for more than 16 differences.
     """
     if len(differences) > MOST_SEEDS:
-        raise ValueError(f"the sign-flip test of {len(differences)} seeds: it counts all flips of at most {MOST_SEEDS}")
+        raise UserError(f"the sign-flip test of {len(differences)} seeds: it counts all flips of at most {MOST_SEEDS}")
     largest = float(np.abs(differences).sum())
     if not largest:
         return 1.0

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
 from data.datamodule import DataModule
 from evaluation.study.study import VALIDATION_LOSS, Study
 from models.bodies.make import BodyConfig
@@ -25,7 +26,7 @@ def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
     """An arm's run as train.py would make it.
 
     Raises:
-        ValueError: naming the arm, where train.py would refuse it.
+        UserError: naming the arm, where train.py would refuse it.
     """
     budget = budget_arguments(study.measure, study.amount)
     arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", *budget]
@@ -34,16 +35,16 @@ def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
         with contextlib.redirect_stderr(errors):
             return RunCLI(Objective, DataModule, BodyConfig, Pretraining, defaults=defaults, arguments=arguments)
     except SystemExit:
-        raise ValueError(f"arm '{label}': {errors.getvalue().strip().rpartition('error: ')[2]}") from None
+        raise UserError(f"arm '{label}': {errors.getvalue().strip().rpartition('error: ')[2]}") from None
 
 
 def _check_one_text(configs: dict[str, dict[str, Any]]) -> None:
-    """Raises ValueError where arms would not read the same text, cut the same way."""
+    """Raises UserError where arms would not read the same text, cut the same way."""
     (first, before), *others = ((label, config["data"]) for label, config in configs.items())
     for label, now in others:
         for key in sorted(set(before) - _OF_ONE_ARM):
             if before[key] != now[key]:
-                raise ValueError(
+                raise UserError(
                     f"arms '{first}' and '{label}' differ in data.{key}: {before[key]} and {now[key]}. The arms of a "
                     f"study read one text, cut by one tokenizer into one kind of window: set it under shared"
                 )
@@ -57,13 +58,13 @@ def question_of(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_losses(study: Study, configs: dict[str, dict[str, Any]]) -> None:
-    """Raises ValueError where a hypothesis ranks losses of different questions (law 7)."""
+    """Raises UserError where a hypothesis ranks losses of different questions (law 7)."""
     for hypothesis in study.hypotheses:
         if hypothesis.metric.split("/")[0] != VALIDATION_LOSS:
             continue
         one, other = configs[hypothesis.arm], configs[hypothesis.against]
         if (one["model"]["class_path"], question_of(one)) != (other["model"]["class_path"], question_of(other)):
-            raise ValueError(
+            raise UserError(
                 f"hypotheses: '{hypothesis}' ranks losses of two objectives, each of its own question: not even "
                 f"perfect models would have equal ones. Choose a metric that puts one question to both, such as "
                 f"continuation or minimal_pairs"
@@ -74,7 +75,7 @@ def check_arms(study: Study, defaults: Path) -> dict[str, RunCLI]:
     """Every arm's run as train.py would make it; no text is read.
 
     Raises:
-        ValueError: where the arms may not be compared, or train.py would refuse one.
+        UserError: where the arms may not be compared, or train.py would refuse one.
     """
     clis = {label: _cli(study, label, defaults) for label in study.arms}
     configs = {label: cli.resolved_config() for label, cli in clis.items()}

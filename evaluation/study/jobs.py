@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.errors import UserError
+from common.files import write_whole
 from evaluation.record.kinds import Status
 from evaluation.study.checks import budget_arguments
 from evaluation.study.plan import Plan
@@ -89,7 +91,7 @@ class Job:
 
     def note_failure(self, exit_status: int, reason: str) -> None:
         """Keeps why its process ended before the run did."""
-        self._failure.write_text(json.dumps({"exit_status": exit_status, "reason": reason}), encoding="utf-8")
+        write_whole(self._failure, json.dumps({"exit_status": exit_status, "reason": reason}))
 
     def forget_failure(self) -> None:
         """Called where it is tried again."""
@@ -117,7 +119,7 @@ class Job:
             data: hashes of the token store's files.
 
         Raises:
-            ValueError: where its folder holds a run of other settings, with both values of each, or on other text.
+            UserError: where its folder holds a run of other settings, with both values of each, or on other text.
         """
         if not self.run.is_run:
             return
@@ -127,12 +129,12 @@ class Job:
         budgets = [amounts(before["budget"]), amounts({**config["budget"], self.measure: self.amount})]
         changed = differences({**before, "budget": budgets[0]}, {**now, "budget": budgets[1]})
         if changed:
-            raise ValueError(
+            raise UserError(
                 f"{self.run.path} holds a run with other settings ({'; '.join(changed)}): give this study another "
                 f"--name, or remove that folder"
             )
         if self.run.read_info().get("data", {}).get("sha256", data) != data:
-            raise ValueError(
+            raise UserError(
                 f"{self.run.path} was trained on another token store: the text or the tokenizer has changed; give this "
                 f"study another --name"
             )

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace, set_loader
 
+from common.errors import UserError
 from evaluation.record.kinds import MEASURES
 from evaluation.study.study import Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
@@ -38,20 +39,18 @@ class _Loader(yaml.SafeLoader):
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
-                raise ValueError(
-                    f"'{key}' stands twice in the block that begins in line {line}: give each its own name"
-                )
+                raise UserError(f"'{key}' stands twice in the block that begins in line {line}: give each its own name")
         return super().construct_mapping(node, deep=deep)
 
 
 def check_names(where: str, given: Iterable[str], valid: Iterable[str]) -> None:
-    """Raises ValueError for a name that is not valid, with the one most like it."""
+    """Raises UserError for a name that is not valid, with the one most like it."""
     names = sorted(valid)
     for name in given:
         if name not in names:
             near = nearest(str(name), names)
             meant = f"did you mean '{near}'?" if near else f"it may have {', '.join(names)}"
-            raise ValueError(f"{where} has '{name}', which is not accepted; {meant}")
+            raise UserError(f"{where} has '{name}', which is not accepted; {meant}")
 
 
 def as_argument(value: Any) -> str:
@@ -63,7 +62,7 @@ def arm_of(where: str, given: Any) -> Arm:
     """An arm, from a config, several, or a mapping.
 
     Raises:
-        ValueError: where it is none of them.
+        UserError: where it is none of them.
     """
     if not isinstance(given, dict):
         given = {"config": given}
@@ -71,20 +70,20 @@ def arm_of(where: str, given: Any) -> Arm:
     config = given.get("config", [])
     configs = [config] if isinstance(config, str) else config
     if not isinstance(configs, list) or not all(isinstance(path, str) for path in configs):
-        raise ValueError(f"{where} = {given} must be a config, a list of them, or {{config: ..., settings: ...}}")
+        raise UserError(f"{where} = {given} must be a config, a list of them, or {{config: ..., settings: ...}}")
     for path in configs:
         if not Path(path).is_file():
-            raise ValueError(f"{where}: no config at '{path}'")
+            raise UserError(f"{where}: no config at '{path}'")
     settings = given.get("settings") or {}
     if not isinstance(settings, dict):
-        raise ValueError(f"{where}.settings = {settings} must be a mapping, such as {{body.layers: [4, 4]}}")
+        raise UserError(f"{where}.settings = {settings} must be a mapping, such as {{body.layers: [4, 4]}}")
     named = renamed_settings(settings)
     return Arm(config=tuple(configs), settings={key: as_argument(value) for key, value in flat(named)})
 
 
 def _arms(given: Any) -> dict[str, Arm]:
     if not isinstance(given, dict):
-        raise ValueError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
+        raise UserError("arms: one line each, LABEL: CONFIG, such as masked_lm: configs/masked_lm.yaml")
     return {str(label): arm_of(f"arm '{label}'", arm) for label, arm in given.items()}
 
 
@@ -92,7 +91,7 @@ def _evaluations(given: Any) -> dict[str, Any]:
     """Settings by name, from a list of names or a mapping."""
     named = dict.fromkeys(given) if isinstance(given, list) else given or {}
     if not isinstance(named, dict):
-        raise ValueError(f"evaluations = {given} must be names, such as [continuation], or a mapping to their settings")
+        raise UserError(f"evaluations = {given} must be names, such as [continuation], or a mapping to their settings")
     return {name: settings or {} for name, settings in named.items()}
 
 
@@ -107,12 +106,12 @@ def _loaded(name: str, value: Any) -> Any:
     """A value of the command line; what the parser could not load is still text, and is refused here.
 
     Raises:
-        ValueError: with the reason.
+        UserError: with the reason.
     """
     try:
         return yaml.load(value, _Loader) if isinstance(value, str) else value
     except yaml.YAMLError as error:
-        raise ValueError(f"{name} = {value} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{name} = {value} is no YAML: {' '.join(str(error).split())}") from None
 
 
 def make_parser(description: str | None) -> OneLineErrors:
@@ -136,12 +135,12 @@ def parse(arguments: Sequence[str], description: str | None = None) -> tuple[Stu
     """The study that a command line names, and the rest of it; settings behind --config win over the file's.
 
     Raises:
-        ValueError: where the study contradicts itself.
+        UserError: where the study contradicts itself.
     """
     given = list(arguments)
     options = {argument.split("=")[0] for argument in given}
     if not options & {"--config", "-h", "--help"}:
-        raise ValueError("which study? Name it, such as --config configs/comparisons/demo.yaml")
+        raise UserError("which study? Name it, such as --config configs/comparisons/demo.yaml")
     named = {option.removeprefix("--budget.") for option in options if option.startswith("--budget.")}
     if len(named) == 1:
         given += [f"--budget.{measure}=null" for measure in MEASURES if measure not in named]
@@ -153,7 +152,7 @@ def parse(arguments: Sequence[str], description: str | None = None) -> tuple[Stu
     study = Study(**typed, **parts)
     parsed.name = parsed.name or Path(str(parsed.config[-1])).stem
     if "/" in parsed.name or "\\" in parsed.name or parsed.name in (".", ".."):
-        raise ValueError(f"name = '{parsed.name}' must be a plain name: the study's folder lies in --studies")
+        raise UserError(f"name = '{parsed.name}' must be a plain name: the study's folder lies in --studies")
     if parsed.parallel is not None and parsed.parallel < 1:
-        raise ValueError(f"parallel = {parsed.parallel} must be at least 1")
+        raise UserError(f"parallel = {parsed.parallel} must be at least 1")
     return study, parsed

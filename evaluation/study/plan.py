@@ -8,6 +8,7 @@ from typing import Any, cast
 from lightning.pytorch.utilities import rank_zero_info
 from pydantic import TypeAdapter
 
+from common.errors import UserError
 from data.datamodule import DataModule
 from data.store.store import read_manifest
 from evaluation.record.record import TextRecord
@@ -96,7 +97,7 @@ ADAPTER = TypeAdapter(Plan)
 def _branches(
     study: Study, label: str, optimizer: OptimizerConfig, cost: StepCost, total: int | None
 ) -> Iterator[BranchPlan]:
-    """Raises ValueError where a run of the whole budget does not pass through what shorter ones would have been."""
+    """Raises UserError where a run of the whole budget does not pass through what shorter ones would have been."""
     for declared in study.branches:
         assert total is not None
         amount = quantity(declared, "branches")
@@ -105,7 +106,7 @@ def _branches(
         step = int(steps * (1 - optimizer.decay))
         factors = ((learning_rate_factor(optimizer, at, length) for length in (steps, total)) for at in range(step))
         if optimizer.schedule != "wsd" or step < 1 or any(short != whole for short, whole in factors):
-            raise ValueError(
+            raise UserError(
                 f"arm '{label}' cannot branch off to {declared} {study.measure}: a run of {steps:,} steps has not the "
                 f"learning rates of one of {total:,}. It takes optimizer.schedule = wsd and a warmup in steps, below "
                 f"{step:,}"
@@ -117,7 +118,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     """Sizes and costs of an arm, whose data are open.
 
     Raises:
-        ValueError: naming the arm, where its objective cannot read this text.
+        UserError: naming the arm, where its objective cannot read this text.
     """
     module, data, trainer = cast(Pretraining, cli.model), cast(DataModule, cli.datamodule), cli.trainer
     try:
@@ -125,7 +126,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         module.objective.check_data(data.training_windows)
         network = module.build(vocab_size=data.vocabulary.size, window=data.window)
     except ValueError as error:
-        raise ValueError(f"arm '{label}': {error}") from None
+        raise UserError(f"arm '{label}': {error}") from None
     cast(Any, trainer).datamodule, module.trainer = data, trainer
     cost, tuned = module.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})
     total = module.budget.total_steps(cost)
@@ -174,7 +175,7 @@ def make_plan(study: Study, defaults: Path) -> Plan:
     """Builds the token store where it is missing, and measures every arm on it.
 
     Raises:
-        ValueError: where the arms may not be compared, or one of them cannot be trained.
+        UserError: where the arms may not be compared, or one of them cannot be trained.
     """
     clis = check_arms(study, defaults)
     arms, text, hashes = {}, None, {}

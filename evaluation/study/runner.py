@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
+from common.files import write_whole
 from evaluation.study.jobs import Job, StudyDir, best_rates, branch_jobs, run_jobs, tuning_jobs
 from evaluation.study.plan import ADAPTER, Plan, make_plan
 from evaluation.study.progress import ProgressTable, plan_table
@@ -54,7 +55,7 @@ def jobs_of(study: Study, plan: Plan, study_dir: StudyDir) -> Jobs:
     """The runs that the study has, going by what has come to its end.
 
     Raises:
-        ValueError: where a folder holds a run of other settings.
+        UserError: where a folder holds a run of other settings.
     """
     tuning = tuning_jobs(study, plan, study_dir)
     rates = best_rates(study, tuning)
@@ -71,7 +72,7 @@ def locked(study_dir: StudyDir) -> Iterator[None]:
     """Holds the study for this process.
 
     Raises:
-        ValueError: where another process has it.
+        UserError: where another process has it.
     """
     lock = lock_folder(study_dir.folder, "study")
     try:
@@ -105,7 +106,7 @@ def declare(study: Study, fingerprint: str, study_dir: StudyDir) -> list[dict[st
         "finished_runs": finished,
         "declaration": study.describe(),
     }
-    path.write_text(json.dumps([*before, now], indent=2, ensure_ascii=False), encoding="utf-8")
+    write_whole(path, json.dumps([*before, now], indent=2, ensure_ascii=False))
     return [*before, now]
 
 
@@ -113,7 +114,7 @@ def plan_of(study: Study, fingerprint: str, defaults: Path, study_dir: StudyDir)
     """The plan, made once for each declaration.
 
     Raises:
-        ValueError: where the arms may not be compared, or one of them cannot be trained.
+        UserError: where the arms may not be compared, or one of them cannot be trained.
     """
     try:
         plan = ADAPTER.validate_json(study_dir.plan.read_bytes())
@@ -122,7 +123,7 @@ def plan_of(study: Study, fingerprint: str, defaults: Path, study_dir: StudyDir)
     except (OSError, ValidationError):
         pass
     plan = make_plan(study, defaults)
-    study_dir.plan.write_bytes(ADAPTER.dump_json(plan, indent=1))
+    write_whole(study_dir.plan, ADAPTER.dump_json(plan, indent=1))
     return plan
 
 

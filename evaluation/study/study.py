@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from common.errors import UserError
 from evaluation.record.kinds import MEASURES, Direction, Measure
 from training.setup.messages import nearest
 from training.step.budget import Budget, quantity
@@ -67,12 +68,12 @@ class Hypothesis:
 
     def __post_init__(self) -> None:
         if (self.direction == "equivalent") != (self.margin > 0):
-            raise ValueError(
+            raise UserError(
                 f"hypotheses: margin = {self.margin:g} of '{self}': equivalent needs one above 0, in the units of "
                 f"{self.metric}, and greater and less have none"
             )
         if self.arm == self.against:
-            raise ValueError(f"hypotheses: '{self}' compares an arm with itself")
+            raise UserError(f"hypotheses: '{self}' compares an arm with itself")
 
     def __str__(self) -> str:
         return f"{self.arm} - {self.against} on {self.metric}: {self.direction}"
@@ -105,7 +106,7 @@ class Study:
         branches: smaller budgets of the same measure, to which every run branches off (optimizer.schedule wsd).
 
     Raises:
-        ValueError: where the declaration contradicts itself.
+        UserError: where the declaration contradicts itself.
     """
 
     arms: dict[str, Arm]
@@ -128,62 +129,62 @@ class Study:
             for label in (hypothesis.arm, hypothesis.against):
                 if label not in self.arms:
                     near = nearest(label, self.arms) or ", ".join(self.arms)
-                    raise ValueError(f"hypotheses: '{hypothesis}' names the arm '{label}', which is not there: {near}?")
+                    raise UserError(f"hypotheses: '{hypothesis}' names the arm '{label}', which is not there: {near}?")
             metrics = [*self.evaluations, VALIDATION_LOSS]
             if hypothesis.metric.split("/")[0] not in metrics:
-                raise ValueError(
+                raise UserError(
                     f"hypotheses: '{hypothesis}' needs the metric '{hypothesis.metric}', which no evaluation of this "
                     f"study measures; they are {', '.join(metrics)}"
                 )
 
     def _check_arms(self) -> None:
         if not self.arms:
-            raise ValueError("arms: name at least one, such as {masked_lm: configs/masked_lm.yaml}")
+            raise UserError("arms: name at least one, such as {masked_lm: configs/masked_lm.yaml}")
         for label, arm in self.arms.items():
             if not _LABEL.fullmatch(label):
-                raise ValueError(
+                raise UserError(
                     f"arms: '{label}' must be letters, digits, spaces and . , + = - _, for it names folders"
                 )
             self._check_settings(f"arm '{label}'", arm.settings)
         self._check_settings("shared", self.shared.settings)
         names = [slug(label) for label in self.arms]
         if repeated := _repeated(names):
-            raise ValueError(f"arms: {len(names)} labels name {len(set(names))} folders ({', '.join(repeated)} twice)")
+            raise UserError(f"arms: {len(names)} labels name {len(set(names))} folders ({', '.join(repeated)} twice)")
 
     def _check_settings(self, where: str, settings: dict[str, str]) -> None:
         for key, value in settings.items():
             if reason := OF_THE_STUDY.get(key.split(".")[0]):
-                raise ValueError(f"{where} sets {key} = {value}, which is the study's: {reason}")
+                raise UserError(f"{where} sets {key} = {value}, which is the study's: {reason}")
             if self.learning_rates and key == "optimizer.learning_rate":
-                raise ValueError(f"{where} sets {key} = {value}, and learning_rates tunes it: drop one of the two")
+                raise UserError(f"{where} sets {key} = {value}, and learning_rates tunes it: drop one of the two")
 
     def _check_budget(self) -> None:
         measure = next(iter(amounts(asdict(self.budget))), None)
         if measure not in MEASURES:
             given = f"{measure} is no measure that arms have in common" if measure else "there is none"
-            raise ValueError(f"budget: {given}; set one of {', '.join(MEASURES)}")
+            raise UserError(f"budget: {given}; set one of {', '.join(MEASURES)}")
         for branch in self.branches:
             if self.measure == "minutes":
-                raise ValueError("branches: a run whose budget is minutes has no branches; declare another measure")
+                raise UserError("branches: a run whose budget is minutes has no branches; declare another measure")
             if quantity(branch, "branches") >= self.amount:
-                raise ValueError(f"branches: {branch} must be below the budget's {self.amount:g} {self.measure}")
+                raise UserError(f"branches: {branch} must be below the budget's {self.amount:g} {self.measure}")
         if repeated := _repeated([quantity(branch, "branches") for branch in self.branches]):
-            raise ValueError(f"branches: {repeated[0]:g} stands there twice")
+            raise UserError(f"branches: {repeated[0]:g} stands there twice")
         if not 0 < self.tuning_share <= 1:
-            raise ValueError(f"tuning_share = {self.tuning_share} must lie in (0, 1]")
+            raise UserError(f"tuning_share = {self.tuning_share} must lie in (0, 1]")
 
     def _check_seeds(self) -> None:
         for name, seeds in (("seeds", self.seeds), ("tuning_seeds", self.tuning_seeds)):
             if repeated := _repeated(seeds):
-                raise ValueError(f"{name} = {list(seeds)}: {repeated[0]} stands there twice, and a seed is one run")
+                raise UserError(f"{name} = {list(seeds)}: {repeated[0]} stands there twice, and a seed is one run")
         if not self.seeds:
-            raise ValueError("seeds: name at least one, such as [0]")
+            raise UserError("seeds: name at least one, such as [0]")
         if shared := sorted(set(self.seeds) & set(self.tuning_seeds)):
-            raise ValueError(f"tuning_seeds: {shared[0]} is also one of seeds; tune on seeds that are not used again")
+            raise UserError(f"tuning_seeds: {shared[0]} is also one of seeds; tune on seeds that are not used again")
         if bool(self.learning_rates) != bool(self.tuning_seeds):
-            raise ValueError("learning_rates and tuning_seeds belong together: set both, or neither")
+            raise UserError("learning_rates and tuning_seeds belong together: set both, or neither")
         if len(self.learning_rates) in (1, 2) or _repeated(self.learning_rates):
-            raise ValueError(f"learning_rates = {list(self.learning_rates)}: name at least three different ones, for "
+            raise UserError(f"learning_rates = {list(self.learning_rates)}: name at least three different ones, for "
                              f"the best must not lie at an edge")  # fmt: skip
 
     @property

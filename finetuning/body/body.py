@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch
 from models.presets import PresetName, TransformerConfig
@@ -160,12 +161,12 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
     """What fine-tuning starts from, and its weights: a run, one of its checkpoints, or what transformers saved.
 
     Raises:
-        ValueError: where it is none of these, or a run that was fine-tuned already.
+        UserError: where it is none of these, or a run that was fine-tuned already.
     """
     run = run_of(where)
     config = run.read_config() if run is not None else {}
     if "task" in config:
-        raise ValueError(
+        raise UserError(
             f"'{where}' was fine-tuned; start from the run that it started from: --checkpoint {config['checkpoint']}"
         )
     pretrained, tokenizer_file = open_pretrained(where), tokenizer_of(where)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from common.errors import UserError
 from models.body import Body
 from training.step.optim import OptimizerConfig, parameter_groups
 
@@ -36,7 +37,7 @@ class Tuning:
         patience: validations without improvement after which training stops; null trains to the end of the budget.
 
     Raises:
-        ValueError: where a value is impossible, or values contradict each other.
+        UserError: where a value is impossible, or values contradict each other.
     """
 
     from_scratch: bool = False
@@ -55,16 +56,16 @@ class Tuning:
         rates = {"head_learning_rate": self.head_learning_rate, "unfreeze_every": self.unfreeze_every}
         for name, value in {**rates, "patience": self.patience}.items():
             if value is not None and not value > 0:
-                raise ValueError(f"tuning.{name} = {value} must be above 0")
+                raise UserError(f"tuning.{name} = {value} must be above 0")
         for name, value in {"dropout": self.dropout, "label_smoothing": self.label_smoothing}.items():
             if not 0 <= value < 1:
-                raise ValueError(f"tuning.{name} = {value} must lie in [0, 1)")
+                raise UserError(f"tuning.{name} = {value} must lie in [0, 1)")
         if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"tuning.layer_decay = {self.layer_decay} must lie in (0, 1]")
+            raise UserError(f"tuning.layer_decay = {self.layer_decay} must lie in (0, 1]")
         if self.freeze and self.from_scratch:
-            raise ValueError("tuning.freeze with tuning.from_scratch would leave a random body untrained: choose one")
+            raise UserError("tuning.freeze with tuning.from_scratch would leave a random body untrained: choose one")
         if self.freeze and (self.layer_decay < 1 or self.unfreeze_every is not None):
-            raise ValueError("tuning.freeze trains no layer: layer_decay must be 1 and unfreeze_every null with it")
+            raise UserError("tuning.freeze trains no layer: layer_decay must be 1 and unfreeze_every null with it")
 
 
 def depths(module: nn.Module, body: Body) -> dict[str, int]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.rows import DataWarnings
 
@@ -47,7 +48,7 @@ class ColumnReader:
         """The value in a column.
 
         Raises:
-            ValueError: where the row has no such column.
+            UserError: where the row has no such column.
         """
         found = self._look_up(column)
         if found is not None:
@@ -57,7 +58,7 @@ class ColumnReader:
         if self.source.files() and self.source.kind() == "text":
             remedy = "; it was read as text, a row a line: set its format to tsv or csv if it is a table"
         has = ", ".join(self.row)
-        raise ValueError(f"{self.source.key}: {self.origin} has no column '{column}' (it has: {has}){remedy}")
+        raise UserError(f"{self.source.key}: {self.origin} has no column '{column}' (it has: {has}){remedy}")
 
     def text(self, column: str) -> str:
         """The text in a column, "" for none; a list of texts is joined with spaces."""
@@ -69,7 +70,7 @@ class ColumnReader:
         parts = value if isinstance(value, list | tuple) else [value]
         for part in parts:
             if part is not None and not isinstance(part, str):
-                raise ValueError(
+                raise UserError(
                     f"{self.source.key}: {self.origin}, column '{column}' holds {type(part).__name__}, not text"
                 )
         return tuple(self.cleaned(part or "") for part in parts)

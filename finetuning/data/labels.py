@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import UserError
 from finetuning.data.rows import DataWarnings, TextRow, TokenRow
 
 UNSEEN = -1
@@ -22,19 +23,17 @@ def label_names(rows: Sequence[TextRow]) -> tuple[str, ...]:
     """The labels that occur in the training rows, in order: numbers by size, else by the alphabet.
 
     Raises:
-        ValueError: where there are fewer than two, or so many that the column can hold no labels.
+        UserError: where there are fewer than two, or so many that the column can hold no labels.
     """
     of_rows = [row.label if isinstance(row.label, tuple) else (row.label,) for row in rows]
     names = {name for labels in of_rows for name in labels if isinstance(name, str)}
     is_set = any(isinstance(row.label, tuple) for row in rows)
     if len(names) < (1 if is_set else 2):
         only = f"'{next(iter(names))}'" if names else "none"
-        raise ValueError(f"the training rows have too few labels to learn from: {only} in {len(rows):,} rows")
+        raise UserError(f"the training rows have too few labels to learn from: {only} in {len(rows):,} rows")
     if len(names) > max(_MOST_FREE, len(rows) // 2):
         some = ", ".join(f"'{name:.30}'" for name in sorted(names)[:3])
-        raise ValueError(
-            f"{len(names):,} different labels in {len(rows):,} rows ({some}, ...): is it the right column?"
-        )
+        raise UserError(f"{len(names):,} different labels in {len(rows):,} rows ({some}, ...): is it the right column?")
     return _in_order(names)
 
 
@@ -49,12 +48,12 @@ def _unseen(name: str, row: TextRow | TokenRow, names: Sequence[str], warnings: 
     """Counts a label that training does not have.
 
     Raises:
-        ValueError: where `warnings` is None.
+        UserError: where `warnings` is None.
     """
     if warnings is None:
         close = difflib.get_close_matches(name, names, n=1)
         remedy = f"; did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"{row.origin}: label '{name}' is none of {', '.join(names)}{remedy}")
+        raise UserError(f"{row.origin}: label '{name}' is none of {', '.join(names)}{remedy}")
     warnings.add(f"rows with label '{name}', which training does not have and no prediction can be", row.origin)
     return UNSEEN
 
@@ -70,7 +69,7 @@ def label_ids(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarni
         warnings: takes labels that are none of them, whose id is -1; None refuses them, as in training rows.
 
     Raises:
-        ValueError: naming the row of the first such label, where `warnings` is None.
+        UserError: naming the row of the first such label, where `warnings` is None.
     """
     ids = []
     for row in rows:

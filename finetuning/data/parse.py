@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.columns import ColumnReader
 from finetuning.data.rows import AnswerSpan, DataWarnings, Label, PairRow, QuestionRow, TextRow, TokenRow
@@ -29,26 +30,26 @@ def _label(reader: ColumnReader, column: str, form: LabelForm, separator: str) -
     """What a row is; None where its column is empty.
 
     Raises:
-        ValueError: where the column holds another form.
+        UserError: where the column holds another form.
     """
     value = reader.value(column)
     where = f"{reader.source.key}: {reader.origin}, column '{column}'"
     if form == "many":
         parts = value.split(separator) if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
-            raise ValueError(f"{where} = {value!r:.60} must hold a list of labels, or text parted by '{separator}'")
+            raise UserError(f"{where} = {value!r:.60} must hold a list of labels, or text parted by '{separator}'")
         return tuple(sorted({name for part in parts if (name := _label_name(part)) is not None}))
     if isinstance(value, list | tuple | dict):
-        raise ValueError(f"{where} = {value!r:.60} must hold one label; is this a task of several labels a text?")
+        raise UserError(f"{where} = {value!r:.60} must hold one label; is this a task of several labels a text?")
     name = _label_name(value)
     if form == "one" or name is None:
         return name
     try:
         number = float(value)
     except ValueError:
-        raise ValueError(f"{where} = {value!r:.60} must be a number") from None
+        raise UserError(f"{where} = {value!r:.60} must be a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{where} = {value!r:.60} must be a finite number")
+        raise UserError(f"{where} = {value!r:.60} must be a finite number")
     return number
 
 
@@ -74,7 +75,7 @@ def read_texts(
         warnings: takes what was odd.
 
     Raises:
-        ValueError: where a column is missing or holds something else, or no row has a label.
+        UserError: where a column is missing or holds something else, or no row has a label.
     """
     rows: list[TextRow] = []
     reader = ColumnReader(source, warnings)
@@ -88,7 +89,7 @@ def read_texts(
             continue
         rows.append(TextRow(texts=read, label=found, origin=row.origin))
     if not rows:
-        raise ValueError(
+        raise UserError(
             f"{source.key}: no row of '{source}' has a label in column '{label}'; is it a hidden test split?"
         )
     return rows
@@ -98,7 +99,7 @@ def _sequence(reader: ColumnReader, column: str) -> list[str]:
     """The texts of a list, such as the words of a sentence."""
     values = reader.value(column)
     if not isinstance(values, list | tuple) or not all(isinstance(value, str | int) for value in values):
-        raise ValueError(f"{reader.source.key}: {reader.origin}, column '{column}' must hold a list: {values!r:.60}")
+        raise UserError(f"{reader.source.key}: {reader.origin}, column '{column}' must hold a list: {values!r:.60}")
     return [str(value) for value in values]
 
 
@@ -121,14 +122,14 @@ def read_tokens(
         warnings: takes what was odd.
 
     Raises:
-        ValueError: where a column is missing, lengths differ, or a tag encodes no entity.
+        UserError: where a column is missing, lengths differ, or a tag encodes no entity.
     """
     rows: list[TokenRow] = []
     for row in ColumnReader(source, warnings):
         read = tuple(row.cleaned(word) for word in _sequence(row, words))
         read_tags = tuple(_sequence(row, tags)) if tags else ()
         if tags and len(read_tags) != len(read):
-            raise ValueError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
+            raise UserError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
         if not read:
             warnings.add("sentences without a word, left out", row.origin)
             continue
@@ -142,14 +143,14 @@ def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> 
     """The rows with their tags in BIO.
 
     Raises:
-        ValueError: where a tag encodes no entity.
+        UserError: where a tag encodes no entity.
     """
     for row in rows:
         try:
             for tag in row.tags:
                 parse_tag(tag)
         except ValueError as error:
-            raise ValueError(f"{source.key}: {row.origin}: {error}") from None
+            raise UserError(f"{source.key}: {row.origin}: {error}") from None
     iob1 = is_iob1(row.tags for row in rows)
     in_bio = []
     for row in rows:
@@ -208,7 +209,7 @@ def read_questions(
         warnings: takes what was odd.
 
     Raises:
-        ValueError: where a column is missing or holds something else.
+        UserError: where a column is missing or holds something else.
     """
     rows = []
     for row in ColumnReader(source, warnings):
@@ -221,7 +222,7 @@ def read_questions(
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if answers is not None and answers not in row:
                 raise
-            raise ValueError(f"{source.key}: {row.origin}, column '{answers}' holds no answers (at {error})") from None
+            raise UserError(f"{source.key}: {row.origin}, column '{answers}' holds no answers (at {error})") from None
         found = [(row.cleaned(answer), start) for answer, start in found if answer]
         none = bool(row.value(impossible)) if impossible in row else not found
         if none and found:
@@ -246,7 +247,7 @@ def read_pairs(source: RowSource, *, inputs: str, targets: str | None, warnings:
         warnings: takes what was odd.
 
     Raises:
-        ValueError: where a column is missing or holds something else.
+        UserError: where a column is missing or holds something else.
     """
     rows = []
     for row in ColumnReader(source, warnings):

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
+
 
 def shortened(texts: Sequence[Sequence[int]], room: int) -> list[list[int]]:
     """One or two texts whose tokens together fit into `room`: the longer of two gives way first.
@@ -37,16 +39,16 @@ def columns_of(given: Any, columns: Sequence[str]) -> tuple[str, ...]:
     """The texts of an input of predict.py: a text; several, parted by tabs; or an object with these columns.
 
     Raises:
-        ValueError: where it is none of these.
+        UserError: where it is none of these.
     """
     if isinstance(given, dict):
         for column in columns:
             if not isinstance(given.get(column), str):
-                raise ValueError(f"no text under '{column}' (there is: {', '.join(map(str, given))})")
+                raise UserError(f"no text under '{column}' (there is: {', '.join(map(str, given))})")
         return tuple(given[column] for column in columns)
     if not isinstance(given, str):
-        raise ValueError(f"{given!r:.60} is neither a text nor an object with {', '.join(columns)}")
+        raise UserError(f"{given!r:.60} is neither a text nor an object with {', '.join(columns)}")
     texts = tuple(given.split("\t")) if len(columns) > 1 else (given,)
     if len(texts) != len(columns):
-        raise ValueError(f"'{given:.60}' must be {len(columns)} texts parted by a tab: {', '.join(columns)}")
+        raise UserError(f"'{given:.60}' must be {len(columns)} texts parted by a tab: {', '.join(columns)}")
     return texts

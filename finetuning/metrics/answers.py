@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from common.errors import UserError
 from finetuning.metrics.spans import Spans
 
 NO_PLACE = -1
@@ -20,10 +21,10 @@ def sliding_windows(num_tokens: int, *, length: int, stride: int) -> list[tuple[
         stride: tokens from the beginning of one window to that of the next.
 
     Raises:
-        ValueError: where a window has no room, or tokens would fall between two.
+        UserError: where a window has no room, or tokens would fall between two.
     """
     if not 1 <= stride <= length:
-        raise ValueError(
+        raise UserError(
             f"stride = {stride} must be at least 1 and at most the {length} tokens that a window has for its context"
         )
     num_more = -(-max(num_tokens - length, 0) // stride)

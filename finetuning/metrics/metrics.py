@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from common.errors import UserError
 from finetuning.metrics.spans import to_entities
 
 
@@ -40,11 +41,11 @@ def mean_of(items: Iterable[float]) -> Score:
     """The score that is the mean of its items.
 
     Raises:
-        ValueError: where there is none.
+        UserError: where there is none.
     """
     scores = np.asarray(list(items), dtype=np.float64)
     if not len(scores):
-        raise ValueError("there is nothing to score: no item")
+        raise UserError("there is nothing to score: no item")
     return Score(value=float(scores.mean()), items=scores)
 
 
@@ -57,7 +58,7 @@ def _labels(predictions: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, 
     predicted, wanted = np.asarray(predictions), np.asarray(references)
     assert predicted.shape == wanted.shape, "every prediction has its reference"
     if not len(wanted):
-        raise ValueError("there is nothing to score: no item")
+        raise UserError("there is nothing to score: no item")
     return predicted, wanted
 
 
@@ -96,11 +97,11 @@ def f1(predictions: ArrayLike, references: ArrayLike) -> Score:
     """F1 of the second of two labels, id 1.
 
     Raises:
-        ValueError: where there are more labels than two.
+        UserError: where there are more labels than two.
     """
     predicted, wanted = _labels(predictions, references)
     if predicted.ndim > 1 or max(predicted.max(), wanted.max()) > 1:
-        raise ValueError("task.metric = 'f1' is of two labels, one a text: take macro_f1 or micro_f1")
+        raise UserError("task.metric = 'f1' is of two labels, one a text: take macro_f1 or micro_f1")
     return _f1(predicted, wanted, "macro", [1])
 
 
@@ -156,7 +157,7 @@ def span_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[
         found.update(entity.kind for entity in entities)
         expected.update(entity.kind for entity in gold)
     if not references:
-        raise ValueError("there is nothing to score: no sentence")
+        raise UserError("there is nothing to score: no sentence")
     both, num_found, num_expected = correct.total(), found.total(), expected.total()
     parts = {"precision": both / max(num_found, 1), "recall": both / max(num_expected, 1)}
     kinds = sorted(found | expected)
@@ -246,9 +247,9 @@ def bits_per_byte(nats: ArrayLike, num_bytes: ArrayLike) -> Score:
         num_bytes: UTF-8 bytes of each text.
 
     Raises:
-        ValueError: where there is no byte.
+        UserError: where there is no byte.
     """
     total = float(np.asarray(num_bytes, dtype=np.float64).sum())
     if not total:
-        raise ValueError("there is nothing to score: no text has a byte")
+        raise UserError("there is nothing to score: no text has a byte")
     return Score(value=float(np.asarray(nats, dtype=np.float64).sum()) / (math.log(2) * total))

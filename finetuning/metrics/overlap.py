@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import regex
 
+from common.errors import UserError
 from finetuning.metrics.metrics import Score, harmonic_f1, mean_of
 
 Unit = Literal["word", "character"]
@@ -106,7 +107,7 @@ def _by_number(predictions: Sequence[str], references: Sequence[Sequence[str]]) 
     """The first references of all texts, then the second ones, None where a text has so many not."""
     assert len(predictions) == len(references), "every prediction has its references"
     if not predictions:
-        raise ValueError("there is nothing to score: no item")
+        raise UserError("there is nothing to score: no item")
     return [list(column) for column in itertools.zip_longest(*references)]
 
 

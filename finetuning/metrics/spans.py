@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import UserError
 from data.stream.batch import IGNORE
 
 OUTSIDE = "O"
@@ -38,12 +39,12 @@ def parse_tag(tag: str) -> tuple[str, str]:
     """The letter and the kind of a tag: `B-person` is ("B", "person"), `O` is ("O", "").
 
     Raises:
-        ValueError: where it is neither O nor a letter of BIO, IOB1, BIOES and BILOU with a kind.
+        UserError: where it is neither O nor a letter of BIO, IOB1, BIOES and BILOU with a kind.
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
     if not (match := _TAG.fullmatch(tag)):
-        raise ValueError(f"tag '{tag}' encodes no entity: it must be O, or one of B- I- E- S- L- U- and a kind")
+        raise UserError(f"tag '{tag}' encodes no entity: it must be O, or one of B- I- E- S- L- U- and a kind")
     return match[1], match[2]
 
 
@@ -67,7 +68,7 @@ def to_bio(tags: Sequence[str], *, iob1: bool = False) -> tuple[tuple[str, ...],
         iob1: whether I- may open an entity, so that doing so is not counted.
 
     Raises:
-        ValueError: where a tag encodes no entity.
+        UserError: where a tag encodes no entity.
     """
     in_bio, breaks, open_kind = [], 0, ""
     for tag in tags:
@@ -83,7 +84,7 @@ def to_entities(tags: Sequence[str]) -> list[Entity]:
     """The entities that tags encode, in order, as seqeval reads them.
 
     Raises:
-        ValueError: where a tag encodes no entity.
+        UserError: where a tag encodes no entity.
     """
     entities: list[Entity] = []
     for place, tag in enumerate(to_bio(tags)[0]):
@@ -98,7 +99,7 @@ def tag_names(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """O, and B- and I- of every kind that occurs in these BIO tags, kinds in alphabetical order.
 
     Raises:
-        ValueError: where a tag encodes no entity.
+        UserError: where a tag encodes no entity.
     """
     kinds = sorted({parse_tag(tag)[1] for tag in set(itertools.chain.from_iterable(sentences))} - {""})
     return (OUTSIDE, *(f"{letter}-{kind}" for kind in kinds for letter in "BI"))

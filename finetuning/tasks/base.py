@@ -14,6 +14,7 @@ import torch.distributed
 from torch import Tensor
 from torch.optim import Optimizer
 
+from common.errors import UserError
 from data.stream.batch import Batch
 from finetuning.body.body import Start, make_body
 from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
@@ -48,7 +49,7 @@ class FineTuning(ExactModule):
         optimizer, budget, seed: as in pretraining.
 
     Raises:
-        ValueError: where the task makes no sense with this body or these settings.
+        UserError: where the task makes no sense with this body or these settings.
     """
 
     selects_by_loss: ClassVar[bool] = False  # whether the loss chooses the best weights, and not a metric
@@ -77,23 +78,23 @@ class FineTuning(ExactModule):
         self.collected: dict[int, Any] = {}
         self.best_cost, self.best_step, self.stale = math.inf, -1, 0
         if max_length > start.max_positions and start.is_limited:
-            raise ValueError(
+            raise UserError(
                 f"data.max_length = {max_length} positions, and the model has a table of {start.max_positions}"
             )
         if tuning.attention == "bidirectional" and start.has_encoder:
-            raise ValueError("tuning.attention = bidirectional lifts a causal mask, and this model's encoder has none")
+            raise UserError("tuning.attention = bidirectional lifts a causal mask, and this model's encoder has none")
         if tuning.pooling != "auto" and not self.pools:
-            raise ValueError(f"tuning.pooling = {tuning.pooling}: this kind of task reads every state by itself")
+            raise UserError(f"tuning.pooling = {tuning.pooling}: this kind of task reads every state by itself")
         if tuning.class_weights != "none" and not self.knows_classes:
-            raise ValueError(f"tuning.class_weights = {tuning.class_weights}: this kind of task has no classes")
+            raise UserError(f"tuning.class_weights = {tuning.class_weights}: this kind of task has no classes")
         if tuning.label_smoothing and not self.smooths:
-            raise ValueError(f"tuning.label_smoothing = {tuning.label_smoothing}: places in a text are not alike")
+            raise UserError(f"tuning.label_smoothing = {tuning.label_smoothing}: places in a text are not alike")
         self.check()
 
     # --- what a head defines ---
 
     def check(self) -> None:
-        """Raises ValueError where the task makes no sense with this body."""
+        """Raises UserError where the task makes no sense with this body."""
 
     def build_body(self) -> Transformer:
         """The part of the body that is needed: by default the input's one stack, without the vocabulary's head."""
@@ -141,7 +142,7 @@ class FineTuning(ExactModule):
         """An input of predict.py as a row without its label.
 
         Raises:
-            ValueError: where it has not this task's form.
+            UserError: where it has not this task's form.
         """
 
     @abstractmethod

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import lengths_of, make_body, states_of
@@ -53,7 +54,7 @@ class ClassificationTask(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.texts) not in (1, 2):
-            raise ValueError(f"task.texts = {list(self.texts)} must name one column or two")
+            raise UserError(f"task.texts = {list(self.texts)} must name one column or two")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -112,17 +113,17 @@ class Classification(FineTuning):
         if self.pooling == "auto":
             self.pooling = "last" if is_causal else "mean"
         if self.pooling == "cls" and is_causal:
-            raise ValueError(
+            raise UserError(
                 "tuning.pooling = cls: the first token of a causal decoder has seen nothing but itself; choose last, "
                 "or lift the mask with tuning.attention = bidirectional"
             )
         has_both = self.start.has_encoder and self.start.has_decoder
         if self.pooling == "decoder_start" and not has_both:
-            raise ValueError("tuning.pooling = decoder_start needs a decoder that attends to an encoder; choose mean")
+            raise UserError("tuning.pooling = decoder_start needs a decoder that attends to an encoder; choose mean")
         if self.task.form == "number" and self.tuning.label_smoothing:
-            raise ValueError("tuning.label_smoothing: a number has no other labels to share its probability with")
+            raise UserError("tuning.label_smoothing: a number has no other labels to share its probability with")
         if self.task.form != "one" and self.tuning.class_weights != "none":
-            raise ValueError("tuning.class_weights weighs the labels of tasks with one label a text")
+            raise UserError("tuning.class_weights weighs the labels of tasks with one label a text")
         self.decodes = not self.start.has_encoder or (has_both and self.pooling in ("decoder_start", "last"))
         self.number_scale = (0.0, 1.0)  # mean and deviation of the training numbers
         self.label_weights: list[float] = []
@@ -149,14 +150,14 @@ class Classification(FineTuning):
         """Finds the labels' names and how rare they are, or mean and deviation of the numbers.
 
         Raises:
-            ValueError: where there are fewer than two labels, or a label is none of `task.label_names`.
+            UserError: where there are fewer than two labels, or a label is none of `task.label_names`.
         """
         if self.task.form == "number":
             self.number_scale = scale_of([row.label for row in rows if isinstance(row.label, float)])
             return
         self.labels = list(self.task.label_names or label_names(rows))
         if self.task.metric == "f1" and len(self.labels) != 2:
-            raise ValueError(f"task.metric = f1 is of two labels, and there are {len(self.labels)}: choose macro_f1")
+            raise UserError(f"task.metric = f1 is of two labels, and there are {len(self.labels)}: choose macro_f1")
         found = (label_sets if self.task.form == "many" else label_ids)(rows, self.labels)
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(found, len(self.labels))

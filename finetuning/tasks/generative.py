@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
 from data.stream.batch import Batch
 from finetuning.body.body import make_body, states_of
 from finetuning.data.batch import TaskExample
@@ -39,14 +40,14 @@ class GenerativeFineTuning(FineTuning):
 
     def check(self) -> None:
         if not self.start.has_decoder:
-            raise ValueError(
+            raise UserError(
                 f"task.name = {self.task.name} generates text, and this checkpoint is an encoder alone, which cannot "
                 f"generate one token after another: take a run of causal_lm, denoising or span_corruption"
             )
         if self.tuning.freeze:
-            raise ValueError("tuning.freeze trains the new head alone, and a task that generates text has none")
+            raise UserError("tuning.freeze trains the new head alone, and a task that generates text has none")
         if self.tuning.attention == "bidirectional":
-            raise ValueError("tuning.attention = bidirectional would let a decoder see the tokens that it predicts")
+            raise UserError("tuning.attention = bidirectional would let a decoder see the tokens that it predicts")
 
     def build_body(self) -> Transformer:
         return make_body(self.start, dropout=self.tuning.dropout)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from data.stream.order import Permutation
 from data.text.sources import RowSource
 from finetuning.data.batch import Order, TaskExample
@@ -95,11 +96,11 @@ class MixtureTask(Task):
     def __post_init__(self) -> None:
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names) or not names:
-            raise ValueError(f"task.tasks = {names} must be tasks with different names, at least one")
+            raise UserError(f"task.tasks = {names} must be tasks with different names, at least one")
         if self.limit is not None and self.limit < 1:
-            raise ValueError(f"task.limit = {self.limit} must be at least 1")
+            raise UserError(f"task.limit = {self.limit} must be at least 1")
         if not self.temperature > 0:
-            raise ValueError(f"task.temperature = {self.temperature} must be above 0")
+            raise UserError(f"task.temperature = {self.temperature} must be above 0")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -125,7 +126,7 @@ class MixtureTask(Task):
                 for split, rows in read_splits(task, warnings).items():
                     found.setdefault(split, []).extend(self._mixed(part, rows))
             except ValueError as error:
-                raise ValueError(f"task.tasks, {task.name}: {error}") from error
+                raise UserError(f"task.tasks, {task.name}: {error}") from error
         return found
 
     def order(
@@ -175,5 +176,5 @@ class Mixture(GenerativeFineTuning):
     def row_of(self, given: Any) -> MixedRow:
         """A source as `as_text` writes it, the name of its task first."""
         if not isinstance(given, str):
-            raise ValueError(f"{given!r:.60} must be a text that begins with the name of its task")
+            raise UserError(f"{given!r:.60} must be a text that begins with the name of its task")
         return MixedRow(part=0, row=None, source=given, target=None)

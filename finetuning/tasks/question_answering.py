@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
@@ -66,7 +67,7 @@ class QuestionTask(Task):
         super().__post_init__()
         for name, value in {"stride": self.stride, "longest_answer": self.longest_answer}.items():
             if value is not None and value < 1:
-                raise ValueError(f"task.{name} = {value} must be at least 1")
+                raise UserError(f"task.{name} = {value} must be at least 1")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ class QuestionAnswering(FineTuning):
         num_special, found = len(template.around((), ())[0]), []
         longest = int((self.max_length - num_special) * LONGEST_QUESTION)
         if longest < 1:
-            raise ValueError(f"data.max_length = {self.max_length} leaves no room for a question and its context")
+            raise UserError(f"data.max_length = {self.max_length} leaves no room for a question and its context")
         for number, (row, question, context) in enumerate(zip(rows, questions, contexts, strict=True)):
             question_ids = question.ids[:longest]
             if len(question.ids) > longest:

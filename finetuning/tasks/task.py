@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from common.errors import UserError
 from data.text.files import looks_like_a_path
 from data.text.sources import FormatSetting, RowSource
 from finetuning.data.batch import Order, TaskExample
@@ -35,7 +36,7 @@ class Task(ABC):
         metric: by which the best weights are chosen; null for the kind's own.
 
     Raises:
-        ValueError: where a value is impossible, or weights would be chosen on what is reported.
+        UserError: where a value is impossible, or weights would be chosen on what is reported.
     """
 
     name: str
@@ -52,19 +53,19 @@ class Task(ABC):
 
     def __post_init__(self) -> None:
         if not 0 < self.development_fraction < 1:
-            raise ValueError(f"task.development_fraction = {self.development_fraction} must lie between 0 and 1")
+            raise UserError(f"task.development_fraction = {self.development_fraction} must lie between 0 and 1")
         if self.train_rows is not None and self.train_rows < 1:
-            raise ValueError(f"task.train_rows = {self.train_rows} must be at least 1")
+            raise UserError(f"task.train_rows = {self.train_rows} must be at least 1")
         if not self.name or "/" in self.name:
-            raise ValueError(f"task.name = '{self.name}' must be a plain name")
+            raise UserError(f"task.name = '{self.name}' must be a plain name")
         for split, other in (("train", "development"), ("train", "test"), ("development", "test")):
             if getattr(self, other) is not None and getattr(self, split) == getattr(self, other):
-                raise ValueError(
+                raise UserError(
                     f"task.{split} and task.{other} are both '{getattr(self, other)}': reported rows must neither "
                     f"be trained on nor choose the weights; leave task.development null to cut it from task.train"
                 )
         if self.metric is not None and self.metric not in self.metrics:
-            raise ValueError(f"task.metric = '{self.metric}' is none of {', '.join(self.metrics)}")
+            raise UserError(f"task.metric = '{self.metric}' is none of {', '.join(self.metrics)}")
 
     def source_of(self, split: Split) -> RowSource | None:
         """Where a split's rows are; None where there is none."""
@@ -99,7 +100,7 @@ class Task(ABC):
         """The rows of every split.
 
         Raises:
-            ValueError: where a split cannot be read, or is empty.
+            UserError: where a split cannot be read, or is empty.
         """
         return read_splits(self, warnings)
 
@@ -107,9 +108,9 @@ class Task(ABC):
         """A row as source and target text, as T5 has every task; a target that is not known is None.
 
         Raises:
-            ValueError: where rows of this kind have no such form.
+            UserError: where rows of this kind have no such form.
         """
-        raise ValueError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) have no form as text")
+        raise UserError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) have no form as text")
 
     def measure_text(self, rows: Sequence[Any], generated: Sequence[str]) -> dict[str, Score]:
         """The metrics of texts that were generated from the sources of `as_text`."""
@@ -156,7 +157,7 @@ def read_splits(task: Task, warnings: DataWarnings) -> dict[Split, list[Any]]:
     """The rows of every split; rows are held out of the training rows before `train_rows` are chosen.
 
     Raises:
-        ValueError: where a split cannot be read, or is empty.
+        UserError: where a split cannot be read, or is empty.
     """
     splits: dict[Split, list[Any]] = {}
     for split in ("train", "development", "test"):
@@ -164,12 +165,12 @@ def read_splits(task: Task, warnings: DataWarnings) -> dict[Split, list[Any]]:
         if source is not None:
             splits[split] = task.read(source, warnings)
             if not splits[split]:
-                raise ValueError(f"task.{split}: '{source}' has no row that can be used")
+                raise UserError(f"task.{split}: '{source}' has no row that can be used")
     if "development" not in splits:
         splits["train"], splits["development"] = cut(task, splits["train"], task.development_fraction)
         if not splits["train"] or not splits["development"]:
             total = len(splits["train"]) + len(splits["development"])
-            raise ValueError(
+            raise UserError(
                 f"task.train has {total} rows, too few to hold {task.development_fraction:.0%} out of: name a "
                 f"task.development"
             )

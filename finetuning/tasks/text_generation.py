@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
@@ -87,7 +88,7 @@ class TextGeneration(GenerativeFineTuning):
     def check(self) -> None:
         super().check()
         if self.start.has_encoder:
-            raise ValueError(
+            raise UserError(
                 f"task.name = {self.task.name} continues a text, and this decoder needs a source that its encoder "
                 f"reads: take a causal_lm run, or give the task a source (finetuning.tasks.text_to_text.TextToTextTask)"
             )

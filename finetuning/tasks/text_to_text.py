@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
 from finetuning.data.parse import read_pairs
@@ -57,9 +58,9 @@ class TextToTextTask(Task):
         super().__post_init__()
         for name, value in {"longest_target": self.longest_target, "beams": self.beams}.items():
             if value < 1:
-                raise ValueError(f"task.{name} = {value} must be at least 1")
+                raise UserError(f"task.{name} = {value} must be at least 1")
         if unknown := [name for name in self.scores if name not in METRICS]:
-            raise ValueError(f"task.scores: '{unknown[0]}' is none of {', '.join(METRICS)}")
+            raise UserError(f"task.scores: '{unknown[0]}' is none of {', '.join(METRICS)}")
 
     @property
     def metrics(self) -> tuple[str, ...]:

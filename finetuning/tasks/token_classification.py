@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
 from data.stream.batch import IGNORE, Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
@@ -110,12 +111,12 @@ class TokenClassification(FineTuning):
         """Finds the tags.
 
         Raises:
-            ValueError: where every word has the same tag.
+            UserError: where every word has the same tag.
         """
         found = {tag for row in rows for tag in row.tags}
         self.labels = list(tag_names(row.tags for row in rows)) if self.task.entities else sorted(found)
         if len(self.labels) < 2:
-            raise ValueError(f"task.train: every word has the tag '{self.labels[0]}': there is nothing to learn")
+            raise UserError(f"task.train: every word has the tag '{self.labels[0]}': there is nothing to learn")
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(np.concatenate(tag_ids(rows, self.labels)), len(self.labels))
 
@@ -132,7 +133,7 @@ class TokenClassification(FineTuning):
         tags = tag_ids(rows, self.labels, warnings) if has_tags else [np.full(len(row.words), -1) for row in rows]
         room, found = self.max_length - len(self.start.template.around(())[0]), []
         if room < 1:
-            raise ValueError(f"data.max_length = {self.max_length} leaves no room for a word")
+            raise UserError(f"data.max_length = {self.max_length} leaves no room for a word")
         for number, (row, tokens, targets) in enumerate(zip(rows, self._tokens(rows), tags, strict=True)):
             if (tokens.first < 0).any():
                 warnings.add("sentences with a word that no token holds", row.origin)
@@ -223,7 +224,7 @@ class TokenClassification(FineTuning):
         if isinstance(given, dict) and isinstance(given.get(self.task.words), list):
             text = self.task.joiner.join(map(str, given[self.task.words]))
         if not isinstance(text, str):
-            raise ValueError(f"{given!r:.60} is neither a text nor an object with 'text' or '{self.task.words}'")
+            raise UserError(f"{given!r:.60} is neither a text nor an object with 'text' or '{self.task.words}'")
         places = split_words(text)
         return TextToTag(words=tuple(text[start:end] for start, end in places), text=text, places=tuple(places))
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from common.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
@@ -25,7 +27,7 @@ class Decoding:
         seed: decides what is drawn, for each prompt by its number.
 
     Raises:
-        ValueError: where a value is impossible, or values contradict each other.
+        UserError: where a value is impossible, or values contradict each other.
     """
 
     max_new_tokens: int | None = None
@@ -40,17 +42,17 @@ class Decoding:
     def __post_init__(self) -> None:
         for name, count in {"max_new_tokens": self.max_new_tokens, "top_k": self.top_k, "beams": self.beams}.items():
             if count is not None and count < 1:
-                raise ValueError(f"{name} = {count} must be at least 1")
+                raise UserError(f"{name} = {count} must be at least 1")
         if not self.temperature >= 0:
-            raise ValueError(f"temperature = {self.temperature} must not be negative")
+            raise UserError(f"temperature = {self.temperature} must not be negative")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p = {self.top_p} must lie in (0, 1]")
+            raise UserError(f"top_p = {self.top_p} must lie in (0, 1]")
         if not self.repetition_penalty > 0:
-            raise ValueError(f"repetition_penalty = {self.repetition_penalty} must be above 0")
+            raise UserError(f"repetition_penalty = {self.repetition_penalty} must be above 0")
         if self.beams > 1 and self.temperature:
-            raise ValueError(f"beams = {self.beams} with temperature = {self.temperature}: beam search draws nothing")
+            raise UserError(f"beams = {self.beams} with temperature = {self.temperature}: beam search draws nothing")
         if not self.temperature and (self.top_k is not None or self.top_p < 1):
-            raise ValueError("top_k and top_p need a temperature above 0: at 0 the likeliest token is taken")
+            raise UserError("top_k and top_p need a temperature above 0: at 0 the likeliest token is taken")
 
 
 def penalised(scores_BV: Tensor, previous_BT: Tensor, penalty: float) -> Tensor:

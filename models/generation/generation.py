@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.errors import UserError
 from models.body import Body, Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
 
@@ -119,11 +120,11 @@ def _steps(prompts: Sequence[Sequence[int]], decoding: Decoding, max_positions: 
     """How many tokens can be generated.
 
     Raises:
-        ValueError: where a prompt leaves no room for one.
+        UserError: where a prompt leaves no room for one.
     """
     longest = max(map(len, prompts))
     if longest > max_positions:
-        raise ValueError(f"a prompt has {longest} tokens, and the model reads at most {max_positions}: shorten it")
+        raise UserError(f"a prompt has {longest} tokens, and the model reads at most {max_positions}: shorten it")
     room = max_positions - longest + 1  # the last generated token is never read
     return min(decoding.max_new_tokens or room, room)
 
@@ -144,7 +145,7 @@ def stream(
     A row that has ended continues with EOS of log-probability 0. The last step is the one after which all have ended.
 
     Raises:
-        ValueError: where a prompt is longer than the model reads.
+        UserError: where a prompt is longer than the model reads.
     """
     assert decoding.beams == 1
     steps = _steps(prompts, decoding, max_positions)
@@ -204,7 +205,7 @@ def beam_search(
     `num_forced` tokens of every prompt as generated, as transformers counts BART's `forced_bos_token_id`.
 
     Raises:
-        ValueError: where a prompt is longer than the model reads.
+        UserError: where a prompt is longer than the model reads.
     """
     K, B, steps = decoding.beams, len(prompts), _steps(prompts, decoding, max_positions)
     reader = IncrementalDecoder(body, prompts, sources, copies=K, num_steps=steps, pad=eos, documents=documents)
@@ -274,7 +275,7 @@ def generate(
         num_forced: tokens at the end of every prompt that the length penalty of beam search counts as generated.
 
     Raises:
-        ValueError: where a prompt is longer than the model reads.
+        UserError: where a prompt is longer than the model reads.
     """
     settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
     read = {"sources": sources, "documents": documents}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.errors import UserError
 from models.presets import PRESETS, PresetName, TransformerConfig
 
 
@@ -166,7 +167,7 @@ FAMILIES: dict[PresetName, Family] = {
 
 
 def check_representable(config: TransformerConfig, num_blocks: tuple[int, int]) -> None:
-    """Raises ValueError, with the reason, where no class of transformers is this Transformer."""
+    """Raises UserError, with the reason, where no class of transformers is this Transformer."""
     family = FAMILIES[config.preset]
     wanted, found = (family.has_encoder, family.has_decoder), (num_blocks[0] > 0, num_blocks[1] > 0)
     if found != wanted:
@@ -174,24 +175,24 @@ def check_representable(config: TransformerConfig, num_blocks: tuple[int, int]) 
             " and ".join(part for part, is_there in zip(("an encoder", "a decoder"), stacks, strict=True) if is_there)
             for stacks in (wanted, found)
         ]
-        raise ValueError(
+        raise UserError(
             f"body.preset = {config.preset} is {family.name}, which has {parts[0]}, and this has {parts[1]}: "
             f"no class of transformers is this model"
         )
     if config.parts.positions != PRESETS[config.preset].positions:
         own = PRESETS[config.preset].positions
-        raise ValueError(f"body.positions = {config.positions}, and {family.name} has {own} ones")
+        raise UserError(f"body.positions = {config.positions}, and {family.name} has {own} ones")
     if config.width_of_embeddings != config.width:
-        raise ValueError(
+        raise UserError(
             f"body.embedding_width = {config.width_of_embeddings}, and {family.name}'s is body.width = {config.width}"
         )
     if "num_key_value_heads" not in family.sizes and config.key_value_heads != config.num_heads:
-        raise ValueError(
+        raise UserError(
             f"body.num_key_value_heads = {config.key_value_heads} of {config.num_heads} heads, and "
             f"{family.name} has no grouped heads"
         )
     if "head_width" not in family.sizes and config.width_of_head * config.num_heads != config.width:
-        raise ValueError(
+        raise UserError(
             f"body.head_width = {config.width_of_head}, and {family.name}'s is body.width / "
             f"body.num_heads = {config.width / config.num_heads:g}"
         )
@@ -203,7 +204,7 @@ def to_huggingface_config(
     """The content of `config.json`, but for the ids of special tokens.
 
     Raises:
-        ValueError: where no class of transformers is this Transformer.
+        UserError: where no class of transformers is this Transformer.
     """
     check_representable(config, num_blocks)
     family = FAMILIES[config.preset]
@@ -233,7 +234,7 @@ def _preset_of(theirs: Mapping[str, Any]) -> PresetName:
     presets: list[PresetName] = [preset for preset, family in FAMILIES.items() if family.model_type == model_type]
     if not presets:
         known = sorted({family.model_type for family in FAMILIES.values()})
-        raise ValueError(f"config.json: model_type = {model_type} is none of {', '.join(known)}")
+        raise UserError(f"config.json: model_type = {model_type} is none of {', '.join(known)}")
     is_gated = "gated" in theirs.get("feed_forward_proj", "")
     same: list[PresetName] = [preset for preset in presets if PRESETS[preset].gated == is_gated]
     return (same or presets)[0]
@@ -243,21 +244,21 @@ def from_huggingface_config(theirs: Mapping[str, Any]) -> tuple[TransformerConfi
     """The Transformer that a `config.json` describes, with its layers as [encoder, decoder]; and its vocabulary's size.
 
     Raises:
-        ValueError: where it is none of the presets' classes, or differs from its preset, naming both values.
+        UserError: where it is none of the presets' classes, or differs from its preset, naming both values.
     """
     preset = _preset_of(theirs)
     family = FAMILIES[preset]
     theirs = {**family.defaults, **theirs.get("rope_parameters", {}), **theirs}
     for name, value in family.fixed.items():
         if name in theirs and theirs[name] != value:
-            raise ValueError(
+            raise UserError(
                 f"config.json: {name} = {theirs[name]}, and {family.name} here has {value} (preset {preset})"
             )
     sizes: dict[str, Any] = {}
     for size, names in family.sizes.items():
         found = {theirs[name] for name in names if theirs.get(name) is not None}
         if len(found) > 1:
-            raise ValueError(f"config.json: {' and '.join(names)} differ ({found}), and are one here")
+            raise UserError(f"config.json: {' and '.join(names)} differ ({found}), and are one here")
         sizes[size] = next(iter(found), None)
     encoder, decoder = sizes.pop("encoder_blocks", 0), sizes.pop("decoder_blocks", 0)
     if decoder is None:  # T5's, as deep as the encoder unless its depth is given

@@ -203,7 +203,7 @@ def entries(config: TransformerConfig, num_blocks: tuple[int, int]) -> list[Weig
     """The map of a Transformer's family.
 
     Raises:
-        ValueError: where no class of transformers is this Transformer.
+        UserError: where no class of transformers is this Transformer.
     """
     check_representable(config, num_blocks)
     return list(getattr(_Map(config, num_blocks), config.preset)())

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths
 from data.stream.order import Purpose, generator
@@ -26,17 +27,17 @@ MEASURED_WINDOWS = 64  # on which mean lengths are measured, for counting FLOPs
 
 
 def check_between_0_and_1(**rates: float) -> None:
-    """Raises ValueError where a rate would hide nothing or everything."""
+    """Raises UserError where a rate would hide nothing or everything."""
     for name, rate in rates.items():
         if not 0 < rate < 1:
-            raise ValueError(f"model.init_args.{name} = {rate} must lie between 0 and 1, both excluded")
+            raise UserError(f"model.init_args.{name} = {rate} must lie between 0 and 1, both excluded")
 
 
 def check_share(**rates: float) -> None:
-    """Raises ValueError where a rate lies outside [0, 1]."""
+    """Raises UserError where a rate lies outside [0, 1]."""
     for name, rate in rates.items():
         if not 0 <= rate <= 1:
-            raise ValueError(f"model.init_args.{name} = {rate} must lie in [0, 1]")
+            raise UserError(f"model.init_args.{name} = {rate} must lie in [0, 1]")
 
 
 class SpecialTokenTemplate(NamedTuple):
@@ -60,7 +61,7 @@ class Objective(ABC):
         keep_documents_apart: whether attention stays within a document; set from `body.document_masking`.
 
     Raises:
-        ValueError: where a value is impossible.
+        UserError: where a value is impossible.
     """
 
     uses_encoder: bool
@@ -73,7 +74,7 @@ class Objective(ABC):
         self, *, z_loss: float = 0.0, init_from: str | None = None, keep_documents_apart: bool = False
     ) -> None:
         if not z_loss >= 0:
-            raise ValueError(f"model.init_args.z_loss = {z_loss} must not be negative")
+            raise UserError(f"model.init_args.z_loss = {z_loss} must not be negative")
         self.cross_entropy, self.init_from = CrossEntropy(z_loss), init_from
         self.keep_documents_apart = keep_documents_apart
 
@@ -99,13 +100,13 @@ class Objective(ABC):
         return {"targets per raw token": self.max_lengths(window).targets / window}
 
     def check_data(self, windows: Windows) -> None:
-        """Raises ValueError where the corpus does not suit this objective."""
+        """Raises UserError where the corpus does not suit this objective."""
 
     def check_window(self, window: int) -> None:
-        """Raises ValueError where windows of that many raw tokens cannot be corrupted."""
+        """Raises UserError where windows of that many raw tokens cannot be corrupted."""
 
     def check_budget(self, budget: Budget) -> None:
-        """Raises ValueError where the objective cannot use this budget."""
+        """Raises UserError where the objective cannot use this budget."""
 
     # --- examples to loss terms ---
 
@@ -113,7 +114,7 @@ class Objective(ABC):
         """The bodies by role; `body` is the main one.
 
         Raises:
-            ValueError: where the objective cannot use a body of this shape.
+            UserError: where the objective cannot use a body of this shape.
         """
         blocks = config.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
         return {MAIN: BodyPlan(config=config, num_blocks=blocks)}
@@ -140,7 +141,7 @@ class Objective(ABC):
         return 1.0
 
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
-        """Raises ValueError where a run of `total_steps` differs from a parent of `parent_steps` before `step`."""
+        """Raises UserError where a run of `total_steps` differs from a parent of `parent_steps` before `step`."""
 
     # --- what it costs ---
 

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.distributed.fsdp import fully_shard
 
+from common.errors import UserError
 from data.stream.windows import Windows
 from models.bodies.make import BodyConfig
 from models.transformer.transformer import Block
@@ -34,7 +35,7 @@ class Pretraining(ExactModule):
         seed: decides initial weights and dropout.
 
     Raises:
-        ValueError: where the objective cannot use a body of this shape.
+        UserError: where the objective cannot use a body of this shape.
     """
 
     def __init__(
@@ -64,17 +65,17 @@ class Pretraining(ExactModule):
         return window
 
     def check_window(self, window: int) -> None:
-        """Raises ValueError where a window of that many raw tokens is longer than the positions there are."""
+        """Raises UserError where a window of that many raw tokens is longer than the positions there are."""
         self.objective.check_window(window)
         limit, needed = self.config.max_positions, max(self.objective.max_lengths(window)[:2])
         if limit is not None and needed > limit:
-            raise ValueError(
+            raise UserError(
                 f"data.window = {window} raw tokens make {needed} positions, but body.max_positions = {limit}; "
                 f"the longest window that fits is {self.longest_window(limit)}"
             )
 
     def check_init_from(self) -> None:
-        """Raises ValueError where the weights of `init_from` cannot be read, or do not fit."""
+        """Raises UserError where the weights of `init_from` cannot be read, or do not fit."""
         if self.objective.init_from is not None:
             check_fits(open_pretrained(self.objective.init_from), self.config, self.num_blocks)
 

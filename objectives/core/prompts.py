@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import NOWHERE
 from data.stream.windows import Window
@@ -50,7 +51,7 @@ class Prompts:
         on_text: called with each new piece of the generation of a single text.
 
     Raises:
-        ValueError: where a value is impossible, or values contradict each other.
+        UserError: where a value is impossible, or values contradict each other.
     """
 
     texts: Sequence[str]
@@ -65,18 +66,18 @@ class Prompts:
     def __post_init__(self) -> None:
         for name, count in {"samples": self.samples, "candidates": self.candidates}.items():
             if count is not None and count < 1:
-                raise ValueError(f"{name} = {count} must be at least 1")
+                raise UserError(f"{name} = {count} must be at least 1")
         if self.samples > 1 and not self.decoding.temperature:
-            raise ValueError(f"samples = {self.samples} need a temperature above 0: at 0 all of them are the same")
+            raise UserError(f"samples = {self.samples} need a temperature above 0: at 0 all of them are the same")
 
     def name(self, number: int) -> str:
         """A text as a message names it."""
         return "the text" if len(self.texts) == 1 else f"text {number + 1} of {len(self.texts)}"
 
     def check_length(self, number: int, length: int) -> None:
-        """Raises ValueError where a text takes more positions than the model reads."""
+        """Raises UserError where a text takes more positions than the model reads."""
         if length > self.max_positions:
-            raise ValueError(
+            raise UserError(
                 f"{self.name(number)} takes {length} positions, and this model reads at most {self.max_positions}: "
                 f"shorten it"
             )
@@ -85,24 +86,24 @@ class Prompts:
         """How many marks a text holds.
 
         Raises:
-            ValueError: where it holds none; `spelling` is what to write.
+            UserError: where it holds none; `spelling` is what to write.
         """
         count = len(marks.findall(clean(self.texts[number], Counter())))
         if not count:
-            raise ValueError(f"{self.name(number)} has no {spelling}: write it where text is hidden")
+            raise UserError(f"{self.name(number)} has no {spelling}: write it where text is hidden")
         return count
 
     def refuse_decoding(self, reason: str) -> None:
-        """Raises ValueError where settings of the decoding are given; for a strategy that does not use them."""
+        """Raises UserError where settings of the decoding are given; for a strategy that does not use them."""
         default = vars(Decoding())
         given = [f"{name} = {value}" for name, value in vars(self.decoding).items() if value != default[name]]
         if given:
-            raise ValueError(f"{', '.join(given)}: {reason}")
+            raise UserError(f"{', '.join(given)}: {reason}")
 
     def refuse_candidates(self, reason: str) -> None:
-        """Raises ValueError where candidates are requested; for a strategy that has none."""
+        """Raises UserError where candidates are requested; for a strategy that has none."""
         if self.candidates is not None:
-            raise ValueError(f"candidates = {self.candidates}: {reason}")
+            raise UserError(f"candidates = {self.candidates}: {reason}")
 
     def encode(self, text: str, marks: re.Pattern[str] | None = None, ids: Iterable[int] = ()) -> np.ndarray:
         """int64[length], a text cleaned and cut as in training, the k-th mark in it as the k-th of `ids`.

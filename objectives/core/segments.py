@@ -6,6 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.stream.batch import IGNORE, NOWHERE
 from data.stream.windows import Window, Windows
 
@@ -72,12 +73,12 @@ def shortened(window: Window, rng: Generator) -> Window:
 
 
 def check_pairs(windows: Windows) -> None:
-    """Raises ValueError where the text has no two documents of several sentences."""
+    """Raises UserError where the text has no two documents of several sentences."""
     store = windows.store
     inner_starts = np.setdiff1d(store.sentence_starts[:], store.document_starts[:])
     documents = np.searchsorted(store.document_starts, inner_starts, side="right")
     if len(np.unique(documents)) < 2:
-        raise ValueError(
+        raise UserError(
             f"next-sentence prediction needs two documents of several sentences, and data.corpus has "
             f"{len(np.unique(documents))} among its {len(store.document_starts)}: cut the text otherwise "
             f"(data.documents), or set model.init_args.next_sentence to false"

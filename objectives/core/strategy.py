@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example
 from objectives.core.prompts import Generation, Prompts
@@ -41,14 +42,14 @@ class InferenceStrategy:
         """What the network generates for the texts of a user, encoded as in training.
 
         Raises:
-            ValueError: where a text cannot be encoded so, or the objective generates none.
+            UserError: where a text cannot be encoded so, or the objective generates none.
         """
-        raise ValueError(f"{type(objective).__name__} generates no text: it names no inference strategy")
+        raise UserError(f"{type(objective).__name__} generates no text: it names no inference strategy")
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
         """Ways to score a text, by name: first the one that minimal pairs are evaluated with.
 
         Raises:
-            ValueError: where the objective scores no texts.
+            UserError: where the objective scores no texts.
         """
-        raise ValueError(f"{type(objective).__name__} scores no texts: it names no inference strategy")
+        raise UserError(f"{type(objective).__name__} scores no texts: it names no inference strategy")

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import EARLIER
 from objectives.core.base import Objective
@@ -36,7 +37,7 @@ class ContinueText(InferenceStrategy):
         for number, text in enumerate(prompts.texts):
             tokens = prompts.encode(text)
             if not len(tokens) and not self.predicts_first:
-                raise ValueError(
+                raise UserError(
                     f"{prompts.name(number)} is empty, and with model.init_args.predict_across_documents = false "
                     f"this model never predicts the first token of a document: begin the text"
                 )

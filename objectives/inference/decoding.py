@@ -86,7 +86,7 @@ def generate_tokens(
     """The generation of each text, all samples of the first before those of the second.
 
     Raises:
-        ValueError: where a text is longer than the model reads.
+        UserError: where a text is longer than the model reads.
     """
     for number, one in enumerate(encoded):
         prompts.check_length(number, max(len(one.prefix), len(one.source or [])))

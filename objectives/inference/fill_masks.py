@@ -46,7 +46,7 @@ class FillMasks(InferenceStrategy):
         """The texts, with a label at every mask.
 
         Raises:
-            ValueError: where a text has no mask, or is too long.
+            UserError: where a text has no mask, or is too long.
         """
         mask, encoded = prompts.vocabulary.mask, []
         for number, text in enumerate(prompts.texts):

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.store.tokenizer import sentinel as spelling
 from objectives.core.base import Objective
@@ -64,7 +65,7 @@ class FillSpans(InferenceStrategy):
         for number, text in enumerate(prompts.texts):
             num_marks = prompts.check_marks(number, MARKS, f"[MASK] or {spelling(0)}")
             if num_marks > len(sentinels):
-                raise ValueError(
+                raise UserError(
                     f"{prompts.name(number)} has {num_marks} marks, and there are {len(sentinels)} sentinels"
                 )
             tokens = prompts.encode(text, MARKS, sentinels)

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE
 from objectives.core.base import Objective
@@ -30,7 +31,7 @@ class Rewrite(InferenceStrategy):
         for number, text in enumerate(prompts.texts):
             tokens = prompts.encode(text, MARK, itertools.repeat(vocabulary.mask))
             if not len(tokens):
-                raise ValueError(f"{prompts.name(number)} is empty: there is nothing to restore")
+                raise UserError(f"{prompts.name(number)} is empty: there is nothing to restore")
             encoder = prompts.with_special_tokens(tokens, objective.template.before, objective.template.behind)
             start = np.array([vocabulary.eos]), np.array([NOWHERE])
             complete = partial(restored, vocabulary.bos)

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from common.files import write_whole
 from data.stream.batch import IGNORE, Example
 from data.stream.collate import collate
 from data.stream.order import Purpose, generator
@@ -81,7 +82,7 @@ class ExamplesCallback(RunCallback):
             console.print(picture(panels, WIDTH))
         console.print(legend([panel for panels in drawn for panel in panels]))
         html = console.export_html(inline_styles=True)
-        (self.folder / "examples.html").write_text(html, encoding="utf-8")
+        write_whole(self.folder / "examples.html", html)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 _log_to_wandb(logger, trainer, module, html, drawn)

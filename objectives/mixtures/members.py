@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError
 
+from common.errors import UserError
 from data.stream.batch import Batch
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
@@ -38,46 +39,46 @@ class Member:
 
 
 def check_members(members: Sequence[Member]) -> None:
-    """Raises ValueError where there is none, names repeat, shares do not sum to 1, or one sets a common setting."""
+    """Raises UserError where there is none, names repeat, shares do not sum to 1, or one sets a common setting."""
     if not members:
-        raise ValueError("model.init_args.members = [] must name one objective at least")
+        raise UserError("model.init_args.members = [] must name one objective at least")
     labels, shares = [member.label for member in members], [member.share for member in members]
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
-        raise ValueError(f"model.init_args.members: several are called {repeated[0]}; give each a `name` of its own")
+        raise UserError(f"model.init_args.members: several are called {repeated[0]}; give each a `name` of its own")
     if not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
-        raise ValueError(f"model.init_args.members: the shares {shares} must not be negative and make 1 together")
+        raise UserError(f"model.init_args.members: the shares {shares} must not be negative and make 1 together")
     for member in members:
         if taken := [name for name in SET_BY_THE_SCHEDULE if name in member.settings]:
-            raise ValueError(f"model.init_args.members: {member.label} sets {taken[0]}, which is one for all members")
+            raise UserError(f"model.init_args.members: {member.label} sets {taken[0]}, which is one for all members")
 
 
 def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) -> Objective:
     """The objective of a member.
 
     Raises:
-        ValueError: where its class has no such setting, or a value is impossible.
+        UserError: where its class has no such setting, or a value is impossible.
     """
     settings = {"z_loss": z_loss, **member.settings, "keep_documents_apart": keep_documents_apart}
     try:
         return made(member.objective, settings)
     except ArgumentError as error:
-        raise ValueError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
+        raise UserError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
 
 
 def check_stacks(objectives: dict[str, Objective], body: BodyConfig) -> None:
-    """Raises ValueError where the members cannot share one set of weights."""
+    """Raises UserError where the members cannot share one set of weights."""
     stacks = {(objective.uses_encoder, objective.uses_decoder) for objective in objectives.values()}
     if len(stacks) == 1:
         return
     stack_names = {(True, True): "an encoder and a decoder", (True, False): "an encoder", (False, True): "a decoder"}
     each = ", ".join(f"{name} {stack_names[one.uses_encoder, one.uses_decoder]}" for name, one in objectives.items())
     if (True, True) in stacks:
-        raise ValueError(
+        raise UserError(
             f"model.init_args.members share one set of weights, so that all have both stacks or each has one alone; "
             f"here {each}"
         )
     if body.parts.positions == "relative":
-        raise ValueError(
+        raise UserError(
             f"model.init_args.members: {each}; with the relative positions of body.preset = "
             f"{body.preset} one stack cannot be both: choose another preset"
         )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import Batch, Example, MaxLengths
 from data.stream.mixture import Choice, Draws, MixedBatch, Stages
@@ -57,7 +58,7 @@ class Schedule(Objective):
         self.members = {one.label: make_member(one, z_loss=z_loss, keep_documents_apart=apart) for one in members}
         for name, objective in self.members.items():
             if isinstance(objective, Schedule):
-                raise ValueError(f"model.init_args.members: {name} is a schedule itself; name its members here")
+                raise UserError(f"model.init_args.members: {name} is a schedule itself; name its members here")
         self.order, self.shares = order, {member.label: member.share for member in members}
         self.last = list(self.members.values())[-1]
         self.uses_encoder, self.uses_decoder = self.last.uses_encoder, self.last.uses_decoder
@@ -72,7 +73,7 @@ class Schedule(Objective):
 
     def check_budget(self, budget: Budget) -> None:
         if self.order == "stages" and len(self.members) > 1 and budget.minutes is not None:
-            raise ValueError(
+            raise UserError(
                 "budget.minutes: the stages of a schedule are shares of a number of steps, which a clock does not "
                 "give; set another budget, or model.init_args.order to mixed"
             )
@@ -85,7 +86,7 @@ class Schedule(Objective):
         """Which member has the window at a position of the run.
 
         Raises:
-            ValueError: where the share of a stage rounds to no step.
+            UserError: where the share of a stage rounds to no step.
         """
         names = tuple(self.members)
         if self.order == "mixed" or len(names) == 1:
@@ -94,7 +95,7 @@ class Schedule(Objective):
         ends = self._ends(total_steps)
         for name, first, end in zip(names, [0, *ends], ends, strict=False):
             if first == end and self.shares[name]:
-                raise ValueError(
+                raise UserError(
                     f"model.init_args.members: a share of {self.shares[name]} of {total_steps} steps leaves {name} "
                     f"without any; raise its share or the budget"
                 )
@@ -105,7 +106,7 @@ class Schedule(Objective):
             return
         before, now = ([min(end, step) for end in self._ends(total)] for total in (parent_steps, total_steps))
         if before != now:
-            raise ValueError(
+            raise UserError(
                 f"branch_from: up to step {step:,} the stages of a run of {total_steps:,} steps are others than the "
                 f"parent run's, of {parent_steps:,}; branch within the first stage of both"
             )

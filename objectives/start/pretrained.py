@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from common.errors import UserError
 from models.huggingface.settings import from_huggingface_config
 from models.huggingface.weights import from_huggingface
 from models.presets import TransformerConfig
@@ -49,14 +50,14 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"'{path}' is no safetensors file ({error})") from error
+        raise UserError(f"'{path}' is no safetensors file ({error})") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"'{path}' is no JSON ({error})") from error
+        raise UserError(f"'{path}' is no JSON ({error})") from error
 
 
 def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
@@ -78,7 +79,7 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
     """A run's newest checkpoint, or the one after `step` optimizer steps.
 
     Raises:
-        ValueError: where the folder is not a run, or has no such checkpoint.
+        UserError: where the folder is not a run, or has no such checkpoint.
     """
     checkpoint = RunFolder(folder).checkpoint(step)
     settings = RunFolder(folder).read_config()["body"]
@@ -96,14 +97,14 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
     """What transformers saved with safetensors, in one file or several.
 
     Raises:
-        ValueError: where it is none of the classes that are presets here, or lacks a file.
+        UserError: where it is none of the classes that are presets here, or lacks a file.
     """
     config, vocab_size = from_huggingface_config(_json(folder / "config.json"))
     index = folder / "model.safetensors.index.json"
     names = sorted(set(_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     paths = [folder / name for name in names]
     if missing := [path.name for path in paths if not path.is_file()]:
-        raise ValueError(
+        raise UserError(
             f"{origin} has no {missing[0]}: only safetensors are read, since other files run code when they are "
             f"opened; transformers' save_pretrained writes them"
         )
@@ -112,7 +113,7 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
     state = from_huggingface(theirs, config, config.layers)
     table = state.get("body.token_table.weight")
     if table is None or len(table) != vocab_size:
-        raise ValueError(f"{origin}: config.json has vocab_size = {vocab_size}, and the weights have "
+        raise UserError(f"{origin}: config.json has vocab_size = {vocab_size}, and the weights have "
                          f"{'no token table' if table is None else f'{len(table)} rows'}")  # fmt: skip
     digest = hashlib.sha256()
     for path in paths:
@@ -131,22 +132,22 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except LocalEntryNotFoundError as error:
-        raise ValueError(f"'{name}' is no folder here, and the hub cannot be reached to look for it there") from error
+        raise UserError(f"'{name}' is no folder here, and the hub cannot be reached to look for it there") from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise ValueError(f"'{name}' is neither a folder nor on the hub ({str(error).splitlines()[0]})") from error
+        raise UserError(f"'{name}' is neither a folder nor on the hub ({str(error).splitlines()[0]})") from error
 
 
 def located(where: str) -> Path:
     """The folder that a name stands for: itself, or a copy of what the hub has under that name.
 
     Raises:
-        ValueError: where there is neither.
+        UserError: where there is neither.
     """
     folder = Path(where)
     if folder.is_dir():
         return folder
     if folder.exists() or not _HUB_NAME.fullmatch(where):
-        raise ValueError(f"'{where}' is neither a folder nor a name on the hub")
+        raise UserError(f"'{where}' is neither a folder nor a name on the hub")
     return _from_hub(where)
 
 
@@ -154,12 +155,12 @@ def tokenizer_of(where: str) -> Path:
     """The tokenizer.json of what `open_pretrained` would read.
 
     Raises:
-        ValueError: where there is no such folder, or no tokenizer in it.
+        UserError: where there is no such folder, or no tokenizer in it.
     """
     folder = located(where)
     home = RunFolder.of(folder).path
     if not (home / "tokenizer.json").is_file():
-        raise ValueError(
+        raise UserError(
             f"'{where}' has no tokenizer.json, without which its ids mean nothing: save it there with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
@@ -170,7 +171,7 @@ def open_pretrained(where: str) -> Pretrained:
     """Reads a run's folder, one of its checkpoints, a folder that transformers saved, or a name on the hub.
 
     Raises:
-        ValueError: where it is none of these, or none of the classes that are presets here.
+        UserError: where it is none of these, or none of the classes that are presets here.
     """
     folder = located(where)
     run, step = RunFolder.of(folder), checkpoint_step(folder)
@@ -178,4 +179,4 @@ def open_pretrained(where: str) -> Pretrained:
         return of_run(run.path, step)
     if (folder / "config.json").is_file():
         return of_transformers(folder, where)
-    raise ValueError(f"'{where}' has neither the config.yaml of a run nor the config.json of transformers' folders")
+    raise UserError(f"'{where}' has neither the config.yaml of a run nor the config.json of transformers' folders")

@@ -9,6 +9,7 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.store.tokenizer import KINDS
 from data.text.corpora import sha256_of_file
 from models.presets import TransformerConfig
@@ -78,7 +79,7 @@ def _sizes(config: TransformerConfig) -> dict[str, object]:
 
 
 def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]) -> None:
-    """Raises ValueError, with both numbers and the settings that fit, where the body has another shape."""
+    """Raises UserError, with both numbers and the settings that fit, where the body has another shape."""
     theirs, ours = _sizes(pretrained.body), _sizes(config)
     depth, wanted = (dict(zip(STACKS, blocks, strict=True)) for blocks in (pretrained.num_blocks, num_blocks))
     sources = sources_of_stacks(pretrained.num_blocks, num_blocks)
@@ -100,7 +101,7 @@ def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tu
     if any(depths[name] != wanted[name] for name in STACKS):
         settings["layers"] = layers
     line = " ".join(f"--body.{name} {shlex.quote(str(value))}" for name, value in settings.items())
-    raise ValueError(
+    raise UserError(
         f"model.init_args.init_from: {pretrained.origin} has {'; '.join(differing)}; to begin with it, a run needs "
         f"{line}"
     )
@@ -146,7 +147,7 @@ def begin_with(
     weights lack keep their values.
 
     Raises:
-        ValueError: where the body has another shape.
+        UserError: where the body has another shape.
     """
     check_fits(pretrained, config, num_blocks)
     report = Report(pretrained.origin, pretrained.sha256)
@@ -171,7 +172,7 @@ def take_tokenizer(config: Namespace) -> str | None:
     """Sets `data.tokenizer` to that of the weights that `init_from` names; returns a line on it where it was another.
 
     Raises:
-        ValueError: where the settings name another file.
+        UserError: where the settings name another file.
     """
     where = config.get("model.init_args.init_from")
     if where is None:
@@ -181,7 +182,7 @@ def take_tokenizer(config: Namespace) -> str | None:
         config.data.tokenizer = str(path)
         return f"the tokenizer is that of {where}, not a new '{named}'"
     if not Path(named).is_file() or sha256_of_file(Path(named)) != sha256_of_file(path):
-        raise ValueError(
+        raise UserError(
             f"data.tokenizer = {named} is not the tokenizer of model.init_args.init_from = {where}, whose weights know "
             f"its own ids alone: leave data.tokenizer out"
         )

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer, processors
 from tokenizers.decoders import ByteLevel
 
+from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from models.huggingface.settings import FAMILIES, to_huggingface_config
 from models.huggingface.weights import to_huggingface
@@ -82,7 +83,7 @@ def class_name(run: TrainedRun) -> str:
     """The class of transformers that a run's model is.
 
     Raises:
-        ValueError: where no class of transformers is this model.
+        UserError: where no class of transformers is this model.
     """
     name = FAMILIES[run.body.preset].name
     has_heads = any(child is not run.network.body for child in run.network.children())
@@ -145,10 +146,10 @@ def export_run(run: TrainedRun, folder: Path) -> str:
     """Writes a run's model as one of transformers' classes into a new folder; returns the name of the class.
 
     Raises:
-        ValueError: where the folder is there already, or no class of transformers is this model.
+        UserError: where the folder is there already, or no class of transformers is this model.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"'{folder}' is not empty: name a new folder")
+        raise UserError(f"'{folder}' is not empty: name a new folder")
     objective, network, vocabulary = run.objective, run.network, run.vocabulary
     blocks = network.body.num_blocks
     config = to_huggingface_config(run.body, blocks, vocab_size=vocabulary.size, max_positions=run.max_positions)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
+from common.errors import UserError
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch, Example
 from data.stream.collate import collate
@@ -89,13 +90,13 @@ def objective_of(config: dict[str, Any]) -> Objective:
     """The objective that a run's config.yaml describes.
 
     Raises:
-        ValueError: where the settings are none of this version's.
+        UserError: where the settings are none of this version's.
     """
     model, apart = config["model"], bool(config["body"].get("document_masking"))
     try:
         return made(model["class_path"], {**model.get("init_args", {}), "keep_documents_apart": apart})
     except ArgumentError as error:
-        raise ValueError(
+        raise UserError(
             f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
         ) from error
 
@@ -104,7 +105,7 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     """A run from its folder, with the weights of its newest checkpoint or of the one after `step` steps, on the CPU.
 
     Raises:
-        ValueError: where the folder is not a run, or has no such checkpoint.
+        UserError: where the folder is not a run, or has no such checkpoint.
     """
     run = RunFolder(folder)
     checkpoint, config = run.checkpoint(step), run.read_config()

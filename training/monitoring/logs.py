@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from common.files import written_whole
 from training.setup.settings import LoggingSettings, WandbMode
 from training.storage.run_dir import RunFolder
 
@@ -35,12 +36,10 @@ class MetricsCsv(Logger):
         return ""
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        beside = self.path.with_suffix(".writing")
-        with beside.open("w", newline="", encoding="utf-8") as file:
+        with written_whole(self.path) as writing, writing.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
-        beside.replace(self.path)
 
     @rank_zero_only
     def keep_until(self, step: int) -> None:

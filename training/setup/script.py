@@ -13,7 +13,7 @@ Main = Callable[[list[str]], int]
 def script(*mistakes: type[Exception], interrupted: str | None = None) -> Callable[[Main], Main]:
     """Makes a script's `main`, which takes the arguments and returns the exit status, end as all scripts do.
 
-    A user's mistake, which is a ValueError, is one line on standard error and status 2; with OBJECTIVE_LAB_DEBUG set
+    A user's mistake, which is a UserError, is one line on standard error and status 2; with OBJECTIVE_LAB_DEBUG set
     it is its traceback. A run that stopped before its end is the line and the status that it stopped with.
 
     Args:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from common.errors import UserError
+
 WandbMode = Literal["auto", "online", "offline", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "bf16-true"]
@@ -12,7 +14,7 @@ StrategyName = Literal["auto", "ddp", "fsdp"]
 def _require_positive(group: str, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value <= 0:
-            raise ValueError(f"{group}.{name} = {value} must be above 0")
+            raise UserError(f"{group}.{name} = {value} must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.nn import Module
 from torch.optim import Optimizer
 
+from common.errors import UserError
 from training.setup.hardware import has_fast_bfloat16
 from training.setup.settings import TrainerSettings
 from training.storage.checkpoint import SafeCheckpointIO, read_checkpoint
@@ -29,7 +30,7 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
     """The settings with every `auto` decided for this machine.
 
     Raises:
-        ValueError: where this machine does not have what they name.
+        UserError: where this machine does not have what they name.
     """
     accelerator, devices, num_nodes = settings.accelerator, settings.devices, settings.num_nodes
     if accelerator == "auto":
@@ -40,7 +41,7 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
     elif devices == "auto":
         devices = max(torch.cuda.device_count(), 1) if accelerator == "cuda" else 1
     if accelerator == "cuda" and cast(int, devices) > torch.cuda.device_count():
-        raise ValueError(
+        raise UserError(
             f"trainer.accelerator = cuda and trainer.devices = {devices}, but torch finds {torch.cuda.device_count()} "
             f"CUDA devices here"
         )
@@ -85,13 +86,13 @@ class ShardedStrategy(ModelParallelStrategy):
 
 
 def check_strategy(settings: TrainerSettings, optimizer: str) -> None:
-    """Raises ValueError where resolved settings, or an optimizer, do not go with the strategy."""
+    """Raises UserError where resolved settings, or an optimizer, do not go with the strategy."""
     if settings.strategy != "fsdp":
         return
     if settings.precision == "64-true":
-        raise ValueError("trainer.precision = 64-true does not go with trainer.strategy = fsdp: choose 32-true, or ddp")
+        raise UserError("trainer.precision = 64-true does not go with trainer.strategy = fsdp: choose 32-true, or ddp")
     if optimizer == "muon":
-        raise ValueError(
+        raise UserError(
             "optimizer.name = muon does not go with trainer.strategy = fsdp, which shards the matrices that Muon "
             "orthogonalises whole: choose adamw, or ddp"
         )

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from common.errors import UserError
+
 _SUFFIXES = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
 _QUANTITY = re.compile(r"\s*([\d_.]+(?:e[+-]?\d+)?)\s*([kmbgtpe]?)\s*", re.IGNORECASE)
 
@@ -14,12 +16,12 @@ def quantity(value: str | float, name: str) -> float:
     """The number that `10M`, `2.5e15` or `300_000` stands for; suffixes k, M, B or G, T, P, E count in thousands.
 
     Raises:
-        ValueError: where it is no number, or none above 0.
+        UserError: where it is no number, or none above 0.
     """
     match = _QUANTITY.fullmatch(str(value))
     number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()] if match else math.nan
     if not 0 < number < math.inf:
-        raise ValueError(f"{name} = {value!r} must be a number above 0, such as 10M, 2.5e15 or 300000")
+        raise UserError(f"{name} = {value!r} must be a number above 0, such as 10M, 2.5e15 or 300000")
     return number
 
 
@@ -45,7 +47,7 @@ class Budget:
         minutes: minutes of training.
 
     Raises:
-        ValueError: where none or several are set, or one is not above 0.
+        UserError: where none or several are set, or one is not above 0.
     """
 
     raw_tokens: str | float | None = None
@@ -58,7 +60,7 @@ class Budget:
     def __post_init__(self) -> None:
         chosen = [field.name for field in fields(self) if getattr(self, field.name) is not None]
         if len(chosen) > 1:
-            raise ValueError(f"budget: {' and '.join(chosen)} are set; choose one and set the others to null")
+            raise UserError(f"budget: {' and '.join(chosen)} are set; choose one and set the others to null")
         for name in chosen:
             quantity(getattr(self, name), f"budget.{name}")
 
@@ -66,7 +68,7 @@ class Budget:
         """Optimizer steps that use the budget up, the last one perhaps going beyond; None where a clock decides.
 
         Raises:
-            ValueError: where nothing is set.
+            UserError: where nothing is set.
         """
         if self.minutes is not None:
             return None
@@ -77,7 +79,7 @@ class Budget:
                 # Rounded first: an epoch of 49 steps is 49.00000000000001 times its 49th part.
                 return math.ceil(round(quantity(getattr(self, name), f"budget.{name}") / per_step, 6))
         names = ", ".join(field.name for field in fields(self))
-        raise ValueError(f"budget: set one of {names}, such as --budget.raw_tokens 10M")
+        raise UserError(f"budget: set one of {names}, such as --budget.raw_tokens 10M")
 
     @property
     def seconds(self) -> float | None:

@@ -86,7 +86,7 @@ class ExactModule(lightning.LightningModule, ABC):
         return {}
 
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
-        """Raises ValueError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
+        """Raises UserError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
 
     def validation_cost(self) -> float:
         """What the last validation makes of the weights; those with the lowest are the best, and are kept."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Adafactor, AdamW, Muon, Optimizer
 
+from common.errors import UserError
+
 OptimizerName = Literal["adamw", "adafactor", "muon"]
 ScheduleName = Literal["constant", "linear", "cosine", "slanted_triangular", "inverse_root", "wsd"]
 
@@ -35,7 +37,7 @@ class OptimizerConfig:
         max_grad_norm: greatest norm of the gradient; null for none.
 
     Raises:
-        ValueError: where a value is outside its range.
+        UserError: where a value is outside its range.
     """
 
     name: OptimizerName = "adamw"
@@ -57,24 +59,24 @@ class OptimizerConfig:
             "max_grad_norm": self.max_grad_norm,
         }.items():
             if value is not None and not value > 0:
-                raise ValueError(f"optimizer.{name} = {value} must be above 0")
+                raise UserError(f"optimizer.{name} = {value} must be above 0")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"optimizer.betas = {list(self.betas)} must lie in [0, 1)")
+            raise UserError(f"optimizer.betas = {list(self.betas)} must lie in [0, 1)")
         if not 0 < self.decay <= 1 or not 0 <= self.min_lr_ratio <= 1:
-            raise ValueError(
+            raise UserError(
                 f"optimizer.decay = {self.decay} must lie in (0, 1] and min_lr_ratio = {self.min_lr_ratio} in [0, 1]"
             )
         if self.warmup < 0 or self.weight_decay < 0:
-            raise ValueError(f"optimizer.warmup = {self.warmup} and weight_decay = {self.weight_decay} must be >= 0")
+            raise UserError(f"optimizer.warmup = {self.warmup} and weight_decay = {self.weight_decay} must be >= 0")
 
     def warmup_steps(self, total: float) -> float:
         """Steps of the warmup in a run of `total`."""
         return self.warmup if self.warmup >= 1 else self.warmup * total
 
     def check_warmup(self, total: int) -> None:
-        """Raises ValueError where the warmup would not end before a run of `total` steps does."""
+        """Raises UserError where the warmup would not end before a run of `total` steps does."""
         if self.schedule not in ("constant", "inverse_root") and self.warmup_steps(total) >= total:
-            raise ValueError(
+            raise UserError(
                 f"optimizer.warmup = {self.warmup:g} steps must be below the run's {total:,}; a share of them, such "
                 f"as 0.05, always is"
             )
@@ -161,10 +163,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig, groups: list[dict[
     """The optimizer of all of a model's trainable parameters, or of groups of them with settings of their own.
 
     Raises:
-        ValueError: where the optimizer knows no such groups.
+        UserError: where the optimizer knows no such groups.
     """
     if groups is not None and config.name == "muon":
-        raise ValueError("optimizer.name = muon knows no layers with learning rates of their own: choose adamw")
+        raise UserError("optimizer.name = muon knows no layers with learning rates of their own: choose adamw")
     if groups is not None:
         return _adamw(groups, config) if config.name == "adamw" else Adafactor(groups, lr=config.learning_rate)
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}

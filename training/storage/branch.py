@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
+from common.files import written_whole
 from training.step.module import ExactModule
 from training.step.optim import learning_rate_factor
 from training.storage.checkpoint import checkpoint_step, damage, write_whole
@@ -22,7 +24,7 @@ class ParentRun:
         checkpoint: a checkpoint in the folder of a run.
 
     Raises:
-        ValueError: where it is none, or it is damaged.
+        UserError: where it is none, or it is damaged.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -30,31 +32,31 @@ class ParentRun:
         self.step = checkpoint_step(checkpoint)
         info = self.folder.read_info()
         if self.step is None or not checkpoint.is_dir() or not info:
-            raise ValueError(f"branch_from = {checkpoint} must be a checkpoint in a run's folder, such as "
+            raise UserError(f"branch_from = {checkpoint} must be a checkpoint in a run's folder, such as "
                              f"runs/NAME/checkpoints/step-00001000")  # fmt: skip
         self.total_steps: int | None = info.get("total_steps")
         self.data: dict[str, str] = info.get("data", {}).get("sha256", {})
 
     def check_settings(self, config: dict[str, Any]) -> None:
-        """Raises ValueError where a branch has other settings than its budget."""
+        """Raises UserError where a branch has other settings than its budget."""
         changed = [line for line in differences(self.folder.read_config(), config) if not line.startswith("budget.")]
         if changed:
-            raise ValueError(f"a branch of {self.folder.path} differs from it in its budget alone, and here "
+            raise UserError(f"a branch of {self.folder.path} differs from it in its budget alone, and here "
                              f"{'; '.join(changed)}")  # fmt: skip
 
     def check_run(self, module: ExactModule, *, total_steps: int | None, data: dict[str, str]) -> None:
-        """Raises ValueError where a run of that length would not have come to this checkpoint."""
+        """Raises UserError where a run of that length would not have come to this checkpoint."""
         if self.data != data:
-            raise ValueError(f"branch_from = {self.checkpoint}: {self.folder.path} was trained on another token store")
+            raise UserError(f"branch_from = {self.checkpoint}: {self.folder.path} was trained on another token store")
         if total_steps is None or self.total_steps is None:
-            raise ValueError(f"branch_from = {self.checkpoint}: a run whose budget is minutes has no branches")
+            raise UserError(f"branch_from = {self.checkpoint}: a run whose budget is minutes has no branches")
         assert self.step is not None
         module.check_branch(self.step, parent_steps=self.total_steps, total_steps=total_steps)
         optimizer = module.optimizer_config
         for step in range(self.step):
             was, now = (learning_rate_factor(optimizer, step, total) for total in (self.total_steps, total_steps))
             if was != now:
-                raise ValueError(
+                raise UserError(
                     f"branch_from = {self.checkpoint}: from update {step:,} on a run of {total_steps:,} steps has "
                     f"another learning rate than the parent run's {self.total_steps:,}: branch from step {step:,} at "
                     f"the latest, with optimizer.schedule = wsd and a warmup in steps"
@@ -64,14 +66,14 @@ class ParentRun:
         """Gives a new run's folder the checkpoint, and what was logged up to it.
 
         Raises:
-            ValueError: where the checkpoint is damaged.
+            UserError: where the checkpoint is damaged.
         """
         if name := damage(self.checkpoint):
-            raise ValueError(f"branch_from = {self.checkpoint}: {name} is damaged (its SHA-256 differs)")
+            raise UserError(f"branch_from = {self.checkpoint}: {name} is damaged (its SHA-256 differs)")
         assert self.step is not None
         rows = [row for row in self.folder.read_metrics() if int(row["step"]) <= self.step]
         used = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
-        with folder.metrics.open("w", newline="", encoding="utf-8") as file:
+        with written_whole(folder.metrics) as writing, writing.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, used, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)

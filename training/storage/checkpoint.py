@@ -13,7 +13,6 @@ killed; Lightning's own writer goes through $TMPDIR, often another disk, and is 
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -25,6 +24,8 @@ from lightning.fabric.plugins import CheckpointIO
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from common.errors import UserError
+from common.files import sync
 from training.storage.old_names import renamed_parameter
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -81,15 +82,6 @@ def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if "__tuple__" in tree:
         return tuple(unflatten(value, tensors) for value in tree["__tuple__"])
     return {key: unflatten(value, tensors) for key, value in tree.items()}
-
-
-def sync(path: Path) -> None:
-    """Makes sure that a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -154,10 +146,10 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     """Reads what `write_checkpoint` wrote.
 
     Raises:
-        ValueError: where a file is missing or its hash differs.
+        UserError: where a file is missing or its hash differs.
     """
     if name := damage(folder):
-        raise ValueError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs)")
+        raise UserError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs)")
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     checkpoint = unflatten(state, load_file(folder / "state.safetensors"))
     return {**checkpoint, "state_dict": read_weights(folder)}
@@ -167,7 +159,7 @@ def newest_sound(folder: Path, warn: Callable[[str], None]) -> Path | None:
     """The newest checkpoint that is not damaged, with a warning for each newer one that is; None where there is none.
 
     Raises:
-        ValueError: where there are checkpoints and all are damaged.
+        UserError: where there are checkpoints and all are damaged.
     """
     found = checkpoints_in(folder)
     for path in found:
@@ -176,7 +168,7 @@ def newest_sound(folder: Path, warn: Callable[[str], None]) -> Path | None:
             return path
         warn(f"checkpoint {path}: {name} is damaged (its SHA-256 differs); going back to the one before")
     if found:
-        raise ValueError(f"every checkpoint in {folder} is damaged; --resume never starts over")
+        raise UserError(f"every checkpoint in {folder} is damaged; --resume never starts over")
     return None
 
 
@@ -199,7 +191,7 @@ def load_weights(module: torch.nn.Module, folder: Path, *, prefix: str = "") -> 
     """Puts a checkpoint's weights into a module, whose names stand behind `prefix` there.
 
     Raises:
-        ValueError: where they are damaged.
+        UserError: where they are damaged.
     """
     state = read_checkpoint(folder)["state_dict"]
     module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()})

@@ -27,6 +27,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from common.errors import UserError
+from common.files import write_whole
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
 from training.storage.old_names import renamed_info, renamed_metrics, renamed_settings
 
@@ -107,14 +109,14 @@ def lock_folder(folder: Path, kind: str) -> FileLock:
     """Makes the folder of a run or a study, and takes it for this process.
 
     Raises:
-        ValueError: where another process has it.
+        UserError: where another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"{folder} is in use by another process; give this {kind} another --name") from None
+        raise UserError(f"{folder} is in use by another process; give this {kind} another --name") from None
     return lock
 
 
@@ -160,13 +162,13 @@ class RunFolder:
         """Refuses to go on with a run of other settings; one that failed before it began may be set right.
 
         Raises:
-            ValueError: naming each setting with both values.
+            UserError: naming each setting with both values.
         """
         if not self.is_run or not self.has_started:
             return
         changed = differences(self.read_config(), config)
         if changed:
-            raise ValueError(
+            raise UserError(
                 f"{self.path} holds a run with other settings ({'; '.join(changed)}): give this one another --name, or "
                 f"set the old one aside with --resume never"
             )
@@ -188,7 +190,7 @@ class RunFolder:
                 return
             number += 1
             path = self.path / f"config-{number}.yaml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_whole(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
     def read_info(self) -> dict[str, Any]:
         """What `run.json` holds."""
@@ -206,14 +208,12 @@ class RunFolder:
             "commit": commit(),
         }
         merged = {**fixed, **self.read_info(), **info}
-        (self.path / "run.json").write_text(json.dumps(merged, indent=2, ensure_ascii=False), encoding="utf-8")
+        write_whole(self.path / "run.json", json.dumps(merged, indent=2, ensure_ascii=False))
         return merged
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes what came out, whole or not at all."""
-        writing = self.path / ".summary.writing"
-        writing.write_text(json.dumps(summary, indent=2), encoding="utf-8")
-        writing.replace(self.path / "summary.json")
+        write_whole(self.path / "summary.json", json.dumps(summary, indent=2))
 
     def read_summary(self) -> dict[str, Any] | None:
         """What came out, if the run has come to its end.
@@ -237,28 +237,28 @@ class RunFolder:
         """The newest sound checkpoint, or the one after `step` optimizer steps.
 
         Raises:
-            ValueError: where there is no such checkpoint, or it is damaged.
+            UserError: where there is no such checkpoint, or it is damaged.
         """
         if not self.is_run:
-            raise ValueError(f"'{self.path}' is not a run: it has no config.yaml")
+            raise UserError(f"'{self.path}' is not a run: it has no config.yaml")
         if step is None:
             found = newest_sound(self.checkpoints, warn=partial(print, file=sys.stderr))
             if found is None:
-                raise ValueError(f"'{self.path}' has no checkpoint yet")
+                raise UserError(f"'{self.path}' has no checkpoint yet")
             return found
         path, there = self.checkpoints / checkpoint_name(step), checkpoints_in(self.checkpoints)
         if path not in there:
             steps = ", ".join(str(checkpoint_step(other)) for other in there)
-            raise ValueError(f"'{self.path}' has no checkpoint of step {step}; it has {steps or 'none'}")
+            raise UserError(f"'{self.path}' has no checkpoint of step {step}; it has {steps or 'none'}")
         if name := damage(path):
-            raise ValueError(f"checkpoint {path}: {name} is damaged (its SHA-256 differs)")
+            raise UserError(f"checkpoint {path}: {name} is damaged (its SHA-256 differs)")
         return path
 
     def checkpoint_to_resume(self, warn: Callable[[str], None]) -> Path | None:
         """The newest sound checkpoint; what a killed process left half written goes.
 
         Raises:
-            ValueError: where there are checkpoints and all are damaged.
+            UserError: where there are checkpoints and all are damaged.
         """
         for unfinished in self.checkpoints.glob(".*.writing"):
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from common.files import written_whole
 from training.storage.run_dir import RunFolder
 
 PREDICTIONS = "predictions.jsonl"
@@ -87,5 +88,5 @@ def read_scores(run: RunFolder) -> FineTuningResult | None:
 
 def write_predictions(run: RunFolder, lines: Iterable[Mapping[str, Any]]) -> None:
     """Writes predictions.jsonl; in each line `scores` has the row's part in every metric that is a mean of rows."""
-    with (run.path / PREDICTIONS).open("w", encoding="utf-8") as file:
+    with written_whole(run.path / PREDICTIONS) as writing, writing.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

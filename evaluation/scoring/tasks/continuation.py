@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
@@ -64,11 +65,11 @@ def held_out_documents(run: TrainedRun) -> Iterator[str]:
     """What the run was validated on, as its tokenizer reads it back.
 
     Raises:
-        ValueError: where the token store is no longer there.
+        UserError: where the token store is no longer there.
     """
     folder = store_of(run)
     if folder is None:
-        raise ValueError(f"the text that {run.folder} was validated on is gone: name continuation.files")
+        raise UserError(f"the text that {run.folder} was validated on is gone: name continuation.files")
     store = TokenStore(folder, "validation")
     bounds = np.append(store.document_starts, len(store.tokens)).tolist()
     for start, end in itertools.pairwise(bounds):
@@ -87,7 +88,7 @@ class Continuation:
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
-        ValueError: where a value is impossible, or a path names no file.
+        UserError: where a value is impossible, or a path names no file.
     """
 
     files: str | tuple[str, ...] = ()
@@ -98,9 +99,9 @@ class Continuation:
 
     def __post_init__(self) -> None:
         if self.bytes < 8:  # of which half is given, and a character takes up to four
-            raise ValueError(f"continuation.bytes = {self.bytes} must be at least 8")
+            raise UserError(f"continuation.bytes = {self.bytes} must be at least 8")
         if self.passages is not None and self.passages < 1:
-            raise ValueError(f"continuation.passages = {self.passages} must be at least 1")
+            raise UserError(f"continuation.passages = {self.passages} must be at least 1")
         if self.files:
             self._corpus().files()
 
@@ -111,13 +112,13 @@ class Continuation:
         """The stretches that are read.
 
         Raises:
-            ValueError: where the text has none.
+            UserError: where the text has none.
         """
         documents = self._corpus().texts() if self.files else held_out_documents(run)
         found = [passage for document in documents if document for passage in passages_of(document, self.bytes)]
         if not found:
             names = ", ".join(several(self.files)) or HELD_OUT
-            raise ValueError(
+            raise UserError(
                 f"continuation.files = {names} has no document of {self.bytes // 2} bytes and a word behind them: "
                 f"lower continuation.bytes"
             )
@@ -131,7 +132,7 @@ class Continuation:
         bytes.
 
         Raises:
-            ValueError: where there is no such text, or the objective continues none.
+            UserError: where there is no such text, or the objective continues none.
         """
         scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
         name, passages = scorer.continuation, self.chosen(scorer.run)

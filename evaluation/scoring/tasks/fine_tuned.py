@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from common.errors import UserError
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from evaluation.study.parse import arm_of
 from evaluation.study.scheduler import last_line, passing_signals_on
@@ -101,7 +102,7 @@ class FineTuned:
         learning_rates: the best one of each run, on the development split, is reported; by default the task's own.
 
     Raises:
-        ValueError: where a task cannot be read as one, or a setting is not a task's to choose.
+        UserError: where a task cannot be read as one, or a setting is not a task's to choose.
     """
 
     tasks: dict[str, Any]
@@ -110,15 +111,15 @@ class FineTuned:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ValueError("fine_tuned.tasks: name at least one, such as {sst2: configs/tasks/sst2.yaml}")
+            raise UserError("fine_tuned.tasks: name at least one, such as {sst2: configs/tasks/sst2.yaml}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"fine_tuned.seeds = {list(self.seeds)} must be different numbers, at least one")
+            raise UserError(f"fine_tuned.seeds = {list(self.seeds)} must be different numbers, at least one")
         if len(set(self.learning_rates)) < len(self.learning_rates):
-            raise ValueError(f"fine_tuned.learning_rates = {list(self.learning_rates)} must be different numbers")
+            raise UserError(f"fine_tuned.learning_rates = {list(self.learning_rates)} must be different numbers")
         for name, task in self._tasks().items():
             for key in task.settings:
                 if key in OF_THE_EVALUATION or key.startswith("grid."):
-                    raise ValueError(
+                    raise UserError(
                         f"fine_tuned.tasks.{name} sets {key}, which is the evaluation's: declare seeds and "
                         f"learning_rates for all tasks alike"
                     )
@@ -131,7 +132,7 @@ class FineTuned:
 
         Raises:
             Interrupted: by a signal.
-            ValueError: where a task cannot be learned from this run, with the reason.
+            UserError: where a task cannot be learned from this run, with the reason.
         """
         return [
             result_of(name, best_of(self._over_seeds(name, task, run_folder))) for name, task in self._tasks().items()
@@ -147,7 +148,7 @@ class FineTuned:
             self._train(task, seeds, config["logging"], run_folder, home)
         found = tuned_in(home)
         if len(found) < wanted:
-            raise ValueError(f"{name}: {last_line(home / 'log.txt')}")
+            raise UserError(f"{name}: {last_line(home / 'log.txt')}")
         return found
 
     def _train(self, task: Arm, seeds: Sequence[int], logging: Mapping[str, Any], run_folder: Path, home: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import UserError
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
 from evaluation.scoring.cached import CachedScorer, Passage, progress, several
@@ -40,7 +41,7 @@ class LastWord:
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
-        ValueError: where a path names no file.
+        UserError: where a path names no file.
     """
 
     files: str | tuple[str, ...]
@@ -57,13 +58,13 @@ class LastWord:
         """Accuracy, and nats a word, by the objective's scorer for continuations.
 
         Raises:
-            ValueError: where no passage has two words, or the objective continues no texts.
+            UserError: where no passage has two words, or the objective continues no texts.
         """
         scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
         name = scorer.continuation
         passages = [found for text in self._corpus().texts() if text and (found := without_last_word(text))]
         if not passages:
-            raise ValueError(f"last_word.files = {', '.join(several(self.files))} holds no passage of two words")
+            raise UserError(f"last_word.files = {', '.join(several(self.files))} holds no passage of two words")
         with progress("last word", len(passages)) as advance:
             found = scorer.score(name, passages, advance)
         strata = ("all",) * len(passages)

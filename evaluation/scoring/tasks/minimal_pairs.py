@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from common.errors import UserError
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.files import decoded_lines, local_files, suffix_of
@@ -43,7 +44,7 @@ def read_pairs(path: Path) -> Iterator[Pair]:
     The paradigm is `UID`, or the file's name; the phenomenon `linguistics_term`, where there is one.
 
     Raises:
-        ValueError: naming the line that is none.
+        UserError: naming the line that is none.
     """
     for number, line in enumerate(decoded_lines(path), start=1):
         if not line.strip("\ufeff\r\n\t "):
@@ -51,10 +52,10 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         try:
             row = json.loads(line.lstrip("\ufeff"))
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
+            raise UserError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
         good, bad = (_sentence(row, name) for name in ("sentence_good", "sentence_bad"))
         if not good or not bad:
-            raise ValueError(f"{path}, line {number}: a pair needs sentence_good and sentence_bad, with text in both")
+            raise UserError(f"{path}, line {number}: a pair needs sentence_good and sentence_bad, with text in both")
         yield Pair(good, bad, _stratum(row, path))
 
 
@@ -101,7 +102,7 @@ class MinimalPairs:
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
-        ValueError: where a path names no file, or pairs are none.
+        UserError: where a path names no file, or pairs are none.
     """
 
     files: str | tuple[str, ...]
@@ -112,28 +113,28 @@ class MinimalPairs:
 
     def __post_init__(self) -> None:
         if self.pairs is not None and self.pairs < 1:
-            raise ValueError(f"minimal_pairs.pairs = {self.pairs} must be at least 1")
+            raise UserError(f"minimal_pairs.pairs = {self.pairs} must be at least 1")
         self.paths()
 
     def paths(self) -> list[Path]:
         """The files, sorted within each of `files`.
 
         Raises:
-            ValueError: where there are none.
+            UserError: where there are none.
         """
         if not self.files:
-            raise ValueError("minimal_pairs.files names nothing: give files, folders or globs")
+            raise UserError("minimal_pairs.files names nothing: give files, folders or globs")
         found = {name: [path for path in local_files(name) if suffix_of(path) in FORMS] for name in several(self.files)}
         for name, paths in found.items():
             if not paths:
-                raise ValueError(f"minimal_pairs.files: no JSON lines at '{name}' (looked from {Path.cwd()})")
+                raise UserError(f"minimal_pairs.files: no JSON lines at '{name}' (looked from {Path.cwd()})")
         return [path for paths in found.values() for path in paths]
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
         """The accuracy by each scorer, the primary one's under the evaluation's own name.
 
         Raises:
-            ValueError: where a file holds no pairs, or a scorer is not the objective's.
+            UserError: where a file holds no pairs, or a scorer is not the objective's.
         """
         scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
         names = dict.fromkeys([scorer.primary, *(scorer.scorers if self.scorers == "all" else self.scorers)])
@@ -141,7 +142,7 @@ class MinimalPairs:
         files = [list(islice(read_pairs(path), self.pairs)) for path in self.paths()]
         pairs = [pair for file in files for pair in file]
         if not pairs:
-            raise ValueError(f"minimal_pairs.files = {', '.join(several(self.files))} holds no pairs")
+            raise UserError(f"minimal_pairs.files = {', '.join(several(self.files))} holds no pairs")
         results, beside = [], self._baselines(scorer.run, pairs)
         with progress("minimal pairs", 2 * len(pairs) * len(names)) as advance:
             for name in names:

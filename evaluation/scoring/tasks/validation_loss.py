@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import UserError
 from evaluation.scoring.results import EvaluationResult
 from training.storage.run_dir import RunFolder
 
@@ -21,11 +22,11 @@ class ValidationLoss:
         """The loss that its summary holds: one item.
 
         Raises:
-            ValueError: where the run has not come to its end.
+            UserError: where the run has not come to its end.
         """
         summary = RunFolder(run_folder).read_summary()
         if summary is None:
-            raise ValueError(f"{run_folder} has not come to its end")
+            raise UserError(f"{run_folder} has not come to its end")
         loss: float = summary["validation/loss"]
         return [
             EvaluationResult(

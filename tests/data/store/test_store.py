@@ -34,7 +34,7 @@ def report(line):
 
 if how == "synced":
     import data.store.store
-    data.store.store._sync = lambda path: os._exit(3)
+    data.store.store.sync = lambda path: os._exit(3)
 recipe = Recipe(corpus=Corpus(source=(corpus,)), vocab_size=420)
 if how == "watched":
     folder = os.path.join(cache, recipe.fingerprint())
