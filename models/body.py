@@ -4,9 +4,11 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, V vocabulary
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
+
+from common.errors import UserError
 
 
 class Inputs(NamedTuple):
@@ -52,9 +54,15 @@ class Body(nn.Module, ABC):
 
     Attributes:
         vocab_size: V.
+        num_blocks: of encoder and decoder.
+        reads_segments: whether an encoder's positions have token types.
+        has_position_table: whether a sequence can be no longer than a table of positions.
     """
 
     vocab_size: int
+    num_blocks: tuple[int, int]
+    reads_segments: bool = False
+    has_position_table: bool = False
 
     @property
     @abstractmethod
@@ -89,6 +97,29 @@ class Body(nn.Module, ABC):
             decoder: positions of the decoder.
             targets: positions at which the head computes logits.
         """
+
+    @property
+    def embeddings(self) -> Any:
+        """What another body of this class can hold in place of embeddings of its own."""
+        raise UserError(f"{type(self).__name__} cannot share its embeddings")
+
+    @property
+    def stacks(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """The modules of encoder and decoder."""
+        return getattr(self, "encoder", None), getattr(self, "decoder", None)
+
+    def drop_head(self) -> None:
+        """Leaves out the head over the vocabulary, for a body that predicts no tokens."""
+        raise UserError(f"{type(self).__name__} cannot be had without its head over the vocabulary")
+
+    def checkpoint_gradients(self, is_on: bool) -> None:
+        """Computes each layer twice, to save memory.
+
+        Raises:
+            UserError: where this body cannot.
+        """
+        if is_on:
+            raise UserError(f"gradient_checkpointing = true: {type(self).__name__} keeps all states; leave it out")
 
     @abstractmethod
     def layers(self) -> list[list[nn.Module]]:

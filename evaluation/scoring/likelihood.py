@@ -24,7 +24,6 @@ Precision = Literal["float32", "bfloat16"]
 POSITIONS_AT_ONCE = {"cpu": 2_048, "cuda": 65_536}  # of a batch; more of them fall out of a CPU's caches
 LOGITS_AT_ONCE = 1 << 26
 POSITIONS_WORTH_A_BATCH = 512  # fewer are joined by rows of other lengths, at the price of padding
-ENDS_SOMEWHERE = ("learned", "sinusoidal")  # positions that come from a table
 
 
 class PrefixedTokens(NamedTuple):
@@ -115,7 +114,7 @@ def score(
     Raises:
         UserError: where a text is longer than the model's positions reach.
     """
-    term, device = run.objective.token_term, run.network.body.token_table.weight.device
+    term, role, device = run.objective.token_term, run.objective.token_role, run.network.device
     examples = [_rows(run, scorer, tokens, number) for number, tokens in enumerate(texts)]
     rows = [row for of_text, _ in examples for row in of_text]
     log_likelihoods, counts = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
@@ -127,7 +126,7 @@ def score(
     for batch_rows in side_by_side(rows, term, **limits):
         batch = run.batch([row.window for row in batch_rows], [row.example for row in batch_rows]).to(device)
         with torch.inference_mode(), _products_in(precision, device):
-            logits_NV = run.network.logits(batch, term)
+            logits_NV = run.network.logits(batch, term, role)
         logits_NV, ids_N = (
             logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float(),
             batch.labels[term].ids_N,
@@ -156,7 +155,7 @@ def _rows(run: TrainedRun, scorer: Scorer, tokens: PrefixedTokens, number: int) 
         prefix = prefix[over:]
         examples = scorer.examples(prefix, text)
         over = _longest(examples) - run.max_positions
-    if over > 0 and run.body.parts.positions in ENDS_SOMEWHERE:
+    if over > 0 and run.network.body.has_position_table:
         raise UserError(
             f"text {number + 1} of {len(text)} tokens takes {_longest(examples)} positions, and {run.folder} has "
             f"{run.max_positions}: shorten it, or train with a longer data.window"

@@ -130,8 +130,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     cast(Any, trainer).datamodule, module.trainer = data, trainer
     cost, tuned = module.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})
     total = module.budget.total_steps(cost)
-    stacks = (network.body.encoder, network.body.decoder)
-    sizes = [count_parameters(stack, embeddings=False) if stack is not None else 0 for stack in stacks]
+    sizes = [0 if stack is None else count_parameters(stack, embeddings=False) for stack in network.body.stacks]
     lengths = module.mean_lengths[:2]
     non_embedding = count_parameters(network, embeddings=False)
     through = sum(size * length for size, length in zip(sizes, lengths, strict=True)) / sum(lengths)

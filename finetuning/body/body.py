@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import UserError
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
@@ -208,7 +208,7 @@ def make_body(
     if not decoder:
         body.decoder = None
     if not head:
-        body.head = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+        body.drop_head()
     return body
 
 

@@ -177,7 +177,8 @@ class FineTuning(ExactModule):
             self.report = begin_with(self, replace(self.pretrained, num_blocks=kept), shape, kept)
         if self.tuning.freeze:
             self.body.requires_grad_(False)
-            self.body.head.requires_grad_(True)
+            if self.body.head is not None:
+                self.body.head.requires_grad_(True)
 
     @torch.inference_mode()
     def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
@@ -200,11 +201,10 @@ class FineTuning(ExactModule):
         if self.body is None:
             self.build()
         assert self.body is not None
-        for stack in (self.body.encoder, self.body.decoder):
-            if stack is not None:
-                stack.checkpoint_gradients = self.checkpoint_gradients
-                if self.compiles:
-                    stack.compile(dynamic=True)
+        self.body.checkpoint_gradients(self.checkpoint_gradients)
+        for stack in self.body.stacks:
+            if stack is not None and self.compiles:
+                stack.compile(dynamic=True)
 
     def make_optimizer(self) -> Optimizer:
         assert self.body is not None

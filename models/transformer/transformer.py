@@ -1,172 +1,20 @@
-"""The shared Transformer: two stacks of one Block, its parts chosen at construction.
+"""The shared Transformer: two stacks of one Block, and a head.
 
-Shapes: B batch, S encoder positions, T decoder positions, D width, E width of the embeddings, F feed-forward width, V
-vocabulary, N labelled positions.
+Shapes: B batch, S encoder positions, T decoder positions, D width, E width of the embeddings, V vocabulary, N labelled
+positions.
 """
 
-from typing import NamedTuple
-
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from models.attention.attention import Attention
-from models.attention.cache import BlockCache, TransformerCache
-from models.attention.kernels import KernelMask, prepare
+from models.attention.cache import TransformerCache
+from models.attention.kernels import prepare
 from models.attention.masks import Mask
-from models.attention.positions import positions_of, relative_buckets, rotary_angles
 from models.body import Body, Cache, Inputs
 from models.presets import TransformerConfig
 from models.transformer.accounting import linear_flops, stack_flops
-from models.transformer.embeddings import Embeddings, SharedEmbeddings
-from models.transformer.layers import FeedForward, Head, make_norm
-
-NUM_RELATIVE_BUCKETS = 32
-NO_CACHE = BlockCache()
-
-
-class Memory(NamedTuple):
-    """What a decoder looks at: the encoder's states and who may see which."""
-
-    states_BSD: Tensor
-    mask: KernelMask
-
-
-class Block(nn.Module):
-    """Self-attention, cross-attention where there is a memory, feed-forward; each a residual with its norm."""
-
-    def __init__(self, config: TransformerConfig, *, has_memory: bool) -> None:
-        super().__init__()
-        parts = config.parts
-        self.norm_first = parts.norm_first
-        self.self_attention = Attention(config)
-        self.self_norm = make_norm(parts, config.width)
-        if has_memory:
-            self.cross_attention = Attention(config, is_cross=True)
-            self.cross_norm = make_norm(parts, config.width)
-        self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = make_norm(parts, config.width)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(
-        self,
-        states_BTD: Tensor,
-        mask: KernelMask,
-        angles: tuple[Tensor, Tensor] | None,
-        memory: Memory | None,
-        cache: BlockCache = NO_CACHE,
-    ) -> Tensor:
-        branches = [
-            (self.self_norm, lambda states: self.self_attention(states, mask, angles=angles, cache=cache.own)),
-        ]
-        if memory is not None:
-            branches.append(
-                (
-                    self.cross_norm,
-                    lambda states: self.cross_attention(
-                        states, memory.mask, memory_BSD=memory.states_BSD, cache=cache.cross
-                    ),
-                )
-            )
-        branches.append((self.feed_forward_norm, self.feed_forward))
-        for norm, branch in branches:
-            if self.norm_first:
-                states_BTD = states_BTD + self.dropout(branch(norm(states_BTD)))
-            else:
-                states_BTD = norm(states_BTD + self.dropout(branch(states_BTD)))
-        return states_BTD
-
-
-class Stack(nn.Module):
-    """Embeddings and Blocks, from embedded tokens to states."""
-
-    def __init__(
-        self,
-        config: TransformerConfig,
-        *,
-        num_blocks: int,
-        max_positions: int,
-        is_decoder: bool,
-        has_memory: bool,
-        embeddings: Embeddings | None = None,
-    ) -> None:
-        super().__init__()
-        parts = config.parts
-        self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
-        self.checkpoint_gradients = False
-        if parts.positions == "relative":
-            self.relative_table = nn.Embedding(NUM_RELATIVE_BUCKETS, config.num_heads)
-        has_segments = not is_decoder and parts.num_segments > 0
-        self.embeddings = embeddings or Embeddings(config, max_positions=max_positions, has_segments=has_segments)
-        self.embedding_projection = nn.Identity()
-        if config.width_of_embeddings != config.width:
-            self.embedding_projection = nn.Linear(config.width_of_embeddings, config.width, bias=parts.biases)
-        self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_blocks))
-        self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
-        self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
-
-    def _relative_bias(self, past: int, length: int, device: torch.device) -> Tensor | None:
-        """[1, H, T, past + T], T5's bias, which all blocks of a stack share."""
-        if self.positions != "relative":
-            return None
-        places = torch.arange(past + length, device=device)
-        distances = places[None, :] - places[past:, None]
-        buckets = relative_buckets(distances, bidirectional=not self.is_decoder, num_buckets=NUM_RELATIVE_BUCKETS)
-        return self.relative_table(buckets).permute(2, 0, 1)[None]
-
-    def forward(
-        self,
-        tokens_BTE: Tensor,
-        *,
-        lengths_B: Tensor | None = None,
-        documents_BT: Tensor | None = None,
-        segments_BT: Tensor | None = None,
-        memory: Memory | None = None,
-        starts_B: Tensor | None = None,
-        is_causal: bool | None = None,
-        prefix_lengths_B: Tensor | None = None,
-        cache: TransformerCache | None = None,
-    ) -> Tensor:
-        """[B, T, D], the states of embedded tokens.
-
-        Padding stands on the right, where a causal stack never sees any; `starts_B` is how much stands on the left.
-        `is_causal` and `prefix_lengths_B` are those of `Inputs`. With a cache, these positions stand behind those that
-        it has seen: the first ones, or one.
-        """
-        is_causal = self.is_decoder if is_causal is None else is_causal
-        length, device = tokens_BTE.shape[1], tokens_BTE.device
-        past = 0 if cache is None else cache.length
-        assert past == 0 or length == 1
-        places = torch.arange(past, past + length, device=device)
-        if documents_BT is not None:
-            places = positions_of(documents_BT)
-        elif starts_B is not None:
-            places = (places - starts_B[:, None]).clamp(min=0)
-        angles = None
-        if self.positions == "rotary":
-            cosines, sines = rotary_angles(places, self.head_width)
-            angles = (cosines.unsqueeze(-3), sines.unsqueeze(-3))
-        states_BTD = self.embedding_projection(self.embeddings(tokens_BTE, places, segments_BT))
-        mask = Mask(
-            is_causal=is_causal,
-            prefix_lengths_B=prefix_lengths_B,
-            key_lengths_B=None if is_causal else lengths_B,
-            key_starts_B=starts_B,
-            query_documents_BT=documents_BT,
-            key_documents_BS=documents_BT,
-            bias_1HTS=self._relative_bias(past, length, device),
-        )
-        kernel_mask = prepare(mask, length, past + length, like=states_BTD)
-        for number, block in enumerate(self.blocks):
-            if self.checkpoint_gradients and self.training:
-                states_BTD = checkpoint(block, states_BTD, kernel_mask, angles, memory, use_reentrant=False)
-            elif cache is not None:
-                states_BTD = block(states_BTD, kernel_mask, angles, memory, cache.blocks[number])
-            else:
-                states_BTD = block(states_BTD, kernel_mask, angles, memory)
-        if cache is not None:
-            cache.length += length
-        return self.final_dropout(self.final_norm(states_BTD))
+from models.transformer.embeddings import SharedEmbeddings
+from models.transformer.layers import Head
+from models.transformer.stack import Memory, Stack
 
 
 class Transformer(Body):
@@ -191,6 +39,8 @@ class Transformer(Body):
     ) -> None:
         super().__init__()
         self.config, self.num_blocks, self.vocab_size = config, num_blocks, vocab_size
+        self.reads_segments = config.parts.num_segments > 0
+        self.has_position_table = config.parts.positions in ("learned", "sinusoidal")
         encoder_blocks, decoder_blocks = num_blocks
         shared = embeddings or SharedEmbeddings(nn.Embedding(vocab_size, config.width_of_embeddings))
         self.token_table = shared.token_table
@@ -214,7 +64,7 @@ class Transformer(Body):
                 has_memory=encoder_blocks > 0,
                 embeddings=shared.decoder,
             )
-        self.head = Head(config, vocab_size)
+        self.head: Head | None = Head(config, vocab_size)
 
     @property
     def embeddings(self) -> SharedEmbeddings:
@@ -260,7 +110,16 @@ class Transformer(Body):
         )
 
     def logits(self, states_ND: Tensor) -> Tensor:
+        assert self.head is not None, "this body has no head"
         return self.head(states_ND, self.token_table.weight)
+
+    def drop_head(self) -> None:
+        self.head = None
+
+    def checkpoint_gradients(self, is_on: bool) -> None:
+        for stack in (self.encoder, self.decoder):
+            if stack is not None:
+                stack.checkpoint_gradients = is_on
 
     @property
     def has_encoder(self) -> bool:
@@ -277,12 +136,14 @@ class Transformer(Body):
     def flops(self, *, encoder: float, decoder: float, targets: float) -> float:
         stacks = ((self.encoder, encoder, 0.0), (self.decoder, decoder, encoder))
         flops = sum(stack_flops(stack, length, memory) for stack, length, memory in stacks if stack is not None)
+        if self.head is None:
+            return flops
         head_width = self.config.width_of_embeddings if self.config.parts.tied else self.config.width
         return flops + 2 * head_width * self.vocab_size * targets + linear_flops(self.head, targets)
 
     def layers(self) -> list[list[nn.Module]]:
         """What stands behind a stack's blocks counts with the last one; an encoder lies below its decoder."""
-        layers: list[list[nn.Module]] = [[self.head]]
+        layers: list[list[nn.Module]] = [[] if self.head is None else [self.head]]
         for stack in (self.decoder, self.encoder):
             if stack is not None:
                 last, *below = reversed(stack.blocks)

@@ -67,7 +67,8 @@ class Objective(ABC):
     uses_encoder: bool
     uses_decoder: bool
     template: SpecialTokenTemplate = SpecialTokenTemplate()  # as in training
-    token_term: str  # the loss term whose labels are tokens, predicted by the body's own head
+    token_term: str  # the loss term whose labels are tokens, predicted by a body's own head
+    token_role: str = MAIN  # the body that predicts them
     inference: InferenceStrategy = InferenceStrategy()  # how it generates and scores
 
     def __init__(

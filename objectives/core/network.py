@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from data.stream.batch import Batch, Labels
 from models.bodies.make import BodyConfig, make_body
-from models.body import Inputs
+from models.body import Body, Inputs
 from models.transformer.initialisation import initialise_children
-from models.transformer.transformer import Transformer
 
 MAIN = "body"  # the role of the body that is evaluated, exported and fine-tuned
 
@@ -27,21 +27,23 @@ class BodyPlan:
         num_blocks: of its encoder and decoder.
         is_saved: whether checkpoints hold it; a frozen teacher, for one, is loaded from its own run.
         shares: the role of an earlier body whose embeddings it uses in place of its own.
+        has_head: whether it predicts tokens; without, it has no head over the vocabulary.
     """
 
     config: BodyConfig
     num_blocks: tuple[int, int]
     is_saved: bool = True
     shares: str | None = None
+    has_head: bool = True
 
 
-def inputs_of(batch: Batch, body: Transformer) -> Inputs:
+def inputs_of(batch: Batch, body: Body) -> Inputs:
     """The inputs of a body, from a batch."""
     return Inputs(
         encoder_ids_BS=batch.encoder_ids_BS,
         encoder_lengths_B=batch.encoder_lengths_B,
         encoder_documents_BS=batch.encoder_documents_BS,
-        segments_BS=batch.segments_BS if body.config.parts.num_segments else None,
+        segments_BS=batch.segments_BS if body.reads_segments else None,
         decoder_ids_BT=batch.decoder_ids_BT,
         decoder_lengths_B=batch.decoder_lengths_B,
         decoder_documents_BT=batch.decoder_documents_BT,
@@ -60,7 +62,7 @@ class Network(nn.Module):
         seed: decides the initial weights, which follow from it and from the names of the parameters alone.
     """
 
-    body: Transformer
+    body: Body
 
     def __init__(
         self,
@@ -79,33 +81,40 @@ class Network(nn.Module):
             limit = plan.config.max_positions or max_positions
             shared = None if plan.shares is None else self.role(plan.shares).embeddings
             sizes = {"num_blocks": plan.num_blocks, "vocab_size": vocab_size, "max_positions": limit}
-            self.add_module(role, make_body(plan.config, **sizes, embeddings=shared))
+            body = make_body(plan.config, **sizes, embeddings=shared)
+            if not plan.has_head:
+                body.drop_head()
+            self.add_module(role, body)
         for name, head in heads.items():
             self.add_module(name, head)
         initialise_children(self, seed)
         self.register_state_dict_post_hook(_without_unsaved)
         self.register_load_state_dict_pre_hook(_with_unsaved)
 
-    def role(self, name: str) -> Transformer:
+    def role(self, name: str) -> Body:
         """The body that has a role."""
-        return cast(Transformer, self.get_submodule(name))
+        return cast(Body, self.get_submodule(name))
 
     def head(self, name: str) -> nn.Module:
         """A head beside the bodies."""
         return self.get_submodule(name)
 
     @property
-    def bodies(self) -> list[Transformer]:
-        return [module for module in self.children() if isinstance(module, Transformer)]
+    def bodies(self) -> list[Body]:
+        return [module for module in self.children() if isinstance(module, Body)]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def states(self, batch: Batch, role: str = MAIN) -> Tensor:
         """[B, length, D], the states of the stack that predicts: the decoder where there is one."""
         body = self.role(role)
         return body(inputs_of(batch, body))
 
-    def logits(self, batch: Batch, term: str) -> Tensor:
-        """[N, V], logits of the main body at the labels of a term."""
-        return self.body.logits(at_labels(self.states(batch), batch.labels[term]))
+    def logits(self, batch: Batch, term: str, role: str = MAIN) -> Tensor:
+        """[N, V], logits of a body at the labels of a term."""
+        return self.role(role).logits(at_labels(self.states(batch, role), batch.labels[term]))
 
     def flops(self, role: str = MAIN, *, encoder: float, decoder: float, targets: float) -> float:
         """Floating-point operations of a forward pass of a body over one window of these mean lengths."""

@@ -11,7 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from common.errors import UserError
 from data.stream.windows import Windows
 from models.bodies.make import BodyConfig
-from models.transformer.transformer import Block
+from models.transformer.stack import Block
 from objectives.core.base import Objective
 from objectives.core.network import MAIN, Network
 from objectives.core.predictions import term_of
@@ -92,9 +92,7 @@ class Pretraining(ExactModule):
             seed=self.seed,
         )
         for body in self.network.bodies:
-            for stack in (body.encoder, body.decoder):
-                if stack is not None:
-                    stack.checkpoint_gradients = self.checkpoint_gradients
+            body.checkpoint_gradients(self.checkpoint_gradients)
         return self.network
 
     @property

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from data.stream.collate import documents_of
 from data.stream.windows import Window
+from models.body import Body
 from models.generation.generation import Documents, GeneratedTokens, generate, put_together, stream
-from models.transformer.transformer import Transformer
 from objectives.core.prompts import Generation, IdsAndOrigins, Prompts
 
 TEXTS_AT_ONCE = 32
@@ -81,7 +81,7 @@ def _streamed(
 
 
 def generate_tokens(
-    body: Transformer, prompts: Prompts, encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool
+    body: Body, prompts: Prompts, encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool
 ) -> Iterator[tuple[EncodedPrompt, GeneratedTokens]]:
     """The generation of each text, all samples of the first before those of the second.
 

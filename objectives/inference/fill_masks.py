@@ -68,7 +68,6 @@ class FillMasks(InferenceStrategy):
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_decoding("a masked LM names the likeliest tokens of each mask, and draws none")
         encoded, longest = self.encoded(objective, prompts), prompts.max_positions
-        device = network.body.token_table.weight.device
         for start in range(0, len(encoded), TEXTS_AT_ONCE):
             windows, examples = zip(*encoded[start : start + TEXTS_AT_ONCE], strict=True)
             batch = collate(
@@ -79,7 +78,7 @@ class FillMasks(InferenceStrategy):
                 keep_documents_apart=objective.keep_documents_apart,
             )
             with torch.inference_mode():
-                logits_NV = network.logits(batch.to(device), objective.token_term)
+                logits_NV = network.logits(batch.to(network.device), objective.token_term, objective.token_role)
             probabilities_NV = logits_NV.double().softmax(dim=-1)
             parts = probabilities_NV.split(_masks(examples))
             for number, (window, probabilities_MV) in enumerate(zip(windows, parts, strict=True), start=start):

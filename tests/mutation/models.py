@@ -79,7 +79,7 @@ MUTANTS = [
         tests=(POSITIONS,),
     ),
     Mutant(
-        file="models/transformer/transformer.py",
+        file="models/transformer/stack.py",
         original="is_causal=is_causal,",
         replacement="is_causal=False,",
         mistake="the decoder has no causal mask",
@@ -93,14 +93,14 @@ MUTANTS = [
         tests=(TRANSFORMER,),
     ),
     Mutant(
-        file="models/transformer/transformer.py",
+        file="models/transformer/stack.py",
         original="bidirectional=not self.is_decoder",
         replacement="bidirectional=True",
         mistake="a decoder's relative positions are bucketed as an encoder's",
         tests=(HUGGINGFACE,),
     ),
     Mutant(
-        file="models/transformer/transformer.py",
+        file="models/transformer/stack.py",
         original="if self.norm_first:",
         replacement="if not self.norm_first:",
         mistake="pre-norm and post-norm are swapped",
@@ -184,7 +184,7 @@ MUTANTS = [
         tests=(GENERATION,),
     ),
     Mutant(
-        file="models/transformer/transformer.py",
+        file="models/transformer/stack.py",
         original="cache.length += length",
         replacement="cache.length = length",
         mistake="every cached position counts as the second",

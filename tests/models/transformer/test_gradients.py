@@ -12,7 +12,8 @@ from models.attention.positions import rotary_angles
 from models.body import Inputs
 from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
-from models.transformer.transformer import Block, Memory, Transformer
+from models.transformer.stack import Block, Memory
+from models.transformer.transformer import Transformer
 from tests.helpers import predicted
 
 V, S, T, D = 20, 6, 5, 8
