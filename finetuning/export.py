@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -145,7 +144,7 @@ def _head_of(module: FineTuning) -> dict[str, Tensor]:
     tensors = {f"{found.head}.{kind}": state[f"classifier.{kind}"] for kind in ("weight", "bias")
                if f"classifier.{kind}" in state}  # fmt: skip
     if isinstance(module, Classification) and module.task.form == "number":
-        mean, deviation = (value.to(torch.float32) for value in module.scale)
+        mean, deviation = module.number_scale
         tensors = {name: tensor * deviation for name, tensor in tensors.items()}
         tensors[f"{found.head}.bias"] += mean
     if found.pooler is not None:

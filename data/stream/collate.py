@@ -72,7 +72,7 @@ def side_by_side(
         width = width_of(ids, stack)
         arrays[f"{stack}_ids_{axes}"] = _stacked(ids, width, pad)
         if any(len(row) < width for row in ids):
-            arrays[f"{stack}_lengths_B"] = torch.tensor([len(row) for row in ids])
+            arrays[f"{stack}_lengths_B"] = torch.tensor([len(row) for row in ids], device="cpu")
     if segments := [row.segments for row in rows if row.segments is not None]:
         read = arrays.get("encoder_ids_BS", arrays.get("decoder_ids_BT"))
         assert read is not None

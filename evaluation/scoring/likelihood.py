@@ -131,7 +131,7 @@ def score(
             logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float(),
             batch.labels[term].ids_N,
         )
-        losses_N = F.cross_entropy(logits_NV, ids_N, reduction="none").double().cpu().numpy()
+        losses_N = F.cross_entropy(logits_NV, ids_N, reduction="none").cpu().double().numpy()
         is_likeliest_N = (logits_NV.argmax(dim=-1) == ids_N).cpu().numpy()
         num_labels = [int((row.example.labels[term] != IGNORE).sum()) for row in batch_rows]
         owners_N = np.repeat([row.owner for row in batch_rows], num_labels)

@@ -142,9 +142,15 @@ class Classification(FineTuning):
             has_pooler=self.start.has_encoder and (self.pooling == "cls" or (self.pooling == "last" and self.decodes)),
         )
         self.weights_C: Tensor
-        self.scale: Tensor
         self.register_buffer("weights_C", torch.tensor(self.label_weights or [1.0] * num_classes), persistent=False)
-        self.register_buffer("scale", torch.tensor(self.number_scale, dtype=torch.float64))
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}scale"] = torch.tensor(self.number_scale, dtype=torch.float64, device="cpu")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any) -> None:
+        self.number_scale = tuple(state_dict.pop(f"{prefix}scale").tolist())  # no buffer: some devices lack float64
+        super()._load_from_state_dict(state_dict, prefix, *rest, **named)
 
     def learn_labels(self, rows: Sequence[TextRow]) -> None:
         """Finds the labels' names and how rare they are, or mean and deviation of the numbers.
@@ -251,8 +257,8 @@ class Classification(FineTuning):
     def outputs(self, scores: Tensor, batch: Batch) -> list[np.ndarray]:
         """float64[classes]: probabilities, or float64[1], the number."""
         if self.task.form == "number":
-            mean, deviation = self.scale
-            return as_arrays(scores.double() * deviation + mean)
+            mean, deviation = self.number_scale
+            return as_arrays(scores.cpu().double() * deviation + mean)
         return as_arrays(scores.sigmoid() if self.task.form == "many" else scores.softmax(dim=-1))
 
     def decode_predictions(

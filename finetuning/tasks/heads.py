@@ -51,7 +51,7 @@ def compared(first_BD: Tensor, second_BD: Tensor) -> Tensor:
 
 def as_arrays(rows: Tensor) -> list[np.ndarray]:
     """float64[...] for each row."""
-    return list(rows.detach().double().cpu().numpy())
+    return list(rows.detach().cpu().double().numpy())
 
 
 def rows_of(batch: Batch, term: str) -> Tensor:

@@ -132,9 +132,9 @@ class TextGeneration(GenerativeFineTuning):
 
     def outputs(self, scores: Tensor, batch: Batch) -> list[float]:
         """The negative log-likelihood of every row's labels, in nats."""
-        nats_N = F.cross_entropy(scores.double(), batch.labels["target"].ids_N, reduction="none")
-        sums_B = torch.zeros(len(batch.indices), dtype=torch.float64, device=nats_N.device)
-        return sums_B.index_add(0, rows_of(batch, "target"), nats_N).tolist()
+        nats_N = F.cross_entropy(scores, batch.labels["target"].ids_N, reduction="none").cpu().double()
+        sums_B = torch.zeros(len(batch.indices), dtype=torch.float64, device="cpu")
+        return sums_B.index_add(0, rows_of(batch, "target").cpu(), nats_N).tolist()
 
     def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
         """The continuation of each prompt, or the nats of each text."""

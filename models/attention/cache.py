@@ -18,7 +18,7 @@ class KeysAndValues:
 
     def __init__(self, capacity: int | None) -> None:
         self.capacity, self.length = capacity, 0
-        self._keys_BKSC = self._values_BKSC = torch.empty(0)
+        self._keys_BKSC = self._values_BKSC = torch.empty(0, device="cpu")  # until the first positions come
 
     def append(self, key_BKTC: Tensor, value_BKTC: Tensor) -> tuple[Tensor, Tensor]:
         """Adds positions; returns all, [B, K, S, C] each."""

@@ -80,6 +80,10 @@ def candidates(logits_BV: Tensor, decoding: Decoding) -> Tensor:
 
 
 def draw(probabilities_BV: Tensor, chances_B: Tensor) -> Tensor:
-    """int64[B], the token at which each row's probabilities, summed up, exceed a number in [0, 1)."""
-    sums_BV = probabilities_BV.double().cumsum(dim=-1)
-    return torch.searchsorted(sums_BV, chances_B[:, None].double() * sums_BV[:, -1:], right=True)[:, 0]
+    """int64[B], the token at which each row's probabilities, summed up, exceed a number in [0, 1).
+
+    Summed in float64 on the CPU, which every machine has; a parallel sum in float32 need not even rise.
+    """
+    sums_BV = probabilities_BV.cpu().double().cumsum(dim=-1)
+    limits_B1 = chances_B.cpu().double()[:, None] * sums_BV[:, -1:]
+    return torch.searchsorted(sums_BV, limits_B1, right=True)[:, 0].to(probabilities_BV.device)

@@ -150,10 +150,10 @@ def stream(
     assert decoding.beams == 1
     steps = _steps(prompts, decoding, max_positions)
     reader = IncrementalDecoder(body, prompts, sources, copies=1, num_steps=steps, pad=eos, documents=documents)
-    chances = [
-        torch.rand(steps, generator=torch.Generator().manual_seed(decoding.seed + n)) for n in range(len(prompts))
-    ]
-    chances_TB = torch.stack(chances, dim=1).to(reader.device)
+    seeds = range(decoding.seed, decoding.seed + len(prompts))
+    sources_of_chance = [torch.Generator(device="cpu").manual_seed(seed) for seed in seeds]
+    chances = [torch.rand(steps, generator=generator, device="cpu") for generator in sources_of_chance]
+    chances_TB = torch.stack(chances, dim=1)
     is_finished_B = torch.zeros(len(prompts), dtype=torch.bool, device=reader.device)
     for step in range(steps):
         logits_BV = reader.next_logits()
@@ -210,30 +210,33 @@ def beam_search(
     K, B, steps = decoding.beams, len(prompts), _steps(prompts, decoding, max_positions)
     reader = IncrementalDecoder(body, prompts, sources, copies=K, num_steps=steps, pad=eos, documents=documents)
     begins = reader.ids_BT.shape[1]
-    sums_BK = torch.full((B, K), -torch.inf, device=reader.device, dtype=torch.float64)
+    # Hypotheses are followed on the CPU, in float64, which some devices lack; a step waits for one copy.
+    sums_BK = torch.full((B, K), -torch.inf, device="cpu", dtype=torch.float64)
     sums_BK[:, 0] = 0
     found = [_Hypotheses(K) for _ in prompts]
-    first_rows_B1 = torch.arange(B, device=reader.device)[:, None] * K
+    first_rows_B1 = torch.arange(B, device="cpu")[:, None] * K
     for length in range(1, steps + 1):
         logged_RV = penalised(reader.next_logits().log_softmax(dim=-1), reader.previous_BT, decoding.repetition_penalty)
-        V = logged_RV.shape[1]
-        sums_BC, choices_BC = (sums_BK.flatten()[:, None] + logged_RV).view(B, K * V).topk(min(2 * K, K * V))
-        rows_BC, ids_BC = first_rows_B1 + choices_BC // V, choices_BC % V
+        best = logged_RV.topk(min(2 * K, logged_RV.shape[1]))  # of each row: no more of it can be among the best of all
+        M = best.values.shape[1]
+        following_BN = (sums_BK.flatten()[:, None] + best.values.cpu().double()).view(B, K * M)  # N = K · M
+        sums_BC, choices_BC = following_BN.topk(min(2 * K, K * M))
+        rows_BC, ids_BC = first_rows_B1 + choices_BC // M, best.indices.cpu().view(B, K * M).gather(1, choices_BC)
         is_end_BC = ids_BC == eos
         for prompt in range(B):
             for rank in range(K):
                 ended = bool(is_end_BC[prompt, rank])
                 if not (ended or length == steps) or found[prompt].is_settled or sums_BC[prompt, rank] == -torch.inf:
                     continue
-                ids = reader.ids_BT[rows_BC[prompt, rank], begins:].tolist()
+                ids = reader.ids_BT[int(rows_BC[prompt, rank]), begins:].tolist()
                 score = float(sums_BC[prompt, rank])
                 text = GeneratedTokens(ids if ended else [*ids, int(ids_BC[prompt, rank])], ended, score)
                 found[prompt].add(score / (length + num_forced) ** decoding.length_penalty, text)
         # The running hypotheses: the first K that did not end.
         order_BK = is_end_BC.long().argsort(dim=1, stable=True)[:, :K]
         sums_BK = sums_BC.masked_fill(is_end_BC, -torch.inf).gather(1, order_BK)
-        reader.select(rows_BC.gather(1, order_BK).flatten())
-        reader.append(ids_BC.gather(1, order_BK).flatten())
+        reader.select(rows_BC.gather(1, order_BK).flatten().to(reader.device))
+        reader.append(ids_BC.gather(1, order_BK).flatten().to(reader.device))
         for prompt, hypotheses in enumerate(found):
             hypotheses.settle(float(sums_BK[prompt, 0]) / (length + num_forced) ** decoding.length_penalty)
         if all(hypotheses.is_settled for hypotheses in found):
@@ -245,7 +248,7 @@ def put_together(steps: Iterable[tuple[Tensor, Tensor]], *, eos: int) -> list[Ge
     """The texts that the steps of a `stream` make, one for each row."""
     ids, logged = zip(*steps, strict=True)
     ids_BT = torch.stack(ids, dim=1).tolist()
-    sums_B = torch.stack(logged, dim=1).double().sum(dim=1).tolist()
+    sums_B = torch.stack(logged, dim=1).cpu().double().sum(dim=1).tolist()
     ended = [eos in ids for ids in ids_BT]
     texts = [ids[: ids.index(eos)] if end else ids for ids, end in zip(ids_BT, ended, strict=True)]
     return [GeneratedTokens(*row) for row in zip(texts, ended, sums_B, strict=True)]

@@ -5,6 +5,7 @@ Shapes: B batch, T positions, E width of the embeddings, V vocabulary.
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from models.presets import TransformerConfig
@@ -22,7 +23,8 @@ class Embeddings(nn.Module):
             self.position_table = nn.Embedding(max_positions, width)
         elif parts.positions == "sinusoidal":
             self.sinusoid_table: Tensor
-            self.register_buffer("sinusoid_table", sinusoids(max_positions, width), persistent=False)
+            self.register_buffer("sinusoid_table", torch.empty(max_positions, width), persistent=False)
+            self.sinusoid_table.copy_(sinusoids(max_positions, width))
         if has_segments:
             self.segment_table = nn.Embedding(parts.num_segments, width)
         self.norm = make_norm(parts, width) if parts.embedding_norm else nn.Identity()

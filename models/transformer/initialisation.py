@@ -63,7 +63,7 @@ def parameter_seed(name: str, seed: int) -> int:
 def draw_normal(parameter: Tensor, stds: list[tuple[int, float]], *, name: str, seed: int) -> None:
     """Fills a matrix with normal numbers, rows by rows of one standard deviation."""
     numbers = torch.empty(parameter.shape, dtype=torch.float32, device="cpu")
-    numbers.normal_(generator=torch.Generator().manual_seed(parameter_seed(name, seed)))
+    numbers.normal_(generator=torch.Generator(device="cpu").manual_seed(parameter_seed(name, seed)))
     rows = torch.cat([torch.full((count,), std, device="cpu") for count, std in stds])
     parameter.copy_(numbers * rows.view(-1, *[1] * (parameter.dim() - 1)))
 

@@ -30,8 +30,12 @@ def make_norm(parts: Preset, width: int) -> nn.Module:
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """[length, width], the positions of Vaswani et al. 2017 (3.5), as large as the embeddings they are added to."""
-    angles = torch.arange(length)[:, None] * 10_000.0 ** (-torch.arange(0, width, 2) / width)
+    """[length, width], the positions of Vaswani et al. 2017 (3.5), as large as the embeddings they are added to.
+
+    Computed on the CPU, so that they are the same on every machine.
+    """
+    rates = 10_000.0 ** (-torch.arange(0, width, 2, device="cpu") / width)
+    angles = torch.arange(length, device="cpu")[:, None] * rates
     return EMBEDDING_STD * torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
 
 

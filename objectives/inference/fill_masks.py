@@ -79,7 +79,7 @@ class FillMasks(InferenceStrategy):
             )
             with torch.inference_mode():
                 logits_NV = network.logits(batch.to(network.device), objective.token_term, objective.token_role)
-            probabilities_NV = logits_NV.double().softmax(dim=-1)
+            probabilities_NV = logits_NV.cpu().double().softmax(dim=-1)
             parts = probabilities_NV.split(_masks(examples))
             for number, (window, probabilities_MV) in enumerate(zip(windows, parts, strict=True), start=start):
                 yield filled(prompts, prompts.texts[number], window.tokens, probabilities_MV)

@@ -131,7 +131,7 @@ def _as_many_rows(name: str, theirs: Tensor, ours: Tensor, report: Report) -> Te
         return theirs[:has]
     if what.endswith(ROWS_OF_TOKENS):
         report.changed.append(f"{what}: {has - had:,} new rows behind {had:,}, each the mean of these")
-        rest = theirs.double().mean(dim=0, keepdim=True).to(theirs.dtype).expand(has - had, *theirs.shape[1:])
+        rest = theirs.cpu().double().mean(dim=0, keepdim=True).to(theirs).expand(has - had, *theirs.shape[1:])
     else:
         report.changed.append(f"{what}: {has - had:,} new rows behind {had:,}, drawn at random")
         rest = ours[had:].to(theirs.dtype)

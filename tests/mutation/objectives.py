@@ -199,8 +199,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/start/warm_start.py",
-        original="theirs.double().mean(dim=0",
-        replacement="theirs.double().sum(dim=0",
+        original="theirs.cpu().double().mean(dim=0",
+        replacement="theirs.cpu().double().sum(dim=0",
         mistake="rows of new tokens are the sum of the others",
         tests=(WARM_START,),
     ),

@@ -69,7 +69,9 @@ class ExactModule(lightning.LightningModule, ABC):
         self.agreed: set[Request] = set()  # of any process, as of the beginning of the step
         self.initialized_from: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
         self._seconds_before = 0.0
-        self._step = torch.zeros(0)  # what the processes agreed on at the beginning of the step, see _agree
+        self._step = torch.zeros(
+            0, device="cpu"
+        )  # what the processes agreed on at the beginning of the step, see _agree
         self._step_losses: list[Tensor] = []
         self._step_indices: list[int] = []
 
@@ -123,8 +125,9 @@ class ExactModule(lightning.LightningModule, ABC):
         requests = [float(request in self.requests) for request in Request]
         tokens = [batch.step_target_tokens, batch.step_raw_tokens]
         numbers = [*batch.step_divisors.values(), *tokens, seconds, *requests]
-        self._step = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        if self.trainer.world_size > 1:
+        self._step = torch.tensor(numbers, dtype=torch.float64, device="cpu")
+        if self.trainer.world_size > 1:  # a kind of device of which a run can have several has float64
+            self._step = self._step.to(self.device)
             torch.distributed.all_reduce(self._step)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
@@ -169,9 +172,8 @@ class ExactModule(lightning.LightningModule, ABC):
         parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
         norm = gradient_norm(parameters)
         loss = torch.stack(self._step_losses).sum()
-        read = torch.cat([torch.stack([norm, loss]).double(), self._step]).tolist()  # the one wait for the device
-        self.gradient_norm, loss = read[:2]
-        target_tokens, raw_tokens, seconds, *requests = read[-3 - len(Request) :]
+        self.gradient_norm, loss = torch.stack([norm, loss]).tolist()  # the one wait for the device
+        target_tokens, raw_tokens, seconds, *requests = self._step[-3 - len(Request) :].tolist()
         if not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
             raise Diverged(
                 f"step {self.global_step}: loss {loss:g}, gradient norm {self.gradient_norm:g}; stopped before the "

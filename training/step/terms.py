@@ -29,6 +29,9 @@ class Term:
     correct: Tensor | None = None
 
 
+MOST_UNREAD = 1024  # parts of a term that are kept before they are added up
+
+
 class Result(NamedTuple):
     """One loss term over many batches: the loss, the accuracy, and the number of labels."""
 
@@ -38,40 +41,60 @@ class Result(NamedTuple):
 
 
 class Sums:
-    """Loss terms added up over batches and, when read, over devices."""
+    """Loss terms added up over batches and, when read, over devices.
+
+    What is added stays on its device, so that no step waits for it; the sums are float64 on the CPU, in the order in
+    which their parts came.
+    """
 
     def __init__(self) -> None:
-        self.values: dict[str, Tensor] = {}  # term -> float64[4]: loss, divisor, correct, labels
+        self._sums: dict[str, list[float]] = {}  # term -> loss, divisor, correct, labels
+        self._unread: dict[str, list[tuple[Tensor, float, int]]] = {}  # term -> [loss, correct], divisor, labels
+        self._device = torch.device("cpu")
 
     def add(self, terms: Mapping[str, Term]) -> None:
         """Adds the terms of one batch."""
         for name, term in terms.items():
-            loss = term.loss_sum.detach().double()
-            correct = torch.zeros_like(loss) if term.correct is None else term.correct.detach().double()
-            divisor, num_labels = torch.full_like(loss, term.divisor), torch.full_like(loss, term.num_labels)
-            row = torch.stack([loss, divisor, correct, num_labels])
-            self.values[name] = self.values[name] + row if name in self.values else row
+            loss = term.loss_sum.detach()
+            loss = loss.to(torch.promote_types(loss.dtype, torch.float32))  # which counts to 16 million
+            correct = torch.zeros_like(loss) if term.correct is None else term.correct.detach().to(loss.dtype)
+            unread = self._unread.setdefault(name, [])
+            unread.append((torch.stack([loss, correct]), term.divisor, term.num_labels))
+            self._device = loss.device
+            if len(unread) == MOST_UNREAD:
+                self._take(name)
+
+    def _take(self, name: str) -> None:
+        """Adds up what is unread of a term."""
+        parts = self._unread.pop(name, [])
+        found = torch.stack([part for part, _, _ in parts]).tolist() if parts else []
+        for (loss, correct), (_, divisor, labels) in zip(found, parts, strict=True):
+            row = [loss, divisor, correct, labels]
+            before = self._sums.get(name, [0.0] * len(row))
+            self._sums[name] = [old + new for old, new in zip(before, row, strict=True)]
 
     def restore(self, totals: Mapping[str, Tensor]) -> None:
         """Goes on from what `totals` returned; the first edition kept loss, correct and one count for both."""
-        self.values = {
-            name: row if len(row) == 4 else torch.stack([row[0], row[2], row[1], row[2]])
-            for name, row in totals.items()
-        }
+        rows = {name: row.tolist() for name, row in totals.items()}
+        self._unread = {}
+        self._sums = {name: row if len(row) == 4 else [row[0], row[2], row[1], row[2]] for name, row in rows.items()}
 
     def totals(self) -> dict[str, Tensor]:
-        """The sums over all devices. All processes must call it together."""
-        if not self.values:
+        """For each term float64[4]: loss, divisor, correct, labels, of all devices. All processes call it together."""
+        for name in list(self._unread):
+            self._take(name)
+        if not self._sums:
             return {}
-        table = torch.stack(list(self.values.values()))
+        table = torch.tensor(list(self._sums.values()), dtype=torch.float64, device="cpu")
         if torch.distributed.is_initialized():
+            table = table.to(self._device)
             torch.distributed.all_reduce(table)
-        return dict(zip(self.values, table, strict=True))
+        return dict(zip(self._sums, table.cpu(), strict=True))
 
     def read(self) -> dict[str, Result]:
         """The means of each term over all devices; the sums begin anew."""
         rows = {name: row.tolist() for name, row in self.totals().items()}
-        self.values = {}
+        self._sums = {}
         return {
             name: Result(loss / (divisor or 1.0), correct / max(num, 1), int(num))
             for name, (loss, divisor, correct, num) in rows.items()
