@@ -93,7 +93,7 @@ def show(generation: Generation, *, as_json: bool, printed: str) -> None:
         print(note)
 
 
-@script(OSError, interrupted="\n")
+@script(interrupted="\n")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)

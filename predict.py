@@ -72,7 +72,7 @@ def inputs_of(parsed: Namespace) -> list[Any]:
     return [_parsed(line, f"{origin}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
-@script(OSError)
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)

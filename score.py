@@ -105,7 +105,7 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
     return {"run": str(folder), "metrics": metrics}
 
 
-@script(OSError, interrupted="")
+@script(interrupted="")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed, console = parse(arguments), Console(highlight=False)

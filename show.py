@@ -137,7 +137,7 @@ def table_of_rates(objective: Objective, window: Window, windows: Windows, vocab
     return table
 
 
-@script(OSError)
+@script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     console = Console(highlight=False)

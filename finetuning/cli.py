@@ -14,7 +14,7 @@ from finetuning.datamodule import ReadingSettings, TaskData
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.task import Task
 from training.setup.cli import GROUPS, Parser, RunCLI
-from training.setup.messages import leave
+from training.setup.endings import leave
 from training.storage.run_dir import REPOSITORY, RunFolder
 
 BASE = REPOSITORY / "configs/tasks/base.yaml"

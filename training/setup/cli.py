@@ -11,7 +11,9 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from training.setup.messages import OneLineErrors, leave, one_line
+from common.errors import UserError
+from training.setup.endings import leave
+from training.setup.messages import OneLineErrors
 from training.setup.settings import CheckpointSettings, LoggingSettings, TrainerSettings, ValidationSettings
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
@@ -102,21 +104,18 @@ class RunCLI(LightningCLI):
     ) -> None:
         self.objective, self.module, self.body = objective, module, body
         self.only_data, self.settle = only_data, settle
-        try:
-            super().__init__(
-                ExactModule,
-                data,
-                subclass_mode_model=True,
-                save_config_callback=None,
-                parser_class=self.parser_of_runs,
-                parser_kwargs={"default_config_files": [str(defaults)], "allow_abbrev": False},
-                args=one_budget(arguments),
-                run=False,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-            )
-        except ValueError as error:
-            leave(one_line(str(error)))
+        super().__init__(
+            ExactModule,
+            data,
+            subclass_mode_model=True,
+            save_config_callback=None,
+            parser_class=self.parser_of_runs,
+            parser_kwargs={"default_config_files": [str(defaults)], "allow_abbrev": False},
+            args=one_budget(arguments),
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="name of the run and of its folder")
@@ -193,5 +192,5 @@ class RunCLI(LightningCLI):
         """The run's folder: `--name`, or the objective's module and the seed."""
         name = self.config.name or f"{self.objective_name}-s{self.config.seed}"
         if name in (".", "..") or "/" in name or "\\" in name:
-            leave(f"name = '{name}' must be a plain name: the folder of the run lies in --runs")
+            raise UserError(f"name = '{name}' must be a plain name: the folder of the run lies in --runs")
         return self.config.runs / name

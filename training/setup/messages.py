@@ -3,13 +3,13 @@
 import argparse
 import difflib
 import re
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
-from lightning.pytorch.utilities import rank_zero_only
+from jsonargparse import ArgumentParser, Namespace
+
+from common.errors import UserError
+from training.setup.endings import leave
 
 _SCAFFOLDING = re.compile(
     r"^(Does not validate against any of|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>|"
@@ -45,19 +45,25 @@ def one_line(message: str, valid: Iterable[str] = ()) -> str:
     return f"{text}; did you mean '{suggestion}'?" if suggestion else text
 
 
-def leave(message: str) -> NoReturn:
-    """Ends the process with a user's mistake: one line, status 2, from one process of many."""
-    if getattr(rank_zero_only, "rank", 0) in (None, 0):
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {message}\n")
-    raise SystemExit(2)
-
-
 class OneLineErrors(ArgumentParser):
     """A parser that refuses what it does not know in one line."""
 
     def valid_names(self) -> Iterator[str]:
         """Every name that a setting may have."""
         yield from (action.dest for action in self._actions if action.dest != argparse.SUPPRESS)
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
+        """The settings of a command line.
+
+        Raises:
+            UserError: for a value that a type, or a loader of files, refuses with an error of its own.
+        """
+        try:
+            return super().parse_args(*args, **kwargs)
+        except UserError:
+            raise
+        except (ValueError, OverflowError) as error:
+            raise UserError(one_line(str(error), self.valid_names())) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:  # jsonargparse tries the members of a union in turn

@@ -1,45 +1,102 @@
-"""The ends that every script has: a user's mistake in one line, a run that stopped, Ctrl-C."""
+"""The ends that every script has: a user's mistake and a machine's failure in one line, a signal, a mistake of ours."""
 
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
 
-from training.step.stops import RunStopped
+from training.setup.endings import OUR_MISTAKE, ending_of, leave
+from training.step.stops import RunStopped, SignalReceived
 
 Main = Callable[[list[str]], int]
 
+BROKEN_PIPE = 128 + signal.SIGPIPE  # what reads the output has ended, such as head
 
-def script(*mistakes: type[Exception], interrupted: str | None = None) -> Callable[[Main], Main]:
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and Ctrl-C raise SignalReceived in this process, and do in its children what they do by default."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+    defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == owner:
+            raise SignalReceived(number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    taken = [number for number, default in defaults.items() if signal.getsignal(number) == default]
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, defaults[number])
+
+
+def _any_text_can_be_printed() -> None:
+    """What the terminal's encoding lacks is written as an escape, and ends no script."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # one that a test put there
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _can_print() -> bool:
+    """Whether standard output takes what was written to it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
+def script(*, interrupted: str = "") -> Callable[[Main], Main]:
     """Makes a script's `main`, which takes the arguments and returns the exit status, end as all scripts do.
 
-    A user's mistake, which is a UserError, is one line on standard error and status 2; with OBJECTIVE_LAB_DEBUG set
-    it is its traceback. A run that stopped before its end is the line and the status that it stopped with.
+    A user's mistake is one line on standard error and status 2, a machine's failure one line and status 4; with
+    OBJECTIVE_LAB_DEBUG set they have their traceback. A run that stopped before its end is the line and the status
+    that it stopped with, a signal is status 128 + its number, and an output that nobody reads any more is the status
+    of that signal. Every other exception is a mistake of ours, as the end of its traceback states, and status 1.
 
     Args:
-        mistakes: other exceptions that are a user's here, such as the OSError of a file that is not there.
-        interrupted: written to standard error on Ctrl-C, which is status 130; without it, Ctrl-C is Python's own.
+        interrupted: written to standard error after a signal that stopped no run.
     """
 
     def decorate(main: Main) -> Main:
         @functools.wraps(main)
         def run(arguments: list[str]) -> int:
+            _any_text_can_be_printed()
             try:
-                return main(arguments)
-            except RunStopped as stop:
-                print(stop, file=sys.stderr)
-                return stop.exit_status
-            except KeyboardInterrupt:
-                if interrupted is None:
-                    raise
+                with _signals():
+                    status = main(arguments)
+                    sys.stdout.flush()
+                    return status
+            except (KeyboardInterrupt, SignalReceived) as error:
                 sys.stderr.write(interrupted)
-                return 130
-            except (ValueError, *mistakes) as error:
-                if "OBJECTIVE_LAB_DEBUG" in os.environ:
+                return 128 + (error.number if isinstance(error, SignalReceived) else signal.SIGINT)
+            except Exception as error:
+                if isinstance(error, OSError) and not _can_print():
+                    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - else Python fails to flush it once more
+                    if isinstance(error, BrokenPipeError):
+                        return BROKEN_PIPE
+                ending = ending_of(error)
+                if ending is None:
+                    error.add_note(OUR_MISTAKE)
+                if ending is None or ("OBJECTIVE_LAB_DEBUG" in os.environ and not isinstance(error, RunStopped)):
                     raise
-                from training.setup.messages import leave, one_line  # slow to import
-
-                leave(one_line(str(error)))
+                if isinstance(error, RunStopped):
+                    print(ending.line, file=sys.stderr)
+                    return ending.status
+                leave(ending.line, ending.status)
 
         return run
 

@@ -21,3 +21,14 @@ class Diverged(RunStopped):
     """Stopped before an update that would have spoilt the weights."""
 
     exit_status = 3
+
+
+class SignalReceived(BaseException):
+    """A signal where there is no step to save: a script ends with 128 + its number.
+
+    Not an Exception, so that no library takes it for a failure of what it was doing.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = signal.Signals(number)
+        super().__init__(self.number.name)

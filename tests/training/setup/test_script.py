@@ -1,17 +1,22 @@
-"""Every script ends alike: mistakes in one line, stopped runs with their status, Ctrl-C quietly where it is wanted."""
+"""Every script ends alike: mistakes in one line, stopped runs with their status, signals without a traceback."""
 
 import ast
+import multiprocessing
 import signal
+from pathlib import Path
 
 import pytest
 
+from common.errors import MachineError, UserError
 from tests.helpers import ROOT
+from tests.processes import SERVER
+from training.setup.endings import OUR_MISTAKE
 from training.setup.script import script
 from training.step.stops import Interrupted
 
 
-def raising(error: BaseException, *mistakes: type[Exception], interrupted: str | None = None) -> int:
-    @script(*mistakes, interrupted=interrupted)
+def raising(error: BaseException, *, interrupted: str = "") -> int:
+    @script(interrupted=interrupted)
     def main(arguments: list[str]) -> int:
         raise error
 
@@ -26,27 +31,38 @@ def test_what_a_script_returns_is_its_status() -> None:
     assert main(["a", "b"]) == 2
 
 
-def test_a_mistake_is_one_line_and_status_2(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("kind", "status"), [(UserError, 2), (MachineError, 4)])
+def test_a_mistake_of_the_user_or_the_machine_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: type[Exception], status: int
 ) -> None:
     monkeypatch.delenv("OBJECTIVE_LAB_DEBUG", raising=False)
-    for error, mistakes in ((ValueError("x = 1 must be 2"), ()), (FileNotFoundError("x = 1 must be 2"), (OSError,))):
-        with pytest.raises(SystemExit) as left:
-            raising(error, *mistakes)
-        assert left.value.code == 2
-        assert capsys.readouterr().err.endswith("error: x = 1 must be 2\n")
+    with pytest.raises(SystemExit) as left:
+        raising(kind("x = 1 must be 2"))
+    assert left.value.code == status
+    assert capsys.readouterr().err.endswith("error: x = 1 must be 2\n")
 
 
 def test_a_mistake_has_its_traceback_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OBJECTIVE_LAB_DEBUG", "1")
-    with pytest.raises(ValueError, match="must be 2"):
-        raising(ValueError("x = 1 must be 2"))
+    with pytest.raises(UserError, match="must be 2"):
+        raising(UserError("x = 1 must be 2"))
 
 
-@pytest.mark.parametrize("error", [OSError("disk"), KeyError("bug"), KeyboardInterrupt()])
-def test_everything_else_keeps_its_traceback(error: BaseException) -> None:
-    with pytest.raises(type(error)):
+@pytest.mark.parametrize("error", [ValueError("deep inside numpy"), KeyError("bug"), AssertionError()])
+def test_everything_else_keeps_its_traceback_and_says_whose_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
         raising(error)
+    assert raised.value.__notes__ == [OUR_MISTAKE]
+
+
+def test_a_users_mistake_is_told_by_the_first_process_and_a_machines_by_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    for error in (UserError("wrong"), MachineError("full")):
+        with pytest.raises(SystemExit):
+            raising(error)
+    assert capsys.readouterr().err.splitlines()[-1].endswith("error: process 1: full")
 
 
 def test_a_stopped_run_tells_why_and_ends_with_its_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,13 +70,75 @@ def test_a_stopped_run_tells_why_and_ends_with_its_status(capsys: pytest.Capture
     assert capsys.readouterr().err == "SIGTERM: stopped at step 3; the same command goes on from there\n"
 
 
-def test_an_interruption_is_quiet_where_a_script_has_a_text_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_is_quiet_but_for_a_scripts_own_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(KeyboardInterrupt(), interrupted="stopped\n") == 130
+    assert raising(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == "stopped\n"
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_outside_a_run_ends_with_128_and_its_number(
+    capsys: pytest.CaptureFixture[str], number: signal.Signals, status: int
+) -> None:
+    has_cleaned_up = []
+
+    @script()
+    def main(arguments: list[str]) -> int:
+        try:
+            signal.raise_signal(number)
+        except Exception:  # as libraries have it, which take a signal for no failure of theirs
+            return 0
+        finally:
+            has_cleaned_up.append(True)
+        return 0
+
+    before = signal.getsignal(number)
+    assert main([]) == status
+    assert has_cleaned_up == [True]
+    assert signal.getsignal(number) == before
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_child_process_ends_by_a_signal_as_any_process_does() -> None:
+    status = []
+
+    @script()
+    def main(arguments: list[str]) -> int:
+        child = multiprocessing.get_context("fork").Process(target=signal.raise_signal, args=(signal.SIGTERM,))
+        child.start()
+        child.join()
+        status.append(child.exitcode)
+        return 0
+
+    main([])
+    assert status == [-signal.SIGTERM]
+
+
+def _prints_into_a_closed_pipe() -> None:
+    import os
+    import sys
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    sys.stdout = os.fdopen(writer, "w")
+
+    @script()
+    def main(arguments: list[str]) -> int:
+        print("text")
+        return 0
+
+    raise SystemExit(main([]))
+
+
+def test_an_output_that_nobody_reads_any_more_ends_a_script_quietly() -> None:
+    process = SERVER.Process(target=_prints_into_a_closed_pipe)
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + signal.SIGPIPE
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.py")), ids=lambda path: path.name)
-def test_every_script_ends_by_it(path: object) -> None:
-    tree = ast.parse((ROOT / str(path)).read_text(encoding="utf-8"))
+def test_every_script_ends_by_it(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     (main,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
     assert [ast.unparse(decorator).split("(")[0] for decorator in main.decorator_list] == ["script"]
