@@ -143,7 +143,8 @@ class Stack(nn.Module):
         if self.positions == "rotary":
             cosines, sines = rotary_angles(places, self.head_width)
             angles = (cosines.unsqueeze(-3), sines.unsqueeze(-3))
-        states_BTD = self.embedding_projection(self.embeddings(tokens_BTE, places, segments_BT))
+        embedded_BTE = self.embeddings(tokens_BTE, places, segments_BT)
+        states_BTD = self.embedding_projection(embedded_BTE).to(embedded_BTE.dtype)  # residuals keep their precision
         mask = Mask(
             is_causal=is_causal,
             prefix_lengths_B=prefix_lengths_B,

@@ -88,6 +88,7 @@ class Network(nn.Module):
         for name, head in heads.items():
             self.add_module(name, head)
         initialise_children(self, seed)
+        self.copies = _names_of_shared(self)
         self.register_state_dict_post_hook(_without_unsaved)
         self.register_load_state_dict_pre_hook(_with_unsaved)
 
@@ -126,13 +127,28 @@ def at_labels(states: Tensor, labels: Labels) -> Tensor:
     return states.flatten(0, 1)[labels.positions_N]
 
 
+def _names_of_shared(network: nn.Module) -> dict[str, str]:
+    """For each parameter that has several names, the later ones, each with the first."""
+    first: dict[int, str] = {}
+    return {
+        name: first[id(parameter)]
+        for name, parameter in network.named_parameters(remove_duplicate=False)
+        if first.setdefault(id(parameter), name) != name
+    }
+
+
 def _without_unsaved(network: nn.Module, state: dict[str, Any], prefix: str, _metadata: Any) -> None:
-    for role in cast(Network, network).unsaved:
-        for name in [name for name in state if name.startswith(f"{prefix}{role}.")]:
-            del state[name]
+    """A file holds every tensor once, and none of a body outside of checkpoints."""
+    roles = tuple(f"{prefix}{role}." for role in cast(Network, network).unsaved)
+    copies = {f"{prefix}{name}" for name in cast(Network, network).copies}
+    for name in [name for name in state if name.startswith(roles) or name in copies]:
+        del state[name]
 
 
 def _with_unsaved(network: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
     for role in cast(Network, network).unsaved:
         own = cast(Network, network).role(role).state_dict()
         state.update({f"{prefix}{role}.{name}": tensor for name, tensor in own.items()})
+    for name, first in cast(Network, network).copies.items():
+        if f"{prefix}{first}" in state:
+            state[f"{prefix}{name}"] = state[f"{prefix}{first}"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -58,6 +59,27 @@ class CrossEntropy:
         minimised = loss + self.z_loss * logits_NV.logsumexp(dim=-1).square().sum() if self.z_loss else loss
         correct = (logits_NV.argmax(dim=-1) == labels.ids_N).sum().to(loss.dtype) if count_correct else None
         return LossSums(loss, minimised, correct)
+
+
+class BinaryCrossEntropy:
+    """Binary cross entropy in nats, in float32 at least: the head's one logit against labels 0 and 1."""
+
+    def __call__(
+        self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
+    ) -> LossSums:
+        logits_N = head(states_ND).squeeze(-1)
+        logits_N = logits_N if logits_N.element_size() == 8 else logits_N.float()
+        loss = F.binary_cross_entropy_with_logits(logits_N, labels.ids_N.to(logits_N.dtype), reduction="sum")
+        correct = ((logits_N > 0) == labels.ids_N.bool()).sum().to(loss.dtype) if count_correct else None
+        return LossSums(loss, loss, correct)
+
+
+def sampled(logits_NV: Tensor, draws_N: Tensor) -> Tensor:
+    """int64[N], an id of each row, drawn at temperature 1 by a uniform number in [0, 1): in float64, by inversion."""
+    cumulated_NV = logits_NV.double().softmax(dim=-1).cumsum(dim=-1)
+    thresholds_N1 = draws_N.double()[:, None] * cumulated_NV[:, -1:]
+    found_N = torch.searchsorted(cumulated_NV, thresholds_N1, right=True)[:, 0]
+    return found_N.clamp(max=logits_NV.shape[-1] - 1)
 
 
 @dataclass(frozen=True, eq=False)
