@@ -103,7 +103,9 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
     if not parsed.config:
         if parsed.window is not None:
             raise UserError("--window needs a --config that names a corpus")
-        tokenizer = train_tokenizer(iter([text, ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17)
+        tokenizer = train_tokenizer(
+            iter([text, ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17, vocabulary_format=2
+        )
         vocabulary = vocabulary_of(tokenizer)
         windows = windows_of_text(text, tokenizer, vocabulary)
         return windows, windows[0], tokenizer, vocabulary
@@ -146,6 +148,7 @@ def main(arguments: list[str]) -> int:
     painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
     drawn = []
     for name, objective in objectives.items():
+        objective.check_vocabulary(vocabulary)
         rng = generator(parsed.seed, Purpose.DISPLAY, 0, window.index)
         panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
         summary = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]

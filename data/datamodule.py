@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.errors import UserError
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
-from data.store.tokenizer import Vocabulary
+from data.store.tokenizer import Vocabulary, VocabularyFormat
 from data.stream.batch import Corruption, MaxLengths
 from data.stream.loader import ENDLESS, CorruptedWindows, HeldOutWindows, StepCollator, StepLoader
 from data.stream.mixture import Choice, MixedCollator, MixedExamples, blank_pair
@@ -30,6 +30,7 @@ class Corruptor(Protocol):
 
     def corruption(self, vocabulary: Vocabulary) -> Corruption: ...
     def max_lengths(self, window: int) -> MaxLengths: ...
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None: ...
     def check_data(self, windows: Windows) -> None: ...
 
 
@@ -60,6 +61,8 @@ class DataModule(ShardedData):
         documents: what a document of a .txt file is; `auto` is a file where there are several, else a paragraph.
         tokenizer: `byte_bpe`, `wordpiece` or `unigram`, trained on the corpus, or the path of a tokenizer.json.
         vocab_size: number of ids of a tokenizer trained here.
+        vocabulary_format: 2 gives the tokenizer UL2's mode tokens and the marks of fill-in-the-middle; by default 1,
+            without them. A tokenizer.json of this project is read as it is.
         end_of_document: whether a document ends with the EOS token.
         window: raw tokens a window.
         windows: whether windows run on through documents (`contiguous`) or end with them (`within_document`).
@@ -88,6 +91,7 @@ class DataModule(ShardedData):
         documents: DocumentRule = "auto",
         tokenizer: str = "byte_bpe",
         vocab_size: int = 8192,
+        vocabulary_format: VocabularyFormat | None = None,
         end_of_document: bool = True,
         window: int = 128,
         windows: WindowRule = "contiguous",
@@ -120,6 +124,7 @@ class DataModule(ShardedData):
             validation_fraction=validation_fraction,
             tokenizer=tokenizer,
             vocab_size=vocab_size,
+            vocabulary_format=vocabulary_format or 1,
             end_of_document=end_of_document,
         )
         self.window, self.seed = window, seed
@@ -141,6 +146,7 @@ class DataModule(ShardedData):
         """
         if self.folder is None:
             self.open()
+            self.objective.check_vocabulary(self.vocabulary)
             self.objective.check_data(self.training_windows)
 
     def open(self) -> None:

@@ -20,8 +20,9 @@ class Inputs(NamedTuple):
     Attributes:
         is_causal: whether a position of the sole or the last stack sees only itself and those before; by default a
             decoder's does and an encoder's does not.
-        prefix_lengths_B: the first positions of each row that all positions of the sole or the last stack see, though
-            it is causal.
+        prefixes: [B, positions], of the sole or the last stack, the number of the prefix that each position belongs to,
+            0 for none; positions of one prefix see each other though the stack is causal. With a cache, of those
+            that are read first.
     """
 
     encoder_ids_BS: Tensor | None = None
@@ -33,7 +34,7 @@ class Inputs(NamedTuple):
     decoder_documents_BT: Tensor | None = None
     decoder_starts_B: Tensor | None = None
     is_causal: bool | None = None
-    prefix_lengths_B: Tensor | None = None
+    prefixes: Tensor | None = None
 
 
 class Cache(Protocol):

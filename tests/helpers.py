@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data.datamodule import DataModule
 from data.store.store import TokenStore, read_tokenizer
-from data.store.tokenizer import NUM_SENTINELS, Vocabulary
+from data.store.tokenizer import MARKS, NUM_SENTINELS, Vocabulary
 from data.stream.windows import TokensInMemory, WindowRule, Windows
 from models.bodies.make import BodyConfig
 from models.body import Body, Inputs
@@ -34,17 +34,25 @@ ENGLISH = "the a old young cat dog bird sees hears likes small big house tree ri
 KOREAN = "그 저 작은 큰 고양이가 강아지가 새가 집을 나무를 강을 보고 듣고 좋아하고 그리고 달린다 잔다 여기 저기"
 
 
-def make_vocabulary(size: int = 1000) -> Vocabulary:
-    """Special ids first, sentinels falling; of the ordinary ids every third goes on with a word."""
-    is_special = np.arange(size) < NUM_SPECIAL
-    begins_word = ~is_special & (np.arange(size) % 3 != 0)
+def make_vocabulary(size: int = 1000, *, marks: bool = False) -> Vocabulary:
+    """Special ids first, sentinels falling; of the ordinary ids every third goes on with a word; marks come last."""
+    whole = size + len(MARKS) * marks
+    is_special = (np.arange(whole) < NUM_SPECIAL) | (np.arange(whole) >= size)
+    begins_word = ~is_special & (np.arange(whole) % 3 != 0)
     return Vocabulary(
-        size=size,
-        **{role: index for index, role in enumerate(("pad", "eos", "unk", "bos", "cls", "sep", "mask"))},
+        size=whole,
+        pad=0,
+        eos=1,
+        unk=2,
+        bos=3,
+        cls=4,
+        sep=5,
+        mask=6,
         sentinels=np.arange(NUM_SPECIAL - 1, 6, -1),
         is_special=is_special,
         begins_word=begins_word,
-        ends_word=np.zeros(size, dtype=bool),
+        ends_word=np.zeros(whole, dtype=bool),
+        marks={role: size + number for number, role in enumerate(MARKS)} if marks else {},
     )
 
 

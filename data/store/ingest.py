@@ -181,9 +181,10 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     if recipe.tokenizer in KINDS:
         report(f"training a {recipe.tokenizer} tokenizer of {recipe.vocab_size:,} ids")
         sample = _tokenizer_sample(documents("train"), spools["train"].stat().st_size)
-        tokenizer = train_tokenizer(sample, kind=recipe.tokenizer, vocab_size=recipe.vocab_size)
+        size, vocabulary_format = recipe.vocab_size, recipe.vocabulary_format
+        tokenizer = train_tokenizer(sample, kind=recipe.tokenizer, vocab_size=size, vocabulary_format=vocabulary_format)
     else:
-        tokenizer = load_tokenizer(Path(recipe.tokenizer))
+        tokenizer = load_tokenizer(Path(recipe.tokenizer), recipe.vocabulary_format)
     tokenizer.save(str(folder / "tokenizer.json"))
     vocabulary = vocabulary_of(tokenizer)
     counts: dict[str, Any] = {"dtype": "uint16" if vocabulary.size <= 2**16 else "uint32"}

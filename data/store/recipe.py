@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from data.store.tokenizer import tokenizer_fingerprint
+from data.store.tokenizer import VocabularyFormat, tokenizer_fingerprint
 from data.text.corpora import Corpus
 
 FORMAT = 1  # of the folder and of all that turns text into it; with another number every store is built anew
@@ -21,6 +21,7 @@ class Recipe:
         validation_fraction: share of the documents set aside where there is no `validation`.
         tokenizer: kind to train (`byte_bpe`, `wordpiece`, `unigram`) or path of a `tokenizer.json`.
         vocab_size: number of ids of a tokenizer trained here.
+        vocabulary_format: 1, or 2 with the marks of UL2 and of fill-in-the-middle.
         end_of_document: whether every document is closed by the EOS token, for all objectives alike.
     """
 
@@ -29,6 +30,7 @@ class Recipe:
     validation_fraction: float = 0.05
     tokenizer: str = "byte_bpe"
     vocab_size: int = 8192
+    vocabulary_format: VocabularyFormat = 1
     end_of_document: bool = True
 
     def describe(self) -> dict[str, Any]:
@@ -37,7 +39,7 @@ class Recipe:
             "format": FORMAT,
             "corpus": self.corpus.fingerprint(),
             "validation": self.validation.fingerprint() if self.validation else self.validation_fraction,
-            "tokenizer": tokenizer_fingerprint(self.tokenizer, self.vocab_size),
+            "tokenizer": tokenizer_fingerprint(self.tokenizer, self.vocab_size, self.vocabulary_format),
             "end_of_document": self.end_of_document,
         }
 

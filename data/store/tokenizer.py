@@ -3,8 +3,8 @@
 Whatever the kind, the vocabulary holds the same special tokens, so that every arm has the same softmax.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,19 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What the second format of the vocabulary holds beside these: UL2's mode tokens and the marks of fill-in-the-middle.
+# The sentinels cannot stand in for them: span corruption at UL2's rates uses all 128.
+MARKS: dict[str, tuple[str, ...]] = {
+    "mode_r": ("[R]",),
+    "mode_x": ("[X]",),
+    "mode_s": ("[S]",),
+    "fim_prefix": ("<|fim_prefix|>", "<fim_prefix>"),
+    "fim_suffix": ("<|fim_suffix|>", "<fim_suffix>"),
+    "fim_middle": ("<|fim_middle|>", "<fim_middle>"),
+}
+VocabularyFormat = Literal[1, 2]
+
+
 def sentinel(k: int) -> str:
     """The k-th sentinel as T5 spells it."""
     return f"<extra_id_{k}>"
@@ -41,6 +54,11 @@ def sentinel(k: int) -> str:
 SPECIAL_TOKENS = [spellings[0] for spellings in SPELLINGS.values()] + [
     sentinel(k) for k in reversed(range(NUM_SENTINELS))
 ]
+
+
+def special_tokens(vocabulary_format: VocabularyFormat) -> list[str]:
+    """The special tokens with which a vocabulary begins; those of the second format follow those of the first."""
+    return SPECIAL_TOKENS + [spellings[0] for spellings in MARKS.values()] * (vocabulary_format == 2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +71,8 @@ class Vocabulary:
         is_special: bool[V], ids that never stand for text.
         begins_word: bool[V], ids whose text opens with white space, or, in WordPiece, is no continuation.
         ends_word: bool[V], ids whose text closes with white space.
+        marks: ids of the roles of `MARKS` that the vocabulary holds; none in the first format.
+        tokenizer: what cuts text into these ids; None where the vocabulary was made without one.
     """
 
     size: int
@@ -67,6 +87,21 @@ class Vocabulary:
     is_special: np.ndarray
     begins_word: np.ndarray
     ends_word: np.ndarray
+    marks: Mapping[str, int] = field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
+
+    def id_of(self, role: str) -> int:
+        """The id of a role such as `cls`, or of a mark such as `mode_r`, which the vocabulary must hold."""
+        return self.marks[role] if role in self.marks else getattr(self, role)
+
+    def check_marks(self, roles: tuple[str, ...], needed_by: str) -> None:
+        """Raises UserError where the vocabulary lacks one of these marks."""
+        lacking = ", ".join(MARKS[role][0] for role in roles if role not in self.marks)
+        if lacking:
+            raise UserError(
+                f"{needed_by} needs {lacking}, which this run's vocabulary lacks: a tokenizer is never enlarged, so "
+                f"train one of the second format (data.vocabulary_format = 2 with data.tokenizer = {', '.join(KINDS)})"
+            )
 
     @cached_property
     def ordinary(self) -> np.ndarray:
@@ -96,8 +131,10 @@ def _keep_text_text(tokenizer: Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: int) -> Tokenizer:
-    """Trains a tokenizer whose vocabulary of `vocab_size` ids begins with the special tokens.
+def train_tokenizer(
+    texts: Iterator[str], *, kind: TokenizerKind, vocab_size: int, vocabulary_format: VocabularyFormat = 1
+) -> Tokenizer:
+    """Trains a tokenizer whose vocabulary of `vocab_size` ids begins with the special tokens of a format.
 
     Byte-level BPE gives every Unicode text back exactly and comes out the same each time; WordPiece and Unigram do
     neither (their trainers break ties at random).
@@ -106,13 +143,14 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
         UserError: where `vocab_size` has no room for the special tokens and the alphabet.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else []
-    least = len(SPECIAL_TOKENS) + max(len(alphabet), 1)
+    special = special_tokens(vocabulary_format)
+    least = len(special) + max(len(alphabet), 1)
     if vocab_size < least:
         raise UserError(
-            f"data.vocab_size = {vocab_size} has no room for {len(SPECIAL_TOKENS)} special tokens and an alphabet; "
+            f"data.vocab_size = {vocab_size} has no room for {len(special)} special tokens and an alphabet; "
             f"it must be at least {least}"
         )
-    shared = {"vocab_size": vocab_size, "special_tokens": SPECIAL_TOKENS, "show_progress": False}
+    shared = {"vocab_size": vocab_size, "special_tokens": special, "show_progress": False}
     if kind == "byte_bpe":
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -144,13 +182,16 @@ def train_tokenizer(texts: Iterator[str], *, kind: TokenizerKind, vocab_size: in
     return tokenizer
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Reads a `tokenizer.json` and adds the special tokens it lacks; text never becomes a special id.
+def load_tokenizer(path: Path, vocabulary_format: VocabularyFormat = 1) -> Tokenizer:
+    """Reads a `tokenizer.json` and adds the special tokens of a format it lacks; text never becomes a special id.
+
+    One that this project made is read as it is, whatever its format.
 
     A length to cut or pad texts to, which some of these files set, is dropped: every token of a text counts.
 
     Raises:
-        UserError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others.
+        UserError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others;
+            where it is of the first format and the second is wanted, or holds a mark as a piece of text.
     """
     if not path.is_file():
         raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
@@ -164,6 +205,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     lacking = [spellings[0] for spellings in SPELLINGS.values() if not any(name in known for name in spellings)]
     lacking += [sentinel(k) for k in reversed(range(NUM_SENTINELS)) if sentinel(k) not in known]
     ours = {*SPECIAL_TOKENS, *(name for spellings in SPELLINGS.values() for name in spellings)}
+    lacking += _lacking_marks(path, tokenizer, is_ours=not lacking) if vocabulary_format == 2 else []
     words = [token.content for token in tokenizer.get_added_tokens_decoder().values() if not token.special]
     names = lacking + [name for name in words if name in ours]  # the latter were added as words that text may hold
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
@@ -171,6 +213,28 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if len(set(ids)) < len(ids):
         raise UserError(f"data.tokenizer: '{path}' leaves gaps between its ids, into which new special tokens fall")
     return _keep_text_text(tokenizer)
+
+
+def _marks_of(tokenizer: Tokenizer) -> dict[str, int]:
+    """The marks that a tokenizer holds as special tokens, by role."""
+    ids = {token.content: index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    found = {role: [ids[name] for name in spellings if name in ids] for role, spellings in MARKS.items()}
+    return {role: first for role, (first, *_) in ((role, these) for role, these in found.items() if these)}
+
+
+def _lacking_marks(path: Path, tokenizer: Tokenizer, *, is_ours: bool) -> list[str]:
+    """The marks that are to be added to a tokenizer from elsewhere."""
+    here = _marks_of(tokenizer)
+    lacking = [spellings[0] for role, spellings in MARKS.items() if role not in here]
+    if lacking and is_ours:
+        raise UserError(
+            f"data.tokenizer: '{path}' is of the first format, without {', '.join(lacking)}, and is never enlarged: "
+            f"leave data.vocabulary_format out, or train one of the second (data.tokenizer = {', '.join(KINDS)})"
+        )
+    known = tokenizer.get_vocab()
+    if pieces := [name for name in lacking if name in known]:
+        raise UserError(f"data.tokenizer: '{path}' holds {', '.join(pieces)} as text, which can be no mark")
+    return lacking
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
@@ -190,15 +254,28 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
         begins_word[index] = not token.startswith("##") if is_wordpiece else token.startswith(spaces)
         ends_word[index] = not is_wordpiece and token.endswith(spaces)
     return Vocabulary(
-        size=size, **roles, sentinels=sentinels, is_special=is_special, begins_word=begins_word, ends_word=ends_word
+        size=size,
+        **roles,
+        sentinels=sentinels,
+        is_special=is_special,
+        begins_word=begins_word,
+        ends_word=ends_word,
+        marks=_marks_of(tokenizer),
+        tokenizer=tokenizer,
     )
 
 
-def tokenizer_fingerprint(tokenizer: str, vocab_size: int) -> dict[str, str | int]:
-    """What identifies a tokenizer before it is there: how it is trained, or the hash of its file."""
+def tokenizer_fingerprint(
+    tokenizer: str, vocab_size: int, vocabulary_format: VocabularyFormat = 1
+) -> dict[str, str | int]:
+    """What identifies a tokenizer before it is there: how it is trained, or the hash of its file.
+
+    The first format is not named, so that stores keep the names that they had before there was a second.
+    """
+    newer: dict[str, str | int] = {} if vocabulary_format == 1 else {"vocabulary_format": vocabulary_format}
     if tokenizer in KINDS:
-        return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__}
+        return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__, **newer}
     path = Path(tokenizer)
     if not path.is_file():
         raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
-    return {"sha256": sha256_of_file(path)}
+    return {"sha256": sha256_of_file(path), **newer}

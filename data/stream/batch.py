@@ -69,6 +69,10 @@ class Example:
             an encoder for its target.
         segments: int64[source_length], 0 or 1 (BERT's token types).
         order: int64[window], where tokens changed places: the places in the order they were in before any was hidden.
+        prefixes: int64[length], where the stack that predicts is causal but for prefixes: the number of the prefix that
+            each of its positions belongs to, 0 for none (`models.body.Inputs`).
+        member: which of several objectives made this example, by number.
+        measures: numbers of this example that are logged as means, by name.
     """
 
     encoder_ids: np.ndarray | None = None
@@ -77,11 +81,14 @@ class Example:
     decoder_origins: np.ndarray | None = None
     segments: np.ndarray | None = None
     order: np.ndarray | None = None
+    prefixes: np.ndarray | None = None
+    member: int | None = None
     labels: dict[str, np.ndarray]
     token_term: str
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     divisors: dict[str, float] = field(default_factory=dict)
     draws: dict[str, np.ndarray] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
 
     @property
     def token_labels(self) -> np.ndarray:
@@ -91,7 +98,7 @@ class Example:
     def blank(self) -> Self:
         """The same without labels: it fills a batch up, and adds nothing to any sum."""
         labels = {term: np.full_like(labels, IGNORE) for term, labels in self.labels.items()}
-        return replace(self, labels=labels, divisors=dict.fromkeys(self.divisors, 0.0))
+        return replace(self, labels=labels, divisors=dict.fromkeys(self.divisors, 0.0), measures={})
 
     def placed(self) -> dict[str, PlacedLabels]:
         """The labelled positions of each term."""
@@ -151,6 +158,9 @@ class Batch:
         encoder_documents_BS, decoder_documents_BT: which document each position belongs to, from 1; 0 where positions
             of any document may look; None where documents are not kept apart.
         is_causal: whether a sole stack looks to the left alone; by default a decoder does and an encoder does not.
+        prefixes: [B, length], of the stack that predicts, the number of the prefix of each position, 0 for none.
+        members_B: which of several objectives made each row; None where there is one.
+        measures: [rows that have it], numbers of the examples by name.
         labels: the labelled positions of each loss term.
         token_term: the term whose labels are tokens.
         indices: numbers of the windows, or of the examples of a task.
@@ -167,6 +177,9 @@ class Batch:
     decoder_lengths_B: Tensor | None = None
     decoder_documents_BT: Tensor | None = None
     is_causal: bool | None = None
+    prefixes: Tensor | None = None
+    members_B: Tensor | None = None
+    measures: dict[str, Tensor] = field(default_factory=dict)
     labels: dict[str, Labels]
     token_term: str
     indices: list[int]
@@ -188,7 +201,8 @@ class Batch:
         changed = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         tensors = {name: change(value) for name, value in changed.items() if isinstance(value, Tensor)}
         labels = {term: labels.map(change) for term, labels in self.labels.items()}
-        return type(self)(**{**changed, **tensors, "labels": labels})
+        measures = {name: change(values) for name, values in self.measures.items()}
+        return type(self)(**{**changed, **tensors, "labels": labels, "measures": measures})
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """The batch on a device."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,10 @@ def longest(rows: Sequence[np.ndarray], _stack: str) -> int:
 def _labels(placed: Sequence[PlacedLabels], width: int) -> Labels:
     """The labels of a term in rows that stand `width` apart."""
     positions = [row * width + one.positions for row, one in enumerate(placed)]
-    weights = [one.weights for one in placed if one.weights is not None]
+    weights: list[np.ndarray] = []
+    if any(one.weights is not None for one in placed):  # of an objective that weights nothing each label counts once
+        ones = (np.ones(len(one.labels), dtype=np.float32) for one in placed)
+        weights = [one if row.weights is None else row.weights for one, row in zip(ones, placed, strict=True)]
     draws = [one.draws for one in placed if one.draws is not None]
     return Labels(
         positions_N=torch.from_numpy(np.concatenate(positions)),
@@ -87,6 +91,23 @@ def side_by_side(
     )
 
 
+def _of_examples(batch: Batch, examples: Sequence[Example]) -> dict[str, Any]:
+    """What pretraining's examples have beside rows and labels."""
+    ids = batch.encoder_ids_BS if batch.decoder_ids_BT is None else batch.decoder_ids_BT
+    assert ids is not None
+    prefixes = [np.zeros(0) if example.prefixes is None else example.prefixes for example in examples]
+    names = dict.fromkeys(name for example in examples for name in example.measures)
+    members = [example.member for example in examples if example.member is not None]
+    return {
+        "prefixes": _stacked(prefixes, ids.shape[1], 0) if any(row.any() for row in prefixes) else None,
+        "members_B": torch.tensor(members) if members else None,
+        "measures": {
+            name: torch.tensor([example.measures[name] for example in examples if name in example.measures])
+            for name in names
+        },
+    }
+
+
 def collate(
     windows: Sequence[Window],
     examples: Sequence[Example],
@@ -110,6 +131,7 @@ def collate(
         raw_tokens=sum(map(len, windows)),
         width_of=width_of,
     )
+    batch = replace(batch, **_of_examples(batch, examples))
     if not keep_documents_apart:
         return batch
     documents = {}

@@ -6,6 +6,7 @@ and micro-batches, and resuming costs nothing.
 
 import hashlib
 from enum import IntEnum
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,6 +30,32 @@ def generator(seed: int, purpose: Purpose, epoch: int, index: int) -> np.random.
     key = np.array([seed & 0xFFFFFFFFFFFFFFFF, purpose], dtype=np.uint64)
     counter = np.array([0, 0, index, epoch], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+_EVERY_WINDOW = 2**64 - 1  # the index of what all windows of an epoch share; no window has it
+
+
+def _related(rng: np.random.Generator, number: int, index: int | None = None) -> np.random.Generator:
+    assert isinstance(rng.bit_generator, np.random.Philox), "only what `generator` gave knows its key"
+    state = cast(dict[str, Any], rng.bit_generator.state)["state"]
+    (seed, purpose), (_, _, own_index, epoch) = state["key"], state["counter"]
+    key = np.array([seed, int(purpose) + (number << 32)], dtype=np.uint64)
+    counter = np.array([0, 0, own_index if index is None else index, epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def side_stream(rng: np.random.Generator, number: int) -> np.random.Generator:
+    """Further random numbers of the window that `generator` gave `rng` for; those of `rng` are not used up.
+
+    What is drawn here, such as which of several objectives has a window, leaves the noise of the window as it was.
+    `number`, from 1, is for what they are.
+    """
+    return _related(rng, number)
+
+
+def epoch_stream(rng: np.random.Generator, number: int) -> np.random.Generator:
+    """Random numbers that all windows of an epoch share, from those that `generator` gave for one of them."""
+    return _related(rng, number, _EVERY_WINDOW)
 
 
 _ROUNDS = 8

@@ -123,6 +123,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     module, data, trainer = cast(Pretraining, cli.model), cast(DataModule, cli.datamodule), cli.trainer
     try:
         module.check_window(data.window)
+        module.objective.check_vocabulary(data.vocabulary)
         module.objective.check_data(data.training_windows)
         network = module.build(vocab_size=data.vocabulary.size, window=data.window)
     except ValueError as error:

@@ -55,7 +55,7 @@ def template_of(objective: Objective, vocabulary: Vocabulary) -> TextTemplate:
     """The special tokens that an objective has around a document, as input and as target."""
 
     def ids(*roles: str) -> tuple[int, ...]:
-        return tuple(getattr(vocabulary, role) for role in roles)
+        return tuple(vocabulary.id_of(role) for role in roles)
 
     before, behind = ids(*objective.template.before), ids(*objective.template.behind)
     if not objective.uses_encoder:

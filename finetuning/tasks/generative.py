@@ -120,7 +120,7 @@ class GenerativeFineTuning(FineTuning):
         self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, warnings: DataWarnings
     ) -> TaskExample:
         template = self.start.template
-        behind = [getattr(self.start.vocabulary, role) for role in self.closes_source]
+        behind = [self.start.vocabulary.id_of(role) for role in self.closes_source]
         room = self.max_length - len(template.before) - len(behind) - longest
         prompt = [*template.before, *self._cut(source, room, "sources", origin, warnings), *behind]
         labels = np.array([*(target or []), *template.target_behind], dtype=np.int64)

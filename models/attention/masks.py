@@ -17,8 +17,9 @@ class Mask(NamedTuple):
 
     Attributes:
         is_causal: hides the keys behind the query.
-        prefix_lengths_B: the first keys of each row, counted behind its padding on the left, which `is_causal` does not
-            hide: a prefix LM (Raffel et al. 2020, 3.2.1).
+        prefixes_BS: the number of the prefix that each key belongs to, 0 for none: positions of one prefix see each
+            other though the mask is causal, and the queries that are no keys of it see it from behind alone. A row of
+            several documents has several (a prefix LM: Raffel et al. 2020, 3.2.1; seqio, packing).
         window: hides the keys that stand `window` positions or more away from the query, on either side.
         key_lengths_B: hides the keys at these positions and behind: padding on the right.
         key_starts_B: hides the keys before these positions: padding on the left.
@@ -28,7 +29,7 @@ class Mask(NamedTuple):
     """
 
     is_causal: bool = False
-    prefix_lengths_B: Tensor | None = None
+    prefixes_BS: Tensor | None = None
     window: int | None = None
     key_lengths_B: Tensor | None = None
     key_starts_B: Tensor | None = None
@@ -41,10 +42,10 @@ def _causal(mask: Mask, keys_S: Tensor, num_queries: int) -> Tensor:
     """bool[T, S] or [B, 1, T, S], which keys a causal query sees."""
     num_keys = len(keys_S)
     past_TS = keys_S.new_ones(num_queries, num_keys, dtype=torch.bool).tril(num_keys - num_queries)
-    if mask.prefix_lengths_B is None:
+    if mask.prefixes_BS is None:
         return past_TS
-    ends_B = mask.prefix_lengths_B if mask.key_starts_B is None else mask.prefix_lengths_B + mask.key_starts_B
-    return past_TS | (keys_S < ends_B[:, None])[:, None, None, :]
+    queries_BT1 = mask.prefixes_BS[:, num_keys - num_queries :, None]
+    return past_TS | ((queries_BT1 == mask.prefixes_BS[:, None, :]) & (queries_BT1 > 0))[:, None]
 
 
 def visible_keys(mask: Mask, num_queries: int, num_keys: int, *, device: torch.device) -> Tensor | None:

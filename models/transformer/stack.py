@@ -121,13 +121,13 @@ class Stack(nn.Module):
         memory: Memory | None = None,
         starts_B: Tensor | None = None,
         is_causal: bool | None = None,
-        prefix_lengths_B: Tensor | None = None,
+        prefixes_BT: Tensor | None = None,
         cache: TransformerCache | None = None,
     ) -> Tensor:
         """[B, T, D], the states of embedded tokens.
 
         Padding stands on the right, where a causal stack never sees any; `starts_B` is how much stands on the left.
-        `is_causal` and `prefix_lengths_B` are those of `Inputs`. With a cache, these positions stand behind those that
+        `is_causal` and `prefixes_BT` are those of `Inputs`. With a cache, these positions stand behind those that
         it has seen: the first ones, or one.
         """
         is_causal = self.is_decoder if is_causal is None else is_causal
@@ -147,7 +147,7 @@ class Stack(nn.Module):
         states_BTD = self.embedding_projection(embedded_BTE).to(embedded_BTE.dtype)  # residuals keep their precision
         mask = Mask(
             is_causal=is_causal,
-            prefix_lengths_B=prefix_lengths_B,
+            prefixes_BS=None if past else prefixes_BT,  # a later position sees all before it
             key_lengths_B=None if is_causal else lengths_B,
             key_starts_B=starts_B,
             query_documents_BT=documents_BT,

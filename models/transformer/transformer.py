@@ -81,7 +81,7 @@ class Transformer(Body):
             documents_BT=inputs.encoder_documents_BS,
             segments_BT=inputs.segments_BS,
             is_causal=inputs.is_causal if is_last else None,
-            prefix_lengths_B=inputs.prefix_lengths_B if is_last else None,
+            prefixes_BT=inputs.prefixes if is_last else None,
         )
 
     def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
@@ -105,7 +105,7 @@ class Transformer(Body):
             memory=memory,
             starts_B=inputs.decoder_starts_B,
             is_causal=inputs.is_causal,
-            prefix_lengths_B=inputs.prefix_lengths_B,
+            prefixes_BT=inputs.prefixes,
             cache=cache,
         )
 

@@ -70,6 +70,7 @@ class Objective(ABC):
     token_term: str  # the loss term whose labels are tokens, predicted by a body's own head
     token_role: str = MAIN  # the body that predicts them
     inference: InferenceStrategy = InferenceStrategy()  # how it generates and scores
+    marks: tuple[str, ...] = ()  # special tokens of the second format that it needs, by their roles
 
     def __init__(
         self, *, z_loss: float = 0.0, init_from: str | None = None, keep_documents_apart: bool = False
@@ -99,6 +100,10 @@ class Objective(ABC):
     def nominal_rates(self, window: int) -> dict[str, float]:
         """The rates that the settings declare, under the names that objectives/inspection/rates.py measures."""
         return {"targets per raw token": self.max_lengths(window).targets / window}
+
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Raises UserError where the vocabulary lacks what this objective needs."""
+        vocabulary.check_marks(self.marks, type(self).__name__)
 
     def check_data(self, windows: Windows) -> None:
         """Raises UserError where the corpus does not suit this objective."""
@@ -134,8 +139,8 @@ class Objective(ABC):
         return Prediction(at_labels(states, labels), network.body.logits, labels, loss=self.cross_entropy)
 
     def measures(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Numbers whose means are logged beside the losses of training."""
-        return {}
+        """Numbers whose means are logged beside the losses of training; by default those of the examples."""
+        return batch.measures
 
     def validation_weight(self, term: str) -> float:
         """Weight of a term in the validation loss by which the best checkpoint is chosen."""

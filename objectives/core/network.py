@@ -48,6 +48,7 @@ def inputs_of(batch: Batch, body: Body) -> Inputs:
         decoder_lengths_B=batch.decoder_lengths_B,
         decoder_documents_BT=batch.decoder_documents_BT,
         is_causal=batch.is_causal,
+        prefixes=batch.prefixes,
     )
 
 

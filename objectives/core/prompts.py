@@ -130,7 +130,7 @@ class Prompts:
         self, tokens: np.ndarray, before: Sequence[str], behind: Sequence[str] = (), *, origin: int = NOWHERE
     ) -> IdsAndOrigins:
         """A text with special tokens around it, by their roles; `origin` is that of those before."""
-        first, last = ([getattr(self.vocabulary, role) for role in roles] for roles in (before, behind))
+        first, last = ([self.vocabulary.id_of(role) for role in roles] for roles in (before, behind))
         ids = np.array([*first, *tokens, *last], dtype=np.int64)
         places = [*[origin] * len(first), *range(len(tokens)), *[NOWHERE] * len(last)]
         return ids, np.array(places, dtype=np.int64)

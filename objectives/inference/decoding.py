@@ -10,7 +10,8 @@ from torch import Tensor
 from data.stream.collate import documents_of
 from data.stream.windows import Window
 from models.body import Body
-from models.generation.generation import Documents, GeneratedTokens, generate, put_together, stream
+from models.generation.generation import GeneratedTokens, generate, put_together, stream
+from models.generation.incremental import Documents
 from objectives.core.prompts import Generation, IdsAndOrigins, Prompts
 
 TEXTS_AT_ONCE = 32

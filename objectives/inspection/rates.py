@@ -51,6 +51,7 @@ def count(window: Window, example: Example, vocabulary: Vocabulary) -> Counts:
         counts |= _of_labels_read(example, labels, vocabulary)
     elif example.encoder_ids is not None:
         counts |= _of_spans(window, example, vocabulary)
+    counts |= {name: (value, 1) for name, value in example.measures.items()}
     read = sum(len(ids) for ids in (example.encoder_ids, example.decoder_ids) if ids is not None)
     counts["positions read per raw token"] = (read, len(window))
     counts["targets per raw token"] = (int((labels != IGNORE).sum()), len(window))

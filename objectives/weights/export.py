@@ -40,13 +40,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def with_template(tokenizer: Tokenizer, template: SpecialTokenTemplate, vocabulary: Vocabulary) -> Tokenizer:
     """A copy of the tokenizer that adds special tokens around a text, or a pair of texts, as in training."""
     copy = Tokenizer.from_str(tokenizer.to_str())
-    names = {
-        role: str(tokenizer.id_to_token(getattr(vocabulary, role))) for role in (*template.before, *template.behind)
-    }
+    names = {role: str(tokenizer.id_to_token(vocabulary.id_of(role))) for role in (*template.before, *template.behind)}
     before, behind = ([names[role] for role in roles] for roles in (template.before, template.behind))
     single = [*before, "$A", *behind]
     pair = [*single, "$B:1", *(f"{name}:1" for name in behind)]
-    ids = [(name, getattr(vocabulary, role)) for role, name in names.items()]
+    ids = [(name, vocabulary.id_of(role)) for role, name in names.items()]
     frame = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
     trimmed = processors.ByteLevel(trim_offsets=True)  # the blank before a word is not the word's; as Llama 3 has it
     copy.post_processor = processors.Sequence([trimmed, frame]) if isinstance(copy.decoder, ByteLevel) else frame

@@ -112,6 +112,7 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     objective, body = objective_of(config), config_of(config["body"])
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]
+    objective.check_vocabulary(vocabulary)
     with torch.random.fork_rng(devices=[]):
         network = Network(
             objective.bodies(body),

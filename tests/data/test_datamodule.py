@@ -40,6 +40,9 @@ class Reading:
     def max_lengths(self, window: int) -> MaxLengths:
         return MaxLengths(encoder=window, decoder=0, targets=window)
 
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Any will do."""
+
     def check_data(self, windows: Windows) -> None:
         self.checked.append(windows)
 

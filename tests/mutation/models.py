@@ -31,9 +31,9 @@ MUTANTS = [
     ),
     Mutant(
         file="models/attention/masks.py",
-        original="mask.prefix_lengths_B + mask.key_starts_B",
-        replacement="mask.prefix_lengths_B",
-        mistake="a prefix is counted from the padding before it",
+        original="(queries_BT1 > 0)",
+        replacement="(queries_BT1 >= 0)",
+        mistake="positions of no prefix see each other, and what is behind them",
         tests=(MASKS,),
     ),
     Mutant(

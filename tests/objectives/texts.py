@@ -21,7 +21,7 @@ from objectives.core.strategy import Scorer
 from tests.helpers import make_vocabulary, shared
 from training.step.terms import Term
 
-VOCABULARY = make_vocabulary(400)
+VOCABULARY = make_vocabulary(400, marks=True)
 PAD, EOS, BOS, CLS, SEP, MASK = (getattr(VOCABULARY, role) for role in ("pad", "eos", "bos", "cls", "sep", "mask"))
 SENTINELS = VOCABULARY.sentinels
 FIRST = int(VOCABULARY.ordinary[0])  # the first id that stands for text

@@ -29,9 +29,9 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def sees(mask: Mask, row: int, query: int, key: int) -> bool:
     """Whether the query at a position of a row sees the key at another."""
     start = 0 if mask.key_starts_B is None else int(mask.key_starts_B[row])
-    prefix = 0 if mask.prefix_lengths_B is None else int(mask.prefix_lengths_B[row])
+    prefixes = [0] * (1 + max(query, key)) if mask.prefixes_BS is None else mask.prefixes_BS[row].tolist()
     rules = [
-        not mask.is_causal or key <= query or key < start + prefix,
+        not mask.is_causal or key <= query or prefixes[key] == prefixes[query] > 0,
         mask.window is None or abs(query - key) < mask.window,
         mask.key_lengths_B is None or key < int(mask.key_lengths_B[row]),
         key >= start,

@@ -13,7 +13,7 @@ B, H, T, C = 2, 4, 7, 6
 DOCUMENTS = torch.tensor([[1, 1, 1, 2, 2, 3, 3], [1, 2, 2, 2, 0, 0, 0]])
 IN_DOCUMENTS = Mask(query_documents_BT=DOCUMENTS, key_documents_BS=DOCUMENTS)
 CAUSAL = Mask(is_causal=True)
-PREFIX = CAUSAL._replace(prefix_lengths_B=torch.tensor([3, 5]))
+PREFIX = CAUSAL._replace(prefixes_BS=torch.tensor([[1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0, 0]]))
 MASKS = {
     "none": Mask(),
     "causal": CAUSAL,
@@ -24,7 +24,10 @@ MASKS = {
     "relative": Mask(bias_1HTS=random(1, H, T, T, seed=3)),
     "causal relative": CAUSAL._replace(bias_1HTS=random(1, H, T, T, seed=3)),
     "prefix": PREFIX,
-    "empty and whole prefix": CAUSAL._replace(prefix_lengths_B=torch.tensor([0, 7])),
+    "empty and whole prefix": CAUSAL._replace(prefixes_BS=torch.tensor([[0] * 7, [1] * 7])),
+    "prefixes of several documents": CAUSAL._replace(
+        prefixes_BS=torch.tensor([[1, 1, 0, 2, 2, 2, 0], [0, 0, 1, 1, 2, 2, 2]])
+    ),
     "prefix behind padding": PREFIX._replace(key_starts_B=torch.tensor([0, 2])),
     "prefix in documents": PREFIX._replace(query_documents_BT=DOCUMENTS, key_documents_BS=DOCUMENTS),
     "window": Mask(window=3),

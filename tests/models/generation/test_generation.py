@@ -9,7 +9,8 @@ from transformers import GenerationConfig
 
 from models.body import Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
-from models.generation.generation import Documents, IncrementalDecoder, beam_search, generate
+from models.generation.generation import beam_search, generate
+from models.generation.incremental import Documents, IncrementalDecoder
 from models.huggingface.settings import FAMILIES
 from models.presets import PRESETS, PresetName
 from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
@@ -44,6 +45,13 @@ def log_probability(ours: Module, prompt: list[int], source: list[int] | None, i
     return float(logits_NV.log_softmax(dim=-1).gather(1, labels_N[:, None]).sum())
 
 
+def cut(inputs: Inputs, begin: int, end: int) -> Inputs:
+    """The decoder's positions from `begin` to `end`."""
+    assert inputs.decoder_ids_BT is not None
+    prefixes = None if inputs.prefixes is None else inputs.prefixes[:, begin:end]
+    return inputs._replace(decoder_ids_BT=inputs.decoder_ids_BT[:, begin:end], prefixes=prefixes)
+
+
 @pytest.mark.parametrize("stacks", ["decoder", "both"])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("prefixes", [None, [6, 2, 0]])
@@ -58,7 +66,8 @@ def test_logits_from_the_cache_equal_those_of_the_whole(
     starts_B = torch.tensor([0, 3, 5])
     inputs, memory = Inputs(decoder_ids_BT=ids_BT, decoder_starts_B=starts_B), None
     if prefixes is not None:
-        inputs = inputs._replace(prefix_lengths_B=torch.tensor(prefixes))
+        places = torch.arange(12) - starts_B[:, None]
+        inputs = inputs._replace(prefixes=((places >= 0) & (places < torch.tensor(prefixes)[:, None])).long())
     if stacks == "both":
         encoder = Inputs(encoder_ids_BS=ids_BT[:, :7], encoder_lengths_B=torch.tensor([7, 2, 5]))
         memory = model.encode(encoder)
@@ -66,7 +75,7 @@ def test_logits_from_the_cache_equal_those_of_the_whole(
     whole_BTV = model.logits(model.decode(inputs, memory))
     cache = model.new_cache(12)
     parts = [
-        model.logits(model.decode(inputs._replace(decoder_ids_BT=ids_BT[:, begin:end]), memory, cache))
+        model.logits(model.decode(cut(inputs, begin, end), memory, cache))
         for begin, end in [(0, 6), *((place, place + 1) for place in range(6, 12))]
     ]
     cached_BTV = torch.cat(parts, dim=1)

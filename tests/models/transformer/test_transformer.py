@@ -108,8 +108,10 @@ def test_a_prefix_is_seen_from_everywhere_and_what_follows_it_from_the_right(pre
     length = getattr(inputs, name).shape[1]
     expected = torch.ones(length, length, dtype=torch.bool).tril()
     expected[:, :4] = True
-    assert torch.equal(sees(model, inputs._replace(prefix_lengths_B=torch.tensor([4])), name), expected)
-    none, whole = (inputs._replace(prefix_lengths_B=torch.tensor([prefix])) for prefix in (0, length))
+    prefix, none, whole = (
+        inputs._replace(prefixes=(torch.arange(length) < prefix).long()[None]) for prefix in (4, 0, length)
+    )
+    assert torch.equal(sees(model, prefix, name), expected)
     assert torch.equal(all_logits(model, none), all_logits(model, inputs))
     assert torch.equal(all_logits(model, whole), all_logits(model, inputs._replace(is_causal=False)))
 
