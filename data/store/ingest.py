@@ -184,7 +184,8 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
         size, vocabulary_format = recipe.vocab_size, recipe.vocabulary_format
         tokenizer = train_tokenizer(sample, kind=recipe.tokenizer, vocab_size=size, vocabulary_format=vocabulary_format)
     else:
-        tokenizer = load_tokenizer(Path(recipe.tokenizer), recipe.vocabulary_format)
+        sha256 = recipe.description["tokenizer"]["sha256"]
+        tokenizer = load_tokenizer(Path(recipe.tokenizer), recipe.vocabulary_format, sha256=sha256)
     tokenizer.save(str(folder / "tokenizer.json"))
     vocabulary = vocabulary_of(tokenizer)
     counts: dict[str, Any] = {"dtype": "uint16" if vocabulary.size <= 2**16 else "uint32"}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from data.store.tokenizer import VocabularyFormat, tokenizer_fingerprint
@@ -33,8 +34,12 @@ class Recipe:
     vocabulary_format: VocabularyFormat = 1
     end_of_document: bool = True
 
-    def describe(self) -> dict[str, Any]:
-        """The recipe with files and versions in place of names: equal where the stores are equal."""
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The recipe with files and versions in place of names: equal where the stores are equal.
+
+        It is made once: files that change later are another recipe's, and are refused where they are read for this one.
+        """
         return {
             "format": FORMAT,
             "corpus": self.corpus.fingerprint(),
@@ -45,4 +50,4 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name the store."""
-        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:16]

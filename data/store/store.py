@@ -24,7 +24,7 @@ from common.files import sync
 from data.store.ingest import SPLITS, ingest
 from data.store.recipe import Recipe
 from data.store.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
-from data.text.corpora import sha256_of_file
+from data.text.files import sha256_of_file
 
 
 def _seal(manifest: dict[str, Any]) -> str:
@@ -55,7 +55,7 @@ def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
             counts[split]["unigram_entropy"] = _entropy(tokens, counts["dtype"], vocabulary.size)
         files = sorted(path for path in building.rglob("*") if path.is_file())
         manifest = {
-            "recipe": recipe.describe(),
+            "recipe": recipe.description,
             **counts,
             "warnings": dict(warnings),
             "sha256": {str(path.relative_to(building)): sha256_of_file(path) for path in files},

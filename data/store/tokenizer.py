@@ -3,6 +3,7 @@
 Whatever the kind, the vocabulary holds the same special tokens, so that every arm has the same softmax.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from common.errors import UserError
-from data.text.corpora import sha256_of_file
+from data.text.files import changed_while_read, sha256_of_file
 
 TokenizerKind = Literal["byte_bpe", "wordpiece", "unigram"]
 KINDS: tuple[TokenizerKind, ...] = ("byte_bpe", "wordpiece", "unigram")
@@ -182,21 +183,30 @@ def train_tokenizer(
     return tokenizer
 
 
-def load_tokenizer(path: Path, vocabulary_format: VocabularyFormat = 1) -> Tokenizer:
+def load_tokenizer(path: Path, vocabulary_format: VocabularyFormat = 1, *, sha256: str | None = None) -> Tokenizer:
     """Reads a `tokenizer.json` and adds the special tokens of a format it lacks; text never becomes a special id.
 
     One that this project made is read as it is, whatever its format.
 
     A length to cut or pad texts to, which some of these files set, is dropped: every token of a text counts.
 
+    Args:
+        path: of the file.
+        vocabulary_format: of the special tokens that it lacks.
+        sha256: that its content must have, where it was hashed before.
+
     Raises:
-        UserError: where the file is missing, is no tokenizer, or leaves ids free so that new ones would meet others;
-            where it is of the first format and the second is wanted, or holds a mark as a piece of text.
+        UserError: where the file is missing, is no tokenizer, is no longer what was hashed, or leaves ids free so that
+            new ones would meet others; where it is of the first format and the second is wanted, or holds a mark as a
+            piece of text.
     """
     if not path.is_file():
         raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+    content = path.read_bytes()
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise changed_while_read(path)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # the library raises bare Exceptions
         raise UserError(f"data.tokenizer: '{path}' is no tokenizer.json ({error})") from error
     tokenizer.no_truncation()

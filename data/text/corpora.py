@@ -8,14 +8,18 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
 from data.text.embedded import embedded_documents, versions
-from data.text.files import FORMATS, decoded_lines, files_of, suffix_of
+from data.text.files import FORMATS, changed_while_read, decoded_lines, files_of, sha256_of_file, suffix_of
 from data.text.formats import Rows, rows_of
 from data.text.sources import hub_rows, read_or_named
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
 
 EMBEDDED = "embedded"
 SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if kind != "conll")
@@ -23,9 +27,9 @@ STREAMS = {"text", "jsonl", "json"}  # of which one corpus may have several kind
 DocumentRule = Literal["auto", "file", "paragraph", "line"]
 
 
-def text_documents(path: Path, rule: DocumentRule) -> Iterator[str]:
+def text_documents(path: Path, rule: DocumentRule, digest: "Digest | None" = None) -> Iterator[str]:
     """Documents of a text file: the whole of it, its paragraphs (parted by blank lines) or its lines."""
-    lines = decoded_lines(path)
+    lines = decoded_lines(path, digest)
     if rule == "file":
         yield "".join(lines)
     elif rule == "line":
@@ -88,17 +92,21 @@ class Corpus:
         """`documents` with `auto` decided."""
         if self.documents != "auto":
             return self.documents
-        return "paragraph" if len(self.files()) == 1 else "file"
+        return "paragraph" if len(self.hashed_files) == 1 else "file"
+
+    @cached_property
+    def hashed_files(self) -> list[tuple[Path, str]]:
+        """`files` with the hash of each, taken once: the text is what they held then, and `texts` holds to it."""
+        return [(file, sha256_of_file(file)) for file in self.files()]
 
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the text without reading it as documents: file hashes, versions, or the hub's names."""
         identity: dict[str, Any] = asdict(self)
         del identity["key"]
-        files = self.files()
         if self.is_embedded:
             identity["versions"] = versions()
-        elif files:
-            identity["source"] = [{"name": file.name, "sha256": sha256_of_file(file)} for file in files]
+        elif self.hashed_files:
+            identity["source"] = [{"name": file.name, "sha256": digest} for file, digest in self.hashed_files]
             identity["documents"] = self.document_rule()
         return identity
 
@@ -109,32 +117,30 @@ class Corpus:
                 raise UserError(f"{origin} has no column '{self.text_column}' (it has: {has}); set data.text_column")
             yield row[self.text_column]
 
-    def _read(self, files: list[Path]) -> Iterator[Any]:
+    def _read(self) -> Iterator[Any]:
         column, rule = self.text_column, self.document_rule()
-        if not files:
+        if not self.hashed_files:
             yield from self._texts_of(hub_rows(self.source[0], self.configuration, self.split, column=column))
-        for file in files:
+        for file, sha256 in self.hashed_files:
             kind = FORMATS[suffix_of(file)]
-            is_text = kind == "text"
-            yield from text_documents(file, rule) if is_text else self._texts_of(rows_of(file, kind, column=column))
+            digest = hashlib.sha256()
+            if kind == "text":
+                yield from text_documents(file, rule, digest)
+            else:
+                yield from self._texts_of(rows_of(file, kind, column=column, digest=digest))
+            if digest.hexdigest() != sha256:
+                raise changed_while_read(file)
 
     def texts(self) -> Iterator[Any]:
         """The documents' texts as they stand, in order; not yet cleaned, and not yet known to be strings.
 
         Raises:
-            UserError: where the source cannot be read, or has no such column.
+            UserError: where the source cannot be read, has no such column, or is no longer what was hashed.
         """
         if self.is_embedded:
             yield from embedded_documents()
             return
-        files = self.files()
-        kinds = {FORMATS[suffix_of(file)] for file in files}
+        kinds = {FORMATS[suffix_of(file)] for file, _ in self.hashed_files}
         if len(kinds) > 1 and not kinds <= STREAMS:
             raise UserError(f"{self.key}: {' and '.join(sorted(kinds))} files cannot be mixed; give one kind")
-        yield from read_or_named(self._read(files), key=self.key, name=", ".join(self.source))
-
-
-def sha256_of_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        yield from read_or_named(self._read(), key=self.key, name=", ".join(self.source))

@@ -2,13 +2,18 @@
 
 import glob
 import gzip
+import hashlib
+import io
 import re
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
 
 Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "text"]
 FORMATS: dict[str, Format] = {
@@ -69,16 +74,50 @@ def files_of(names: Sequence[str], *, key: str, folder_suffixes: Collection[str]
     return [file for files in found.values() for file in files]
 
 
-def decoded_lines(path: Path) -> Iterator[str]:
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changed_while_read(path: Path) -> UserError:
+    """The error of a source that is no longer what its hash was taken of."""
+    return UserError(
+        f"{path} was changed while it was read, so that nothing was made of it: run the same command again once "
+        f"nothing writes to it"
+    )
+
+
+class _HashedFile(io.RawIOBase):
+    """A file whose bytes go into a hash as they are read."""
+
+    def __init__(self, path: Path, digest: "Digest") -> None:
+        self._file, self._digest = path.open("rb", buffering=0), digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer)
+        self._digest.update(memoryview(buffer)[:count])
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def decoded_lines(path: Path, digest: "Digest | None" = None) -> Iterator[str]:
     """Lines with their own line ends, of a plain file or of one that gzip packed; only a line feed ends a line.
 
-    Bytes that are not UTF-8 become U+FFFD.
+    Bytes that are not UTF-8 become U+FFFD. The file's own bytes, as they were read, go into `digest`.
 
     Raises:
         UserError: where the file cannot be read.
     """
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with io.BufferedReader(_HashedFile(path, digest or hashlib.sha256()), buffer_size=1 << 18) as raw:
+            file = gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw
             for line in file:
                 yield line.decode("utf-8", errors="replace")
     except (OSError, EOFError, zlib.error) as error:

@@ -5,15 +5,19 @@ a JSON file that is one value, and a CoNLL file, are held in memory.
 """
 
 import csv
+import hashlib
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from data.text.files import Format, decoded_lines
+from data.text.files import Format, changed_while_read, decoded_lines
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row]]  # with their origins
@@ -21,12 +25,12 @@ Lines = Iterable[tuple[int, str]]  # with their numbers
 PARQUET_ROWS = 256  # decoded at once: documents may be long
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, digest: "Digest | None") -> Iterator[tuple[int, str]]:
     """The lines of a file and their numbers from 1, without line ends and byte-order mark.
 
     Only a line feed ends a line, so that U+2028 and their like stay within a text.
     """
-    for number, line in enumerate(decoded_lines(path), start=1):
+    for number, line in enumerate(decoded_lines(path, digest), start=1):
         if number == 1:
             if line.count("\x00") * 4 > len(line):
                 raise UserError(f"{path}: looks like UTF-16, and is read as UTF-8; convert it first")
@@ -34,15 +38,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         yield number, line.removesuffix("\n").removesuffix("\r")
 
 
-def _records(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, lines: Lines, kind: str) -> Iterator[tuple[int, list[str]]]:
     """The fields of each line of a table. In a tsv a quotation mark is a character like any other."""
     if kind == "tsv":
-        for number, line in _lines(path):
+        for number, line in lines:
             if line:
                 yield number, line.split("\t")
         return
     csv.field_size_limit(2**31 - 1)  # the library's own limit is 128 kB, less than a long document
-    reader = csv.reader((line + "\n" for _, line in _lines(path)), strict=True)
+    reader = csv.reader((line + "\n" for _, line in lines), strict=True)
     begin = 1
     try:
         for fields in reader:
@@ -53,10 +57,10 @@ def _records(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}, line {begin}: not csv ({error})") from None
 
 
-def _table(path: Path, kind: str, header: Sequence[str]) -> Rows:
+def _table(path: Path, lines: Lines, kind: str, header: Sequence[str]) -> Rows:
     """Rows of a csv or tsv whose columns are named by its first line, or by `header`, where it has no such line."""
     names = list(header)
-    for number, fields in _records(path, kind):
+    for number, fields in _records(path, lines, kind):
         if not names:
             names = [name.strip() for name in fields]
             if len(set(names)) < len(names):
@@ -116,12 +120,12 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _json(path: Path) -> Rows:
+def _json(path: Path, lines: Lines) -> Rows:
     """Rows of a JSON file: a list of objects (or `{"data": [...]}`), a SQuAD file, or one object a line.
 
     The last is a file whose first line is JSON by itself and not its only one.
     """
-    lines = ((number, line) for number, line in _lines(path) if line.strip())
+    lines = ((number, line) for number, line in lines if line.strip())
     first = list(itertools.islice(lines, 2))
     if len(first) == 2 and _is_json(first[0][1]):
         yield from _json_lines(path, itertools.chain(first, lines))
@@ -143,13 +147,13 @@ def _json(path: Path) -> Rows:
         yield f"{path.name}, row {number}", row
 
 
-def _conll(path: Path, header: Sequence[str]) -> Rows:
+def _conll(path: Path, lines: Lines, header: Sequence[str]) -> Rows:
     """Sentences of a CoNLL file: a word and its columns a line, sentences parted by blank lines.
 
     Columns are parted by tabs, or by spaces where a file has no tab. Without `header` the first is `tokens` and the
     last is `tags`. `-DOCSTART-` lines and comments (`# ...`, before a sentence's first word) are passed over.
     """
-    lines = list(_lines(path))
+    lines = list(lines)
     by_tab = any("\t" in line and line.strip() for _, line in lines)
     split: Callable[[str], list[str]] = (
         (lambda line: line.split("\t")) if by_tab else (lambda line: re.split(" +", line.strip(" ")))
@@ -177,17 +181,27 @@ def _conll(path: Path, header: Sequence[str]) -> Rows:
             sentence.append(fields)
 
 
-def _text(path: Path) -> Rows:
-    for number, line in _lines(path):
+def _text(path: Path, lines: Lines) -> Rows:
+    for number, line in lines:
         if line.strip():
             yield f"{path.name}, line {number}", {"text": line}
 
 
-def _parquet(path: Path, column: str | None) -> Rows:
-    """Rows of a parquet file; classes that `datasets` kept as numbers are their names."""
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes where a file is written to or replaced, even by what it held before."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _parquet(path: Path, column: str | None, digest: "Digest | None") -> Rows:
+    """Rows of a parquet file; classes that `datasets` kept as numbers are their names.
+
+    It is read here and there, so that it is hashed behind its last row, and must be as it was before the first.
+    """
     import datasets  # slow to import
     from pyarrow import parquet
 
+    before = _state(path)
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         columns = [column] if column in schema.names else None
@@ -195,6 +209,11 @@ def _parquet(path: Path, column: str | None) -> Rows:
         rows = (row for batch in file.iter_batches(PARQUET_ROWS, columns=columns) for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):
             yield f"{path.name}, row {number}", named(row)
+    if digest is not None:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)  # goes on with what it holds
+        if _state(path) != before:
+            raise changed_while_read(path)
 
 
 def _class_names(classes: Any, value: Any) -> Any:
@@ -217,7 +236,14 @@ def with_class_names(features: Any) -> Callable[[Row], Row]:
     return named
 
 
-def rows_of(path: Path, kind: Format, *, header: Sequence[str] = (), column: str | None = None) -> Rows:
+def rows_of(
+    path: Path,
+    kind: Format,
+    *,
+    header: Sequence[str] = (),
+    column: str | None = None,
+    digest: "Digest | None" = None,
+) -> Rows:
     """Every row of a local file of some kind, in order, with its origin.
 
     Args:
@@ -225,17 +251,17 @@ def rows_of(path: Path, kind: Format, *, header: Sequence[str] = (), column: str
         kind: its format.
         header: names of the columns of a csv, tsv or CoNLL file that does not name them itself.
         column: the only one that is needed; of a parquet file no other is read then.
+        digest: takes in the bytes of the file as they are read; it has them all behind the last row.
 
     Raises:
         UserError: where the file cannot be read, naming the line.
     """
+    lines = _lines(path, digest)
     if kind in ("csv", "tsv"):
-        yield from _table(path, kind, header)
+        yield from _table(path, lines, kind, header)
     elif kind == "conll":
-        yield from _conll(path, header)
+        yield from _conll(path, lines, header)
     elif kind == "parquet":
-        yield from _parquet(path, column)
-    elif kind == "jsonl":
-        yield from _json_lines(path, _lines(path))
+        yield from _parquet(path, column, digest)
     else:
-        yield from {"json": _json, "text": _text}[kind](path)
+        yield from {"json": _json, "jsonl": _json_lines, "text": _text}[kind](path, lines)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from data.store.tokenizer import KINDS
-from data.text.corpora import sha256_of_file
+from data.text.files import sha256_of_file
 from models.presets import TransformerConfig
 from objectives.start.pretrained import Pretrained, tokenizer_of
 
