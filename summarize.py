@@ -1,74 +1,106 @@
-"""Prints a table of runs: python summarize.py runs/*.
+"""Prints a table of runs: python summarize.py runs.
 
-Losses of different objectives stand beside each other here, each with its own two landmarks; they are not to be
-ranked, since each objective has prediction targets of its own.
+    python summarize.py runs                     every run in a folder
+    python summarize.py runs/a runs/b            those that are named
+    python summarize.py studies/demo             the runs of a study
+    python summarize.py runs --csv > runs.csv    all numbers, whole; --json: as a list of objects
+
+Runs that go on or were stopped have their last numbers. Losses of different objectives stand beside each other here,
+each with its own two landmarks; they are not to be ranked, since each objective has prediction targets of its own.
 """
 
+import csv
+import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
+from jsonargparse import Namespace
 from rich.console import Console
-from rich.table import Table
 
-from common.errors import UserError
 from training.monitoring.display import duration, short
+from training.monitoring.tables import plain_table
+from training.setup.messages import OneLineErrors
 from training.setup.script import script
-from training.storage.run_dir import RunFolder
+from training.storage.overview import RunRow, rows_of, runs_in
 
-COLUMNS = ("run", "size", "tokens", "tokens/s", "time", "loss", "accuracy", "unigram", "ln V")
-
-
-def token_term(summary: dict[str, Any]) -> str:
-    """The first loss term, which is the one of the tokens."""
-    names = [name for name in summary if name.startswith("validation/") and name != "validation/loss"]
-    return names[0]
-
-
-def _cell(summary: dict[str, Any], name: str, form: str) -> str:
-    """A number, or a dash: a fine-tuned run has no unigram entropy."""
-    return format(summary[name], form) if name in summary else "-"
+COLUMNS = (
+    *("run", "objective", "state", "size", "tokens", "tokens/s", "time"),
+    *("loss", "accuracy", "bits/byte", "unigram", "ln V", "score"),
+)
+ALWAYS = COLUMNS[:10]  # the others are lines where a run has them
+MISSING = "-"
+WIDTH = 400  # where there is no terminal, nothing is cut
 
 
-def row(folder: RunFolder) -> list[str]:
-    """A run's row; one that has not come to its end has dashes."""
-    summary, info = folder.read_summary(), folder.read_info()
-    if summary is None:
-        return [folder.path.name, short(info.get("parameters", 0)), *["-"] * (len(COLUMNS) - 2)]
-    term = token_term(summary)
-    return [
-        folder.path.name,
-        short(info["parameters"]),
-        short(summary["raw_tokens"]),
-        short(summary["speed/raw_tokens_per_second"]),
-        duration(summary["seconds"]),
-        f"{summary[term]:.3f}",
-        *(_cell(summary, f"{term}_accuracy", ".1%"), _cell(summary, "unigram_entropy", ".3f")),
-        _cell(summary, "ln_vocabulary", ".3f"),
+def parse(arguments: list[str]) -> Namespace:
+    """The command line."""
+    parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.add_argument("runs", nargs="*", type=Path, help="runs, or folders of runs; by default runs")
+    parser.add_argument("--csv", action="store_true", help="prints comma-separated values, every number whole")
+    parser.add_argument("--json", action="store_true", help="prints a list of JSON objects")
+    return parser.parse_args(arguments)
+
+
+def _number(value: float | None, form: str) -> str:
+    return MISSING if value is None else format(value, form)
+
+
+def _short(value: float | None) -> str:
+    return MISSING if value is None else short(value)
+
+
+def cells(row: RunRow) -> tuple[str, ...]:
+    """A run's row as the table shows it."""
+    return (
+        *(row.run, row.objective, row.state),
+        *(_short(row.parameters), _short(row.raw_tokens), _short(row.tokens_per_second)),
+        MISSING if row.seconds is None else duration(row.seconds),
+        *(_number(row.loss, ".3f"), _number(row.accuracy, ".1%"), _number(row.bits_per_byte, ".3f")),
+        *(_number(row.unigram_entropy, ".3f"), _number(row.ln_vocabulary, ".3f")),
+        MISSING if row.score is None else f"{row.metric} {row.score:.4f}",
+    )
+
+
+def show(rows: Sequence[RunRow]) -> None:
+    """Prints the table, without columns in which nothing stands."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    lines = [cells(row) for row in rows]
+    places = [
+        place for place, name in enumerate(COLUMNS) if name in ALWAYS or any(line[place] != MISSING for line in lines)
     ]
+    table = plain_table(*(COLUMNS[place] for place in places))
+    for line in lines:
+        table.add_row(*(line[place] for place in places))
+    console.print(table)
+    console.print(
+        "loss: nats a label on held-out text, of each objective's own targets: compare each with its ln V (knows "
+        "nothing) and unigram entropy (knows how frequent tokens are), not with the others; bits/byte and score may be "
+        "compared",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    folders = [RunFolder(Path(argument)) for argument in arguments]
-    runs = [folder for folder in folders if folder.is_run]
-    if not runs:
-        raise UserError(
-            f"no run in {', '.join(arguments)}" if arguments else "name the folders of runs, such as runs/*"
-        )
-    console = Console(highlight=False)
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
-    for folder in runs:
-        table.add_row(*row(folder))
-    console.print(table)
-    console.print(
-        "loss: nats a token on held-out text, of each objective's own targets: compare each with its ln V (knows "
-        "nothing) and unigram entropy (knows how frequent tokens are), not with the others",
-        style="dim",
-    )
+    parsed = parse(arguments)
+    rows: list[RunRow] = []
+    for folder, row in rows_of(runs_in(parsed.runs or [Path("runs")])):
+        if isinstance(row, RunRow):
+            rows.append(row)
+        else:
+            print(f"{folder.path} is left out: {row}", file=sys.stderr)
+    if parsed.json:
+        print(json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=2))
+    elif parsed.csv:
+        writer = csv.DictWriter(sys.stdout, [field.name for field in fields(RunRow)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    elif rows:
+        show(rows)
     return 0
 
 

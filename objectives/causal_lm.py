@@ -35,11 +35,18 @@ class CausalLM(Objective):
     uses_decoder: bool = True
     template: SpecialTokenTemplate = SpecialTokenTemplate(before=("eos",))  # it ends the document before
     token_term: str = "next_token"
+    at_unigram_entropy: str = (
+        "A causal LM leaves it within a few hundred steps; if it stays, try another optimizer.learning_rate"
+    )
 
     def __init__(self, *, predict_across_documents: bool = True, **shared: Any) -> None:
         super().__init__(**shared)
         self.predict_across_documents = predict_across_documents
         self.inference = ContinueText(predicts_first=predict_across_documents)
+
+    @property
+    def likelihood_term(self) -> str | None:
+        return self.token_term if self.predict_across_documents else None
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
         """Hides and draws nothing; the first token is predicted from the one before the window."""

@@ -59,6 +59,9 @@ class Denoising(Objective):
     uses_decoder: bool = True
     template: SpecialTokenTemplate = SpecialTokenTemplate(("bos",), ("eos",), decoder_start="eos")
     token_term: str = "token"
+    at_unigram_entropy: str = (
+        "A denoiser leaves it when its decoder has learned to copy what the encoder reads (README, Expected curves)"
+    )
     inference: InferenceStrategy = Rewrite()
 
     def __init__(

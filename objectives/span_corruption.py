@@ -41,6 +41,10 @@ class SpanCorruption(Objective):
     uses_decoder: bool = True
     template: SpecialTokenTemplate = SpecialTokenTemplate(behind=("eos",), decoder_start="pad")
     token_term: str = "span"
+    at_unigram_entropy: str = (
+        "Sentinels, a third of the labels, are learned soon: the tokens of the text rest here until the decoder finds "
+        "the places in the encoder that sentinels stand for (README, Expected curves)"
+    )
     inference: InferenceStrategy = FillSpans()
 
     def __init__(

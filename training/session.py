@@ -79,7 +79,6 @@ class RunMetadata(RunCallback):
         """Writes summary.json after the last validation."""
         assert module.progress is not None
         if trainer.is_global_zero and trainer.should_stop:
-            speed = {name: value for name, value in self.telemetry.latest.items() if name.startswith("speed/")}
             data = cast(Data, cast(Any, trainer).datamodule)
             self.folder.write_summary(
                 {
@@ -90,7 +89,7 @@ class RunMetadata(RunCallback):
                     **module.references(),
                     "windows_sha256": data.windows_sha256(trainer.global_step),
                     "peak_memory_bytes": peak_memory(module.device),
-                    **speed,
+                    **self.telemetry.speed(trainer, module),
                 }
             )
 

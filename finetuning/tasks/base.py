@@ -278,6 +278,11 @@ class FineTuning(ExactModule):
             return "loss"
         return self.task.metric or next((name.rsplit("/", 1)[-1] for name in found), "loss")
 
+    def headline_metrics(self) -> dict[str, float]:
+        """The metric that chooses the best weights."""
+        chosen = self.metric_of(self.validation_metrics)
+        return {name: value for name, value in self.validation_metrics.items() if name == chosen}
+
     def validation_cost(self) -> float:
         if self.selects_by_loss:
             return super().validation_cost()

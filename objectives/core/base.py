@@ -69,6 +69,7 @@ class Objective(ABC):
     template: SpecialTokenTemplate = SpecialTokenTemplate()  # as in training
     token_term: str  # the loss term whose labels are tokens, predicted by a body's own head
     token_role: str = MAIN  # the body that predicts them
+    at_unigram_entropy: str = ""  # what it means for this objective that the loss of its tokens stays there
     inference: InferenceStrategy = InferenceStrategy()  # how it generates and scores
     marks: tuple[str, ...] = ()  # special tokens of the second format that it needs, by their roles
 
@@ -141,6 +142,11 @@ class Objective(ABC):
     def measures(self, batch: Batch) -> Mapping[str, Tensor]:
         """Numbers whose means are logged beside the losses of training; by default those of the examples."""
         return batch.measures
+
+    @property
+    def likelihood_term(self) -> str | None:
+        """The loss term that is the negative log likelihood of the text itself, every token once; None without one."""
+        return None
 
     def validation_weight(self, term: str) -> float:
         """Weight of a term in the validation loss by which the best checkpoint is chosen."""

@@ -150,6 +150,18 @@ class Pretraining(ExactModule):
         state = checkpoint["state_dict"].items()
         checkpoint["state_dict"] = {f"network.{name.removeprefix('network.')}": tensor for name, tensor in state}
 
+    def on_validation_epoch_end(self) -> None:
+        """Adds bits per byte where the objective gives the text a likelihood (`likelihood_term`)."""
+        super().on_validation_epoch_end()
+        term = self.objective.likelihood_term
+        if term is not None:
+            store = self.data.held_out_windows.store
+            bits_per_token = self.validation_results[term].loss / math.log(2)
+            self.validation_metrics = {"bits_per_byte": bits_per_token * len(store.tokens) / store.num_bytes}
+
+    def note_at_unigram_entropy(self) -> str:
+        return self.objective.at_unigram_entropy
+
     # --- what it costs ---
 
     @cached_property

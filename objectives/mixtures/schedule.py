@@ -63,11 +63,18 @@ class Schedule(Objective):
         self.last = list(self.members.values())[-1]
         self.uses_encoder, self.uses_decoder = self.last.uses_encoder, self.last.uses_decoder
         self.template, self.token_term, self.inference = self.last.template, self.last.token_term, self.last.inference
+        self.at_unigram_entropy = next(iter(self.members.values())).at_unigram_entropy  # its loss is shown first
 
     @property
     def is_sole(self) -> bool:
         """Whether the body has a single stack."""
         return not (self.uses_encoder and self.uses_decoder)
+
+    @property
+    def likelihood_term(self) -> str | None:
+        """That of the first member that has one."""
+        terms = ((name, member.likelihood_term) for name, member in self.members.items())
+        return next((f"{name}/{term}" for name, term in terms if term is not None), None)
 
     # --- which member has a window ---
 

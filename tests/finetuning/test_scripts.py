@@ -211,12 +211,12 @@ def test_a_fine_tuned_run_stands_in_the_table_of_runs(
     tuned: Path, pretrained: dict[str, Path], capsys: Capture
 ) -> None:
     assert status_of(summarize.main, [str(tuned), str(pretrained["masked_lm"])]) == 0
-    first, second = [line for line in capsys.readouterr().out.splitlines() if "accuracy" not in line and "k" in line][
-        :2
-    ]
-    assert first.split()[0] == "tuned"
-    assert first.split()[-2:] == ["-", "-"]
-    assert second.split()[-1] == "6.174"
+    headings, first, second = [line.split() for line in capsys.readouterr().out.splitlines()][:3]
+    assert first[:3] == ["tuned", "classification", "finished"]
+    assert first[-4:-2] == ["-", "-"]
+    assert first[-2].startswith("test/")
+    assert second[-2:] == ["6.174", "-"]
+    assert headings[-1] == "score"
 
 
 @pytest.mark.slow

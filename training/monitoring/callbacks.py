@@ -18,6 +18,7 @@ from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkp
 REQUEST_OF_SIGNAL = {signal.SIGTERM: Request.TERMINATE, signal.SIGINT: Request.INTERRUPT}
 
 DEFAULT_INTERVAL = 250  # steps between validations of a run whose steps are not known beforehand
+LEAST_INTERVAL = 10  # of a run whose steps are known: a short one would validate longer than it trains
 
 
 class RunCallback(Callback):
@@ -94,8 +95,8 @@ class ValidationSchedule(RunCallback):
     """When a run validates, and when it ends: after the step that uses up the budget, with a last validation.
 
     Args:
-        validate_every_steps: steps between two validations; by default a tenth of the run, or DEFAULT_INTERVAL where
-            a clock ends it.
+        validate_every_steps: steps between two validations; by default a tenth of the run, but LEAST_INTERVAL at
+            least, or DEFAULT_INTERVAL where a clock ends it.
     """
 
     def __init__(self, *, validate_every_steps: int | None) -> None:
@@ -105,7 +106,7 @@ class ValidationSchedule(RunCallback):
         progress = cast(ExactModule, pl_module).progress
         assert progress is not None
         total = progress.total_steps
-        steps = self.validate_every_steps or (max(total // 10, 1) if total else DEFAULT_INTERVAL)
+        steps = self.validate_every_steps or (max(total // 10, LEAST_INTERVAL) if total else DEFAULT_INTERVAL)
         trainer.val_check_interval = steps * trainer.accumulate_grad_batches  # Lightning counts micro-batches
 
     def step_ends(self, trainer: Trainer, module: ExactModule) -> None:

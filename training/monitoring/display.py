@@ -33,6 +33,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def rests_at(loss: float, unigram_entropy: float) -> bool:
+    """Whether a loss rests on the unigram entropy."""
+    return abs(loss - unigram_entropy) < PLATEAU * unigram_entropy
+
+
 class Display(RunCallback):
     """Shows loss, raw tokens a second and the time left; on a terminal as a bar, elsewhere as a line now and then."""
 
@@ -51,9 +56,15 @@ class Display(RunCallback):
         left = elapsed * (1 - fraction) / done if done > 0 else math.nan
         parts = [f"step {trainer.global_step:,}", f"{short(module.raw_tokens)} tokens"]
         if "train/loss" in latest:
-            parts.append(f"loss {latest['train/loss']:.3f}")
+            parts.append(self._training_loss())
             parts.append(f"{short(latest['speed/raw_tokens_per_second'])} tokens/s")
         return "  ".join([*parts, f"{duration(left)} left"])
+
+    def _training_loss(self) -> str:
+        """`train loss 7.237 = masked 6.544 + next_sentence 0.693`; of one term, its name alone."""
+        terms = self.telemetry.training_terms
+        named = " + ".join(f"{name} {loss:.3f}" for name, loss in terms.items())
+        return f"train {named}" if len(terms) == 1 else f"train loss {sum(terms.values()):.3f} = {named}"
 
     def _introduce(self, trainer: Trainer, module: ExactModule) -> None:
         """One line on what is about to run."""
@@ -97,23 +108,21 @@ class Display(RunCallback):
             return
         results, references = module.validation_results, module.references()
         terms = [
-            f"{name} {result.loss:.3f}" + ("" if math.isnan(result.accuracy) else f" (accuracy {result.accuracy:.1%})")
+            f"{name} {result.loss:.3f}"
+            + ("" if math.isnan(result.accuracy) else f" nats (accuracy {result.accuracy:.1%})")
             for name, result in results.items()
         ]
         line = f"validation at step {trainer.global_step:,}, {short(module.raw_tokens)} tokens: {', '.join(terms)}"
-        line += "".join(f", {name} {value:.4g}" for name, value in module.validation_metrics.items())
+        line += "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in module.headline_metrics().items())
         if references:
-            line += f"; ln V {references['ln_vocabulary']:.3f}, unigram {references['unigram_entropy']:.3f}"
+            line += f"; ln V {references['ln_vocabulary']:.3f}, unigram entropy {references['unigram_entropy']:.3f}"
         self.console.print(line, soft_wrap=True)
-        self._report_plateau(next(iter(results.values())).loss, references.get("unigram_entropy", math.nan))
-
-    def _report_plateau(self, loss: float, unigram: float) -> None:
-        if not self.has_reported_plateau and abs(loss - unigram) < PLATEAU * unigram:
+        name, first = next(iter(results.items()))
+        if not self.has_reported_plateau and rests_at(first.loss, references.get("unigram_entropy", math.nan)):
             self.has_reported_plateau = True
             self.console.print(
-                "  the loss is at the unigram entropy: the model knows how frequent tokens are, not yet what follows "
-                "from their neighbours. A masked LM rests here for thousands of steps: normal (README, Expected "
-                "curves)",
+                f"  {name} is at the unigram entropy: the model knows how frequent tokens are, not yet what follows "
+                f"from their neighbours. {module.note_at_unigram_entropy()}".rstrip(),
                 soft_wrap=True,
             )
 

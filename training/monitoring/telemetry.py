@@ -49,6 +49,7 @@ class Telemetry(RunCallback):
     def __init__(self, *, every_steps: int) -> None:
         self.every_steps = every_steps
         self.latest: dict[str, float] = {}  # for whoever displays it
+        self.training_terms: dict[str, float] = {}  # the loss terms of the last logged interval
         self.peak: float | None = None
 
     def _mark(self, trainer: Trainer, module: ExactModule) -> None:
@@ -73,6 +74,11 @@ class Telemetry(RunCallback):
             "target_tokens": module.target_tokens,
             "flops": trainer.global_step * module.flops_per_step,
         }
+
+    def speed(self, trainer: Trainer, module: ExactModule) -> dict[str, float]:
+        """The speed of the last logged interval; of this session, where it was too short to log one."""
+        logged = {name: value for name, value in self.latest.items() if name.startswith("speed/")}
+        return logged or (self._speed(trainer, module) if trainer.global_step > self.first_step else {})
 
     def _speed(self, trainer: Trainer, module: ExactModule) -> dict[str, float]:
         seconds = max(time.perf_counter() - self.started - self.paused, 1e-9)
@@ -101,6 +107,7 @@ class Telemetry(RunCallback):
         if trainer.global_step % self.every_steps:
             return
         results = module.training_sums.read()
+        self.training_terms = {name: result.loss for name, result in results.items() if result.num}
         metrics = named_results("train", results, accuracy=False)
         metrics |= {f"train/{name}": result.loss for name, result in module.training_measures.read().items()}
         metrics["train/gradient_norm"] = module.gradient_norm

@@ -73,7 +73,8 @@ class ValidationSettings:
     """When the held-out text is scored.
 
     Args:
-        every_steps: optimizer steps between two; by default a tenth of the run, or 250 where a clock ends it.
+        every_steps: optimizer steps between two; by default a tenth of the run, 10 at least, or 250 where a clock
+            ends it.
     """
 
     every_steps: int | None = None

@@ -87,6 +87,14 @@ class ExactModule(lightning.LightningModule, ABC):
         """Numbers to read a loss by, logged beside it."""
         return {}
 
+    def headline_metrics(self) -> dict[str, float]:
+        """Those of `validation_metrics` that are printed; all of them are logged."""
+        return self.validation_metrics
+
+    def note_at_unigram_entropy(self) -> str:
+        """What it means for this model that its loss is there; empty where nothing is known of it."""
+        return ""
+
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         """Raises UserError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
 
