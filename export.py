@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError
-from finetuning.export import export_tuned
+from finetuning.export import differences_of, export_tuned
 from finetuning.load import is_tuned, load_fine_tuned
 from objectives.weights.export import export_run
 from objectives.weights.load import load_run
@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
     if is_tuned(parsed.run):
         if parsed.step is not None:
             raise UserError(f"--step = {parsed.step}: of a fine-tuned run the best weights are taken")
-        name = export_tuned(load_fine_tuned(parsed.run), parsed.to)
+        tuned = load_fine_tuned(parsed.run)
+        name = export_tuned(tuned, parsed.to)
+        for sentence in differences_of(tuned.module):
+            print(f"note: {sentence}")
     else:
         name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
     print(f"{parsed.to}: {name}, for transformers' from_pretrained('{parsed.to}')")

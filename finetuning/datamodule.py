@@ -155,7 +155,7 @@ class TaskData(ShardedData):
             "store": self.task.name,
             "sha256": hashes,
             "rows": {split: len(rows) for split, rows in self.rows.items()},
-            "labels": self.module.labels,
+            **self.module.recorded(),
             "warnings": self.warnings.lines(),
         }
 

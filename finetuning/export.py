@@ -7,6 +7,8 @@ needs none. What differs:
 - tags: predict.py reads a text with its words and signs parted by `task.joiner`, as training does, and takes the
   likeliest tags that follow from one another. `aggregation_strategy="first"` on a text parted so by blanks has the same
   groups wherever the likeliest tag of each word follows from the one before.
+- tags of characters (`task.joiner` ""): predict.py encodes every character by itself, as training does, and a pipeline
+  the whole text; `differences_of` says so when the folder is written.
 - spans: transformers 5 has no pipeline for them; the best one by the two logits, over windows, is to be found as BERT's
   run_squad.py does.
 - texts: `task.prefix` is `prefix` in config.json. The pipeline `text-generation` puts it before a text itself; an
@@ -200,6 +202,16 @@ def _settings_of(module: FineTuning) -> dict[str, Any]:
         kinds = {"one": "single_label_classification", "many": "multi_label_classification", "number": "regression"}
         settings["problem_type"] = kinds[module.task.form]
     return settings
+
+
+def differences_of(module: FineTuning) -> list[str]:
+    """What a person must know who takes the folder for what predict.py does; a sentence each."""
+    if isinstance(module, TokenClassification) and module.by_unit:
+        return [
+            "tags: this run encoded every tagged unit by itself; encode a text's characters one by one, each with the "
+            "blanks before it, for the same tags (transformers' pipeline encodes the whole text)"
+        ]
+    return []
 
 
 def export_tuned(tuned: FineTunedRun, folder: Path) -> str:

@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 64
 ROWS_OF_A_PART = 512  # read together, so that texts of similar length meet, and predicted before the next are read
 
 
-def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Path) -> FineTuning:
+def module_of(config: dict[str, Any], recorded: Mapping[str, Any], tokenizer_file: Path) -> FineTuning:
     """The module that a fine-tuned run's config.yaml describes, with random weights.
 
     Raises:
@@ -53,7 +53,7 @@ def module_of(config: dict[str, Any], labels: Sequence[str], tokenizer_file: Pat
         budget=found.budget,
         seed=config["seed"],
     )
-    module.take_labels(labels)
+    module.restore(recorded)
     return module
 
 
@@ -128,8 +128,7 @@ def load_fine_tuned(folder: Path) -> FineTunedRun:
     run = RunFolder(folder)
     checkpoint = best_checkpoint(run)
     config = run.read_config()
-    labels = run.read_info().get("data", {}).get("labels", [])
-    module = module_of(config, labels, folder / "tokenizer.json")
+    module = module_of(config, run.read_info().get("data", {}), folder / "tokenizer.json")
     with torch.random.fork_rng(devices=[]):
         module.build()
     load_weights(module, checkpoint)

@@ -5,7 +5,7 @@ Shapes: B batch, N labelled positions, D width.
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -107,9 +107,13 @@ class FineTuning(ExactModule):
     def learn_labels(self, rows: Sequence[Any]) -> None:
         """Finds in the training rows what the head must know, such as `labels`."""
 
-    def take_labels(self, labels: Sequence[str]) -> None:
-        """Restores `labels` as a run's folder keeps them."""
-        self.labels = list(labels)
+    def recorded(self) -> dict[str, Any]:
+        """What a run's folder keeps of what was learned of the rows, beside the weights."""
+        return {"labels": self.labels}
+
+    def restore(self, recorded: Mapping[str, Any]) -> None:
+        """Takes what `recorded` kept."""
+        self.labels = list(recorded.get("labels", []))
 
     @abstractmethod
     def examples(self, rows: Sequence[Any], warnings: DataWarnings) -> list[TaskExample]:

@@ -7,7 +7,7 @@ loss = sum of -log p(first token | question, context) / number of windows + the 
 does not hold the answer, the target of both is the position that stands for no answer
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -130,9 +130,9 @@ class QuestionAnswering(FineTuning):
             self.may_be_none = any(row.impossible for row in rows)
         self.labels = ["answer", "no answer"] if self.may_be_none else ["answer"]
 
-    def take_labels(self, labels: Sequence[str]) -> None:
-        super().take_labels(labels)
-        self.may_be_none = "no answer" in labels
+    def restore(self, recorded: Mapping[str, Any]) -> None:
+        super().restore(recorded)
+        self.may_be_none = "no answer" in self.labels
 
     def examples(self, rows: Sequence[QuestionRow], warnings: DataWarnings) -> list[TaskExample]:
         encode, template = self.start.tokenizer.encode_batch, self.start.template

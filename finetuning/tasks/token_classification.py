@@ -1,14 +1,15 @@
-"""Token classification, such as named entities: the state of each word's first sub-token -> a tag.
+"""Token classification, such as named entities: the state of each unit's first sub-token -> a tag.
 
     input      [CLS] Nelson Man ##dela was born in M ##ve ##zo [SEP]
     predicts         B-PER  I-PER      O   O    O  B-LOC
 
-loss = sum of -log p(tag | sentence) / number of words. The prediction is the most probable valid sequence of tags
+loss = sum of -log p(tag | sentence) / number of units. The prediction is the most probable valid sequence of tags.
+A unit is a word, or a character where nothing parts the words of a text (`finetuning/data/units.py`)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from data.stream.batch import IGNORE, Batch
+from data.text.graphemes import graphemes
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
 from finetuning.data.batch import TaskExample
@@ -24,10 +26,15 @@ from finetuning.data.labels import tag_ids
 from finetuning.data.parse import read_tokens
 from finetuning.data.rows import DataWarnings, TokenRow
 from finetuning.data.texts import balanced_weights
+from finetuning.data.units import (
+    UnitTokens,
+    in_characters,
+    tokens_one_by_one,
+    whole_text_tokens,
+)
 from finetuning.metrics.metrics import Score, accuracy, span_f1
 from finetuning.metrics.spans import (
     best_tags,
-    first_tokens,
     join_words,
     labelled_tokens,
     mentions,
@@ -42,6 +49,8 @@ from finetuning.tasks.heads import LinearHead, as_arrays
 from finetuning.tasks.task import Task
 from training.step.terms import Term
 
+ONE_BY_ONE = "units one by one"  # as a run's folder records it
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenTask(Task):
@@ -51,7 +60,8 @@ class TokenTask(Task):
         words: column of the words.
         tags: column of their tags.
         entities: whether tags encode entities (BIO, IOB1, BIOES, BILOU); else they are independent (parts of speech).
-        joiner: what stands between two words of a text; "" where words are single characters.
+        joiner: what stands between two words of a text; "" where words are characters, or parts of words: entities are
+            then found in characters, and every character has tokens of its own.
     """
 
     words: str = "tokens"
@@ -64,7 +74,8 @@ class TokenTask(Task):
         return ("span_f1", "accuracy") if self.entities else ("accuracy",)
 
     def read(self, source: RowSource, warnings: DataWarnings) -> list[TokenRow]:
-        return read_tokens(source, words=self.words, tags=self.tags, entities=self.entities, warnings=warnings)
+        rows = read_tokens(source, words=self.words, tags=self.tags, entities=self.entities, warnings=warnings)
+        return [in_characters(row) for row in rows] if self.entities and not self.joiner else rows
 
     def unit(self, row: TokenRow) -> str:
         return self.joiner.join(row.words)
@@ -76,21 +87,15 @@ class TokenTask(Task):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextToTag(TokenRow):
-    """A text to be tagged, with the characters of its words."""
+    """A text to be tagged, with the characters of its units, and, where the words were given, the unit of each."""
 
     text: str
     places: tuple[tuple[int, int], ...]
-
-
-class SentenceTokens(NamedTuple):
-    """The sub-tokens of a sentence, and the first of each word."""
-
-    ids: list[int]
-    first: np.ndarray
+    first_units: tuple[int, ...] | None = None
 
 
 class TokenClassification(FineTuning):
-    """A linear layer on the state of each word's first sub-token.
+    """A linear layer on the state of each unit's first sub-token.
 
     A sentence longer than `data.max_length` is read in parts; its tags are decoded over the whole of it.
     """
@@ -100,6 +105,14 @@ class TokenClassification(FineTuning):
 
     def check(self) -> None:
         self.label_weights: list[float] = []
+        self.by_unit = not self.task.joiner  # of the run: those of the first edition encoded a text as a whole
+
+    def recorded(self) -> dict[str, Any]:
+        return {**super().recorded(), **({"encoded": ONE_BY_ONE} if self.by_unit else {})}
+
+    def restore(self, recorded: Mapping[str, Any]) -> None:
+        super().restore(recorded)
+        self.by_unit = recorded.get("encoded") == ONE_BY_ONE
 
     def build_heads(self) -> None:
         self.head = LinearHead(self.start.body.width, len(self.labels), self.tuning.dropout)
@@ -120,13 +133,9 @@ class TokenClassification(FineTuning):
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(np.concatenate(tag_ids(rows, self.labels)), len(self.labels))
 
-    def _tokens(self, rows: Sequence[TokenRow]) -> list[SentenceTokens]:
-        joined = [join_words(row.words, self.task.joiner) for row in rows]
-        encoded = self.start.tokenizer.encode_batch([text for text, _ in joined], add_special_tokens=False)
-        return [
-            SentenceTokens(found.ids, first_tokens(places, found.offsets))
-            for found, (_, places) in zip(encoded, joined, strict=True)
-        ]
+    def _tokens(self, rows: Sequence[TokenRow]) -> list[UnitTokens]:
+        encode = tokens_one_by_one if self.by_unit else whole_text_tokens
+        return encode(self.start.tokenizer, [row.words for row in rows], self.task.joiner)
 
     def examples(self, rows: Sequence[TokenRow], warnings: DataWarnings) -> list[TaskExample]:
         has_tags = bool(rows) and bool(rows[0].tags)
@@ -135,7 +144,7 @@ class TokenClassification(FineTuning):
         if room < 1:
             raise UserError(f"data.max_length = {self.max_length} leaves no room for a word")
         for number, (row, tokens, targets) in enumerate(zip(rows, self._tokens(rows), tags, strict=True)):
-            if (tokens.first < 0).any():
+            if any(token < 0 and word.strip() for token, word in zip(tokens.first.tolist(), row.words, strict=True)):
                 warnings.add("sentences with a word that no token holds", row.origin)
             if len(tokens.ids) > room:
                 warnings.add(f"sentences longer than data.max_length = {self.max_length}, read in parts", row.origin)
@@ -188,13 +197,24 @@ class TokenClassification(FineTuning):
         parts: list[list[np.ndarray]] = [[] for _ in rows]
         for example, output in zip(examples, outputs, strict=True):
             parts[example.row].append(output[example.where])
-        first_T, follows_TT = self._transitions()
+        found = [np.concatenate(part) for part in parts]
+        return [self._decode(*both) for both in zip(self._tokens(rows), found, strict=True)]
+
+    def _decode(self, tokens: UnitTokens, log_probs_LT: np.ndarray) -> tuple[str, ...]:
+        """The tags of a sentence's units by those of the labelled tokens."""
+        best = best_tags(log_probs_LT, *self._transitions())
+        decode = word_tags if self.task.entities else self._independent_tags
+        return decode(tokens.first, [self.labels[number] for number in best])
+
+    def ceiling(self, rows: Sequence[TokenRow]) -> list[tuple[str, ...]]:
+        """What a perfect model would predict: the rows' own tags, as the tokens can carry them."""
         predictions = []
-        for tokens, found in zip(self._tokens(rows), parts, strict=True):
-            best = best_tags(np.concatenate(found), first_T, follows_TT)
-            names = [self.labels[number] for number in best]
-            decode = word_tags if self.task.entities else self._independent_tags
-            predictions.append(decode(tokens.first, names))
+        ids = tag_ids(rows, self.labels, DataWarnings())
+        for tokens, targets in zip(self._tokens(rows), ids, strict=True):
+            labels = token_labels(tokens.first, targets, len(tokens.ids))[labelled_tokens(tokens.first)]
+            predictions.append(
+                self._decode(tokens, np.where(labels[:, None] == np.arange(len(self.labels)), 0.0, -1.0))
+            )
         return predictions
 
     def _transitions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +229,15 @@ class TokenClassification(FineTuning):
         return tuple(of_token.get(token, self.labels[0]) for token in first.tolist())
 
     def measure_predictions(self, rows: Sequence[TokenRow], predictions: Sequence[tuple[str, ...]]) -> dict[str, Score]:
-        """F1 of entities first where tags encode entities; the accuracy of the words' tags."""
+        """F1 of entities first where tags encode entities; the accuracy of the units' tags; the ceiling of the first.
+
+        The ceiling is what the rows' own tags come to on their way through the tokens.
+        """
+        found, best = self._scores(rows, predictions), self._scores(rows, self.ceiling(rows))
+        own = next(iter(found))
+        return {**found, f"{own}_ceiling": Score(value=best[own].value)}
+
+    def _scores(self, rows: Sequence[TokenRow], predictions: Sequence[tuple[str, ...]]) -> dict[str, Score]:
         gold = [row.tags for row in rows]
         predicted, wanted = (np.concatenate(list(map(np.array, tags))) for tags in (predictions, gold))
         of_words = {"accuracy": Score(value=accuracy(predicted, wanted).value)}  # its items are words, not rows
@@ -219,13 +247,23 @@ class TokenClassification(FineTuning):
         parts = {name: Score(value=value) for name, value in spans.parts.items() if "/" not in name}
         return {"span_f1": spans, **parts, **of_words}
 
-    def row_of(self, given: Any) -> TokenRow:
+    def row_of(self, given: Any) -> TextToTag:
+        """A text, whose units are found as `task.joiner` has them, or an object with the words."""
+        column, finer = self.task.words, self.by_unit and self.task.entities
+        words = given.get(column) if isinstance(given, dict) else None
+        if isinstance(words, list | tuple):
+            if not all(isinstance(word, str | int) for word in words) or not words:
+                raise UserError(f"'{column}' = {words!r:.60} must be a list of words, at least one")
+            row = TokenRow(words=tuple(map(str, words)))
+            units = [in_characters(replace(row, words=(word,))).words if finer else (word,) for word in row.words]
+            first_units = np.cumsum([0, *map(len, units[:-1])]).tolist()
+            row = replace(row, words=tuple(unit for part in units for unit in part))
+            text, places = join_words(row.words, self.task.joiner)
+            return TextToTag(words=row.words, text=text, places=tuple(places), first_units=tuple(first_units))
         text = given.get("text") if isinstance(given, dict) else given
-        if isinstance(given, dict) and isinstance(given.get(self.task.words), list):
-            text = self.task.joiner.join(map(str, given[self.task.words]))
         if not isinstance(text, str):
-            raise UserError(f"{given!r:.60} is neither a text nor an object with 'text' or '{self.task.words}'")
-        places = split_words(text)
+            raise UserError(f"{given!r:.60} is neither a text nor an object with 'text' or '{column}'")
+        places = graphemes(text) if self.by_unit else split_words(text)
         return TextToTag(words=tuple(text[start:end] for start, end in places), text=text, places=tuple(places))
 
     def to_json(self, row: TokenRow, prediction: tuple[str, ...]) -> dict[str, Any]:
@@ -233,9 +271,10 @@ class TokenClassification(FineTuning):
         if not self.task.entities:
             return {"words": list(row.words), "tags": list(prediction)}
         found = mentions(text, places, prediction)
-        return {
-            "entities": [{"kind": m.kind, "start": m.start, "end": m.end, "text": m.text} for m in found],
-        }
+        entities = [{"kind": m.kind, "start": m.start, "end": m.end, "text": m.text} for m in found]
+        if not isinstance(row, TextToTag) or row.first_units is None:
+            return {"entities": entities}
+        return {"entities": entities, "tags": [prediction[unit] for unit in row.first_units]}
 
     def format(self, row: TokenRow, fields: dict[str, Any]) -> str:
         if not self.task.entities:

@@ -42,6 +42,34 @@ def _question(number: int, words: list[str]) -> dict[str, Any]:
     return {"id": str(number), "question": f"what follows {words[1]}", "answers": [answer], "context": context}
 
 
+NAMES, CITIES, DONE = ("영희", "철수", "순이"), ("부산", "서울", "대구"), ("살아", "만나자", "놀았다")
+
+
+def korean_entities(number: int, seed: int) -> list[dict[str, Any]]:
+    """Sentences such as 영희가 부산에서 살아, in morphemes and blanks: names and cities are entities, particles not."""
+    rng, rows = np.random.default_rng(seed), []
+    for _ in range(number):
+        name, city, done = (str(rng.choice(words)) for words in (NAMES, CITIES, DONE))
+        first, second = ([name, "가"], "PS"), ([city, "에서"], "LC")
+        parts = [first, second] if rng.random() < 0.5 else [second, first]
+        tokens, tags = [], []
+        for (entity, particle), kind in parts:
+            tokens += [entity, particle, " "]
+            tags += [f"B-{kind}", "O", "O"]
+        rows.append({"tokens": [*tokens, done], "tags": [*tags, "O"]})
+    return rows
+
+
+def in_single_characters(row: dict[str, Any]) -> dict[str, Any]:
+    """The same row with a tag for each character."""
+    both = [
+        (character, tag if place == 0 or tag == "O" else f"I{tag[1:]}")
+        for token, tag in zip(row["tokens"], row["tags"], strict=True)
+        for place, character in enumerate(token)
+    ]
+    return {"tokens": [character for character, _ in both], "tags": [tag for _, tag in both]}
+
+
 def write_tasks(folder: Path) -> None:
     """Files of every task: 64 rows to learn from, 24 for each of the others."""
     for seed, (split, number) in enumerate((("train", 64), ("development", 24), ("test", 24))):
@@ -61,6 +89,9 @@ def write_tasks(folder: Path) -> None:
         _jsonl(folder / f"{split}.jsonl", rows)
         lines = ["".join(f"{word}\t{tag}\n" for word, tag in zip(words, _tags(words), strict=True)) for words in texts]
         (folder / f"{split}.conll").write_text("\n".join(lines), encoding="utf-8")
+        tagged = korean_entities(number, seed)
+        _jsonl(folder / f"{split}_morphemes.jsonl", tagged)
+        _jsonl(folder / f"{split}_characters.jsonl", list(map(in_single_characters, tagged)))
         _jsonl(folder / f"{split}_questions.jsonl", [_question(row, words) for row, words in enumerate(texts)])
 
 
@@ -95,6 +126,12 @@ TASKS: dict[str, Callable[[Path], Settings]] = {
     "several labels": lambda folder: classification(folder, label="labels", form="many"),
     "entities": lambda folder: _task(
         "token_classification.TokenTask", {"name": "tiny", **_splits(folder, ".conll"), "header": ["tokens", "tags"]}
+    ),
+    "characters": lambda folder: _task(
+        "token_classification.TokenTask", {"name": "tiny", **_splits(folder, "_characters.jsonl"), "joiner": ""}
+    ),
+    "morphemes": lambda folder: _task(
+        "token_classification.TokenTask", {"name": "tiny", **_splits(folder, "_morphemes.jsonl"), "joiner": ""}
     ),
     "questions": lambda folder: _task(
         "question_answering.QuestionTask", {"name": "tiny", **_splits(folder, "_questions.jsonl")}

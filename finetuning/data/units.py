@@ -1,0 +1,88 @@
+"""What has a tag: the words of a sentence, or its characters; and the sub-tokens of each.
+
+Words that a blank parts are tokenised with the whole text. Where none parts them (`joiner` ""), a tokenizer would join
+neighbours into one token, of which only one tag could be learned: there the tagged units are characters, and each is
+encoded by itself, with the blanks before it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from data.text.graphemes import graphemes
+from finetuning.data.rows import TokenRow
+from finetuning.metrics.spans import OUTSIDE, first_tokens, join_words, to_entities
+
+
+class UnitTokens(NamedTuple):
+    """The sub-tokens of a sentence, and int64[units], the first of each unit; -1 where it has none."""
+
+    ids: list[int]
+    first: np.ndarray
+
+
+def in_characters(row: TokenRow) -> TokenRow:
+    """A sentence of characters, each with its word's tag, B- going on as I-; white space at an entity's ends is O."""
+    parts = [[word[start:end] for start, end in graphemes(word)] for word in row.words]
+    characters = tuple(character for part in parts for character in part)
+    tags: list[str] = []
+    for part, tag in zip(parts, row.tags, strict=False):
+        inner = f"I-{tag[2:]}" if tag.startswith("B-") else tag
+        tags += [tag if place == 0 else inner for place in range(len(part))]
+    trimmed = [OUTSIDE] * len(tags)
+    for kind, start, end in to_entities(tags):
+        inked = [place for place in range(start, end) if characters[place].strip()]
+        for place in range(inked[0], inked[-1] + 1) if inked else ():
+            trimmed[place] = f"{'B' if place == inked[0] else 'I'}-{kind}"
+    return replace(row, words=characters, tags=tuple(trimmed))
+
+
+def whole_text_tokens(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], joiner: str) -> list[UnitTokens]:
+    """The tokens of each sentence's text; a unit of white space has none, even where a token begins with it."""
+    joined = [join_words(words, joiner) for words in sentences]
+    encoded = tokenizer.encode_batch([text for text, _ in joined], add_special_tokens=False)
+    found = []
+    for words, (_, places), text in zip(sentences, joined, encoded, strict=True):
+        inked = [span if word.strip() else (span[0], span[0]) for word, span in zip(words, places, strict=True)]
+        found.append(UnitTokens(text.ids, first_tokens(inked, text.offsets)))
+    return found
+
+
+def _pieces(words: Sequence[str], joiner: str) -> tuple[list[str], list[int]]:
+    """Each unit with the white space before it (what follows the last by itself), and the unit of each; -1 for none."""
+    text, places = join_words(words, joiner)
+    pieces, owners, end = [], [], 0
+    for place, (word, span) in enumerate(zip(words, places, strict=True)):
+        if word.strip():
+            pieces.append(text[end : span[1]])
+            owners.append(place)
+            end = span[1]
+    if end < len(text):
+        pieces.append(text[end:])
+        owners.append(-1)
+    return pieces, owners
+
+
+def tokens_one_by_one(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], joiner: str) -> list[UnitTokens]:
+    """The tokens of each sentence, its units encoded one by one, so that no two share a token.
+
+    A unit of white space has none: it is encoded with the unit behind it, as a tokenizer has it in a text.
+    """
+    parts = [_pieces(words, joiner) for words in sentences]
+    distinct = list(dict.fromkeys(piece for pieces, _ in parts for piece in pieces))
+    encoded = dict(zip(distinct, tokenizer.encode_batch(distinct, add_special_tokens=False), strict=True))
+    found = []
+    for words, (pieces, owners) in zip(sentences, parts, strict=True):
+        ids: list[int] = []
+        first = np.full(len(words), -1, dtype=np.int64)
+        for piece, owner in zip(pieces, owners, strict=True):
+            tokens = encoded[piece]
+            if owner >= 0:
+                (place,) = first_tokens([(len(piece) - len(piece.lstrip()), len(piece))], tokens.offsets).tolist()
+                first[owner] = len(ids) + place if place >= 0 else -1
+            ids += tokens.ids
+        found.append(UnitTokens(ids, first))
+    return found
