@@ -96,16 +96,17 @@ def _squad(path: Path, articles: list[Any]) -> Rows:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     answers = question.get("answers") or []
+                    listed = [answers] if isinstance(answers, dict) else answers
                     row = {
                         "id": str(question["id"]),
                         "title": article.get("title", ""),
                         "context": paragraph["context"],
                         "question": question["question"],
                         "answers": {
-                            "text": [answer["text"] for answer in answers],
-                            "answer_start": [answer["answer_start"] for answer in answers],
+                            "text": [answer["text"] for answer in listed],
+                            "answer_start": [answer.get("answer_start") for answer in listed],
                         },
-                        "is_impossible": bool(question.get("is_impossible", not answers)),
+                        "is_impossible": question.get("is_impossible", not answers),
                     }
                     yield f"{path.name}, question {question['id']}", row
     except (KeyError, TypeError, AttributeError) as error:

@@ -1,7 +1,6 @@
 """From the rows of a data set to those of a task: nothing is lost but what is counted."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -9,21 +8,11 @@ from typing import Any, Literal
 from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.columns import ColumnReader
-from finetuning.data.rows import AnswerSpan, DataWarnings, Label, PairRow, QuestionRow, TextRow, TokenRow
+from finetuning.data.rows import DataWarnings, Label, PairRow, TextRow, TokenRow
+from finetuning.data.values import class_name, is_missing, unwritten
 from finetuning.metrics.spans import is_iob1, parse_tag, to_bio
 
 LabelForm = Literal["one", "many", "number"]
-
-
-def _label_name(value: Any) -> str | None:
-    """A class as it is called, whatever type a file gave it; None where there is none."""
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # parquet keeps whole numbers as floats where some are missing
-    return None if value is None else str(value).strip() or None
 
 
 def _label(reader: ColumnReader, column: str, form: LabelForm, separator: str) -> Label:
@@ -35,13 +24,14 @@ def _label(reader: ColumnReader, column: str, form: LabelForm, separator: str) -
     value = reader.value(column)
     where = f"{reader.source.key}: {reader.origin}, column '{column}'"
     if form == "many":
-        parts = value.split(separator) if isinstance(value, str) else value
+        value = unwritten(value)
+        parts = value.split(separator) if isinstance(value, str) else [] if is_missing(value) else value
         if not isinstance(parts, list | tuple):
             raise UserError(f"{where} = {value!r:.60} must hold a list of labels, or text parted by '{separator}'")
-        return tuple(sorted({name for part in parts if (name := _label_name(part)) is not None}))
+        return tuple(sorted({name for part in parts if (name := class_name(part)) is not None}))
     if isinstance(value, list | tuple | dict):
         raise UserError(f"{where} = {value!r:.60} must hold one label; is this a task of several labels a text?")
-    name = _label_name(value)
+    name = class_name(value)
     if form == "one" or name is None:
         return name
     try:
@@ -97,7 +87,7 @@ def read_texts(
 
 def _sequence(reader: ColumnReader, column: str) -> list[str]:
     """The texts of a list, such as the words of a sentence."""
-    values = reader.value(column)
+    values = unwritten(reader.value(column))
     if not isinstance(values, list | tuple) or not all(isinstance(value, str | int) for value in values):
         raise UserError(f"{reader.source.key}: {reader.origin}, column '{column}' must hold a list: {values!r:.60}")
     return [str(value) for value in values]
@@ -127,7 +117,7 @@ def read_tokens(
     rows: list[TokenRow] = []
     for row in ColumnReader(source, warnings):
         read = tuple(row.cleaned(word) for word in _sequence(row, words))
-        read_tags = tuple(_sequence(row, tags)) if tags else ()
+        read_tags = tuple(tag.strip() for tag in _sequence(row, tags)) if tags else ()
         if tags and len(read_tags) != len(read):
             raise UserError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
         if not read:
@@ -159,82 +149,6 @@ def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> 
             warnings.add("sentences with tags that do not follow from one another, repaired", row.origin)
         in_bio.append(replace(row, tags=tags))
     return in_bio
-
-
-def _answers_with_starts(value: Any) -> list[tuple[str, int]]:
-    """Answers with the start that each names (-1 where it names none), in any form in which data sets keep them."""
-    if isinstance(value, dict):
-        texts = value["text"]
-        starts = value.get("answer_start") or value.get("start") or [-1] * len(texts)
-        return list(zip(texts, starts, strict=True))
-    items = [value] if isinstance(value, str) else value or []
-    return [(item, -1) if isinstance(item, str) else (item["text"], item.get("answer_start", -1)) for item in items]
-
-
-def _placed(context: str, text: str, start: int, origin: str, warnings: DataWarnings) -> AnswerSpan:
-    """An answer where it stands in its context: at the start that it names, or else at the nearest that holds it."""
-    if start >= 0 and context.startswith(text, start):
-        return AnswerSpan(text=text, start=start)
-    places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
-    if not places:
-        warnings.add("answers that are not in their context, nothing to learn from", origin)
-        return AnswerSpan(text=text, start=-1)
-    if start < 0:
-        warnings.add("answers without a place, taken at their first in the context", origin)
-        return AnswerSpan(text=text, start=places[0])
-    warnings.add("answers not at the place they name, taken at the nearest that holds them", origin)
-    return AnswerSpan(text=text, start=min(places, key=lambda place: abs(place - start)))
-
-
-def read_questions(
-    source: RowSource,
-    *,
-    question: str = "question",
-    context: str = "context",
-    answers: str | None = "answers",
-    id: str = "id",  # noqa: A002 (the column's name in every such data set)
-    impossible: str = "is_impossible",
-    warnings: DataWarnings,
-) -> list[QuestionRow]:
-    """Questions on contexts, with characters that are exact: `context[answer.start : answer.end] == answer.text`.
-
-    Args:
-        source: the split.
-        question: column of the questions.
-        context: column of the contexts.
-        answers: column of the answers, as SQuAD has them (`{"text": [...], "answer_start": [...]}` or a list of
-            `{"text", "answer_start"}`), or texts alone; None where there is none.
-        id: column of an identifier; rows are numbered where there is no such column.
-        impossible: column that holds whether a question has no answer; without it those have none that list none.
-        warnings: takes what was odd.
-
-    Raises:
-        UserError: where a column is missing or holds something else.
-    """
-    rows = []
-    for row in ColumnReader(source, warnings):
-        question_text, text = row.text(question), row.text(context)
-        for kind, empty in (("empty questions", not question_text.strip()), ("empty contexts", not text.strip())):
-            if empty:
-                warnings.add(kind, row.origin)
-        try:
-            found = _answers_with_starts(row.value(answers)) if answers else []
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if answers is not None and answers not in row:
-                raise
-            raise UserError(f"{source.key}: {row.origin}, column '{answers}' holds no answers (at {error})") from None
-        found = [(row.cleaned(answer), start) for answer, start in found if answer]
-        none = bool(row.value(impossible)) if impossible in row else not found
-        if none and found:
-            warnings.add("questions marked as without an answer that list some, taken as without", row.origin)
-        placed = () if none else tuple(_placed(text, *answer, row.origin, warnings) for answer in found)
-        name = str(row.value(id)) if id in row else str(len(rows))
-        rows.append(
-            QuestionRow(
-                id=name, question=question_text, context=text, answers=placed, impossible=none, origin=row.origin
-            )
-        )
-    return rows
 
 
 def read_pairs(source: RowSource, *, inputs: str, targets: str | None, warnings: DataWarnings) -> list[PairRow]:

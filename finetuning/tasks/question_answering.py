@@ -21,7 +21,7 @@ from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
 from finetuning.data.batch import TaskExample
-from finetuning.data.parse import read_questions
+from finetuning.data.questions import read_questions
 from finetuning.data.rows import DataWarnings, QuestionRow
 from finetuning.data.texts import columns_of
 from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens, best_answer, sliding_windows, within

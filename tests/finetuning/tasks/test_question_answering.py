@@ -1,5 +1,6 @@
 """Questions: an answer stands where it says, or is counted; its text is a slice of its context."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.text.sources import RowSource
-from finetuning.data.parse import read_questions
+from finetuning.data.questions import read_questions
 from finetuning.data.rows import AnswerSpan, DataWarnings
 from tests.finetuning.files import jsonl
 
@@ -78,6 +79,65 @@ def test_a_question_without_answers_has_none(answers: Any, tmp_path: Path, warni
     (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
     assert row.impossible
     assert row.answers == ()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"text": "Seoul", "answer_start": 10},
+        {"text": "Seoul", "answer_start": [10]},
+        {"text": ["Seoul"], "answer_start": 10},
+        [{"text": "Seoul", "answer_start": 10.0}],
+        {"text": ["Seoul"], "answer_start": ["10"]},
+        "{'text': ['Seoul'], 'answer_start': [10]}",
+        "{'text': array(['Seoul'], dtype=object), 'answer_start': array([10], dtype=int32)}",
+        '{"text": "Seoul", "answer_start": 10}',
+    ],
+)
+def test_one_answer_is_one_in_every_form(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
+    assert row.answers == (AnswerSpan(text="Seoul", start=10),)
+    assert not warnings.counts
+
+
+@pytest.mark.parametrize("start", [None, float("nan"), -1, ""])
+def test_a_start_that_is_null_is_unknown(start: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    for answers in ({"text": ["Seoul"], "answer_start": [start]}, {"text": "Seoul", "answer_start": start}):
+        (row,) = read_questions(question(tmp_path, answers), warnings=warnings)
+        assert row.answers == (AnswerSpan(text="Seoul", start=10),)
+    assert list(warnings.counts) == ["answers without a place, taken at their first in the context"]
+
+
+def test_a_number_is_an_answer_by_its_digits(tmp_path: Path, warnings: DataWarnings) -> None:
+    for number in (1973, 1973.0):
+        source = jsonl(tmp_path, {"question": "?", "context": "in 1973", "answers": {"text": [number]}})
+        assert read_questions(source, warnings=warnings)[0].answers == (AnswerSpan(text="1973", start=3),)
+
+
+@pytest.mark.parametrize("start", [2.5, "here", True, [1, 2]])
+def test_a_start_that_is_no_number_is_refused(start: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    with pytest.raises(ValueError, match=r"rows\.jsonl, line 1, column 'answers' holds no answers"):
+        read_questions(question(tmp_path, {"text": "Seoul", "answer_start": start}), warnings=warnings)
+
+
+FALSE = [False, 0, 0.0, "False", "false", "FALSE", "0", "0.0", "no", "N", "", None, float("nan")]
+TRUE = [True, 1, 1.0, "True", "true", "1", "1.0", "yes", "Y"]
+
+
+@pytest.mark.parametrize("marked", [*FALSE, *TRUE])
+def test_truth_has_its_usual_spellings(marked: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+    source = question(tmp_path, {"text": ["Seoul"], "answer_start": [10]}, is_impossible=marked)
+    assert read_questions(source, warnings=warnings)[0].impossible == any(marked is value for value in TRUE)
+    squad = {"id": "1", "question": "?", "answers": [{"text": "a", "answer_start": 0}], "is_impossible": marked}
+    file = {"data": [{"paragraphs": [{"context": "a", "qas": [squad]}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(file))
+    found = read_questions(RowSource(name=(str(tmp_path / "squad.json"),)), warnings=warnings)
+    assert found[0].impossible == any(marked is value for value in TRUE)
+
+
+def test_another_spelling_of_truth_is_refused(tmp_path: Path, warnings: DataWarnings) -> None:
+    with pytest.raises(ValueError, match=r"line 1, column 'is_impossible': 'maybe' is neither true nor false"):
+        read_questions(question(tmp_path, "Seoul", is_impossible="maybe"), warnings=warnings)
 
 
 def test_a_question_said_to_have_no_answer_has_none(tmp_path: Path, warnings: DataWarnings) -> None:
