@@ -13,9 +13,10 @@ from common.errors import UserError
 from data.stream.loader import ENDLESS, StepLoader
 from data.stream.sharding import ShardedData
 from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
+from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.tasks.base import FineTuning
-from finetuning.tasks.task import Split, Task
+from finetuning.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from common.errors import UserError
 from data.text.embedded import embedded_documents, versions
 from data.text.files import FORMATS, changed_while_read, decoded_lines, files_of, sha256_of_file, suffix_of
-from data.text.formats import Rows, rows_of
+from data.text.formats import RepeatedColumn, Rows, rows_of
 from data.text.sources import hub_rows, read_or_named
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Corpus:
             if self.text_column not in row:
                 has = ", ".join(row)
                 raise UserError(f"{origin} has no column '{self.text_column}' (it has: {has}); set data.text_column")
+            if isinstance(row[self.text_column], RepeatedColumn):
+                raise UserError(row[self.text_column].refusal())
             yield row[self.text_column]
 
     def _read(self) -> Iterator[Any]:

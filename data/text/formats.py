@@ -9,7 +9,9 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,18 @@ Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row]]  # with their origins
 Lines = Iterable[tuple[int, str]]  # with their numbers
 PARQUET_ROWS = 256  # decoded at once: documents may be long
+
+
+@dataclass(frozen=True)
+class RepeatedColumn:
+    """In place of a value whose column's name a table has twice: no harm, unless the column is asked for."""
+
+    path: Path
+    names: Sequence[str]
+
+    def refusal(self) -> str:
+        """Why the column cannot be taken."""
+        return f"{self.path} names a column twice ({', '.join(self.names)})"
 
 
 def _lines(path: Path, digest: "Digest | None") -> Iterator[tuple[int, str]]:
@@ -63,14 +77,15 @@ def _table(path: Path, lines: Lines, kind: str, header: Sequence[str]) -> Rows:
     for number, fields in _records(path, lines, kind):
         if not names:
             names = [name.strip() for name in fields]
-            if len(set(names)) < len(names):
-                raise UserError(f"{path}, line {number}: names a column twice ({', '.join(names)})")
             continue
         if len(fields) != len(names):
             raise UserError(
                 f"{path}, line {number}: {len(fields)} fields where the columns are {len(names)} ({', '.join(names)})"
             )
-        yield f"{path.name}, line {number}", dict(zip(names, fields, strict=True))
+        row = {name: value for name, value in zip(names, fields, strict=True) if name}
+        if len(row) < len(names):
+            row |= {name: RepeatedColumn(path, names) for name, count in Counter(names).items() if name and count > 1}
+        yield f"{path.name}, line {number}", row
     if not names:
         raise UserError(f"{path}: is empty, and no line names its columns")
 

@@ -2,14 +2,25 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from common.errors import UserError
+from data.text.formats import RepeatedColumn
 from data.text.sources import RowSource
 from finetuning.data.rows import DataWarnings
+from finetuning.data.values import is_missing, unwritten
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # UTF-8 has no bytes for them
+
+
+def flattened(parts: Iterable[Any]) -> Iterator[Any]:
+    """What lists within lists hold, in order."""
+    for part in parts:
+        if isinstance(part, list | tuple):
+            yield from flattened(part)
+        else:
+            yield part
 
 
 class ColumnReader:
@@ -22,6 +33,7 @@ class ColumnReader:
 
     def __init__(self, source: RowSource, warnings: DataWarnings) -> None:
         self.source, self.warnings = source, warnings
+        self.is_table = bool(source.files()) and source.kind() in ("csv", "tsv")  # where a list can only be text
         self.origin = ""
         self.row: dict[str, Any] = {}
 
@@ -52,6 +64,8 @@ class ColumnReader:
         """
         found = self._look_up(column)
         if found is not None:
+            if isinstance(found[0], RepeatedColumn):
+                raise UserError(f"{self.source.key}: {found[0].refusal()}")
             return found[0]
         close = difflib.get_close_matches(column, self.row, n=1)
         remedy = f"; did you mean '{close[0]}'?" if close else ""
@@ -61,19 +75,25 @@ class ColumnReader:
         raise UserError(f"{self.source.key}: {self.origin} has no column '{column}' (it has: {has}){remedy}")
 
     def text(self, column: str) -> str:
-        """The text in a column, "" for none; a list of texts is joined with spaces."""
+        """The text in a column, "" for none; a list of texts, or of lists of texts, is joined with spaces."""
         return " ".join(self.texts(column))
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """The text in a column, or the several of a list."""
+        """The text in a column, or the several of a list; a list within it is one text."""
         value = self.value(column)
+        listed = unwritten(value) if self.is_table else None
+        if isinstance(listed, list | tuple) and all(isinstance(part, str) for part in flattened(listed)):
+            self.warnings.add("texts that are written as lists, read as lists", self.origin)
+            value = listed
         parts = value if isinstance(value, list | tuple) else [value]
-        for part in parts:
-            if part is not None and not isinstance(part, str):
-                raise UserError(
-                    f"{self.source.key}: {self.origin}, column '{column}' holds {type(part).__name__}, not text"
-                )
-        return tuple(self.cleaned(part or "") for part in parts)
+        return tuple(" ".join(self._checked(text, column) for text in flattened([part])) for part in parts)
+
+    def _checked(self, text: Any, column: str) -> str:
+        if not isinstance(text, str) and not is_missing(text):
+            raise UserError(
+                f"{self.source.key}: {self.origin}, column '{column}' holds {type(text).__name__}, not text"
+            )
+        return self.cleaned(text if isinstance(text, str) else "")
 
     def cleaned(self, text: str) -> str:
         """`text` with U+FFFD for each lone surrogate, so that places stay; undecodable bytes are counted."""

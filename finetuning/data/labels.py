@@ -1,12 +1,17 @@
 """Labels and their ids: names given or found in the training rows, and what to do with those never seen there."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from common.errors import UserError
 from finetuning.data.rows import DataWarnings, TextRow, TokenRow
+from finetuning.data.values import class_name
+
+Split = Literal["train", "development", "test"]
 
 UNSEEN = -1
 _MOST_FREE = 20  # so many labels are labels, whatever the number of rows
@@ -37,35 +42,93 @@ def label_names(rows: Sequence[TextRow]) -> tuple[str, ...]:
     return _in_order(names)
 
 
-def _id_of(name: str, names: Sequence[str]) -> int:
-    """The id of a label: its place among the names, or the number that it is, where names were given to numbers."""
-    if name in names:
-        return names.index(name)
-    return int(name) if name.isdecimal() and int(name) < len(names) else UNSEEN
+def _marks_of_none(found: Collection[str]) -> set[str]:
+    """Of the marks that data sets put where a row has no label, those that are none of these labels.
+
+    "-1" is a label beside 0 and 1 alone, and beside other negative numbers; "-" (SNLI's) is one beside "+".
+    """
+    marks = set[str]()
+    others = set(found) - {"-1"}
+    if others - {"0", "1"} and not any(name.startswith("-") and name[1:].isdecimal() for name in others):
+        marks.add("-1")
+    if "+" not in found:
+        marks.add("-")
+    return marks if len(set(found) - marks) > 1 else set()
 
 
-def _unseen(name: str, row: TextRow | TokenRow, names: Sequence[str], warnings: DataWarnings | None) -> int:
-    """Counts a label that training does not have.
+def without_unlabelled(
+    splits: Mapping[Split, list[TextRow]], names: Sequence[str] | None, warnings: DataWarnings
+) -> dict[Split, list[TextRow]]:
+    """The rows of every split but those whose label marks that they have none, which are counted.
+
+    Args:
+        splits: rows with one label each.
+        names: of the labels, where they were given.
+        warnings: takes what was left out.
 
     Raises:
-        UserError: where `warnings` is None.
+        UserError: where no row of a split is left.
     """
-    if warnings is None:
-        close = difflib.get_close_matches(name, names, n=1)
-        remedy = f"; did you mean '{close[0]}'?" if close else ""
-        raise UserError(f"{row.origin}: label '{name}' is none of {', '.join(names)}{remedy}")
-    warnings.add(f"rows with label '{name}', which training does not have and no prediction can be", row.origin)
-    return UNSEEN
+    trained = set(names) if names is not None else {str(row.label) for row in splits["train"]}
+    in_training = {"-1", "-"} - trained if names is not None else _marks_of_none(trained)
+    elsewhere = {"-1", "-"} - (trained - in_training)
+    left: dict[Split, list[TextRow]] = {}
+    for split, rows in splits.items():
+        marks = in_training if split == "train" else elsewhere
+        left[split] = [row for row in rows if row.label not in marks]
+        for row in rows:
+            if row.label in marks:
+                warnings.add(f"rows without a label ('{row.label}'), left out", row.origin)
+        if not left[split]:
+            raise UserError(f"task.{split}: no row has a label, all have '{rows[0].label}'; is it a hidden test split?")
+    return left
 
 
-def label_ids(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarnings | None = None) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class LabelNames:
+    """The labels of a task, and how a file may spell them.
+
+    Attributes:
+        names: in the order of their ids.
+        first_label: number of the first in files that have numbers for names; None where names alone count, since
+            nobody said which number is which.
+    """
+
+    names: Sequence[str]
+    first_label: int | None = None
+
+    def id_of(self, name: str) -> int:
+        """The id of a label by its name, or by its number; UNSEEN for none."""
+        for place, known in enumerate(self.names):
+            if name in (known, class_name(known)):
+                return place
+        if self.first_label is None or not name.removeprefix("-").isdecimal():
+            return UNSEEN
+        place = int(name) - self.first_label
+        return place if 0 <= place < len(self.names) else UNSEEN
+
+    def unseen(self, name: str, row: TextRow | TokenRow, warnings: DataWarnings | None) -> int:
+        """Counts a label that is none of these.
+
+        Raises:
+            UserError: where `warnings` is None.
+        """
+        if warnings is None:
+            close = difflib.get_close_matches(name, self.names, n=1)
+            remedy = f"; did you mean '{close[0]}'?" if close else ""
+            if name.isdecimal() and self.first_label is not None:
+                remedy = f"; numbers count from task.first_label = {self.first_label}"
+            raise UserError(f"{row.origin}: label '{name}' is none of {', '.join(self.names)}{remedy}")
+        warnings.add(f"rows with label '{name}', which training does not have and no prediction can be", row.origin)
+        return UNSEEN
+
+
+def label_ids(rows: Sequence[TextRow], labels: LabelNames, warnings: DataWarnings | None = None) -> np.ndarray:
     """int64[rows], the id of each row's label.
-
-    A file's 0, 1, ... are the names in their order, unless they are names themselves.
 
     Args:
         rows: with one label each.
-        names: of the labels.
+        labels: by which they are known.
         warnings: takes labels that are none of them, whose id is -1; None refuses them, as in training rows.
 
     Raises:
@@ -74,34 +137,56 @@ def label_ids(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarni
     ids = []
     for row in rows:
         assert isinstance(row.label, str), "rows of one label each"
-        found = _id_of(row.label, names)
-        ids.append(_unseen(row.label, row, names, warnings) if found == UNSEEN else found)
+        found = labels.id_of(row.label)
+        ids.append(labels.unseen(row.label, row, warnings) if found == UNSEEN else found)
     return np.array(ids, dtype=np.int64)
 
 
-def label_sets(rows: Sequence[TextRow], names: Sequence[str], warnings: DataWarnings | None = None) -> np.ndarray:
+def label_sets(rows: Sequence[TextRow], labels: LabelNames, warnings: DataWarnings | None = None) -> np.ndarray:
     """bool[rows, labels], which labels each row has; arguments and errors as of `label_ids`.
 
     A label that training does not have is no column: it is counted in `warnings` alone.
     """
-    sets = np.zeros((len(rows), len(names)), dtype=bool)
+    sets = np.zeros((len(rows), len(labels.names)), dtype=bool)
     for number, row in enumerate(rows):
         assert isinstance(row.label, tuple), "rows of several labels each"
         for name in row.label:
-            found = _id_of(name, names)
+            found = labels.id_of(name)
             if found == UNSEEN:
-                _unseen(name, row, names, warnings)
+                labels.unseen(name, row, warnings)
             else:
                 sets[number, found] = True
     return sets
 
 
+def refuse_unseen(rows: Sequence[TextRow], targets: np.ndarray, labels: LabelNames) -> None:
+    """Refuses rows that have labels, none of which training has: no metric of them means anything.
+
+    Args:
+        rows: as of `label_ids` or `label_sets`.
+        targets: what those gave.
+        labels: by which they were known.
+
+    Raises:
+        UserError: naming both sides.
+    """
+    found = {name for row in rows for name in (row.label if isinstance(row.label, tuple) else (str(row.label),))}
+    if not found or (targets > 0 if targets.ndim > 1 else targets >= 0).any():
+        return
+    some = ", ".join(f"'{name:.30}'" for name in sorted(found)[:6])
+    raise UserError(
+        f"{rows[0].origin} and the {len(rows) - 1:,} rows behind it: none of their labels ({some}) is one of training "
+        f"({', '.join(labels.names[:6])}); where they are numbers of names, give task.label_names in their order, and "
+        f"task.first_label, the number of the first"
+    )
+
+
 def tag_ids(rows: Sequence[TokenRow], names: Sequence[str], warnings: DataWarnings | None = None) -> list[np.ndarray]:
     """int64[words] of every row, the ids of its tags; arguments and errors as of `label_ids`."""
-    places = {name: place for place, name in enumerate(names)}
+    places, labels = {name: place for place, name in enumerate(names)}, LabelNames(names=names)
     return [
         np.array(
-            [places[tag] if tag in places else _unseen(tag, row, names, warnings) for tag in row.tags], dtype=np.int64
+            [places[tag] if tag in places else labels.unseen(tag, row, warnings) for tag in row.tags], dtype=np.int64
         )
         for row in rows
     ]

@@ -15,7 +15,7 @@ TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 def _literal(text: str) -> Any:
     """A list or an object that is written as JSON or as Python; None where the text is none."""
-    if not (text[:1] + text[-1:] in ("[]", "{}")):
+    if text[:1] + text[-1:] not in ("[]", "{}"):
         return None
     if _NUMPY_LIST.fullmatch(text):
         return [single or double for single, double in _QUOTED.findall(text)]

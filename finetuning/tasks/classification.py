@@ -20,14 +20,24 @@ from common.errors import UserError
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import lengths_of, make_body, states_of
+from finetuning.body.tuning import Pooling
 from finetuning.data.batch import TaskExample
-from finetuning.data.labels import label_ids, label_names, label_sets
+from finetuning.data.labels import (
+    UNSEEN,
+    LabelNames,
+    Split,
+    label_ids,
+    label_names,
+    label_sets,
+    refuse_unseen,
+    without_unlabelled,
+)
 from finetuning.data.parse import LabelForm, read_texts
 from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import balanced_weights, columns_of, scale_of, shortened
 from finetuning.metrics.metrics import Score, accuracy, f1, macro_f1, mcc, mean_of, micro_f1, pearson, spearman
 from finetuning.tasks.base import FineTuning
-from finetuning.tasks.heads import LinearHead, as_arrays, compared, means_of_texts, rows_of
+from finetuning.tasks.heads import LinearHead, as_arrays, pooled, pooling_of, rows_of
 from finetuning.tasks.task import Task
 from models.transformer.transformer import Transformer
 from training.step.terms import Term
@@ -43,6 +53,7 @@ class ClassificationTask(Task):
         form: `one` label a row; `many`, a list or text parted by `separator`; or a `number` (regression).
         separator: what parts several labels.
         label_names: names of the labels, in the order of their numbers; null takes those of the training rows.
+        first_label: number of the first of `label_names` in files that have numbers for them (AG News: 1).
     """
 
     texts: tuple[str, ...] = ("text",)
@@ -50,11 +61,14 @@ class ClassificationTask(Task):
     form: LabelForm = "one"
     separator: str = ","
     label_names: tuple[str, ...] | None = None
+    first_label: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.texts) not in (1, 2):
             raise UserError(f"task.texts = {list(self.texts)} must name one column or two")
+        if self.first_label and self.label_names is None:
+            raise UserError(f"task.first_label = {self.first_label} is the number of a name: give task.label_names")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -66,14 +80,21 @@ class ClassificationTask(Task):
             source, texts=self.texts, label=self.label, form=self.form, separator=self.separator, warnings=warnings
         )
 
+    def settled(self, splits: dict[Split, list[TextRow]], warnings: DataWarnings) -> dict[Split, list[TextRow]]:
+        return without_unlabelled(splits, self.label_names, warnings) if self.form == "one" else splits
+
     def unit(self, row: TextRow) -> str:
         return "\0".join(row.texts)
 
+    def named(self, names: Sequence[str]) -> LabelNames:
+        """These labels as files may spell them: by numbers as well, where the task gives their names."""
+        return LabelNames(names=names, first_label=None if self.label_names is None else self.first_label)
+
     def _name_of(self, row: TextRow) -> str:
-        """The label of a row by its name."""
-        if self.label_names is not None:
-            return self.label_names[int(label_ids([row], self.label_names)[0])]
-        return str(row.label)
+        """The label of a row by its name; one that is none of `label_names` is its own."""
+        names = self.label_names or ()
+        place = self.named(names).id_of(str(row.label))
+        return str(row.label) if place == UNSEEN else names[place]
 
     def as_text(self, row: TextRow) -> tuple[str, str | None]:
         if self.form != "one":
@@ -108,18 +129,9 @@ class Classification(FineTuning):
     knows_classes: ClassVar[bool] = True
 
     def check(self) -> None:
-        self.pooling = self.tuning.pooling
-        is_causal = not self.start.has_encoder and self.tuning.attention == "as_trained"
-        if self.pooling == "auto":
-            self.pooling = "last" if is_causal else "mean"
-        if self.pooling == "cls" and is_causal:
-            raise UserError(
-                "tuning.pooling = cls: the first token of a causal decoder has seen nothing but itself; choose last, "
-                "or lift the mask with tuning.attention = bidirectional"
-            )
         has_both = self.start.has_encoder and self.start.has_decoder
-        if self.pooling == "decoder_start" and not has_both:
-            raise UserError("tuning.pooling = decoder_start needs a decoder that attends to an encoder; choose mean")
+        is_causal = not self.start.has_encoder and self.tuning.attention == "as_trained"
+        self.pooling: Pooling = pooling_of(self.tuning.pooling, is_causal=is_causal, has_both=has_both)
         if self.task.form == "number" and self.tuning.label_smoothing:
             raise UserError("tuning.label_smoothing: a number has no other labels to share its probability with")
         if self.task.form != "one" and self.tuning.class_weights != "none":
@@ -133,9 +145,8 @@ class Classification(FineTuning):
 
     def build_heads(self) -> None:
         num_classes = 1 if self.task.form == "number" else len(self.labels)
-        compares = self.pooling == "mean" and len(self.task.texts) == 2
         self.head = LinearHead(
-            self.start.body.width * (4 if compares else 1),
+            self.start.body.width * (4 if self.pooling == "mean" and len(self.task.texts) == 2 else 1),
             num_classes,
             self.tuning.dropout,
             bias=self.start.has_encoder,  # Hugging Face's causal classes have none
@@ -164,7 +175,7 @@ class Classification(FineTuning):
         self.labels = list(self.task.label_names or label_names(rows))
         if self.task.metric == "f1" and len(self.labels) != 2:
             raise UserError(f"task.metric = f1 is of two labels, and there are {len(self.labels)}: choose macro_f1")
-        found = (label_sets if self.task.form == "many" else label_ids)(rows, self.labels)
+        found = (label_sets if self.task.form == "many" else label_ids)(rows, self.task.named(self.labels))
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(found, len(self.labels))
 
@@ -173,9 +184,10 @@ class Classification(FineTuning):
         if self.task.form == "number":
             mean, deviation = self.number_scale
             return (np.array([row.label for row in rows], dtype=np.float64) - mean) / deviation
-        if self.task.form == "many":
-            return label_sets(rows, self.labels, warnings).astype(np.float64)
-        return label_ids(rows, self.labels, warnings)
+        names = self.task.named(self.labels)
+        found = (label_sets if self.task.form == "many" else label_ids)(rows, names, warnings)
+        refuse_unseen(rows, found, names)
+        return found.astype(np.float64) if self.task.form == "many" else found
 
     def examples(self, rows: Sequence[TextRow], warnings: DataWarnings) -> list[TaskExample]:
         template, num_texts = self.start.template, len(self.task.texts)
@@ -221,14 +233,7 @@ class Classification(FineTuning):
         """[B, classes] in float32 at least."""
         assert self.body is not None
         states_BTD, lengths_B = states_of(self.body, batch, is_causal=self.is_causal), lengths_of(batch)
-        if self.pooling == "mean":
-            assert batch.segments_BS is not None  # of the stack that is read: the only one here
-            means = means_of_texts(states_BTD, lengths_B, batch.segments_BS, len(self.task.texts))
-            pooled_BD = means[0] if len(means) == 1 else compared(*means)
-        elif self.pooling == "last":
-            pooled_BD = states_BTD[torch.arange(len(states_BTD), device=lengths_B.device), lengths_B - 1]
-        else:  # of the encoder's first token, or of the decoder's start
-            pooled_BD = states_BTD[:, 0]
+        pooled_BD = pooled(states_BTD, lengths_B, batch.segments_BS, self.pooling, len(self.task.texts))
         scores_BC = self.head(pooled_BD.to(self.head.classifier.weight.dtype))
         return scores_BC if scores_BC.dtype == torch.float64 else scores_BC.float()
 
@@ -273,10 +278,10 @@ class Classification(FineTuning):
             numbers = np.array([row.label for row in rows])
             return {"pearson": pearson(stacked[:, 0], numbers), "spearman": spearman(stacked[:, 0], numbers)}
         if self.task.form == "many":
-            sets, gold = stacked > 0.5, label_sets(rows, self.labels, DataWarnings())
+            sets, gold = stacked > 0.5, label_sets(rows, self.task.named(self.labels), DataWarnings())
             averages = {"macro_f1": macro_f1(sets, gold), "micro_f1": micro_f1(sets, gold)}
             return {"accuracy": accuracy(sets, gold), **averages}
-        ids, gold = stacked.argmax(axis=1), label_ids(rows, self.labels, DataWarnings())
+        ids, gold = stacked.argmax(axis=1), label_ids(rows, self.task.named(self.labels), DataWarnings())
         of_two = {"f1": f1(ids, gold)} if len(self.labels) == 2 else {}
         return {"accuracy": accuracy(ids, gold), "macro_f1": macro_f1(ids, gold), "mcc": mcc(ids, gold), **of_two}
 

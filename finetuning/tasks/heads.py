@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.errors import UserError
 from data.stream.batch import Batch
+from finetuning.body.tuning import Pooling
 
 
 class LinearHead(nn.Module):
@@ -47,6 +49,42 @@ def means_of_texts(states_BTD: Tensor, lengths_B: Tensor, segments_BT: Tensor, n
 def compared(first_BD: Tensor, second_BD: Tensor) -> Tensor:
     """[B, 4 D]: both, the size of their difference, and their product (Conneau et al. 2017, 3.1)."""
     return torch.cat([first_BD, second_BD, (first_BD - second_BD).abs(), first_BD * second_BD], dim=-1)
+
+
+def pooling_of(pooling: Pooling, *, is_causal: bool, has_both: bool) -> Pooling:
+    """`tuning.pooling` with `auto` decided.
+
+    Args:
+        pooling: the setting.
+        is_causal: whether a text is read by a causal decoder.
+        has_both: whether a decoder attends to an encoder.
+
+    Raises:
+        UserError: where the body has no such state, or one that has seen nothing.
+    """
+    if pooling == "auto":
+        return "last" if is_causal else "mean"
+    if pooling == "cls" and is_causal:
+        raise UserError(
+            "tuning.pooling = cls: the first token of a causal decoder has seen nothing but itself; choose last, "
+            "or lift the mask with tuning.attention = bidirectional"
+        )
+    if pooling == "decoder_start" and not has_both:
+        raise UserError("tuning.pooling = decoder_start needs a decoder that attends to an encoder; choose mean")
+    return pooling
+
+
+def pooled(
+    states_BTD: Tensor, lengths_B: Tensor, segments_BT: Tensor | None, pooling: Pooling, num_texts: int
+) -> Tensor:
+    """[B, D], or [B, 4 D] of two texts' means: what a text, or two, are classified from."""
+    if pooling == "mean":
+        assert segments_BT is not None  # of the stack that is read: the only one there
+        means = means_of_texts(states_BTD, lengths_B, segments_BT, num_texts)
+        return means[0] if len(means) == 1 else compared(*means)
+    if pooling == "last":
+        return states_BTD[torch.arange(len(states_BTD), device=lengths_B.device), lengths_B - 1]
+    return states_BTD[:, 0]  # of the encoder's first token, or of the decoder's start
 
 
 def as_arrays(rows: Tensor) -> list[np.ndarray]:

@@ -18,10 +18,11 @@ from common.errors import UserError
 from data.stream.order import Permutation
 from data.text.sources import RowSource
 from finetuning.data.batch import Order, TaskExample
+from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.generative import GenerativeFineTuning
-from finetuning.tasks.task import Split, Task, read_splits
+from finetuning.tasks.task import Task, read_splits
 from models.generation.decoding import Decoding
 
 

@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,9 @@ from common.errors import UserError
 from data.text.files import looks_like_a_path
 from data.text.sources import FormatSetting, RowSource
 from finetuning.data.batch import Order, TaskExample
+from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
-
-Split = Literal["train", "development", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +86,10 @@ class Task(ABC):
     @abstractmethod
     def read(self, source: RowSource, warnings: DataWarnings) -> list[Any]:
         """The rows of a split."""
+
+    def settled(self, splits: dict[Split, list[Any]], warnings: DataWarnings) -> dict[Split, list[Any]]:
+        """The rows of every split, once all are read: what only the splits together show is refused or left out."""
+        return splits
 
     @abstractmethod
     def unit(self, row: Any) -> str:
@@ -166,6 +169,7 @@ def read_splits(task: Task, warnings: DataWarnings) -> dict[Split, list[Any]]:
             splits[split] = task.read(source, warnings)
             if not splits[split]:
                 raise UserError(f"task.{split}: '{source}' has no row that can be used")
+    splits = task.settled(splits, warnings)
     if "development" not in splits:
         splits["train"], splits["development"] = cut(task, splits["train"], task.development_fraction)
         if not splits["train"] or not splits["development"]:

@@ -110,7 +110,6 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
     (folder / "uneven.tsv").write_text("a\tb\n1\t2\n1\t2\t3\n")
     (folder / "short.csv").write_text("a,b\n1,2\n1\n")
     (folder / "quotes.csv").write_text('a,b\n1,2\n"1"x,2\n')
-    (folder / "twice.csv").write_text("a,b,a\n1,2,3\n")
     (folder / "header.tsv").write_text("a\tb\n")
     (folder / "empty.jsonl").write_text("")
     (folder / "broken.jsonl").write_text('{"a": 1}\n\n{"a":\n')
@@ -138,7 +137,6 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
         "uneven tsv": ({"name": ("uneven.tsv",)}, ["uneven.tsv, line 3: 3 fields", "columns are 2 (a, b)"]),
         "short csv": ({"name": ("short.csv",)}, ["short.csv, line 3: 1 fields"]),
         "quotes": ({"name": ("quotes.csv",)}, ["quotes.csv, line 3: not csv"]),
-        "twice": ({"name": ("twice.csv",)}, ["twice.csv, line 1: names a column twice"]),
         "header alone": ({"name": ("header.tsv",)}, ["'header.tsv' holds no rows"]),
         "empty": ({"name": ("empty.jsonl",)}, ["task.train: 'empty.jsonl' holds no rows"]),
         "json": ({"name": ("broken.jsonl",)}, ["broken.jsonl, line 3: not a JSON object"]),
@@ -168,7 +166,7 @@ MISTAKES = [
         "mixed",
         "uneven tsv",
     ),
-    *("short csv", "quotes", "twice", "header alone", "empty", "json", "list", "broken", "lines", "number", "squad"),
+    *("short csv", "quotes", "header alone", "empty", "json", "list", "broken", "lines", "number", "squad"),
     *("conll", "utf16", "parquet", "hub"),
 ]
 

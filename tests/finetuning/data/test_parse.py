@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from data.text.corpora import Corpus
 from data.text.sources import RowSource
 from finetuning.data.parse import read_pairs, read_texts, read_tokens
 from finetuning.data.rows import DataWarnings, PairRow, TextRow
@@ -30,7 +31,17 @@ def test_texts_and_labels_are_taken_from_the_columns_named(tmp_path: Path, warni
 
 @pytest.mark.parametrize(
     ("value", "label"),
-    [("1", "1"), (1, "1"), (1.0, "1"), (0, "0"), (True, "true"), ("positive", "positive"), (0.5, "0.5")],
+    [
+        ("1", "1"),
+        (1, "1"),
+        (1.0, "1"),
+        (0, "0"),
+        (True, "true"),
+        ("positive", "positive"),
+        (0.5, "0.5"),
+        ("0.0", "0"),
+        ("-1.0", "-1"),
+    ],
 )
 def test_a_label_has_one_name_whatever_type_the_file_gave_it(
     value: Any, label: str, tmp_path: Path, warnings: DataWarnings
@@ -114,6 +125,30 @@ def test_a_table_read_as_text_is_told_to_be_one(tmp_path: Path, warnings: DataWa
         read_texts(source, texts=["document"], warnings=warnings)
 
 
+def test_names_beside_the_columns_asked_for_may_repeat_or_be_empty(tmp_path: Path, warnings: DataWarnings) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",text,note,note,label,\n0,one,a,b,x,\n1,two,a,b,y,\n")
+    source = RowSource(name=(str(path),))
+    rows = read_texts(source, texts=["text"], label="label", warnings=warnings)
+    assert [(row.texts, row.label) for row in rows] == [(("one",), "x"), (("two",), "y")]
+    with pytest.raises(ValueError, match=r"task\.train: .*a\.csv names a column twice \(, text, note, note, label, \)"):
+        read_texts(source, texts=["note"], warnings=warnings)
+    with pytest.raises(ValueError, match="names a column twice"):
+        list(Corpus(source=(str(path),), text_column="note").texts())
+
+
+def test_lists_that_a_table_wrote_as_text_are_lists(tmp_path: Path, warnings: DataWarnings) -> None:
+    path = tmp_path / "a.csv"
+    spelled = ["['joy', 'fear']", "['joy' 'fear']", '[""joy"", ""fear""]', "joy,fear", "[]", ""]
+    path.write_text("text,label\n" + "".join(f'x,"{value}"\n' for value in spelled))
+    rows = read_texts(RowSource(name=(str(path),)), texts=["text"], label="label", form="many", warnings=warnings)
+    assert [row.label for row in rows] == [("fear", "joy")] * 4 + [()] * 2
+    path.write_text("tokens,tags\n\"['I', 'am']\",\"['O ', 'B-x ']\"\n\"['I' 'am']\",\"['O' 'B-x']\"\n")
+    tagged = read_tokens(RowSource(name=(str(path),)), warnings=warnings)
+    assert [(row.words, row.tags) for row in tagged] == [(("I", "am"), ("O", "B-x"))] * 2
+    assert not warnings.counts
+
+
 # --- tokens ---
 
 
@@ -165,6 +200,26 @@ def test_a_target_may_be_several_and_a_source_several_sentences(tmp_path: Path, 
     ]
     assert rows[0].target == "a"
     assert read_pairs(source, inputs="s", targets=None, warnings=warnings)[0].targets == ()
+
+
+def test_lists_of_lists_are_texts(tmp_path: Path, warnings: DataWarnings) -> None:
+    source = jsonl(tmp_path, {"s": [["One.", "Two."], ["Three."]], "t": [["a", "b"], "c"]})
+    (row,) = read_pairs(source, inputs="s", targets="t", warnings=warnings)
+    assert (row.source, row.targets) == ("One. Two. Three.", ("a b", "c"))
+    assert not warnings.counts
+    with pytest.raises(ValueError, match="column 's' holds int, not text"):
+        read_pairs(jsonl(tmp_path, {"s": [["One."], [2]], "t": "a"}), inputs="s", targets="t", warnings=warnings)
+
+
+def test_summaries_that_a_table_wrote_as_lists_are_several(tmp_path: Path, warnings: DataWarnings) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("s,t\n\"['One.', 'Two.']\",\"['a', 'b']\"\n[1],[see below]\n")
+    one, two = read_pairs(RowSource(name=(str(path),)), inputs="s", targets="t", warnings=warnings)
+    assert (one.source, one.targets) == ("One. Two.", ("a", "b"))
+    assert (two.source, two.targets) == ("[1]", ("[see below]",))
+    assert warnings.counts == {"texts that are written as lists, read as lists": 2}
+    source = jsonl(tmp_path, {"s": "['One.']", "t": "a"})  # there a list needs not be written as text
+    assert read_pairs(source, inputs="s", targets="t", warnings=warnings)[0].source == "['One.']"
 
 
 def test_empty_sources_and_targets_stay_and_are_counted(tmp_path: Path, warnings: DataWarnings) -> None:
