@@ -181,6 +181,18 @@ def refuse_unseen(rows: Sequence[TextRow], targets: np.ndarray, labels: LabelNam
     )
 
 
+def label_targets(rows: Sequence[TextRow], labels: LabelNames, warnings: DataWarnings | None = None) -> np.ndarray:
+    """`label_ids` of rows with one label each, `label_sets` of rows with several.
+
+    Raises:
+        UserError: as of those; and where not one row has a label that training has.
+    """
+    of_several = bool(rows) and isinstance(rows[0].label, tuple)
+    found = (label_sets if of_several else label_ids)(rows, labels, warnings)
+    refuse_unseen(rows, found, labels)
+    return found
+
+
 def tag_ids(rows: Sequence[TokenRow], names: Sequence[str], warnings: DataWarnings | None = None) -> list[np.ndarray]:
     """int64[words] of every row, the ids of its tags; arguments and errors as of `label_ids`."""
     places, labels = {name: place for place, name in enumerate(names)}, LabelNames(names=names)

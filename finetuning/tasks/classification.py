@@ -22,20 +22,12 @@ from data.text.sources import RowSource
 from finetuning.body.body import lengths_of, make_body, states_of
 from finetuning.body.tuning import Pooling
 from finetuning.data.batch import TaskExample
-from finetuning.data.labels import (
-    UNSEEN,
-    LabelNames,
-    Split,
-    label_ids,
-    label_names,
-    label_sets,
-    refuse_unseen,
-    without_unlabelled,
-)
+from finetuning.data.labels import UNSEEN, LabelNames, Split, label_names, label_targets, without_unlabelled
 from finetuning.data.parse import LabelForm, read_texts
 from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import balanced_weights, columns_of, scale_of, shortened
-from finetuning.metrics.metrics import Score, accuracy, f1, macro_f1, mcc, mean_of, micro_f1, pearson, spearman
+from finetuning.metrics.label_scores import scores_of_labels, scores_of_numbers, scores_of_sets
+from finetuning.metrics.metrics import Score, mean_of
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.heads import LinearHead, as_arrays, pooled, pooling_of, rows_of
 from finetuning.tasks.task import Task
@@ -175,7 +167,7 @@ class Classification(FineTuning):
         self.labels = list(self.task.label_names or label_names(rows))
         if self.task.metric == "f1" and len(self.labels) != 2:
             raise UserError(f"task.metric = f1 is of two labels, and there are {len(self.labels)}: choose macro_f1")
-        found = (label_sets if self.task.form == "many" else label_ids)(rows, self.task.named(self.labels))
+        found = label_targets(rows, self.task.named(self.labels))
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(found, len(self.labels))
 
@@ -184,9 +176,7 @@ class Classification(FineTuning):
         if self.task.form == "number":
             mean, deviation = self.number_scale
             return (np.array([row.label for row in rows], dtype=np.float64) - mean) / deviation
-        names = self.task.named(self.labels)
-        found = (label_sets if self.task.form == "many" else label_ids)(rows, names, warnings)
-        refuse_unseen(rows, found, names)
+        found = label_targets(rows, self.task.named(self.labels), warnings)
         return found.astype(np.float64) if self.task.form == "many" else found
 
     def examples(self, rows: Sequence[TextRow], warnings: DataWarnings) -> list[TaskExample]:
@@ -275,15 +265,11 @@ class Classification(FineTuning):
         """Accuracy first, or Pearson's correlation of numbers; no prediction equals a label unseen in training."""
         stacked = np.stack(predictions)
         if self.task.form == "number":
-            numbers = np.array([row.label for row in rows])
-            return {"pearson": pearson(stacked[:, 0], numbers), "spearman": spearman(stacked[:, 0], numbers)}
+            return scores_of_numbers(stacked[:, 0], np.array([row.label for row in rows]))
+        gold = label_targets(rows, self.task.named(self.labels), DataWarnings())
         if self.task.form == "many":
-            sets, gold = stacked > 0.5, label_sets(rows, self.task.named(self.labels), DataWarnings())
-            averages = {"macro_f1": macro_f1(sets, gold), "micro_f1": micro_f1(sets, gold)}
-            return {"accuracy": accuracy(sets, gold), **averages}
-        ids, gold = stacked.argmax(axis=1), label_ids(rows, self.task.named(self.labels), DataWarnings())
-        of_two = {"f1": f1(ids, gold)} if len(self.labels) == 2 else {}
-        return {"accuracy": accuracy(ids, gold), "macro_f1": macro_f1(ids, gold), "mcc": mcc(ids, gold), **of_two}
+            return scores_of_sets(stacked > 0.5, gold)
+        return scores_of_labels(stacked.argmax(axis=1), gold, num_labels=len(self.labels))
 
     def row_of(self, given: Any) -> TextRow:
         return TextRow(texts=columns_of(given, self.task.texts))
