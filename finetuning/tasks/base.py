@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
-import torch.distributed
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -21,6 +20,7 @@ from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
 from finetuning.data.batch import TaskExample, collate
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
+from finetuning.tasks.collected import gathered
 from finetuning.tasks.task import Task
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
@@ -265,12 +265,7 @@ class FineTuning(ExactModule):
             self.trainer.should_stop = True
 
     def _metrics_of_collected(self) -> dict[str, float]:
-        found: list[dict[int, Any]] = [self.collected]
-        if torch.distributed.is_initialized():
-            found = [{} for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather_object(found, self.collected)
-        everything = {index: output for part in found for index, output in part.items()}
-        self.collected = {}
+        everything, self.collected = gathered(self.collected), {}
         rows, examples = self.data.rows["development"], self.data.examples["development"]
         outputs = [everything[index] for index in range(len(examples))]
         scores = self.measure_predictions(rows, self.decode_predictions(rows, examples, outputs))
