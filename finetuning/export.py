@@ -8,7 +8,7 @@ needs none. What differs:
   likeliest tags that follow from one another. `aggregation_strategy="first"` on a text parted so by blanks has the same
   groups wherever the likeliest tag of each word follows from the one before.
 - tags of characters (`task.joiner` ""): predict.py encodes every character by itself, as training does, and a pipeline
-  the whole text; `differences_of` says so when the folder is written.
+  the whole text; `differences_of` has the sentence when the folder is written.
 - spans: transformers 5 has no pipeline for them; the best one by the two logits, over windows, is to be found as BERT's
   run_squad.py does.
 - texts: `task.prefix` is `prefix` in config.json. The pipeline `text-generation` puts it before a text itself; an

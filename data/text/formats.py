@@ -29,7 +29,7 @@ PARQUET_ROWS = 256  # decoded at once: documents may be long
 
 @dataclass(frozen=True)
 class RepeatedColumn:
-    """In place of a value whose column's name a table has twice: no harm, unless the column is asked for."""
+    """In place of a value whose column's name a table has twice: no harm, unless the column is named by a setting."""
 
     path: Path
     names: Sequence[str]

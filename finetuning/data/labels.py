@@ -91,7 +91,7 @@ class LabelNames:
     Attributes:
         names: in the order of their ids.
         first_label: number of the first in files that have numbers for names; None where names alone count, since
-            nobody said which number is which.
+            no setting names their order.
     """
 
     names: Sequence[str]

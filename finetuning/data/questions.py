@@ -69,7 +69,7 @@ def _placed(context: str, text: str, start: int, origin: str, warnings: DataWarn
 
 
 def _is_impossible(row: ColumnReader, column: str, found: list[tuple[str, int]], warnings: DataWarnings) -> bool:
-    """Whether a question has no answer: as its column says, or, where that is empty or missing, by listing none."""
+    """Whether a question has no answer: as its column has it, or, where that is empty or missing, by listing none."""
     try:
         marked = truth(row.value(column)) if column in row else None
     except ValueError as error:

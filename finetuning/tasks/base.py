@@ -20,7 +20,7 @@ from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
 from finetuning.data.batch import TaskExample, collate
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
-from finetuning.tasks.collected import gathered
+from finetuning.tasks.collected import of_all_processes
 from finetuning.tasks.task import Task
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
@@ -265,7 +265,7 @@ class FineTuning(ExactModule):
             self.trainer.should_stop = True
 
     def _metrics_of_collected(self) -> dict[str, float]:
-        everything, self.collected = gathered(self.collected), {}
+        everything, self.collected = of_all_processes(self.collected), {}
         rows, examples = self.data.rows["development"], self.data.examples["development"]
         outputs = [everything[index] for index in range(len(examples))]
         scores = self.measure_predictions(rows, self.decode_predictions(rows, examples, outputs))

@@ -5,7 +5,7 @@ from typing import Any
 import torch.distributed
 
 
-def gathered(here: dict[int, Any]) -> dict[int, Any]:
+def of_all_processes(here: dict[int, Any]) -> dict[int, Any]:
     """The items of all processes, by the numbers that each has its own of; the same in every process."""
     if not torch.distributed.is_initialized():
         return here
