@@ -74,7 +74,7 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
     """Prints means with what stands beside them, and the phenomena of what has several."""
     table = plain_table("metric", "score")
     for result in results:
-        table.add_row(result.metric, with_unit(result.mean, result.unit))
+        table.add_row(result.metric, "≤ " * result.is_bound + with_unit(result.mean, result.unit))
     console.print(table)
     phenomena: dict[str, dict[str, list[float]]] = {}
     for result in results:
@@ -97,7 +97,7 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
 
 def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
     """All of it but the items."""
-    names = ("mean", "unit", "higher_is_better", "rankable", "beside", "chance", "caveat")
+    names = ("mean", "unit", "higher_is_better", "rankable", "beside", "chance", "caveat", "is_bound")
     metrics = {
         result.metric: {**{name: getattr(result, name) for name in names}, "strata": result.strata_means}
         for result in results

@@ -42,12 +42,14 @@ class Likelihoods:
         tokens: int64[texts], how many were predicted.
         are_likeliest: bool[texts], whether each of them was the likeliest of all tokens.
         are_longer: bool[texts], whether they and what stood before took more positions than a window does.
+        standard_errors: float64[texts], nats, of log-likelihoods that are estimated from draws; 0 where they are exact.
     """
 
     log_likelihoods: np.ndarray
     tokens: np.ndarray
     are_likeliest: np.ndarray
     are_longer: np.ndarray
+    standard_errors: np.ndarray
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -117,7 +119,7 @@ def score(
     term, role, device = run.objective.token_term, run.objective.token_role, run.network.device
     examples = [_rows(run, scorer, tokens, number) for number, tokens in enumerate(texts)]
     rows = [row for of_text, _ in examples for row in of_text]
-    log_likelihoods, counts = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
+    log_likelihoods, squares, counts = np.zeros((3, len(texts)))
     are_likeliest = np.ones(len(texts), dtype=bool)
     limits = {
         "positions": positions_at_once or POSITIONS_AT_ONCE[device.type],
@@ -135,14 +137,30 @@ def score(
         is_likeliest_N = (logits_NV.argmax(dim=-1) == ids_N).cpu().numpy()
         num_labels = [int((row.example.labels[term] != IGNORE).sum()) for row in batch_rows]
         owners_N = np.repeat([row.owner for row in batch_rows], num_labels)
-        np.subtract.at(log_likelihoods, owners_N, losses_N)
-        np.add.at(counts, owners_N, 1)
+        weights_N = batch.labels[term].weights_N
+        weighted_N = np.ones(len(losses_N)) if weights_N is None else weights_N.double().cpu().numpy()
+        np.subtract.at(log_likelihoods, owners_N, losses_N * weighted_N)
+        np.add.at(counts, owners_N, weighted_N)
+        rows_N = np.repeat(np.arange(len(batch_rows)), num_labels)
+        sums_R = np.bincount(rows_N, losses_N * weighted_N, minlength=len(batch_rows))
+        np.add.at(squares, [row.owner for row in batch_rows], sums_R**2)
         are_likeliest[owners_N[~is_likeliest_N]] = False
         advance(len(texts) * len(batch_rows) / len(rows))
     are_longer = np.array([is_longer for _, is_longer in examples], dtype=bool)
+    draws = np.array([len(of_text) for of_text, _ in examples])
     return Likelihoods(
-        log_likelihoods=log_likelihoods, tokens=counts, are_likeliest=are_likeliest, are_longer=are_longer
+        log_likelihoods=log_likelihoods,
+        tokens=counts.round().astype(np.int64),
+        are_likeliest=are_likeliest,
+        are_longer=are_longer,
+        standard_errors=np.zeros(len(texts)) if scorer.draws is None else _errors(log_likelihoods, squares, draws),
     )
+
+
+def _errors(sums: np.ndarray, squares: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Standard errors of sums over draws, from their sums of squares; NaN of a single draw is 0: it is exact."""
+    spread = np.maximum(squares - sums**2 / draws, 0)
+    return np.sqrt(spread * draws / np.maximum(draws - 1, 1))
 
 
 def _rows(run: TrainedRun, scorer: Scorer, tokens: PrefixedTokens, number: int) -> tuple[list[Row], bool]:

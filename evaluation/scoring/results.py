@@ -30,6 +30,7 @@ class EvaluationResult:
         description: what is measured, in a sentence.
         chance: of a model that knows nothing, where that is known.
         caveat: what to bear in mind of this run's.
+        is_bound: whether the mean is an upper bound of what is measured: only a value below another proves anything.
     """
 
     metric: str
@@ -43,6 +44,7 @@ class EvaluationResult:
     description: str = ""
     chance: float | None = None
     caveat: str = ""
+    is_bound: bool = False
 
     def __post_init__(self) -> None:
         assert self.scores.shape == (len(self.strata),)

@@ -4,6 +4,7 @@ Shapes: B rows, T previous tokens, V vocabulary.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,10 @@ class Decoding:
         beams: hypotheses that are followed; above 1, the best of them by log-probability / length ** length_penalty.
         length_penalty: above 0 favours longer texts, below 0 shorter ones.
         seed: decides what is drawn, for each prompt by its number.
+        steps: of masked diffusion: passes in which the masks of a text are filled, as many in each; by default one mask
+            a pass.
+        order: of masked diffusion: `confidence` fills those first whose tokens are the likeliest, and is the default;
+            `random` draws the places, so that texts follow the model's own distribution.
 
     Raises:
         UserError: where a value is impossible, or values contradict each other.
@@ -38,9 +43,12 @@ class Decoding:
     beams: int = 1
     length_penalty: float = 1.0
     seed: int = 0
+    steps: int | None = None
+    order: Literal["confidence", "random"] | None = None
 
     def __post_init__(self) -> None:
-        for name, count in {"max_new_tokens": self.max_new_tokens, "top_k": self.top_k, "beams": self.beams}.items():
+        counts = {"max_new_tokens": self.max_new_tokens, "top_k": self.top_k, "beams": self.beams, "steps": self.steps}
+        for name, count in counts.items():
             if count is not None and count < 1:
                 raise UserError(f"{name} = {count} must be at least 1")
         if not self.temperature >= 0:

@@ -93,10 +93,10 @@ class Prompts:
             raise UserError(f"{self.name(number)} has no {spelling}: write it where text is hidden")
         return count
 
-    def refuse_decoding(self, reason: str) -> None:
-        """Raises UserError where settings of the decoding are given; for a strategy that does not use them."""
-        default = vars(Decoding())
-        given = [f"{name} = {value}" for name, value in vars(self.decoding).items() if value != default[name]]
+    def refuse_decoding(self, reason: str, names: Sequence[str] = tuple(vars(Decoding()))) -> None:
+        """Raises UserError where these settings of the decoding are given; for a strategy that does not use them."""
+        default, settings = vars(Decoding()), vars(self.decoding)
+        given = [f"{name} = {settings[name]}" for name in names if settings[name] != default[name]]
         if given:
             raise UserError(f"{', '.join(given)}: {reason}")
 

@@ -26,17 +26,26 @@ class Scorer:
         examples: from int64 ids of a prefix, which is given, and of the text, which is scored.
         is_normalised: whether exp(score) sums to 1 over all texts of one length.
         is_control: whether it is a negative control, known not to work.
+        draws: where the score is an estimate from random examples, how many there are of a text; the mean estimate is a
+            lower bound of the log-likelihood.
         caveat: a limitation, for reports.
     """
 
     examples: Callable[[np.ndarray, np.ndarray], list[Example]]
     is_normalised: bool = False
     is_control: bool = False
+    draws: int | None = None
     caveat: str = ""
 
 
 class InferenceStrategy:
-    """Generates and scores texts with an objective's network; this one does neither."""
+    """Generates and scores texts with an objective's network; this one does neither.
+
+    Attributes:
+        reads_marks: whether it generates what stands behind marks in a text, such as [MASK].
+    """
+
+    reads_marks: bool = False
 
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         """What the network generates for the texts of a user, encoded as in training.

@@ -82,13 +82,21 @@ def _streamed(
 
 
 def generate_tokens(
-    body: Body, prompts: Prompts, encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool
+    body: Body,
+    prompts: Prompts,
+    encoded: Sequence[EncodedPrompt],
+    *,
+    keep_documents_apart: bool,
+    sees_prompt: bool = False,
 ) -> Iterator[tuple[EncodedPrompt, GeneratedTokens]]:
     """The generation of each text, all samples of the first before those of the second.
+
+    `sees_prompt` lets the positions of what the decoder reads first see each other.
 
     Raises:
         UserError: where a text is longer than the model reads.
     """
+    prompts.refuse_decoding("tokens are generated from left to right, one a pass", ("steps", "order"))
     for number, one in enumerate(encoded):
         prompts.check_length(number, max(len(one.prefix), len(one.source or [])))
     repeated = [one for one in encoded for _ in range(prompts.samples)]
@@ -100,6 +108,7 @@ def generate_tokens(
             settings: dict[str, Any] = {
                 **_inputs(batch, keep_documents_apart=keep_documents_apart),
                 "decoding": replace(prompts.decoding, seed=seed),
+                "sees_prompt": sees_prompt,
                 "eos": eos,
                 "max_positions": prompts.max_positions,
             }

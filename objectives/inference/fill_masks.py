@@ -42,6 +42,8 @@ def filled(prompts: Prompts, text: str, tokens: np.ndarray, probabilities_MV: Te
 class FillMasks(InferenceStrategy):
     """Each text, as one segment, with every [MASK] filled; probabilities in float64."""
 
+    reads_marks = True
+
     def encoded(self, objective: Objective, prompts: Prompts) -> list[tuple[Window, Example]]:
         """The texts, with a label at every mask.
 

@@ -58,6 +58,8 @@ def filled_in(
 class FillSpans(InferenceStrategy):
     """Fills in the spans that the marks of each text stand for; the k-th mark is read as the k-th sentinel."""
 
+    reads_marks = True
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("span corruption generates text of any length, and no token, for each mark")
         vocabulary, encoded = prompts.vocabulary, []

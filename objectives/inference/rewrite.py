@@ -25,6 +25,8 @@ def restored(bos: int, generated: Sequence[int], *, is_all: bool) -> list[int]:
 class Rewrite(InferenceStrategy):
     """Restores each text: a [MASK] stands for any number of tokens, and sentences may be out of order."""
 
+    reads_marks = True
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("a denoiser generates the whole text, and no token for each mask")
         vocabulary, encoded = prompts.vocabulary, []

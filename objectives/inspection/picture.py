@@ -92,7 +92,9 @@ class Painter:
         """What was done to a token that the encoder reads; `label` is the target at its place."""
         if token == self.vocabulary.mask or token in self.vocabulary.sentinels:
             return "hidden"
-        if origin < 0:
+        if origin == 0 and token == window.previous and label == IGNORE != token != window.tokens[0]:
+            return "special" if self.vocabulary.is_special[token] else "plain"  # what stands before the window
+        if origin < 0 or (self.vocabulary.is_special[token] and token != window.tokens[origin]):
             return "special" if self.vocabulary.is_special[token] else "random_segment" if is_second else "random"
         if label == token:
             return "kept"

@@ -33,7 +33,10 @@ def _of_spans(window: Window, example: Example, vocabulary: Vocabulary) -> Count
     assert example.encoder_ids is not None
     assert example.encoder_origins is not None
     is_mask = np.isin(example.encoder_ids, [vocabulary.mask, *vocabulary.sentinels])
-    visible = example.encoder_origins[~is_mask & (example.encoder_origins != NOWHERE)]
+    is_added = vocabulary.is_special[example.encoder_ids] & (
+        window.tokens[example.encoder_origins] != example.encoder_ids
+    )
+    visible = example.encoder_origins[~is_mask & ~is_added & (example.encoder_origins != NOWHERE)]
     hidden, masks = len(window) - len(visible), int(is_mask.sum())
     return {
         "tokens hidden": (hidden, len(window)),

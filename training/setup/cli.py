@@ -168,7 +168,7 @@ class RunCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.trainer_settings = resolved(self.config_init["trainer"])
-        check_strategy(self.trainer_settings, self.config.optimizer.name)
+        check_strategy(self.trainer_settings, self.config.optimizer.name, self.config.optimizer.ema_decay)
         return make_trainer(self.trainer_settings, self.folder)
 
     def resolved_config(self) -> dict[str, Any]:

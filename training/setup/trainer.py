@@ -85,12 +85,17 @@ class ShardedStrategy(ModelParallelStrategy):
         return checkpoint
 
 
-def check_strategy(settings: TrainerSettings, optimizer: str) -> None:
+def check_strategy(settings: TrainerSettings, optimizer: str, ema_decay: float | None = None) -> None:
     """Raises UserError where resolved settings, or an optimizer, do not go with the strategy."""
     if settings.strategy != "fsdp":
         return
     if settings.precision == "64-true":
         raise UserError("trainer.precision = 64-true does not go with trainer.strategy = fsdp: choose 32-true, or ddp")
+    if ema_decay is not None:
+        raise UserError(
+            f"optimizer.ema_decay = {ema_decay} does not go with trainer.strategy = fsdp, which averages no shards: "
+            f"leave it out, or choose ddp"
+        )
     if optimizer == "muon":
         raise UserError(
             "optimizer.name = muon does not go with trainer.strategy = fsdp, which shards the matrices that Muon "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from training.step.averaging import WeightAverage
 from training.step.budget import Budget, Progress, StepCost
 from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.step.stops import Diverged
@@ -68,6 +69,8 @@ class ExactModule(lightning.LightningModule, ABC):
         self.requests: set[Request] = set()  # of this process
         self.agreed: set[Request] = set()  # of any process, as of the beginning of the step
         self.initialized_from: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
+        self.average: WeightAverage | None = None  # of the weights, where optimizer.ema_decay is set
+        self._saved_average: tuple[dict[str, Tensor], int] | None = None  # of the checkpoint that the run goes on from
         self._seconds_before = 0.0
         self._step = torch.zeros(
             0, device="cpu"
@@ -124,6 +127,10 @@ class ExactModule(lightning.LightningModule, ABC):
 
     def on_train_start(self) -> None:
         assert self.progress is not None
+        if (decay := self.optimizer_config.ema_decay) is not None:
+            self.average = WeightAverage(self, decay)
+            if self._saved_average is not None:
+                self.average.load(*self._saved_average)
         self.progress.start(self._seconds_before)
 
     def _agree(self, batch: StepBatch) -> None:
@@ -197,7 +204,22 @@ class ExactModule(lightning.LightningModule, ABC):
         if self.optimizer_config.max_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.optimizer_config.max_grad_norm, norm)
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """The update, and that of the weights' average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update()
+
     # --- validation: sums over the same windows under the same noise, every time ---
+
+    def on_validation_start(self) -> None:
+        """Validated is the average of the weights, where there is one, until everything that follows has seen it."""
+        if self.average is not None:
+            self.average.swap()
+
+    def on_validation_end(self) -> None:
+        if self.average is not None:
+            self.average.swap()
 
     def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
         """Adds the terms up; the means are exact however the windows are split."""
@@ -236,6 +258,8 @@ class ExactModule(lightning.LightningModule, ABC):
             "target_tokens": self.target_tokens,
             "sums": [sums.totals() for sums in (self.training_sums, self.training_measures)],
         }
+        if self.average is not None:
+            self.average.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes up the counts; micro-batches are counted from the optimizer step, which is all a position follows from.
@@ -244,6 +268,9 @@ class ExactModule(lightning.LightningModule, ABC):
         wherever in its loops the checkpoint was written.
         """
         progress = checkpoint["progress"]
+        if "average" in checkpoint:
+            self._saved_average = checkpoint["state_dict"], checkpoint["average"]["updates"]
+            checkpoint["state_dict"] = checkpoint["average"]["trained"]
         self._seconds_before = progress["seconds"]
         self.raw_tokens, self.target_tokens = progress["raw_tokens"], progress["target_tokens"]
         if self.trainer.is_global_zero:  # the others' part is in what the first one takes up

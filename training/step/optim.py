@@ -35,6 +35,8 @@ class OptimizerConfig:
         decay: share of the budget over which `wsd` goes down.
         min_lr_ratio: the last learning rate, as a share of the greatest.
         max_grad_norm: greatest norm of the gradient; null for none.
+        ema_decay: keeps an exponential moving average of the weights with this decay, such as 0.9999, which is
+            validated, evaluated and exported in their place; by default none.
 
     Raises:
         UserError: where a value is outside its range.
@@ -51,6 +53,7 @@ class OptimizerConfig:
     decay: float = 0.2
     min_lr_ratio: float = 0.1
     max_grad_norm: float | None = 1.0
+    ema_decay: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in {
@@ -60,6 +63,8 @@ class OptimizerConfig:
         }.items():
             if value is not None and not value > 0:
                 raise UserError(f"optimizer.{name} = {value} must be above 0")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise UserError(f"optimizer.ema_decay = {self.ema_decay} must lie between 0 and 1, both excluded")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"optimizer.betas = {list(self.betas)} must lie in [0, 1)")
         if not 0 < self.decay <= 1 or not 0 <= self.min_lr_ratio <= 1:

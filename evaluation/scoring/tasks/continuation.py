@@ -142,6 +142,7 @@ class Continuation:
         num_bytes = np.array([len(passage.text.encode()) for passage in passages])
         strata = ("all",) * len(passages)
         scores = bits / num_bytes.mean()
+        error = math.sqrt((found.standard_errors**2).sum()) / math.log(2) / num_bytes.sum()
         return [
             EvaluationResult(
                 metric="continuation",
@@ -154,7 +155,9 @@ class Continuation:
                     "bits a token": float(bits.sum() / found.tokens.sum()),
                     "bytes": float(num_bytes.sum()),
                     "share longer than a window": float(found.are_longer.mean()),
+                    **({} if scorer.scorers[name].draws is None else {"standard error of the bound": float(error)}),
                 },
+                is_bound=scorer.scorers[name].draws is not None,
                 unit="bits a byte",
                 description="Of held-out text, given as much text before it.",
                 caveat=scorer.scorers[name].caveat,
