@@ -26,7 +26,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
         self.close()
 
@@ -43,11 +43,11 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] != "style":
-            self.said.append(data)
+            self.texts.append(data)
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.said).split())
+        return " ".join(" ".join(self.texts).split())
 
 
 def page_of(record: StudyRecord, folder: Path) -> Page:
@@ -75,8 +75,8 @@ def numbers_of(record: StudyRecord) -> list[str]:
                          ids=["five seeds", "one seed", "two failed"])  # fmt: skip
 def test_every_number_stands_in_the_page(record: StudyRecord, tmp_path: Path) -> None:
     page = page_of(record, tmp_path)
-    for said in numbers_of(record):
-        assert said in page.text
+    for text in numbers_of(record):
+        assert text in page.text
     for arm in record.arms:
         assert arm.label in page.text
     assert record.command in page.text

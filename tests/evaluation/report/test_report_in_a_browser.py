@@ -35,15 +35,15 @@ def browser() -> Iterator[Browser]:
 def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
     """The report; it must neither complain nor ask for anything."""
     width, scheme = request.param
-    page, said, asked = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda sent: asked.append(sent.url))
+    page, messages, requests = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda sent: requests.append(sent.url))
     page.goto(report.as_uri())
     yield page
     page.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
 
 
 def test_the_page_never_scrolls_sideways_and_everything_has_room(page: Page) -> None:

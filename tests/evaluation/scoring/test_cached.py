@@ -1,4 +1,4 @@
-"""A scorer remembers what it has said, and only that."""
+"""A scorer remembers what it has computed, and only that."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from evaluation.scoring.cached import PASSAGES_AT_ONCE, CachedScorer, Passage, s
 from objectives.core.strategy import InferenceStrategy, Scorer
 from objectives.inference.continue_text import ContinueText
 from objectives.weights.load import load_run
-from tests.evaluation.asking import write_run
+from tests.evaluation.scorers import write_run
 from tests.helpers import made_up_documents
 from tests.objectives.inference.prompting import ids_of, tokenizer
 from training.storage.checkpoint import checkpoint_name, read_checkpoint, write_checkpoint
@@ -25,8 +25,8 @@ def folder(store: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of the passages that a model was asked, grown while the test runs."""
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the passages that a model scored, grown while the test runs."""
     found: list[int] = []
 
     def counting(*arguments, **more):
@@ -38,15 +38,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_what_has_been_said_is_not_asked_again(folder: Path, asked: list[int]) -> None:
+def test_what_has_been_scored_is_not_scored_again(folder: Path, scored: list[int]) -> None:
     first, second = (CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES) for _ in range(2))
-    assert asked == [3]
+    assert scored == [3]
     assert np.array_equal(first.log_likelihoods, second.log_likelihoods)
     assert np.array_equal(first.tokens, second.tokens)
     assert np.array_equal(first.are_likeliest, second.are_likeliest)
 
 
-def test_other_texts_weights_precisions_and_tokenizers_are(folder: Path, asked: list[int]) -> None:
+def test_other_texts_weights_precisions_and_tokenizers_are(folder: Path, scored: list[int]) -> None:
     CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES)
     CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES[::-1])
     CachedScorer(load_run(folder), precision="bfloat16").score("log_likelihood", PASSAGES)
@@ -55,19 +55,19 @@ def test_other_texts_weights_precisions_and_tokenizers_are(folder: Path, asked: 
     weights["network.body.token_table.weight"] *= 2
     write_checkpoint({"state_dict": weights}, folder / "checkpoints" / checkpoint_name(2))
     CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES)
-    assert asked == [3, 3, 3, 3]
+    assert scored == [3, 3, 3, 3]
 
 
-def test_what_was_said_before_a_process_was_killed_is_kept(folder: Path, asked: list[int]) -> None:
+def test_what_was_scored_before_a_process_was_killed_is_kept(folder: Path, scored: list[int]) -> None:
     many = [Passage(f"The cat sees {number}") for number in range(PASSAGES_AT_ONCE + 5)]
     scorer = CachedScorer(load_run(folder))
     scorer.score("log_likelihood", many[:PASSAGES_AT_ONCE])  # as far as it came
     found = scorer.score("log_likelihood", many)
-    assert asked == [PASSAGES_AT_ONCE, 5]
+    assert scored == [PASSAGES_AT_ONCE, 5]
     assert len(found.log_likelihoods) == len(many)
 
 
-def test_a_torn_file_is_asked_again(folder: Path, asked: list[int]) -> None:
+def test_a_torn_file_is_scored_again(folder: Path, scored: list[int]) -> None:
     scorer = CachedScorer(load_run(folder))
     first = scorer.score("log_likelihood", PASSAGES)
     (path,) = (folder / "scores").iterdir()
@@ -75,7 +75,7 @@ def test_a_torn_file_is_asked_again(folder: Path, asked: list[int]) -> None:
         path.write_bytes(content)
         again = scorer.score("log_likelihood", PASSAGES)
         assert np.array_equal(first.log_likelihoods, again.log_likelihoods)
-    assert asked == [3, 3, 3]
+    assert scored == [3, 3, 3]
 
 
 def test_scores_lie_in_the_folder_that_is_named(folder: Path, tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_scores_lie_in_the_folder_that_is_named(folder: Path, tmp_path: Path) ->
 
 def test_whoever_waits_is_told_of_what_is_remembered_too(folder: Path) -> None:
     for _ in range(2):
-        told: list[float] = []
-        CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES, told.append)
-        assert sum(told) == pytest.approx(3)
+        progress: list[float] = []
+        CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES, progress.append)
+        assert sum(progress) == pytest.approx(3)
 
 
 def test_texts_are_cut_as_in_training() -> None:

@@ -15,8 +15,18 @@ from objectives.core.strategy import InferenceStrategy, Scorer
 from objectives.inference.likelihood import document, joined, predicted_after, special, whole, within
 from objectives.masked_lm import MaskedLM
 from objectives.weights.load import TrainedRun
-from tests.evaluation.asking import FAMILIES, NORMALISED, WAYS, WINDOW, asked, run_of, scorer_of, some_texts, tokens
-from tests.evaluation.statistics.naive import NAIVE, log_probabilities, naive_causal, naive_said
+from tests.evaluation.scorers import (
+    FAMILIES,
+    NORMALISED,
+    WAYS,
+    WINDOW,
+    likelihoods,
+    run_of,
+    scorer_of,
+    some_texts,
+    tokens,
+)
+from tests.evaluation.statistics.naive import NAIVE, log_probabilities, naive_causal, naive_log_likelihood
 from tests.objectives.texts import BOS, EOS, FIRST, VOCABULARY, key
 
 FEW_IDS = Vocabulary(
@@ -32,7 +42,7 @@ FEW_IDS = Vocabulary(
 @pytest.mark.parametrize(("objective", "name"), WAYS)
 def test_a_score_is_that_of_a_loop_over_one_token_at_a_time(objective: type[Objective], name: str) -> None:
     run, texts = run_of(objective), some_texts()
-    found = asked(run, name, texts).log_likelihoods
+    found = likelihoods(run, name, texts).log_likelihoods
     naive = [NAIVE[objective, name](run, prefix.tolist(), text.tolist()) for text, prefix in texts]
     assert found == pytest.approx(naive, rel=1e-10)
 
@@ -46,7 +56,7 @@ def test_the_score_of_a_causal_lm_is_the_loss_of_its_training(settings: dict[str
         batch = run.batch([window], [corrupt(window, key(), None)])  # pyright: ignore[reportArgumentType]
         (prediction,) = run.objective.predictions(run.network, batch).values()
         term = term_of(prediction, count_correct=False)
-        found = asked(run, "log_likelihood", [PrefixedTokens(text, text[:0])])
+        found = likelihoods(run, "log_likelihood", [PrefixedTokens(text, text[:0])])
         assert found.log_likelihoods[0] == pytest.approx(-float(term.loss_sum), rel=1e-10)
         assert found.tokens[0] == term.num_labels
 
@@ -54,12 +64,12 @@ def test_the_score_of_a_causal_lm_is_the_loss_of_its_training(settings: dict[str
 @pytest.mark.parametrize(("objective", "name"), WAYS)
 def test_neither_batches_nor_padding_nor_order_change_a_score(objective: type[Objective], name: str) -> None:
     run, texts = run_of(objective), some_texts(20)
-    found = asked(run, name, texts)
+    found = likelihoods(run, name, texts)
     for positions in (1, 100, 100_000):
-        again = asked(run, name, texts, positions_at_once=positions)
+        again = likelihoods(run, name, texts, positions_at_once=positions)
         assert again.log_likelihoods == pytest.approx(found.log_likelihoods, rel=1e-10)
         assert np.array_equal(again.are_likeliest, found.are_likeliest)
-    turned = asked(run, name, texts[::-1])
+    turned = likelihoods(run, name, texts[::-1])
     assert turned.log_likelihoods[::-1] == pytest.approx(found.log_likelihoods, rel=1e-10)
     assert np.array_equal(turned.tokens[::-1], found.tokens)
 
@@ -69,8 +79,8 @@ def test_in_float32_they_change_it_by_a_hundred_thousandth_at_most(objective: ty
     run, texts = run_of(objective), some_texts(20)
     run.network.float()
     for name in run.scorers:
-        found = asked(run, name, texts, positions_at_once=1).log_likelihoods
-        assert asked(run, name, texts).log_likelihoods == pytest.approx(found, rel=1e-5)
+        found = likelihoods(run, name, texts, positions_at_once=1).log_likelihoods
+        assert likelihoods(run, name, texts).log_likelihoods == pytest.approx(found, rel=1e-5)
 
 
 @pytest.mark.parametrize("objective", FAMILIES)
@@ -78,27 +88,27 @@ def test_in_bfloat16_a_score_is_about_the_same(objective: type[Objective]) -> No
     run, texts = run_of(objective), some_texts(20)
     run.network.float()
     name = next(iter(run.scorers))
-    exact, rough = (asked(run, name, texts, precision=p).log_likelihoods for p in ("float32", "bfloat16"))
+    exact, rough = (likelihoods(run, name, texts, precision=p).log_likelihoods for p in ("float32", "bfloat16"))
     assert not np.array_equal(exact, rough)
     assert rough == pytest.approx(exact, rel=0.05)
 
 
 @pytest.mark.parametrize(("objective", "name"), NORMALISED)
 def test_probabilities_of_all_that_may_follow_sum_to_1(objective: type[Objective], name: str) -> None:
-    """Of one token, and of two: with so few ids all texts can be asked."""
+    """Of one token, and of two: with so few ids all texts can be scored."""
     run = run_of(objective, vocabulary=FEW_IDS)
     prefix, ids = [8, 10], range(FEW_IDS.size)
     following = [tokens([one], prefix) for one in ids]
-    assert np.exp(asked(run, name, following).log_likelihoods).sum() == pytest.approx(1, rel=1e-10)
+    assert np.exp(likelihoods(run, name, following).log_likelihoods).sum() == pytest.approx(1, rel=1e-10)
     following = [tokens([one, other], prefix) for one in ids for other in ids]
-    assert np.exp(asked(run, name, following).log_likelihoods).sum() == pytest.approx(1, rel=1e-10)
+    assert np.exp(likelihoods(run, name, following).log_likelihoods).sum() == pytest.approx(1, rel=1e-10)
 
 
 @pytest.mark.parametrize(("objective", "name"), [way for way in NORMALISED if way[0] is CausalLM])
 def test_what_follows_is_as_likely_in_pieces_as_in_one(objective: type[Objective], name: str) -> None:
     run = run_of(objective)
     one, other, rest = [FIRST, FIRST + 7], [FIRST + 3], [FIRST + 11, FIRST + 1]
-    found = asked(run, name, [tokens([*other, *rest], one), tokens(other, one), tokens(rest, [*one, *other])])
+    found = likelihoods(run, name, [tokens([*other, *rest], one), tokens(other, one), tokens(rest, [*one, *other])])
     assert found.log_likelihoods[0] == pytest.approx(found.log_likelihoods[1:].sum(), rel=1e-12)
 
 
@@ -107,8 +117,8 @@ def test_what_is_said_later_changes_nothing_of_what_was_said(objective: type[Obj
     """A label's inputs hold none of the labels behind it."""
     run = run_of(objective)
     texts = [[FIRST, FIRST + 3, last] for last in (FIRST + 4, FIRST + 9)]
-    said = [scorer_of(run, name).examples(*(np.array(ids) for ids in ([FIRST + 1], text))) for text in texts]
-    for one, other in zip(*said, strict=True):
+    generated = [scorer_of(run, name).examples(*(np.array(ids) for ids in ([FIRST + 1], text))) for text in texts]
+    for one, other in zip(*generated, strict=True):
         places = np.flatnonzero(one.token_labels != IGNORE)
         stacks = [(one.encoder_ids, other.encoder_ids, None), (one.decoder_ids, other.decoder_ids, places[-1] + 1)]
         for here, there, end in stacks:
@@ -118,11 +128,11 @@ def test_what_is_said_later_changes_nothing_of_what_was_said(objective: type[Obj
 
 def test_the_likeliest_continuation_is_known_as_such() -> None:
     run = run_of(CausalLM)
-    prefix, said = [FIRST, FIRST + 5], []
+    prefix, generated = [FIRST, FIRST + 5], []
     for _ in range(4):
-        said.append(int(log_probabilities(run, None, [EOS, *prefix, *said])[-1].argmax()))
-    wrong = [*said[:2], said[2] ^ 1, said[3]]
-    found = asked(run, "log_likelihood", [tokens(said, prefix), tokens(wrong, prefix)])
+        generated.append(int(log_probabilities(run, None, [EOS, *prefix, *generated])[-1].argmax()))
+    wrong = [*generated[:2], generated[2] ^ 1, generated[3]]
+    found = likelihoods(run, "log_likelihood", [tokens(generated, prefix), tokens(wrong, prefix)])
     assert found.are_likeliest.tolist() == [True, False]
 
 
@@ -130,7 +140,7 @@ def test_a_text_of_no_tokens_is_certain() -> None:
     for objective in FAMILIES:
         run = run_of(objective)
         for name in run.scorers:
-            found = asked(run, name, [tokens([], [FIRST]), tokens([FIRST])])
+            found = likelihoods(run, name, [tokens([], [FIRST]), tokens([FIRST])])
             assert (found.log_likelihoods[0], found.tokens.tolist()) == (0, [0, 1])
 
 
@@ -139,9 +149,9 @@ def test_what_stands_before_loses_its_beginning_where_it_is_too_long(objective: 
     run, scorer = run_of(objective), next(iter(run_of(objective).scorers))
     prefix = np.random.default_rng(0).choice(VOCABULARY.ordinary, size=3 * WINDOW).tolist()
     text = [FIRST, FIRST + 2, FIRST + 5]
-    long = asked(run, scorer, [tokens(text, prefix)])
+    long = likelihoods(run, scorer, [tokens(text, prefix)])
     fits = max(n for n in range(99) if _longest(run, scorer, text, prefix[-n:] if n else []) <= run.max_positions)
-    short = asked(run, scorer, [tokens(text, prefix[-fits:])])
+    short = likelihoods(run, scorer, [tokens(text, prefix[-fits:])])
     assert long.log_likelihoods == short.log_likelihoods
     assert (long.are_longer.tolist(), short.are_longer.tolist()) == ([True], [False])
 
@@ -154,14 +164,14 @@ def _longest(run: TrainedRun, name: str, text: list[int], prefix: list[int]) -> 
 def test_a_text_longer_than_the_position_table_is_refused() -> None:
     run = run_of(CausalLM, body={"preset": "gpt2"})
     with pytest.raises(ValueError, match=r"text 2 of 41 tokens takes 41 positions, and .* has 40: shorten it"):
-        asked(run, "log_likelihood", [tokens([FIRST] * 40), tokens([FIRST] * 41)])
+        likelihoods(run, "log_likelihood", [tokens([FIRST] * 40), tokens([FIRST] * 41)])
 
 
 def test_a_text_is_read_as_far_as_rotary_positions_go() -> None:
     run = run_of(CausalLM)
     text = some_texts(8, with_prefix=False)
     long = np.concatenate([tokens.text for tokens in text] * 2)
-    found = asked(run, "log_likelihood", [PrefixedTokens(long, long[:0])])
+    found = likelihoods(run, "log_likelihood", [PrefixedTokens(long, long[:0])])
     assert len(long) > WINDOW
     assert found.log_likelihoods[0] == pytest.approx(naive_causal(run, [], long.tolist()), rel=1e-10)
     assert found.are_longer.all()
@@ -195,10 +205,10 @@ def test_rows_of_different_lengths_share_a_batch_only_where_they_are_few(
 
 
 def test_whoever_waits_is_told_of_every_text() -> None:
-    run, told = run_of(MaskedLM), []
-    asked(run, "pll", some_texts(30), positions_at_once=100, advance=told.append)
-    assert len(told) > 1
-    assert sum(told) == pytest.approx(30)
+    run, progress = run_of(MaskedLM), []
+    likelihoods(run, "pll", some_texts(30), positions_at_once=100, advance=progress.append)
+    assert len(progress) > 1
+    assert sum(progress) == pytest.approx(30)
 
 
 def test_an_objective_without_scorers_says_so() -> None:
@@ -236,6 +246,6 @@ class PrefixLM(Mute):
 
 def test_a_fifth_objective_is_scored_once_it_names_a_strategy() -> None:
     run, texts = run_of(PrefixLM), some_texts()
-    found = asked(run, "suffix", texts).log_likelihoods
-    naive = [naive_said(run, [*prefix.tolist(), EOS], [BOS], text.tolist()) for text, prefix in texts]
+    found = likelihoods(run, "suffix", texts).log_likelihoods
+    naive = [naive_log_likelihood(run, [*prefix.tolist(), EOS], [BOS], text.tolist()) for text, prefix in texts]
     assert found == pytest.approx(naive, rel=1e-10)

@@ -56,19 +56,19 @@ def naive_pll_word_l2r(run: TrainedRun, prefix: list[int], text: list[int]) -> f
     return naive_masked(run, prefix, text, lambda place: next(end for _, end in words(text) if place < end))
 
 
-def naive_said(run: TrainedRun, encoder: list[int], before: list[int], said: list[int]) -> float:
-    read = log_probabilities(run, encoder, [*before, *said])
-    return sum(float(read[len(before) - 1 + place, token]) for place, token in enumerate(said))
+def naive_score(run: TrainedRun, encoder: list[int], before: list[int], target: list[int]) -> float:
+    read = log_probabilities(run, encoder, [*before, *target])
+    return sum(float(read[len(before) - 1 + place, token]) for place, token in enumerate(target))
 
 
 def naive_all_mask(run: TrainedRun, prefix: list[int], text: list[int]) -> float:
-    return naive_said(run, [BOS, *prefix, MASK, EOS], [EOS, BOS, *prefix], text)
+    return naive_score(run, [BOS, *prefix, MASK, EOS], [EOS, BOS, *prefix], text)
 
 
 def naive_infill_pll(run: TrainedRun, prefix: list[int], text: list[int]) -> float:
     whole = [*prefix, *text]
     return sum(
-        naive_said(run, [BOS, *whole[:place], MASK, *whole[place + 1 :], EOS], [EOS, BOS, *whole[:place]], [token])
+        naive_score(run, [BOS, *whole[:place], MASK, *whole[place + 1 :], EOS], [EOS, BOS, *whole[:place]], [token])
         for place, token in enumerate(whole)
         if place >= len(prefix)
     )
@@ -77,21 +77,21 @@ def naive_infill_pll(run: TrainedRun, prefix: list[int], text: list[int]) -> flo
 def naive_span_pll(run: TrainedRun, prefix: list[int], text: list[int]) -> float:
     sentinel = int(SENTINELS[0])
     return sum(
-        naive_said(run, [*prefix, *text[:start], sentinel, *text[end:], EOS], [PAD, sentinel], text[start:end])
+        naive_score(run, [*prefix, *text[:start], sentinel, *text[end:], EOS], [PAD, sentinel], text[start:end])
         for start, end in words(text)
     )
 
 
 def naive_one_span(run: TrainedRun, prefix: list[int], text: list[int]) -> float:
-    return naive_said(run, [*prefix, int(SENTINELS[0]), EOS], [PAD, int(SENTINELS[0])], text)
+    return naive_score(run, [*prefix, int(SENTINELS[0]), EOS], [PAD, int(SENTINELS[0])], text)
 
 
 def naive_control_of_denoising(run: TrainedRun, prefix: list[int], text: list[int]) -> float:
-    return naive_said(run, [EOS], [EOS, BOS, *prefix], text)
+    return naive_score(run, [EOS], [EOS, BOS, *prefix], text)
 
 
 def naive_control_of_span_corruption(run: TrainedRun, prefix: list[int], text: list[int]) -> float:
-    return naive_said(run, [EOS], [PAD, *prefix], text)
+    return naive_score(run, [EOS], [PAD, *prefix], text)
 
 
 NAIVE = {

@@ -130,12 +130,12 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert compare([*command, "--budget.raw_tokens", "3k"]) == 2
     assert "holds a run with other settings (budget.raw_tokens: 2000.0 -> 3000.0)" in capsys.readouterr().err
 
-    # A seed more is one run more of each arm, and that the declaration was changed is told.
+    # A seed more is one run more of each arm, and the report names the changed declaration.
     assert compare([*command, "--seeds", "[0, 1, 2]"]) == 0
     after = record_of(tmp_path)
     assert len(after.runs) == 6
     assert numbers(after)[:4] == numbers(record)
-    assert any(re.search(r"declaration was changed \(seeds\) .* after 4 runs had", said) for said in after.deviations)
+    assert any(re.search(r"declaration was changed \(seeds\) .* after 4 runs had", text) for text in after.deviations)
 
 
 def test_a_run_that_diverges_is_told_and_the_others_go_on(
@@ -239,9 +239,9 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_trained(
     expected: str,
 ) -> None:
     assert compare(write_study(**changed)) == 2
-    said = capsys.readouterr().err
-    assert expected in said
-    assert len(said.strip().splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert len(printed.strip().splitlines()) == 1
     assert not (tmp_path / "studies/tiny/runs").exists()
 
 

@@ -1,4 +1,4 @@
-"""The studies that ship: each says what to run and what to expect, and could be trained as it stands."""
+"""The studies that ship: each declares what to run and what to expect, and could be trained as it stands."""
 
 import re
 from pathlib import Path

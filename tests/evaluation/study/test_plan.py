@@ -21,7 +21,7 @@ def config(objective: str) -> tuple[str, ...]:
 
 
 def tiny_settings(corpus_file: Path, cache: Path) -> dict[str, str]:
-    """What tiny runs share, as a study says it."""
+    """What tiny runs share, as a study declares it."""
     named = dict(zip([name.removeprefix("--") for name in TINY[::2]], TINY[1::2], strict=True))
     return {**named, "data.corpus": str(corpus_file), "data.cache": str(cache)}
 

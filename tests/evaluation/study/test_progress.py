@@ -82,7 +82,7 @@ def test_more_runs_than_lines_are_shown_around_those_in_training(study_dir: Stud
         assert jobs[number] in seen
 
 
-def said_of(study: Any, study_dir: StudyDir) -> str:
+def lines_of(study: Any, study_dir: StudyDir) -> str:
     file = io.StringIO()
     plan = plan_of(study)
     print_plan(Console(file=file, width=120, highlight=False), study, plan, jobs_of(study, plan, study_dir), at_once=1)
@@ -91,11 +91,11 @@ def said_of(study: Any, study_dir: StudyDir) -> str:
 
 def test_a_plan_says_what_is_left_to_do_and_what_its_times_follow_from(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(9,), tuning_share=0.5)
-    said = said_of(study, study_dir)
-    assert "2 arms x 2 seeds, 1k raw_tokens each, on embedded: 1k tokens of 480 ids, windows of 32" in said
-    assert "3 runs an arm are of the sweep over 3 learning rates, each of 50% of the budget" in said
-    assert "times are a first guess, from 30% of this device's peak of" in said
-    row = next(line.split() for line in said.splitlines() if line.startswith("c "))
+    printed = lines_of(study, study_dir)
+    assert "2 arms x 2 seeds, 1k raw_tokens each, on embedded: 1k tokens of 480 ids, windows of 32" in printed
+    assert "3 runs an arm are of the sweep over 3 learning rates, each of 50% of the budget" in printed
+    assert "times are a first guess, from 30% of this device's peak of" in printed
+    row = next(line.split() for line in printed.splitlines() if line.startswith("c "))
     assert row[-1] == "5"  # three of the sweep and two seeds
 
 

@@ -178,9 +178,11 @@ def test_what_began_anew_and_where_weights_came_from_is_said_and_kept(
     sources: dict[str, Path], tiny_run: Command, tmp_path: Path
 ) -> None:
     command = tiny_run("masked_lm", "run", "--budget.steps", "2", *init_from(sources["causal_lm"]))
-    said = run_script("train.py", *command).stderr
-    assert "the tokenizer is that of" in said
-    assert "causal_lm, step 4: 14 tensors; decoder -> encoder; initialised anew: next_sentence_head (4 tensors)" in said
+    printed = run_script("train.py", *command).stderr
+    assert "the tokenizer is that of" in printed
+    assert (
+        "causal_lm, step 4: 14 tensors; decoder -> encoder; initialised anew: next_sentence_head (4 tensors)" in printed
+    )
     info = json.loads((tmp_path / "runs/run/run.json").read_text())
     sha256 = json.loads((sources["causal_lm"] / "checkpoints/step-00000004/sha256.json").read_text())
     assert info["initialized_from"]["sha256"] == sha256["weights.safetensors"]
@@ -311,7 +313,7 @@ def test_another_shape_is_refused_with_both_numbers_and_a_line_that_fits(
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "printed"),
     [
         (
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
@@ -328,12 +330,12 @@ def test_another_shape_is_refused_with_both_numbers_and_a_line_that_fits(
     ],
 )
 def test_a_folder_that_cannot_be_read_is_refused_in_one_line(
-    make: Callable[[Path], Any], said: str, store: Path, tiny_run: Command, tmp_path: Path
+    make: Callable[[Path], Any], printed: str, store: Path, tiny_run: Command, tmp_path: Path
 ) -> None:
     theirs_in(tmp_path / "theirs", "gpt2", store)
     make(tmp_path / "theirs")
     shape = ("--body.preset", "gpt2")
-    assert said in refused(tiny_run("causal_lm", "run", *shape, *init_from(tmp_path / "theirs")))
+    assert printed in refused(tiny_run("causal_lm", "run", *shape, *init_from(tmp_path / "theirs")))
 
 
 def test_a_name_that_is_neither_here_nor_within_reach_is_refused(tiny_run: Command, tmp_path: Path) -> None:
@@ -354,8 +356,8 @@ def test_a_report_counts_the_tensors_of_each_part() -> None:
         "body.head.bias",
         "next_sentence_head.pooler.bias",
     ]
-    said = str(Report("X", "", taken=3, fresh=[*fresh, "body.decoder.final_norm.weight"]))
-    assert said == (
+    printed = str(Report("X", "", taken=3, fresh=[*fresh, "body.decoder.final_norm.weight"]))
+    assert printed == (
         "initialized from X: 3 tensors; initialised anew: decoder's cross-attention (1 tensor), head (1 tensor), "
         "next_sentence_head (1 tensor), decoder (1 tensor)"
     )

@@ -12,7 +12,7 @@ from data.store.store import TokenStore
 from evaluation.scoring.cached import CachedScorer
 from evaluation.scoring.tasks.continuation import Continuation, passages_of, runs_of_words
 from objectives.weights.load import load_run
-from tests.evaluation.asking import write_run
+from tests.evaluation.scorers import write_run
 from tests.helpers import OBJECTIVES, made_up_documents, write_jsonl
 from tests.objectives.inference.prompting import ids_of
 from tests.objectives.texts import FIXED

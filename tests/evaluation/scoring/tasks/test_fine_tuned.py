@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from evaluation.scoring.tasks.fine_tuned import FineTuned, best_of, nested, result_of, tuned_in
-from tests.evaluation.asking import write_run
+from tests.evaluation.scorers import write_run
 from tests.finetuning.made_tasks import TASKS, write_tasks
 from training.storage.scores import FineTuningResult
 

@@ -1,4 +1,4 @@
-"""Last-word prediction: what is asked, and when it counts."""
+"""Last-word prediction: what the prompt is, and when it counts."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from evaluation.scoring.cached import CachedScorer, Passage
 from evaluation.scoring.tasks.last_word import LastWord, without_last_word
 from models.body import Inputs
 from objectives.weights.load import load_run
-from tests.evaluation.asking import write_run
+from tests.evaluation.scorers import write_run
 from tests.helpers import OBJECTIVES, write_jsonl
 
 TEXTS = ["The young cat sees the old dog", "The old bird and then the cat runs", "새가 집을 보고 나무를"]
@@ -41,8 +41,8 @@ def test_a_passage_counts_where_every_token_of_the_word_is_the_likeliest(store: 
     """Of all words of one token, just the one that the model would say."""
     folder = write_run(tmp_path / "run", "causal_lm", store)
     run = load_run(folder)
-    said = {token: run.tokenizer.decode([token]) for token in run.vocabulary.ordinary.tolist()}
-    words = {token: word for token, word in said.items() if word[:1] == " " and word[1:].isalpha()}
+    texts = {token: run.tokenizer.decode([token]) for token in run.vocabulary.ordinary.tolist()}
+    words = {token: word for token, word in texts.items() if word[:1] == " " and word[1:].isalpha()}
     file = write_jsonl(tmp_path / "texts.jsonl", [f"The old{word}" for word in words.values()])
     accuracy, nats = LastWord(files=(str(file),))(folder)
     read = [run.vocabulary.eos, *run.tokenizer.encode("The old", add_special_tokens=False).ids]

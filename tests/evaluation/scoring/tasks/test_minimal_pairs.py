@@ -14,7 +14,7 @@ from evaluation.scoring.likelihood import Likelihoods
 from evaluation.scoring.results import macro_mean
 from evaluation.scoring.tasks.minimal_pairs import MinimalPairs, Pair, read_pairs, unigram_log_likelihoods, verdicts
 from objectives.weights.load import load_run
-from tests.evaluation.asking import write_run
+from tests.evaluation.scorers import write_run
 from tests.helpers import OBJECTIVES, made_up_documents
 
 AGREEMENT = {"UID": "number", "linguistics_term": "agreement"}

@@ -87,5 +87,5 @@ def some_texts(number: int = 12, *, with_prefix: bool = True, seed: int = 0) -> 
     return [tokens(ids(1, 13), ids(0, 9) if with_prefix else []) for _ in range(number)]
 
 
-def asked(run: TrainedRun, name: str, texts: list[PrefixedTokens], **more: Any) -> Likelihoods:
+def likelihoods(run: TrainedRun, name: str, texts: list[PrefixedTokens], **more: Any) -> Likelihoods:
     return score(run, scorer_of(run, name), texts, **more)
