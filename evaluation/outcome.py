@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from common.files import write_whole
 from evaluation.excerpts import excerpts
 from evaluation.findings import Findings, Results, check_ranked, find, write_items
+from evaluation.plateau import is_on_plateau, ordinary_losses
 from evaluation.record.record import (
     ArmRecord,
     CostRecord,
@@ -152,6 +154,7 @@ def record_of(
 ) -> StudyRecord:
     """Everything that the report shows."""
     first = {job.arm: job for job in reversed(findings.jobs) if not job.branch}  # of each arm, in the order declared
+    losses = ordinary_losses(findings.jobs)
     texts, drawn, generated = excerpts({label: first[label] for label in plan.arms if label in first})
     return StudyRecord(
         name=name,
@@ -162,11 +165,19 @@ def record_of(
         budget=study.amount,
         seeds=study.seeds,
         deviations=(*deviations(study, plan, jobs, declarations), *findings.caveats(), *findings.unmeasured),
-        arms=tuple(_arm(study, label, arm, jobs.rates) for label, arm in plan.arms.items()),
+        arms=tuple(
+            replace(_arm(study, label, arm, jobs.rates), ordinary_loss=losses.get(label))
+            for label, arm in plan.arms.items()
+        ),
         runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
         metrics=_metrics(findings.results),
         summaries=tuple(findings.summaries()),
-        verdicts=judge(study.hypotheses, scores_of(findings.by_arm())),
+        verdicts=judge(
+            study.hypotheses,
+            scores_of(findings.by_arm()),
+            num_seeds=len(study.seeds),
+            on_plateau=[arm for arm, loss in losses.items() if is_on_plateau(loss, plan.text.unigram_entropy)],
+        ),
         tuning=tuple(map(_tuning, jobs.tuning)),
         windows=tuple(texts),
         samples=tuple(drawn),

@@ -50,6 +50,7 @@ class ArmRecord(Strict):
         flops_per_window: of a training step, divided by its windows.
         targets_per_raw_token: labels that the loss is over.
         learning_rate: that its runs had; None where seeds differ.
+        ordinary_loss: nats a target of ordinary tokens, held out; near the unigram entropy nothing else was learned.
     """
 
     label: str
@@ -63,6 +64,7 @@ class ArmRecord(Strict):
     flops_per_window: float
     targets_per_raw_token: float
     learning_rate: float | None = None
+    ordinary_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

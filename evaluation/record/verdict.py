@@ -29,6 +29,7 @@ class VerdictRecord(Strict):
             over the number of hypotheses, if seeds and items vary as they did here.
         confirmable_margin: likewise the smallest margin within which arms that do not differ are found equivalent; of
             an equivalence.
+        reason: why nothing was tested, where that is more than a missing score.
     """
 
     arm: str
@@ -49,3 +50,4 @@ class VerdictRecord(Strict):
     p_sign_flip: float | None = None
     minimum_detectable: float | None = None
     confirmable_margin: float | None = None
+    reason: str = ""

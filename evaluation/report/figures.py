@@ -1,14 +1,18 @@
-"""The figures of a report, each a row of drawings made of a record alone."""
+"""The figures of a report, each a row of charts made of a record alone. Every axis has its unit."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from evaluation.record.kinds import Measure
-from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord
+from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report.charts import DASHES, Chart, Scale, kind, padded, shortened, text_width
-from evaluation.report.formatting import number
+from evaluation.report.formatting import MINUS, interval, number, unit_of_difference
+from evaluation.report.theme import DASHES, DOWN, INK, NUM_SERIES, RIGHT, SOFT, UP, Panel, colour, mark
 from training.monitoring.display import short
 
 AXES: dict[Measure, str] = {
@@ -16,42 +20,25 @@ AXES: dict[Measure, str] = {
     "flops": "training FLOPs",
     "target_tokens": "target tokens (labels)",
 }
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 30.0, 40.0
-ROW = 34.0
+ROW, AROUND = 34.0, 74.0  # points a row of an evaluation takes, and title and axis
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Drawings that belong together.
+    """Charts that belong together.
 
     Attributes:
-        name: of its files.
+        name: of its file.
         title, caption: plain sentences.
-        drawings: side by side where there is room.
+        panels: side by side where there is room.
         columns: of them in a row, in its file.
     """
 
     name: str
     title: str
     caption: str
-    drawings: tuple[Chart, ...]
+    panels: tuple[Panel, ...]
     columns: int = 4
-
-
-def _frame(drawing: Chart, x: Scale, y: Scale, label: str, *, y_unit: str = "") -> None:
-    """Grid, numbers and the name of the horizontal axis."""
-    for tick in y.ticks():
-        drawing.line([(x.start, y(tick)), (x.end, y(tick))], "rule", width=1)
-        drawing.text(x.start - 6, y(tick) + 4, f"{tick:g}" if not y_unit else number(tick, y_unit), anchor="end")
-    for tick in x.ticks(3):
-        drawing.line([(x(tick), y.start), (x(tick), y.start + 4)], "soft", width=1)
-        drawing.text(x(tick), y.start + 16, short(tick) if tick else "0", anchor="middle")
-    drawing.text((x.start + x.end) / 2, y.start + 32, label, anchor="middle")
-
-
-def _title(drawing: Chart, series: int, words: str) -> None:
-    drawing.mark(LEFT - 34, 13, series, size=4.5)
-    drawing.text(LEFT - 24, 17.5, shortened(words, drawing.width - LEFT), ink="ink", strong=True)
 
 
 def _common(runs: Sequence[RunRecord]) -> list[list[PointRecord]]:
@@ -61,183 +48,195 @@ def _common(runs: Sequence[RunRecord]) -> list[list[PointRecord]]:
     return [[points[step] for points in by_step] for step in steps]
 
 
-def _loss_panel(record: StudyRecord, arm: ArmRecord, series: int, measure: Measure) -> Chart | None:
+def _losses_of(points: Sequence[PointRecord]) -> list[float]:
+    return [point.loss for point in points if point.loss is not None]
+
+
+def _draw_losses(record: StudyRecord, arm: ArmRecord, series: int, measure: Measure, axes: Axes) -> None:
     runs = list(record.runs_of(arm.label))
-    points = [point for run in runs for point in run.curve if point.loss is not None]
-    if not points:
-        return None
+    losses = [loss for run in runs for loss in _losses_of(run.curve)]
     unigram = record.text.unigram_entropy
-    losses = [point.loss for point in points if point.loss is not None]
-    landmarks = [unigram] if 0.85 * min(losses) <= unigram <= 1.15 * max(losses) else []
-    drawing = Chart(300, 220, f"Validation loss of {arm.label} against {AXES[measure]}")
-    low, high = padded([*losses, *landmarks])
-    x = Scale(0, max(getattr(point, measure) for point in points), LEFT, drawing.width - RIGHT)
-    y = Scale(low, high, drawing.height - BOTTOM, TOP)
-    _frame(drawing, x, y, AXES[measure])
-    _title(drawing, series, arm.label)
-    for value in landmarks:
-        drawing.line([(x.start, y(value)), (x.end, y(value))], "soft", width=1, dash="1 3")
-        drawing.text(x.end, y(value) - 4, "unigram entropy", anchor="end")
+    axes.set_title(arm.label)
+    axes.set_xlabel(AXES[measure])
+    axes.set_ylabel("nats a target")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value) if value else "0"))
+    axes.grid(visible=True)
+    if 0.85 * min(losses) <= unigram <= 1.15 * max(losses):
+        axes.axhline(unigram, color=SOFT, linestyle=(0, (1, 3)), linewidth=1)
+        axes.annotate(
+            "unigram entropy", (1, unigram), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="right", color=SOFT, fontsize=8.5,
+        )  # fmt: skip
     whole = [run for run in runs if run.status == "finished"]
     steps = _common(whole)
     if len(steps) > 1:
         across = [statistics.fmean(getattr(point, measure) for point in same) for same in steps]
-        values = [[point.loss for point in same if point.loss is not None] for same in steps]
-        if len(whole) > 1:
-            drawing.band([(x(at), y(min(v))) for at, v in zip(across, values, strict=True)],
-                         [(x(at), y(max(v))) for at, v in zip(across, values, strict=True)], kind(series))  # fmt: skip
-        line = [(x(at), y(statistics.fmean(v))) for at, v in zip(across, values, strict=True)]
-        drawing.line(line, kind(series), dash=DASHES[series % len(DASHES)])
-        for at, value, place in zip(across, values, line, strict=True):
-            tip = f"{short(at)} {AXES[measure]}: {number(statistics.fmean(value))} nats"
-            drawing.mark(*place, series, size=2.6, tip=tip)
+        values = [_losses_of(same) for same in steps]
+        means = [statistics.fmean(same) for same in values]
+        axes.fill_between(across, [min(v) for v in values], [max(v) for v in values], color=colour(series), alpha=0.16,
+                          linewidth=0)  # fmt: skip
+        axes.plot(across, means, color=colour(series), linestyle=DASHES[series % NUM_SERIES])
+        for at, mean in zip(across, means, strict=True):
+            mark(axes, at, mean, series, size=3.5, text=f"{short(at)} {AXES[measure]}: {number(mean)} nats a target")
     for run in runs if len(steps) <= 1 else [run for run in runs if run.status != "finished"]:
-        line = [(x(getattr(point, measure)), y(point.loss)) for point in run.curve if point.loss is not None]
-        drawing.line(line, "soft", width=1.2, dash="3 3")
+        points = [point for point in run.curve if point.loss is not None]
+        line = [(getattr(point, measure), point.loss) for point in points]
+        axes.plot(*zip(*line, strict=True) if line else ([], []), color=SOFT, linestyle=(0, (3, 3)), linewidth=1.2)
         if line and run.status == "failed":
-            drawing.text(line[-1][0], line[-1][1] + 4, "\u00d7", ink="ink", anchor="middle", strong=True)
-    return drawing
+            axes.plot(*line[-1], marker="x", color=INK)
 
 
 def losses(record: StudyRecord, measure: Measure) -> Figure | None:
     """The validation losses of every arm on a pair of axes of its own (law 7), or None where nothing was measured."""
-    panels = [_loss_panel(record, arm, series, measure) for series, arm in enumerate(record.arms)]
-    drawn = tuple(panel for panel in panels if panel is not None)
+    panels = tuple(
+        Panel(
+            f"Validation loss of {arm.label} in nats a target against {AXES[measure]}", 300, 225,
+            partial(_draw_losses, record, arm, series, measure),
+        )
+        for series, arm in enumerate(record.arms)
+        if any(_losses_of(run.curve) for run in record.runs_of(arm.label))
+    )  # fmt: skip
     band = "The line is the mean over the finished seeds, the band reaches from the lowest to the highest. "
     caption = (
-        f"Loss on held-out text in nats a label, against {AXES[measure]}. {band if len(record.seeds) > 1 else ''}"
+        f"Loss on held-out text in nats a target, against {AXES[measure]}. {band if len(record.seeds) > 1 else ''}"
         f"A thin dashed line is a run that did not finish. Each panel has a scale of its own: every objective has "
         f"prediction targets of its own, so that heights in different panels are not to be compared."
     )
-    return Figure(f"losses-{measure}", f"Validation loss against {AXES[measure]}", caption, drawn) if drawn else None
+    return Figure(f"losses-{measure}", f"Validation loss against {AXES[measure]}", caption, panels) if panels else None
 
 
-def _values(record: StudyRecord, label: str, metric: str) -> list[float]:
+def _set_unit(axes: Axes, label: str, unit: str) -> None:
+    """The horizontal axis: fractions as percentages where the unit is "%"."""
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    if unit == "%":
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    axes.set_xlabel(label)
+    axes.yaxis.set_visible(False)
+    axes.spines["left"].set_visible(False)
+
+
+def _scores(record: StudyRecord, label: str, metric: str) -> list[float]:
     scores = [run.scores.get(metric) for run in record.runs_of(label)]
     return [score.mean for score in scores if score is not None and score.mean is not None]
 
 
-def _axis(drawing: Chart, x: Scale, bottom: float, label: str, unit: str, *, signed: bool = False) -> None:
-    """A horizontal axis below rows."""
-    drawing.line([(x.start, bottom), (x.end, bottom)], "soft", width=1)
-    for tick in x.ticks():
-        drawing.line([(x(tick), bottom), (x(tick), bottom + 4)], "soft", width=1)
-        value = 100 * tick if unit == "%" else tick
-        sign = "+" if signed and tick > 0 else ""
-        drawing.text(x(tick), bottom + 16, f"{sign}{value:g}".replace("-", "\u2212"), anchor="middle")
-    drawing.text((x.start + x.end) / 2, bottom + 32, label, anchor="middle")
-
-
-def _evaluation_panel(record: StudyRecord, metric: MetricRecord) -> Chart | None:
-    found = [s for s in record.summaries if s.metric == metric.name and s.budget is None and s.mean is not None]
-    if not found:
-        return None
+def _draw_evaluation(record: StudyRecord, metric: MetricRecord, found: Sequence[SummaryRecord], axes: Axes) -> None:
     order = {arm.label: series for series, arm in enumerate(record.arms)}
-    label = min(132.0, max(text_width(summary.arm) for summary in found) + 26)
-    drawing = Chart(380, TOP + ROW * len(found) + BOTTOM + 4, f"{metric.name} of every arm, with 95 % intervals")
-    seeds = {summary.arm: _values(record, summary.arm, metric.name) for summary in found}
-    numbers = [v for s in found for v in (s.mean, s.low, s.high, *seeds[s.arm], metric.chance) if v is not None]
-    x, bottom = Scale(*padded(numbers), label, drawing.width - RIGHT), drawing.height - BOTTOM
-    drawing.text(4, 17.5, shortened(metric.name, drawing.width - 8), ink="ink", strong=True)
-    if metric.chance is not None:
-        drawing.line([(x(metric.chance), TOP - 2), (x(metric.chance), bottom)], "soft", width=1, dash="1 3")
-        drawing.text(x(metric.chance) + 4, bottom - 5, "chance")
+    axes.set_title(metric.name)
     for place, summary in enumerate(found):
         assert summary.mean is not None
-        series, y = order[summary.arm], TOP + ROW * place + 13
-        drawing.mark(9, y, series, size=4)
-        drawing.text(20, y + 4, shortened(summary.arm, label - 26), ink="ink")
+        series, y, value = order[summary.arm], -float(place), number(summary.mean, metric.unit)
+        around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
+        axes.annotate(
+            f"{summary.arm}  {value} {around}", (0, y), (0, 7), xycoords=("axes fraction", "data"),
+            textcoords="offset points", fontsize=8.5, color=INK,
+        )  # fmt: skip
         if summary.low is not None and summary.high is not None:
-            drawing.line([(x(summary.low), y), (x(summary.high), y)], kind(series), width=2.2)
-        tip = f"{summary.arm}: {number(summary.mean, metric.unit)} {metric.unit}"
-        for value in seeds[summary.arm] if len(seeds[summary.arm]) > 1 else []:
-            drawing.mark(x(value), y + 11, 0 if series % 6 == 0 else series, size=2, hollow=True)
-        drawing.mark(x(summary.mean), y, series, size=5, tip=tip)
+            axes.plot([summary.low, summary.high], [y, y], color=colour(series), linewidth=2.2)
+        seeds = _scores(record, summary.arm, metric.name)
+        for score in seeds if len(seeds) > 1 else []:
+            mark(axes, score, y - 0.28, series, size=3, hollow=True)
+        mark(axes, summary.mean, y, series, size=7, text=f"{summary.arm}: {value} {metric.unit} {around}")
+    if metric.chance is not None:
+        axes.axvline(metric.chance, color=SOFT, linestyle=(0, (1, 3)), linewidth=1)
+        axes.annotate("chance", (metric.chance, 0), (3, 3), xycoords=("data", "axes fraction"),
+                      textcoords="offset points", fontsize=8.5, color=SOFT)  # fmt: skip
+    axes.set_ylim(-len(found) + 0.4, 0.85)
     way = "higher is better" if metric.higher_is_better else "lower is better"
-    _axis(drawing, x, bottom, f"{metric.unit or 'score'} ({way})", metric.unit)
-    return drawing
+    _set_unit(axes, f"{metric.unit or 'score'} ({way})", metric.unit)
 
 
 def evaluations(record: StudyRecord) -> Figure | None:
     """Every metric by which arms may be ranked, a panel each."""
-    panels = [_evaluation_panel(record, metric) for metric in record.metrics if metric.rankable]
-    drawn = tuple(panel for panel in panels if panel is not None)
+    panels = []
+    for metric in record.metrics:
+        found = [s for s in record.summaries if s.metric == metric.name and s.budget is None and s.mean is not None]
+        if metric.rankable and found:
+            label = f"{metric.name} of every arm in {metric.unit or 'its score'}, with 95 % intervals"
+            draw = partial(_draw_evaluation, record, metric, found)
+            panels.append(Panel(label, 330, AROUND + ROW * len(found), draw, left=RIGHT))
     caption = (
         "Filled marks are means over seeds, bars their 95 % intervals, small hollow marks the single seeds."
         if len(record.seeds) > 1
         else "One seed: there are no intervals, and a distance between two marks may be that of two seeds of one arm."
     )
     title = "Evaluations that are valid for every objective"
-    return Figure("evaluations", title, caption, drawn, columns=3) if drawn else None
+    return Figure("evaluations", title, caption, tuple(panels), columns=3) if panels else None
 
 
-def difference_strip(verdict: VerdictRecord, unit: str) -> Chart | None:
+def _draw_difference(verdict: VerdictRecord, unit: str, axes: Axes) -> None:
+    assert verdict.estimate is not None
+    limits = [verdict.low, verdict.high, verdict.minimum_detectable, verdict.margin]
+    reach = max(abs(value) for value in (verdict.estimate, *limits) if value is not None) or 1.0
+    axes.set_xlim(-1.12 * reach, 1.12 * reach)
+    axes.set_ylim(-1, 1)
+    if verdict.minimum_detectable is not None:
+        axes.axvspan(-verdict.minimum_detectable, verdict.minimum_detectable, color=SOFT, alpha=0.14, linewidth=0)
+        axes.set_title("grey: below the detectable difference", color=SOFT, fontsize=8.5, fontweight="normal")
+    for edge in (-verdict.margin, verdict.margin) if verdict.margin else ():
+        axes.axvline(edge, color=DOWN, linestyle=(0, (4, 3)), linewidth=1.4)
+    axes.axvline(0, color=INK, linewidth=1)
+    if verdict.low is not None and verdict.high is not None:
+        axes.plot([verdict.low, verdict.high], [0, 0], color=UP, linewidth=2.4)
+    around = interval(verdict.low, verdict.high, unit, signed=True)
+    mark(axes, verdict.estimate, 0, 0, size=7, text=f"{number(verdict.estimate, unit)} {around}")
+    _set_unit(axes, f"{verdict.arm} {MINUS} {verdict.against}, {unit_of_difference(unit)}", unit)
+
+
+def difference(verdict: VerdictRecord, unit: str) -> Panel | None:
     """A hypothesis's estimate with its interval, about zero, over what the seeds cannot distinguish from zero."""
     if verdict.estimate is None:
         return None
-    drawing = Chart(440, 92, f"{verdict.arm} minus {verdict.against} on {verdict.metric}")
-    limits = [verdict.low, verdict.high, verdict.minimum_detectable, verdict.margin]
-    reach = max(abs(value) for value in (verdict.estimate, *limits) if value is not None) or 1.0
-    x, bottom = Scale(-1.12 * reach, 1.12 * reach, 14, drawing.width - 14), drawing.height - BOTTOM
-    if verdict.minimum_detectable is not None:
-        edge = verdict.minimum_detectable
-        drawing.box(x(-edge), 16, x(edge) - x(-edge), bottom - 16, "soft", opacity=0.14)
-        drawing.text(x(-edge) + 3, 12, "below the detectable difference")
-    for edge in (-verdict.margin, verdict.margin) if verdict.margin else ():
-        drawing.line([(x(edge), 16), (x(edge), bottom)], "down", width=1.4, dash="4 3")
-    drawing.line([(x(0), 14), (x(0), bottom)], "ink", width=1)
-    y = (16 + bottom) / 2
-    if verdict.low is not None and verdict.high is not None:
-        drawing.line([(x(verdict.low), y), (x(verdict.high), y)], "up", width=2.4)
-    drawing.mark(x(verdict.estimate), y, 0, size=5)
-    _axis(drawing, x, bottom, f"{verdict.arm} \u2212 {verdict.against}{', ' + unit if unit else ''}", unit, signed=True)
-    return drawing
+    label = f"{verdict.arm} minus {verdict.against} on {verdict.metric}, in {unit_of_difference(unit)}"
+    return Panel(label, 440, 106, partial(_draw_difference, verdict, unit), left=RIGHT)
 
 
 def hypotheses(record: StudyRecord) -> Figure | None:
     """The differences of all hypotheses, for the files."""
-    strips = [difference_strip(verdict, record.unit(verdict.metric)) for verdict in record.verdicts]
-    drawn = tuple(strip for strip in strips if strip is not None)
+    drawn = [difference(verdict, record.unit(verdict.metric)) for verdict in record.verdicts]
+    panels = tuple(panel for panel in drawn if panel is not None)
     caption = (
         "Estimate and 95 % interval of each declared difference. Grey: differences that these seeds would miss in more "
         "than 20 of 100 studies. Dashed: the margin of an equivalence."
     )
-    return Figure("hypotheses", "Declared differences", caption, drawn, columns=2) if drawn else None
+    return Figure("hypotheses", "Declared differences", caption, panels, columns=2) if panels else None
+
+
+def _draw_learning_rates(record: StudyRecord, arm: ArmRecord, series: int, axes: Axes) -> None:
+    runs = [run for run in record.tuning if run.arm == arm.label]
+    rates = sorted({run.learning_rate for run in runs})
+    means = []
+    axes.set_xscale("log")
+    axes.set_title(arm.label)
+    for rate in rates:
+        same = [run.loss for run in runs if run.learning_rate == rate and run.loss is not None]
+        means += [(rate, statistics.fmean(same))] if same else []
+        for loss in same:
+            mark(axes, rate, loss, series, size=3.5, hollow=True, text=f"{rate:g}: {number(loss)} nats a target")
+        if len(same) < sum(run.learning_rate == rate for run in runs):
+            place = {"xycoords": ("data", "axes fraction"), "ha": "center", "fontsize": 8.5, "color": INK}
+            axes.annotate("\u00d7 diverged", (rate, 0.93), **place)
+    axes.plot(*zip(*means, strict=True), color=colour(series), linestyle=DASHES[series % NUM_SERIES])
+    if arm.learning_rate in rates:
+        axes.axvline(arm.learning_rate, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xticks(rates, [f"{rate:.0e}".replace("e-0", f"e{MINUS}") for rate in rates])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("nats a target")
+    axes.grid(visible=True)
 
 
 def learning_rates(record: StudyRecord) -> Figure | None:
     """The sweep over learning rates, a panel an arm."""
-    drawn = []
-    for series, arm in enumerate(record.arms):
-        runs = [run for run in record.tuning if run.arm == arm.label]
-        sound = [(run.learning_rate, run.loss) for run in runs if run.loss is not None]
-        if not sound:
-            continue
-        rates = sorted({run.learning_rate for run in runs})
-        drawing = Chart(300, 220, f"Validation loss of {arm.label} against the learning rate")
-        x = Scale(rates[0], rates[-1], LEFT + 12, drawing.width - RIGHT - 12, log=True)
-        y = Scale(*padded([loss for _, loss in sound]), drawing.height - BOTTOM, TOP)
-        for tick in y.ticks():
-            drawing.line([(LEFT, y(tick)), (drawing.width - RIGHT, y(tick))], "rule", width=1)
-            drawing.text(LEFT - 6, y(tick) + 4, f"{tick:g}", anchor="end")
-        means = []
-        for rate in rates:
-            drawing.text(x(rate), y.start + 16, f"{rate:.0e}".replace("e-0", "e\u2212"), anchor="middle")
-            same = [loss for other, loss in sound if other == rate]
-            means += [(x(rate), y(statistics.fmean(same)))] if same else []
-            if len(same) < sum(run.learning_rate == rate for run in runs):
-                anchor = "end" if rate == rates[-1] else "start" if rate == rates[0] else "middle"
-                drawing.text(x(rate), TOP + 8, "\u00d7 diverged", anchor=anchor)
-            for loss in same:
-                drawing.mark(x(rate), y(loss), series, size=2.4, hollow=True)
-        drawing.line(means, kind(series), dash=DASHES[series % len(DASHES)])
-        if arm.learning_rate in rates:
-            drawing.line([(x(arm.learning_rate), TOP), (x(arm.learning_rate), y.start)], "ink", width=1, dash="4 3")
-        _title(drawing, series, arm.label)
-        drawing.text((x.start + x.end) / 2, y.start + 32, "learning rate", anchor="middle")
-        drawn.append(drawing)
+    panels = tuple(
+        Panel(f"Validation loss of {arm.label} in nats a target against the learning rate", 300, 225,
+              partial(_draw_learning_rates, record, arm, series))
+        for series, arm in enumerate(record.arms)
+        if any(run.arm == arm.label and run.loss is not None for run in record.tuning)
+    )  # fmt: skip
     caption = (
         "Loss of each arm's own objective over the learning rates that all arms were tuned over, on seeds that were "
         "not used again. Dashed: the rate that the arm ran with."
     )
-    return Figure("learning-rates", "Sensitivity to the learning rate", caption, tuple(drawn)) if drawn else None
+    return Figure("learning-rates", "Sensitivity to the learning rate", caption, panels) if panels else None

@@ -44,6 +44,11 @@ def p_value(value: float | None) -> str:
     return f"<{THIN}0.001" if value < 1e-3 else f"{value:.3f}"
 
 
+def unit_of_difference(unit: str) -> str:
+    """The name of a difference's unit: a difference of percentages is of points."""
+    return "points" if unit == "%" else unit or "score"
+
+
 def memory(amount: float | None) -> str:
     """Bytes as gibibytes."""
     return NONE if amount is None else f"{amount / 2**30:.2f} GiB"

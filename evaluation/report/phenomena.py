@@ -2,12 +2,17 @@
 
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from evaluation.record.record import MetricRecord, StudyRecord
-from evaluation.report.charts import Chart, shortened, text_width
+from evaluation.report.blocks import Table, TableCell
 from evaluation.report.figures import Figure
 from evaluation.report.formatting import NONE, number
-from evaluation.report.html import Table, TableCell
+from evaluation.report.theme import ABOVE, BELOW, DOWN, UP, Panel
 
 Means = dict[str, dict[str, float]]  # by row, then by arm
 
@@ -48,11 +53,16 @@ def _side(metric: MetricRecord, value: float, middle: float) -> str:
     return "up" if (value >= middle) == metric.higher_is_better else "down"
 
 
+def _arms(record: StudyRecord, rows: Means) -> list[str]:
+    """The arms that have a value in some row."""
+    return [arm.label for arm in record.arms if any(arm.label in by_arm for by_arm in rows.values())]
+
+
 def table(record: StudyRecord, metric: MetricRecord, *, paradigms: bool = False) -> Table:
     """The heat map as a table: better than chance, or than the mean, in one colour and worse in the other."""
     rows = means(record, metric.name, paradigms=paradigms)
     middle, reach = _middle(metric, rows)
-    arms = [arm.label for arm in record.arms if any(arm.label in by_arm for by_arm in rows.values())]
+    arms = _arms(record, rows)
 
     def cell(value: float | None) -> TableCell:
         if value is None:
@@ -71,27 +81,34 @@ def table(record: StudyRecord, metric: MetricRecord, *, paradigms: bool = False)
     return Table(caption, [what, *arms], body)
 
 
-def heat_map(record: StudyRecord, metric: MetricRecord) -> Figure:
-    """The same by phenomenon, for the files."""
-    rows = means(record, metric.name)
+def _draw_heat_map(metric: MetricRecord, rows: Means, arms: Sequence[str], axes: Axes) -> None:
     middle, reach = _middle(metric, rows)
-    arms = [arm.label for arm in record.arms if any(arm.label in by_arm for by_arm in rows.values())]
-    left, wide, high = min(230.0, max(map(text_width, rows)) + 16), 92.0, 24.0
-    drawing = Chart(left + wide * len(arms) + 8, 34 + high * len(rows) + 8, f"{metric.name} by phenomenon and arm")
+    axes.set_axis_off()
+    axes.set_xlim(0, len(arms))
+    axes.set_ylim(len(rows), 0)
     for column, arm in enumerate(arms):
-        drawing.text(
-            left + wide * (column + 0.5), 22, shortened(arm, wide - 6), ink="ink", anchor="middle", strong=True
-        )
+        axes.text(column + 0.5, -0.3, arm, ha="center", fontweight="bold")
     for place, (row, by_arm) in enumerate(rows.items()):
-        y = 34 + high * place
-        drawing.text(left - 8, y + 16, shortened(row.replace("_", " "), left - 12), ink="ink", anchor="end")
+        axes.text(-0.08, place + 0.5, row.replace("_", " "), ha="right", va="center")
         for column, arm in enumerate(arms):
             value = by_arm.get(arm)
             if value is not None:
                 share = 0.62 * min(1.0, abs(value - middle) / reach)
-                drawing.box(left + wide * column, y, wide - 2, high - 2, _side(metric, value, middle), opacity=share)
-            drawing.text(
-                left + wide * (column + 0.5) - 1, y + 15, number(value, metric.unit), ink="ink", anchor="middle"
-            )
+                ink = UP if _side(metric, value, middle) == "up" else DOWN
+                axes.add_patch(Rectangle((column, place), 0.97, 0.94, color=ink, alpha=share, linewidth=0))
+            axes.text(column + 0.5, place + 0.5, number(value, metric.unit), ha="center", va="center")
+
+
+def heat_map(record: StudyRecord, metric: MetricRecord) -> Figure:
+    """The same by phenomenon, for the files."""
+    rows, arms = means(record, metric.name), _arms(record, means(record, metric.name))
+    unit = metric.unit or "score"
+    panel = Panel(
+        f"{metric.name} by phenomenon and arm, {unit}",
+        200 + 96 * len(arms),
+        ABOVE + BELOW + 24 * len(rows),
+        partial(_draw_heat_map, metric, rows, arms),
+        left=190,
+    )
     name = f"phenomena-{metric.name.replace('/', '-')}"
-    return Figure(name, f"{metric.name} by phenomenon", "Means over seeds.", (drawing,), columns=1)
+    return Figure(name, f"{metric.name} by phenomenon, {unit}", "Means over seeds.", (panel,), columns=1)

@@ -7,22 +7,27 @@ from collections.abc import Callable
 from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report import figures, phenomena, samples, sentences
-from evaluation.report.cards import Card
-from evaluation.report.charts import Chart
+from evaluation.report.blocks import (
+    Card,
+    Choice,
+    Code,
+    Folded,
+    Picture,
+    Points,
+    Prose,
+    ReportBlock,
+    Section,
+    Table,
+    TableCell,
+)
 from evaluation.report.formatting import NONE, difference, interval, memory, number, p_value
-from evaluation.report.html import Choice, Code, Folded, Picture, Points, Prose, ReportBlock, Section, Table, TableCell
+from evaluation.report.summary import answers, overview
+from evaluation.report.verdicts import SIGNS, expected, sentence, tone
 from training.monitoring.display import duration, short
 
 
-def sign(series: int) -> str:
-    """The mark of a series, as it stands in figures."""
-    drawing = Chart(14, 14, "")
-    drawing.mark(7, 7, series, size=4.2)
-    return drawing.svg(decorative=True)
-
-
 def _labels(record: StudyRecord) -> dict[str, TableCell]:
-    return {arm.label: TableCell(arm.label, sign=sign(series)) for series, arm in enumerate(record.arms)}
+    return {arm.label: TableCell(arm.label, series=series) for series, arm in enumerate(record.arms)}
 
 
 TERMS = (
@@ -37,11 +42,12 @@ TERMS = (
 
 
 def in_short(record: StudyRecord) -> Section:
-    """What the study shows and what it does not, and the terms of statistics that follow."""
+    """The answer first: which arm, by how much, how sure, on what; then what the study does not show."""
     return Section("summary", "In short", [
+        *(Prose(answer, "answer") for answer in answers(record)),
+        *overview(record),
         Prose(sentences.what_was_done(record)),
-        Points("What this study shows", sentences.conclusions(record), "can"),
-        Points("What it does not show", sentences.limits(record) or ["Nothing declared is left open."], "cannot"),
+        *([Points("What it does not show", limits, "cannot")] if (limits := sentences.limits(record)) else []),
         Folded("Terms of this report", [Points("Terms", TERMS)]),
     ])  # fmt: skip
 
@@ -83,9 +89,8 @@ def ground(record: StudyRecord) -> Section:
         for arm in record.arms
     ]
     return Section("ground", "What was compared, and on what", [
-        *([Prose(record.question)] if record.question else []),
         Prose(corpus), arms, Prose(pairing, "note" if sound else "warning"),
-        Points("Deviations from the protocol", record.deviations or ["None was declared."]),
+        *([Points("Deviations from the protocol", record.deviations)] if record.deviations else []),
         Folded("Configurations of the arms", [Code("\n".join(configs))]),
     ])  # fmt: skip
 
@@ -94,10 +99,7 @@ def curves(record: StudyRecord) -> Section:
     """Losses over three measures of what was spent."""
     drawn = [(name, figures.losses(record, measure)) for measure, name in figures.AXES.items()]
     options = [(name, Picture(figure)) for name, figure in drawn if figure]
-    blocks: list[ReportBlock] = (
-        [Choice("axis", "Drawn against", options)] if options else [Prose("No run was validated.", "note")]
-    )
-    return Section("curves", "Curves", blocks)
+    return Section("curves", "Curves", [Choice("axis", "Drawn against", options)] if options else [])
 
 
 def _summary(record: StudyRecord, arm: str, metric: str, budget: float | None = None) -> SummaryRecord | None:
@@ -108,7 +110,7 @@ def _summary(record: StudyRecord, arm: str, metric: str, budget: float | None = 
 def evaluations(record: StudyRecord) -> Section:
     """Every metric of every arm, with intervals."""
     figure, labels = figures.evaluations(record), _labels(record)
-    blocks: list[ReportBlock] = [Picture(figure)] if figure else [Prose("No evaluation was run.", "note")]
+    blocks: list[ReportBlock] = [Picture(figure)] if figure else []
     budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
     for metric in record.metrics:
         rows: list[list[str | TableCell]] = []
@@ -137,10 +139,22 @@ def evaluations(record: StudyRecord) -> Section:
     return Section("evaluations", "Evaluations", blocks)
 
 
+def _card(record: StudyRecord, verdict: VerdictRecord) -> Card:
+    kind, unit = tone(verdict), record.unit(verdict.metric)
+    return Card(
+        tone=kind,
+        sign=SIGNS[kind],
+        expected=expected(verdict, unit),
+        outcome=verdict.outcome,
+        sentence=sentence(record, verdict),
+        panel=figures.difference(verdict, unit),
+    )
+
+
 def hypotheses(record: StudyRecord) -> Section:
     """Each hypothesis with its verdict."""
     if not record.verdicts:
-        return Section("hypotheses", "Hypotheses", [Prose("None was declared.", "note")])
+        return Section("hypotheses", "Hypotheses")
 
     def row(v: VerdictRecord) -> list[str]:
         unit = record.unit(v.metric)
@@ -154,7 +168,7 @@ def hypotheses(record: StudyRecord) -> Section:
 
     header = ["difference", "on", "expected", "verdict", "estimate", "95 % interval", "SD of seeds", "p", "p (Holm)",
               "p (sign flip)", "detectable", "90 % interval", "confirmable margin", "seeds"]  # fmt: skip
-    cards: list[ReportBlock] = [Card(record, verdict) for verdict in record.verdicts]
+    cards: list[ReportBlock] = [_card(record, verdict) for verdict in record.verdicts]
     caption = (
         "All declared hypotheses. Detectable: the difference that these seeds find in 80 of 100 studies. An "
         "equivalence is found where its 90 % interval lies within the margin; confirmable: the smallest margin that "
@@ -175,14 +189,14 @@ def by_phenomenon(record: StudyRecord) -> Section:
         whole = phenomena.table(record, metric, paradigms=True)
         if len(whole.rows) > len(blocks[-1].rows):  # pyright: ignore[reportAttributeAccessIssue]
             blocks.append(Folded(f"{metric.name} by paradigm ({len(whole.rows)})", [whole]))
-    return Section("phenomena", "By phenomenon", blocks or [Prose("No evaluation has phenomena.", "note")])
+    return Section("phenomena", "By phenomenon", blocks)
 
 
 def learning_rates(record: StudyRecord) -> Section:
     """The sweep."""
     figure = figures.learning_rates(record)
     if figure is None:
-        return Section("learning-rates", "Learning rates", [Prose("No learning rate was tuned in this study.", "note")])
+        return Section("learning-rates", "Learning rates")
     edge = sentences.rates_at_the_edge(record)
     warning = f"At the edge of the grid: {', '.join(edge)}. A better rate may lie beyond it."
     return Section(
@@ -245,10 +259,11 @@ def reproduce(record: StudyRecord) -> Section:
 
 
 def all_sections(record: StudyRecord) -> list[Section]:
-    """The report, from its summary to the command that makes it again."""
-    drawn = Section("samples", "One text under every objective", samples.windows(record))
-    generated = Section("continuations", "What the runs generate", samples.continuations(record))
-    before: list[Callable[[StudyRecord], Section]] = [
-        in_short, ground, curves, evaluations, hypotheses, by_phenomenon, learning_rates, cost,
+    """The report, from its answer to the command that makes it again, without sections that have nothing to show."""
+    sections: list[Callable[[StudyRecord], Section]] = [
+        in_short, evaluations, curves, by_phenomenon, learning_rates, hypotheses, ground, cost,
+        lambda record: Section("samples", "One text under every objective", samples.windows(record)),
+        lambda record: Section("continuations", "What the runs generate", samples.continuations(record)),
+        all_runs, reproduce,
     ]  # fmt: skip
-    return [*(section(record) for section in before), drawn, generated, all_runs(record), reproduce(record)]
+    return [part for section in sections if (part := section(record)).blocks]

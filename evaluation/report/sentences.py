@@ -62,16 +62,6 @@ def rates_at_the_edge(record: StudyRecord) -> list[str]:
     return [arm.label for arm in record.arms if len(rates) > 1 and arm.learning_rate in (rates[0], rates[-1])]
 
 
-def conclusions(record: StudyRecord) -> list[str]:
-    """What the declared hypotheses came to, where they came to something."""
-    decided = [sentence(record, verdict) for verdict in record.verdicts if tone(verdict) != "open"]
-    if decided:
-        return decided
-    if not record.verdicts:
-        return ["No hypothesis was declared beforehand, so that no difference below is more than an observation."]
-    return ["None of the declared hypotheses was shown, one way or the other."]
-
-
 def limits(record: StudyRecord) -> list[str]:
     """What a reader might infer, and what the study does not show."""
     found = []

@@ -9,6 +9,7 @@ from evaluation.report.formatting import MINUS, difference, interval, number, p_
 
 Tone = Literal["yes", "no", "open"]  # a class of the page
 EXPECTED = {"greater": "is higher than", "less": "is lower than", "equivalent": "is equivalent to"}
+SIGNS: dict[Tone, str] = {"yes": "\u2713", "no": "\u2717", "open": "?"}  # beside the colour, which not all can see
 _TONES: dict[Outcome, Tone] = {"supported": "yes", "equivalent within the margin": "yes", "contradicted": "no"}
 
 
@@ -58,6 +59,8 @@ def sentence(record: StudyRecord, verdict: VerdictRecord) -> str:
             f"No seed has a score of both {arm} and {against} on {verdict.metric}: nothing is known of their "
             f"difference, and none is detectable."
         )
+    if verdict.reason:
+        return f"No verdict on {arm} against {against} on {verdict.metric}: {verdict.reason}."
     name = "points" if unit == "%" else unit
     value = f"{arm} {MINUS} {against} on {verdict.metric} is {difference(verdict.estimate, unit)} {name}".rstrip()
     if verdict.seeds == 1:

@@ -1,6 +1,6 @@
 """What became of the declared hypotheses: a verdict each, as data, with the difference that could have been found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 from evaluation.record.kinds import Outcome
@@ -18,6 +18,8 @@ from evaluation.statistics.significance import (
 )
 from evaluation.study.study import Hypothesis
 
+MIN_SEEDS = 3  # of two, Student's t has one degree of freedom and no exact test can decide
+
 
 def _difference(hypothesis: Hypothesis, scores: Mapping[str, Mapping[str, SeedScores]]) -> SeedScores | None:
     """Of the seeds that both arms have scores of, if there are any."""
@@ -30,6 +32,24 @@ def _difference(hypothesis: Hypothesis, scores: Mapping[str, Mapping[str, SeedSc
 def _are_the_same(difference: SeedScores) -> bool:
     """Whether two arms agree on every item of several seeds, as one arm under two labels does."""
     return len(difference.seeds) > 1 and not difference.values.any()
+
+
+def _reason(
+    hypothesis: Hypothesis, difference: SeedScores | None, num_declared: int, on_plateau: Collection[str]
+) -> str:
+    """Why a difference can carry no verdict, whatever it is; empty where it can, or where one seed or none is left."""
+    seeds = 0 if difference is None else len(difference.seeds)
+    if resting := [arm for arm in (hypothesis.arm, hypothesis.against) if arm in on_plateau]:
+        have = "have" if len(resting) > 1 else "has"
+        return f"{' and '.join(resting)} {have} not left the plateau at the unigram entropy"
+    if 1 < seeds < num_declared:
+        return (
+            f"{seeds} of the {num_declared} declared seeds have a score of both {hypothesis.arm} and "
+            f"{hypothesis.against}"
+        )
+    if 1 < seeds < MIN_SEEDS:
+        return f"{seeds} seeds are too few to estimate how far seeds lie apart; declare {MIN_SEEDS} or more"
+    return ""
 
 
 def _p(hypothesis: Hypothesis, difference: SeedScores | None) -> float | None:
@@ -58,12 +78,19 @@ def _outcome(hypothesis: Hypothesis, found: Estimate, adjusted_p: float, num_hyp
 
 
 def _verdict(
-    hypothesis: Hypothesis, difference: SeedScores | None, p: float | None, adjusted_p: float, num_hypotheses: int
+    hypothesis: Hypothesis,
+    difference: SeedScores | None,
+    p: float | None,
+    adjusted_p: float,
+    num_hypotheses: int,
+    reason: str,
 ) -> VerdictRecord:
     declared = asdict(hypothesis)
     if difference is None:
-        return VerdictRecord(**declared, seeds=0, outcome="untested")
+        return VerdictRecord(**declared, seeds=0, outcome="untested", reason=reason)
     found, by_seed, num_seeds = estimate(difference), difference.by_seed, len(difference.seeds)
+    if reason:
+        return VerdictRecord(**declared, seeds=num_seeds, outcome="untested", estimate=found.mean, reason=reason)
     if p is None:  # of one seed, or of seeds that do not vary
         outcome: Outcome = "one seed shows no difference" if num_seeds == 1 else "untested"
         return VerdictRecord(**declared, seeds=num_seeds, outcome=outcome, estimate=found.mean)
@@ -105,7 +132,11 @@ def _verdict(
 
 
 def judge(
-    hypotheses: Sequence[Hypothesis], scores: Mapping[str, Mapping[str, SeedScores]]
+    hypotheses: Sequence[Hypothesis],
+    scores: Mapping[str, Mapping[str, SeedScores]],
+    *,
+    num_seeds: int = 0,
+    on_plateau: Collection[str] = (),
 ) -> tuple[VerdictRecord, ...]:
     """A verdict on each of the declared hypotheses, which together err at most 5 % of the time.
 
@@ -114,12 +145,21 @@ def judge(
     Args:
         hypotheses: all those of the study.
         scores: by metric, then by arm; what no run has may be left out.
+        num_seeds: that were declared; with fewer of them scored nothing is decided.
+        on_plateau: arms that have learned no more than how frequent tokens are, of which nothing is decided.
 
     Raises:
         UserError: where two arms were scored on different items.
     """
     differences = [_difference(hypothesis, scores) for hypothesis in hypotheses]
-    p_values = [_p(hypothesis, difference) for hypothesis, difference in zip(hypotheses, differences, strict=True)]
+    reasons = [_reason(*pair, num_seeds, on_plateau) for pair in zip(hypotheses, differences, strict=True)]
+    p_values = [
+        None if reason else _p(hypothesis, difference)
+        for hypothesis, difference, reason in zip(hypotheses, differences, reasons, strict=True)
+    ]
     adjusted = holm([1.0 if p is None else p for p in p_values])
-    parts = zip(hypotheses, differences, p_values, adjusted, strict=True)
-    return tuple(_verdict(*of_one, num_hypotheses=len(hypotheses)) for of_one in parts)
+    parts = zip(hypotheses, differences, p_values, adjusted, reasons, strict=True)
+    return tuple(
+        _verdict(hypothesis, difference, p, adjusted_p, len(hypotheses), reason)
+        for hypothesis, difference, p, adjusted_p, reason in parts
+    )

@@ -61,11 +61,11 @@ def _curve(
     shift = random.normal(0, 0.03)
     return tuple(
         PointRecord(
-            step=50 * index,
-            raw_tokens=50 * index * 4096,
-            flops=50 * index * 4096 / 128 * flops,
-            target_tokens=round(50 * index * 4096 * density),
-            loss=final + (9 - final) * math.exp(-index / 4) + shift + random.normal(0, 0.01),
+            step=150 * index,
+            raw_tokens=150 * index * 4096,
+            flops=150 * index * 4096 / 128 * flops,
+            target_tokens=round(150 * index * 4096 * density),
+            loss=final + (9 - final) * math.exp(-index / 2) + shift + random.normal(0, 0.01),
         )
         for index in range(1, points + 1)
     )
@@ -94,7 +94,7 @@ def _run(random: np.random.Generator, place: int, seed: int, status: str) -> Run
         reason="" if whole else "loss is not finite at step 412 (nan): " + HOSTILE,
         folder=f"studies/made_up/runs/{label}-s{seed}",
         windows_sha256=f"{seed:02x}" * 32 if whole else None,
-        curve=_curve(random, final, density, (1.2 + 0.2 * place) * 1e9, 24 if whole else 8),
+        curve=_curve(random, final, density, (1.2 + 0.2 * place) * 1e9, 8 if whole else 3),
         cost=CostRecord(seconds=600 + 60 * place + seed, tokens_per_second=8000.0 - 900 * place, peak_memory=1.3e9),
         scores=scores if whole else {},
     )

@@ -1,6 +1,7 @@
 """The report is a function of the record: everything in it is there, text is text, and nothing comes from elsewhere."""
 
 import dataclasses
+import html
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -10,6 +11,8 @@ import pytest
 
 from evaluation.record.files import read_record, write_record
 from evaluation.record.record import StudyRecord
+from evaluation.record.verdict import VerdictRecord
+from evaluation.report import report
 from evaluation.report.formatting import difference, interval, number
 from evaluation.report.report import all_figures, write_report
 from evaluation.report.verdicts import sentence
@@ -50,8 +53,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def page_of(record: StudyRecord, folder: Path) -> Page:
-    page = Page(write_report(record, folder).read_text(encoding="utf-8"))
+def page_of(record: StudyRecord) -> Page:
+    page = Page(report.html(record))
     assert page.open == []
     return page
 
@@ -73,8 +76,8 @@ def numbers_of(record: StudyRecord) -> list[str]:
 
 @pytest.mark.parametrize("record", [make_record(), make_record(seeds=1, tuned=False), make_record(failed=2)],
                          ids=["five seeds", "one seed", "two failed"])  # fmt: skip
-def test_every_number_stands_in_the_page(record: StudyRecord, tmp_path: Path) -> None:
-    page = page_of(record, tmp_path)
+def test_every_number_stands_in_the_page(record: StudyRecord) -> None:
+    page = page_of(record)
     for text in numbers_of(record):
         assert text in page.text
     for arm in record.arms:
@@ -82,22 +85,22 @@ def test_every_number_stands_in_the_page(record: StudyRecord, tmp_path: Path) ->
     assert record.command in page.text
 
 
-def test_text_of_a_corpus_stays_text(tmp_path: Path) -> None:
-    page = page_of(make_record(failed=1), tmp_path)
+def test_text_of_a_corpus_stays_text() -> None:
+    page = page_of(make_record(failed=1))
     assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object", "embed", "form")]
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert page.text.count(" ".join(HOSTILE.split())) > 3  # as it was: a departure, a reason, a window, a continuation
     assert KOREAN in page.text
 
 
-def test_nothing_comes_from_elsewhere(tmp_path: Path) -> None:
-    page = page_of(make_record(), tmp_path)
+def test_nothing_comes_from_elsewhere() -> None:
+    page = page_of(make_record())
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action", "data"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "@import" not in html
-    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", html)
+    text = report.html(make_record())
+    assert "@import" not in text
+    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", text)
 
 
 def test_figures_are_drawings_with_a_title_for_those_who_do_not_see_them(tmp_path: Path) -> None:
@@ -105,10 +108,65 @@ def test_figures_are_drawings_with_a_title_for_those_who_do_not_see_them(tmp_pat
     write_report(record, tmp_path)
     figures = all_figures(record)
     assert {"evaluations", "hypotheses", "learning-rates"} <= {figure.name for figure in figures}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    labels = [html.unescape(label) for label in re.findall(r'role="img" aria-label="([^"]+)"', page)]
     for figure in figures:
         assert (tmp_path / f"figures/{figure.name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        for drawing in figure.drawings:
-            assert re.search(r'role="img" aria-label="[^"]+"', str(drawing.svg()))
+        if not figure.name.startswith("phenomena"):  # a table in the page
+            assert all(panel.label in labels for panel in figure.panels)
+
+
+def test_the_same_record_is_the_same_file() -> None:
+    assert report.html(make_record()) == report.html(make_record())
+
+
+def test_colours_of_figures_are_the_pages() -> None:
+    drawings = "".join(re.findall(r"<svg.*?</svg>", report.html(make_record()), re.DOTALL))
+    assert "var(--series-0)" in drawings
+    assert not re.search(r"#[0-9a-f]{6}", drawings)
+
+
+def test_every_axis_has_its_unit() -> None:
+    for figure in all_figures(make_record()):
+        for panel in figure.panels:
+            assert re.search(r"nats a target|points|bits a byte|%", panel.label), panel.label
+
+
+def test_the_answer_comes_first() -> None:
+    text = page_of(make_record()).text
+    answer = (
+        "causal_lm is 4.2 points higher than masked_lm on minimal_pairs (95 % interval [+2.9, +5.5], p = 0.001, "
+        "5 seeds)."
+    )
+    assert answer in text.replace("\xa0", " ")
+    order = ["In short", answer[:40], "better than masked_lm", "Evaluations that are valid", "Validation loss against",
+             "causal_lm is higher than masked_lm on minimal_pairs", "Deviations from the protocol"]  # fmt: skip
+    text = text.split("Reproducing this", 1)[1]  # behind the contents
+    places = [text.index(one) for one in order]
+    assert places == sorted(places)
+
+
+def test_sections_that_have_nothing_to_show_are_left_out() -> None:
+    bare = dataclasses.replace(
+        make_record(tuned=False), samples=(), continuations=(), verdicts=(), deviations=(), windows=()
+    )
+    page = page_of(bare)
+    titles = {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
+    assert titles == {"summary", "evaluations", "curves", "phenomena", "ground", "cost", "runs", "reproduce"}
+    assert "Deviations" not in page.text
+
+
+def test_two_seeds_and_the_plateau_have_no_verdict_and_the_first_line_says_why() -> None:
+    record = make_record(seeds=2)
+    reason = "2 seeds are too few to estimate how far seeds lie apart; declare 3 or more"
+    verdict = VerdictRecord(
+        arm="causal_lm", against="masked_lm", metric="minimal_pairs", direction="greater", seeds=2,
+        outcome="untested", estimate=0.003, reason=reason,
+    )  # fmt: skip
+    page = page_of(dataclasses.replace(record, verdicts=(verdict,)))
+    assert f"No verdict: {reason}." in page.text
+    assert "undecided against masked_lm" in page.text
+    assert "contradicted" not in page.text.replace("Supported and contradicted", "")
 
 
 def test_figures_that_an_earlier_report_had_are_removed(tmp_path: Path) -> None:
@@ -119,30 +177,30 @@ def test_figures_that_an_earlier_report_had_are_removed(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("figures/learning-rates.*"))
 
 
-def test_one_seed_has_no_intervals_and_the_report_says_what_it_cannot_show(tmp_path: Path) -> None:
-    page = page_of(make_record(seeds=1, tuned=False), tmp_path)
+def test_one_seed_has_no_intervals_and_the_report_says_what_it_cannot_show() -> None:
+    page = page_of(make_record(seeds=1, tuned=False))
     assert "One seed shows no difference between arms" in page.text
     assert "supported" not in page.text
     assert not re.search(r"\[\d+\.\d+, \d+\.\d+\]", page.text)
 
 
-def test_runs_that_failed_are_named_with_their_reason(tmp_path: Path) -> None:
+def test_runs_that_failed_are_named_with_their_reason() -> None:
     record = make_record(failed=2)
-    page = page_of(record, tmp_path)
+    page = page_of(record)
     assert "What 2 of 20 runs would have added: they did not finish (span_corruption)" in page.text
     assert page.text.count("loss is not finite at step 412") == 2
 
 
-def test_losses_are_said_not_to_rank_objectives(tmp_path: Path) -> None:
-    page = page_of(make_record(), tmp_path)
+def test_losses_are_said_not_to_rank_objectives() -> None:
+    page = page_of(make_record())
     assert re.search(r"validation_loss, nats\. Of its own question\. Not to be ranked between objectives\.", page.text)
     assert "Losses of different arms are not to be ranked" in page.text
 
 
-def test_arms_that_did_not_read_the_same_windows_are_warned_of(tmp_path: Path) -> None:
+def test_arms_that_did_not_read_the_same_windows_are_warned_of() -> None:
     record = make_record()
     other = dataclasses.replace(record.runs[0], windows_sha256="f" * 64)
-    page = page_of(dataclasses.replace(record, runs=(other, *record.runs[1:])), tmp_path)
+    page = page_of(dataclasses.replace(record, runs=(other, *record.runs[1:])))
     assert "In 1 of 5 seeds the arms did NOT read the same windows" in page.text
 
 

@@ -101,6 +101,31 @@ def test_one_seed_shows_no_difference() -> None:
     assert verdict.minimum_detectable is None
 
 
+@pytest.mark.parametrize(
+    ("differences", "num_seeds", "on_plateau", "reason"),
+    [
+        (CLEAR[:2], 2, (), "2 seeds are too few to estimate how far seeds lie apart; declare 3 or more"),
+        (CLEAR[:4], 5, (), "4 of the 5 declared seeds have a score of both A and B"),
+        (CLEAR, 5, ("B", "C"), "B has not left the plateau at the unigram entropy"),
+        (CLEAR, 5, ("A", "B"), "A and B have not left the plateau at the unigram entropy"),
+    ],
+)
+@pytest.mark.parametrize("hypothesis", [expecting("greater"), expecting("equivalent", margin=2.0)])
+def test_what_cannot_carry_a_verdict_has_none(
+    hypothesis: Hypothesis, differences: tuple[float, ...], num_seeds: int, on_plateau: tuple[str, ...], reason: str
+) -> None:
+    scores = {"pairs": {"A": numbers(*differences), "B": numbers(*([0.0] * len(differences)))}}
+    (verdict,) = judge([hypothesis], scores, num_seeds=num_seeds, on_plateau=on_plateau)
+    assert (verdict.outcome, verdict.reason, verdict.p) == ("untested", reason, None)
+    assert verdict.estimate == pytest.approx(sum(differences) / len(differences))
+
+
+def test_what_can_carry_a_verdict_has_it() -> None:
+    scores = {"pairs": {"A": numbers(*CLEAR[:3]), "B": numbers(0.0, 0.0, 0.0)}}
+    (verdict,) = judge([expecting("greater")], scores, num_seeds=3, on_plateau=("C",))
+    assert (verdict.outcome, verdict.reason) == ("supported", "")
+
+
 def test_of_arms_without_a_common_seed_nothing_is_known() -> None:
     scores: list[Mapping[str, Mapping[str, SeedScores]]] = [
         {},

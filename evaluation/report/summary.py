@@ -1,0 +1,94 @@
+"""The first screen of a report: which arm is better, by how much, how sure that is, and on what."""
+
+from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
+from evaluation.record.verdict import VerdictRecord
+from evaluation.report.blocks import ReportBlock, Table, TableCell
+from evaluation.report.formatting import NONE, interval, number, p_value, unit_of_difference
+from evaluation.report.verdicts import SIGNS, tone
+
+UNDECIDED = "undecided against"
+
+
+def _size(value: float, unit: str) -> str:
+    return f"{number(abs(value), unit)} {unit_of_difference(unit)}"
+
+
+def answers(record: StudyRecord) -> list[str]:
+    """A sentence for each declared hypothesis that is decided, or one that gives the reason why none is."""
+    decided = [_answer(record, verdict) for verdict in record.verdicts if tone(verdict) != "open"]
+    if decided:
+        return decided
+    reasons = list(dict.fromkeys(verdict.reason for verdict in record.verdicts if verdict.reason))
+    if reasons:
+        return [f"No verdict: {'; '.join(reasons)}."]
+    if not record.verdicts:
+        return ["No hypothesis was declared beforehand: no difference below is more than an observation."]
+    return ["None of the declared hypotheses was shown, one way or the other."]
+
+
+def _answer(record: StudyRecord, verdict: VerdictRecord) -> str:
+    unit = record.unit(verdict.metric)
+    assert verdict.estimate is not None
+    around = f"95\u00a0% interval {interval(verdict.low, verdict.high, unit, signed=True)}"
+    p = p_value(verdict.p_holm)
+    sure = f"{around}, p {p if p.startswith('<') else f'= {p}'}, {verdict.seeds} seeds"
+    if verdict.direction == "equivalent":
+        within = f"within {_size(verdict.margin, unit)} of each other"
+        found = within if verdict.outcome != "contradicted" else f"not {within}"
+        return f"{verdict.arm} and {verdict.against} are {found} on {verdict.metric} ({sure})."
+    side = "higher" if verdict.estimate > 0 else "lower"
+    against = "" if verdict.outcome == "supported" else ", against what was declared"
+    return (
+        f"{verdict.arm} is {_size(verdict.estimate, unit)} {side} than {verdict.against} on {verdict.metric}"
+        f"{against} ({sure})."
+    )
+
+
+def _standing(record: StudyRecord, arm: str, verdict: VerdictRecord, metric: MetricRecord) -> str:
+    """What a verdict shows of one of its two arms, in a few words."""
+    other = verdict.against if verdict.arm == arm else verdict.arm
+    if tone(verdict) == "open" or verdict.estimate is None:
+        return f"{SIGNS['open']} {UNDECIDED} {other}"
+    if verdict.direction == "equivalent":
+        sign = "\u2248" if verdict.outcome != "contradicted" else "\u2260"
+        return f"{sign} {other} within the margin"
+    is_higher = (verdict.estimate > 0) == (verdict.arm == arm)
+    is_better = is_higher == metric.higher_is_better
+    side = "\u25b2 better than" if is_better else "\u25bd worse than"
+    return f"{side} {other}"
+
+
+def _cell(record: StudyRecord, arm: str, metric: MetricRecord, found: dict[str, SummaryRecord]) -> TableCell:
+    summary = found.get(arm)
+    if summary is None or summary.mean is None:
+        return TableCell(NONE)
+    means = [one.mean for one in found.values() if one.mean is not None]
+    best = max(means) if metric.higher_is_better else min(means)
+    verdicts = [v for v in record.verdicts if v.metric == metric.name and arm in (v.arm, v.against)]
+    around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
+    lines = [*([around] if around else []), *(_standing(record, arm, verdict, metric) for verdict in verdicts)]
+    return TableCell(number(summary.mean, metric.unit), below=tuple(lines), tone="best" if summary.mean == best else "")
+
+
+def overview(record: StudyRecord) -> list[ReportBlock]:
+    """Arms by metrics: the mean with its interval, and what the declared hypotheses show of it."""
+    found = {
+        metric.name: {s.arm: s for s in record.summaries if s.metric == metric.name and s.budget is None}
+        for metric in record.metrics
+        if metric.rankable
+    }
+    metrics = [metric for metric in record.metrics if found.get(metric.name)]
+    if not metrics:
+        return []
+    header = ["arm", *(f"{m.name}, {m.unit or 'score'} ({'higher' if m.higher_is_better else 'lower'} is better)"
+                       for m in metrics)]  # fmt: skip
+    rows = [
+        [TableCell(arm.label, series=series), *(_cell(record, arm.label, m, found[m.name]) for m in metrics)]
+        for series, arm in enumerate(record.arms)
+    ]
+    intervals = " with its 95 % interval over seeds" if len(record.seeds) > 1 else " of one seed"
+    caption = (
+        f"Every arm on what may rank different objectives: the mean{intervals}; bold is the best mean, which need not "
+        f"be a difference. Better, worse, equal within a margin and undecided are verdicts on declared hypotheses."
+    )
+    return [Table(caption, header, rows)]
