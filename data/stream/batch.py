@@ -17,6 +17,7 @@ from data.stream.windows import Window, Windows
 IGNORE = -100  # the label of a position that has none; always computed from places, never from token identity
 NOWHERE = -1  # the origin of a position that stands for no token of the window
 EARLIER = -2  # the origin of a token that belongs to a document before the window's first
+WITHOUT_FLOAT64 = ("mps",)  # kinds of devices
 
 
 class PlacedLabels(NamedTuple):
@@ -205,8 +206,13 @@ class Batch:
         return type(self)(**{**changed, **tensors, "labels": labels, "measures": measures})
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
-        """The batch on a device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The batch on a device, float64 as float32 where the device has none."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            narrow = tensor.float() if device.type in WITHOUT_FLOAT64 and tensor.dtype == torch.float64 else tensor
+            return narrow.to(device, non_blocking=non_blocking)
+
+        return self._map(moved)
 
     def pin_memory(self) -> Self:
         """The batch in memory that a GPU can fetch from by itself."""

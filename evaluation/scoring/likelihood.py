@@ -21,7 +21,8 @@ from objectives.inference.likelihood import document
 from objectives.weights.load import TrainedRun
 
 Precision = Literal["float32", "bfloat16"]
-POSITIONS_AT_ONCE = {"cpu": 2_048, "cuda": 65_536}  # of a batch; more of them fall out of a CPU's caches
+POSITIONS_AT_ONCE = {"cpu": 2_048}  # of a batch; more of them fall out of a CPU's caches
+POSITIONS_AT_ONCE_ON_A_GPU = 65_536
 LOGITS_AT_ONCE = 1 << 26
 POSITIONS_WORTH_A_BATCH = 512  # fewer are joined by rows of other lengths, at the price of padding
 
@@ -122,7 +123,7 @@ def score(
     log_likelihoods, squares, counts = np.zeros((3, len(texts)))
     are_likeliest = np.ones(len(texts), dtype=bool)
     limits = {
-        "positions": positions_at_once or POSITIONS_AT_ONCE[device.type],
+        "positions": positions_at_once or POSITIONS_AT_ONCE.get(device.type, POSITIONS_AT_ONCE_ON_A_GPU),
         "labels": LOGITS_AT_ONCE // run.vocabulary.size,
     }
     for batch_rows in side_by_side(rows, term, **limits):

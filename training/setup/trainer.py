@@ -126,6 +126,7 @@ def _quieten() -> None:
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(_NOISE))
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message="GPU available but not used.*")  # as trainer.accelerator = cpu demands
 
 
 def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
