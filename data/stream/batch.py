@@ -17,7 +17,11 @@ from data.stream.windows import Window, Windows
 IGNORE = -100  # the label of a position that has none; always computed from places, never from token identity
 NOWHERE = -1  # the origin of a position that stands for no token of the window
 EARLIER = -2  # the origin of a token that belongs to a document before the window's first
-WITHOUT_FLOAT64 = ("mps",)  # kinds of devices
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device: float64, which Apple's GPUs lack."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 class PlacedLabels(NamedTuple):
@@ -209,8 +213,8 @@ class Batch:
         """The batch on a device, float64 as float32 where the device has none."""
 
         def moved(tensor: Tensor) -> Tensor:
-            narrow = tensor.float() if device.type in WITHOUT_FLOAT64 and tensor.dtype == torch.float64 else tensor
-            return narrow.to(device, non_blocking=non_blocking)
+            tensor = tensor.to(widest(device)) if tensor.dtype == torch.float64 else tensor
+            return tensor.to(device, non_blocking=non_blocking)
 
         return self._map(moved)
 

@@ -100,9 +100,9 @@ def _of_examples(batch: Batch, examples: Sequence[Example]) -> dict[str, Any]:
     members = [example.member for example in examples if example.member is not None]
     return {
         "prefixes": _stacked(prefixes, ids.shape[1], 0) if any(row.any() for row in prefixes) else None,
-        "members_B": torch.tensor(members) if members else None,
+        "members_B": torch.tensor(members, device="cpu") if members else None,
         "measures": {
-            name: torch.tensor([example.measures[name] for example in examples if name in example.measures])
+            name: torch.tensor([one.measures[name] for one in examples if name in one.measures], device="cpu")
             for name in names
         },
     }

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.stream.batch import Labels
+from data.stream.batch import Labels, widest
 from training.step.terms import Term
 
 
@@ -75,9 +75,13 @@ class BinaryCrossEntropy:
 
 
 def sampled(logits_NV: Tensor, draws_N: Tensor) -> Tensor:
-    """int64[N], an id of each row, drawn at temperature 1 by a uniform number in [0, 1): in float64, by inversion."""
-    cumulated_NV = logits_NV.double().softmax(dim=-1).cumsum(dim=-1)
-    thresholds_N1 = draws_N.double()[:, None] * cumulated_NV[:, -1:]
+    """int64[N], an id of each row, drawn at temperature 1 by a uniform number in [0, 1), by inversion.
+
+    In float64 where the device has it.
+    """
+    dtype = widest(logits_NV.device)
+    cumulated_NV = logits_NV.to(dtype).softmax(dim=-1).cumsum(dim=-1)
+    thresholds_N1 = draws_N.to(dtype)[:, None] * cumulated_NV[:, -1:]
     found_N = torch.searchsorted(cumulated_NV, thresholds_N1, right=True)[:, 0]
     return found_N.clamp(max=logits_NV.shape[-1] - 1)
 
