@@ -139,7 +139,7 @@ def score(
         num_labels = [int((row.example.labels[term] != IGNORE).sum()) for row in batch_rows]
         owners_N = np.repeat([row.owner for row in batch_rows], num_labels)
         weights_N = batch.labels[term].weights_N
-        weighted_N = np.ones(len(losses_N)) if weights_N is None else weights_N.double().cpu().numpy()
+        weighted_N = np.ones(len(losses_N)) if weights_N is None else weights_N.cpu().double().numpy()
         np.subtract.at(log_likelihoods, owners_N, losses_N * weighted_N)
         np.add.at(counts, owners_N, weighted_N)
         rows_N = np.repeat(np.arange(len(batch_rows)), num_labels)

@@ -41,13 +41,13 @@ def unmasked(
         mask: stands for a hidden token.
         seed: decides what is drawn.
     """
-    random = torch.Generator().manual_seed(seed)
-    tokens_BN = torch.full((samples, number), mask)
+    random = torch.Generator(device="cpu").manual_seed(seed)
+    tokens_BN = torch.full((samples, number), mask, device="cpu")
     steps = min(decoding.steps or number, number)
     for step in range(steps):
-        logits_BNV = logits_of(tokens_BN).double().cpu()
-        chances_BN = torch.rand(samples, number, generator=random, dtype=torch.float64)
-        priority_BN = torch.rand(samples, number, generator=random, dtype=torch.float64)
+        logits_BNV = logits_of(tokens_BN).cpu().double()
+        chances_BN = torch.rand(samples, number, generator=random, dtype=torch.float64, device="cpu")
+        priority_BN = torch.rand(samples, number, generator=random, dtype=torch.float64, device="cpu")
         flat = logits_BNV.flatten(0, 1)
         if decoding.temperature:
             drawn_BN = draw(candidates(flat, decoding), chances_BN.flatten()).view(samples, number)
