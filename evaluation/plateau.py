@@ -29,8 +29,8 @@ def ordinary_loss(run: TrainedRun, windows: Windows) -> float | None:
     """
     corrupt, number = run.objective.corruption(run.vocabulary), min(WINDOWS, len(windows))
     chosen = [windows[index * len(windows) // number] for index in range(number)]
-    is_ordinary = torch.zeros(run.vocabulary.size, dtype=torch.bool)
-    is_ordinary[torch.as_tensor(np.asarray(run.vocabulary.ordinary, dtype=np.int64))] = True
+    is_ordinary = torch.zeros(run.vocabulary.size, dtype=torch.bool, device="cpu")
+    is_ordinary[torch.from_numpy(np.asarray(run.vocabulary.ordinary, dtype=np.int64))] = True
     total, count = 0.0, 0
     for start in range(0, number, AT_ONCE):
         some = chosen[start : start + AT_ONCE]
