@@ -1,9 +1,14 @@
 """Files that exist whole or not at all, whenever the process is killed or the disk is full."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from common.errors import UserError
 
 
 def sync(path: Path) -> None:
@@ -36,3 +41,47 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file whole: text as UTF-8."""
     with written_whole(path) as writing:
         writing.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def read_json(path: Path, *, remedy: str) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Args:
+        path: of the file.
+        remedy: what to do where it is damaged; for the message.
+
+    Raises:
+        UserError: where it is torn, or no JSON object.
+    """
+    content = path.read_bytes()
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        reason = "it is empty" if not content.strip(b"\0 \t\r\n") else f"no JSON: {error}"
+        raise UserError(f"{path} is damaged ({reason}); {remedy}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged (it holds a {type(found).__name__}, not an object); {remedy}")
+    return found
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON file whole, with the hash of what it says in it."""
+    plain = json.loads(json.dumps(content))
+    write_whole(path, json.dumps({**plain, "seal": _seal(plain)}, indent=2, ensure_ascii=False))
+
+
+def read_sealed(path: Path, *, remedy: str) -> tuple[dict[str, Any], bool]:
+    """What `write_sealed` was given, and whether it was sealed: files of earlier versions are not.
+
+    Raises:
+        UserError: where the file is torn, is no JSON object, or says something else than was written.
+    """
+    content = read_json(path, remedy=remedy)
+    seal = content.pop("seal", None)
+    if seal is not None and seal != _seal(content):
+        raise UserError(f"{path} was changed since it was written (its hash differs); {remedy}")
+    return content, seal is not None

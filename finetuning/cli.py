@@ -15,7 +15,8 @@ from finetuning.tasks.base import FineTuning
 from finetuning.tasks.task import Task
 from training.setup.cli import GROUPS, Parser, RunCLI
 from training.setup.endings import leave
-from training.storage.run_dir import REPOSITORY, RunFolder
+from training.storage.provenance import REPOSITORY
+from training.storage.run_dir import RunFolder
 
 BASE = REPOSITORY / "configs/tasks/base.yaml"
 

@@ -1,7 +1,7 @@
 """One fine-tuning run from a command line, and a grid of them: learning rates by seeds."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -23,8 +23,16 @@ from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores, write_predictions, write_scores
 
 
-def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, float]:
-    """Scores of a run's best weights, which the module loads, and predictions.jsonl of the reported split."""
+def score(
+    module: FineTuning,
+    data: TaskData,
+    folder: RunFolder,
+    log: Callable[[dict[str, float]], None] = lambda scores: None,
+) -> None:
+    """Scores a run's best weights, which the module loads: writes predictions.jsonl of the reported split, and scores.
+
+    `log` is given them before the summary is written, which has the hashes of all files beside it.
+    """
     load_weights(module, best_checkpoint(folder))
     module.eval()
     found = {}
@@ -38,8 +46,8 @@ def score(module: FineTuning, data: TaskData, folder: RunFolder) -> dict[str, fl
         scores = module.measure_predictions(rows, predictions)
         found |= {f"{split}/{name}": value.value for name, value in scores.items()}
         write_predictions(folder, prediction_lines(module, rows, predictions, scores))
+    log(found)
     write_scores(folder, metric=module.metric_of(found), scores=found)
-    return found
 
 
 class ScoreCallback(RunCallback):
@@ -55,9 +63,12 @@ class ScoreCallback(RunCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and self.folder.read_summary() is not None:
             module, data = cast(FineTuning, pl_module), cast(TaskData, cast(Any, trainer).datamodule)
-            found = score(module, data, self.folder)
-            for logger in trainer.loggers:
-                logger.log_metrics({"raw_tokens": module.raw_tokens, **found}, step=trainer.global_step)
+
+            def log(scores: dict[str, float]) -> None:
+                for logger in trainer.loggers:
+                    logger.log_metrics({"raw_tokens": module.raw_tokens, **scores}, step=trainer.global_step)
+
+            score(module, data, self.folder, log)
         trainer.strategy.barrier()  # the other processes read what this one writes
 
 

@@ -128,7 +128,7 @@ def load_fine_tuned(folder: Path) -> FineTunedRun:
     run = RunFolder(folder)
     checkpoint = best_checkpoint(run)
     config = run.read_config()
-    module = module_of(config, run.read_info().get("data", {}), folder / "tokenizer.json")
+    module = module_of(config, run.read_info().get("data", {}), run.tokenizer)
     with torch.random.fork_rng(devices=[]):
         module.build()
     load_weights(module, checkpoint)

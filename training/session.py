@@ -1,6 +1,5 @@
 """One session of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from common.errors import UserError
+from common.files import write_whole
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
 from training.monitoring.display import Display
 from training.monitoring.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
@@ -51,7 +51,8 @@ class RunMetadata(RunCallback):
         """Writes tokenizer.json and run.json.
 
         Raises:
-            UserError: where the run was begun on other data, or could not have branched where it did.
+            UserError: where the run was begun on other data, its tokenizer.json was changed, or it could not have
+                branched where it did.
         """
         if not trainer.is_global_zero:
             return
@@ -65,9 +66,10 @@ class RunMetadata(RunCallback):
         assert module.progress is not None
         if self.parent:
             self.parent.check_run(module, total_steps=module.progress.total_steps, data=described["sha256"])
-        shutil.copyfile(data.folder / "tokenizer.json", self.folder.path / "tokenizer.json")
+        write_whole(self.folder.tokenizer, (data.folder / "tokenizer.json").read_bytes())
         self.folder.write_info(
             data=described,
+            sha256=self.folder.hashes(),
             parameters=sum(parameter.numel() for parameter in module.parameters()),
             flops_per_step=module.flops_per_step,
             total_steps=module.progress.total_steps,
@@ -152,6 +154,8 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
             rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
             return summary
+        if trainer.is_global_zero and (changed := folder.begin_session()):
+            rank_zero_info(changed)
         parent = ParentRun(cli.config.branch_from) if cli.config.branch_from is not None else None
         if parent and trainer.is_global_zero and not checkpoints_in(folder.checkpoints):
             parent.check_settings(config)

@@ -149,6 +149,6 @@ class CachedScorer:
         digest = hashlib.sha256((self.run.checkpoint / "sha256.json").read_bytes())
         for code in (likelihood.__file__, scorers.__file__, inspect.getfile(type(self.run.objective.inference))):
             digest.update(Path(code).read_bytes())
-        digest.update((self.run.folder / "tokenizer.json").read_bytes())
+        digest.update(RunFolder(self.run.folder).tokenizer.read_bytes())
         digest.update(json.dumps([name, self.precision, passages]).encode())
         return digest.hexdigest()[:32]

@@ -15,7 +15,8 @@ from evaluation.study.plan import Plan
 from evaluation.study.study import Study, amounts, slug
 from training.step.stops import Diverged
 from training.storage.checkpoint import checkpoint_name
-from training.storage.run_dir import RunFolder, differences
+from training.storage.config_file import differences
+from training.storage.run_dir import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from common.errors import UserError
 from evaluation.record.kinds import MEASURES
 from evaluation.study.study import Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
+from training.storage.config_file import flat
 from training.storage.old_names import renamed_settings, renamed_study
-from training.storage.run_dir import flat
 
 
 class _Parser(OneLineErrors):

@@ -20,7 +20,7 @@ from training.setup.cli import RunCLI
 from training.setup.settings import LoggingSettings
 from training.step.budget import Budget, StepCost, quantity
 from training.step.optim import OptimizerConfig, learning_rate_factor
-from training.storage.run_dir import flat
+from training.storage.config_file import flat
 
 
 @dataclass(frozen=True, kw_only=True)

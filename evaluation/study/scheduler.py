@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from evaluation.study.jobs import Job
 from training.monitoring.callbacks import REQUEST_OF_SIGNAL
 from training.step.stops import Interrupted
-from training.storage.run_dir import REPOSITORY
+from training.storage.provenance import REPOSITORY
 
 TRAIN = REPOSITORY / "train.py"
 SECONDS_BETWEEN_LOOKS = 0.5

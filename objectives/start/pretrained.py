@@ -158,13 +158,14 @@ def tokenizer_of(where: str) -> Path:
         UserError: where there is no such folder, or no tokenizer in it.
     """
     folder = located(where)
-    home = RunFolder.of(folder).path
-    if not (home / "tokenizer.json").is_file():
+    run = RunFolder.of(folder)
+    path = run.tokenizer if run.is_run else folder / "tokenizer.json"
+    if not path.is_file():
         raise UserError(
             f"'{where}' has no tokenizer.json, without which its ids mean nothing: save it there with "
             f"AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
-    return home / "tokenizer.json"
+    return path
 
 
 def open_pretrained(where: str) -> Pretrained:

@@ -110,7 +110,7 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     run = RunFolder(folder)
     checkpoint, config = run.checkpoint(step), run.read_config()
     objective, body = objective_of(config), config_of(config["body"])
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(run.tokenizer)
     vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]
     objective.check_vocabulary(vocabulary)
     with torch.random.fork_rng(devices=[]):

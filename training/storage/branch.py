@@ -14,7 +14,8 @@ from common.files import written_whole
 from training.step.module import ExactModule
 from training.step.optim import learning_rate_factor
 from training.storage.checkpoint import checkpoint_step, damage, write_whole
-from training.storage.run_dir import RunFolder, differences
+from training.storage.config_file import differences
+from training.storage.run_dir import RunFolder
 
 
 class ParentRun:

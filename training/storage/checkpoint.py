@@ -155,13 +155,15 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     return {**checkpoint, "state_dict": read_weights(folder)}
 
 
-def newest_sound(folder: Path, warn: Callable[[str], None]) -> Path | None:
+def newest_sound(folder: Path, warn: Callable[[str], None], *, before: int | None = None) -> Path | None:
     """The newest checkpoint that is not damaged, with a warning for each newer one that is; None where there is none.
+
+    Those of the step `before` and later ones are left out.
 
     Raises:
         UserError: where there are checkpoints and all are damaged.
     """
-    found = checkpoints_in(folder)
+    found = [path for path in checkpoints_in(folder) if before is None or (checkpoint_step(path) or 0) < before]
     for path in found:
         name = damage(path)
         if name is None:

@@ -2,23 +2,22 @@
 
 runs/NAME/
     config.yaml         every setting, as it was resolved
-    run.json            versions, data and tokenizer hashes, sizes, the W&B id
+    run.json            versions, data, sizes, the W&B id, sessions; hashes of config.yaml, tokenizer.json and itself
     tokenizer.json
     metrics.csv         every number that was logged
-    summary.json        what came out, once the budget is used up
+    summary.json        what came out, once the budget is used up; hashes of metrics.csv, predictions.jsonl and itself
     checkpoints/
     wandb/
+
+What gives weights and scores their meaning is read through `RunFolder`, which compares it with what was recorded.
 """
 
 import csv
-import importlib.metadata
-import json
-import platform
+import hashlib
 import secrets
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,81 +27,14 @@ import yaml
 from filelock import FileLock, Timeout
 
 from common.errors import UserError
-from common.files import write_whole
+from common.files import read_sealed, write_sealed, write_whole
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
-from training.storage.old_names import renamed_info, renamed_metrics, renamed_settings
+from training.storage.config_file import RESTORE, differences, parse_settings, without_null
+from training.storage.old_names import renamed_info, renamed_metrics
+from training.storage.provenance import changes, provenance, session
 
-REPOSITORY = Path(__file__).parents[2]  # where the scripts and configs/ lie
-PACKAGES = (
-    "torch",
-    "lightning",
-    "datasets",
-    "tokenizers",
-    "wandb",
-    "jsonargparse",
-    "safetensors",
-    "sentencex",
-    "numpy",
-)
-
-# What a run may go on with otherwise than it began: how it is computed and shown, not what is computed.
-FREE = (
-    *(
-        "config",
-        "name",
-        "runs",
-        "resume",
-        "branch_from",
-        "compile",
-        "gradient_checkpointing",
-        "logging",
-        "checkpoints",
-        "validation",
-    ),
-    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic"),
-    *("data.micro_batch_size", "data.workers", "data.cache"),
-)
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries under their dotted names."""
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _numbered(value: Any) -> Any:
-    """The same, lists of dictionaries as dictionaries under their entries' numbers."""
-    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
-        value = {str(number): entry for number, entry in enumerate(value)}
-    return {key: _numbered(entry) for key, entry in value.items()} if isinstance(value, dict) else value
-
-
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """`key: before -> now` for every setting that must not change and did; of a mixture's tasks by their numbers."""
-    old, new = (dict(flat(_numbered(settings))) for settings in (before, now))
-    keys = [key for key in {**old, **new} if not any(key == name or key.startswith(f"{name}.") for name in FREE)]
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
-
-
-def commit() -> str | None:
-    """The checked-out commit of this project, where there is one; with a + where files differ from it."""
-    try:
-        described = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    return renamed_settings(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def _set(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are set to something: a new one that is null is as good as one that there was not."""
-    return {key: value for key, value in flat(config) if value is not None}
+_OF_SUMMARY = ("run", "sha256")  # what summary.json holds beside what came out
+_warned: set[Path] = set()  # folders from before there were hashes, each of which is named once
 
 
 def lock_folder(folder: Path, kind: str) -> FileLock:
@@ -156,7 +88,7 @@ class RunFolder:
     @property
     def has_started(self) -> bool:
         """Whether a run got as far as its data, so that there is something to go on with."""
-        return "data" in self.read_info()
+        return "data" in self.read_info() or bool(checkpoints_in(self.checkpoints))
 
     def check_same(self, config: dict[str, Any]) -> None:
         """Refuses to go on with a run of other settings; one that failed before it began may be set right.
@@ -166,6 +98,8 @@ class RunFolder:
         """
         if not self.is_run or not self.has_started:
             return
+        if "data" not in self.read_info():
+            raise UserError(f"{self.path / 'run.json'} is missing, without which the run cannot go on; {RESTORE}")
         changed = differences(self.read_config(), config)
         if changed:
             raise UserError(
@@ -179,59 +113,153 @@ class RunFolder:
         return (self.path / "config.yaml").is_file()
 
     def read_config(self) -> dict[str, Any]:
-        """Every setting that `config.yaml` holds."""
-        return _read_settings(self.path / "config.yaml")
+        """Every setting that `config.yaml` holds.
+
+        Raises:
+            UserError: where it is none of a run, or another than the run recorded.
+        """
+        path = self.path / "config.yaml"
+        return parse_settings(path, self._recorded(path))
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes config.yaml, or, for a later session that is computed otherwise, config-2.yaml and so on."""
         number, path = 1, self.path / "config.yaml"
         while path.exists() and self.has_started:
-            if _set(_read_settings(path)) == _set(config):
+            if without_null(parse_settings(path, path.read_bytes())) == without_null(config):
                 return
             number += 1
             path = self.path / f"config-{number}.yaml"
         write_whole(path, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
+    @property
+    def tokenizer(self) -> Path:
+        """Its tokenizer.json.
+
+        Raises:
+            UserError: where it is another than the run recorded.
+        """
+        path = self.path / "tokenizer.json"
+        if path.is_file():
+            self._recorded(path)
+        return path
+
+    def _recorded(self, path: Path) -> bytes:
+        """The content of a file of which run.json has the hash.
+
+        Raises:
+            UserError: where it is another than the run recorded.
+        """
+        info, content = self.read_info(), path.read_bytes()
+        data = info.get("data", {})
+        of_store = {path.name: data["sha256"].get(path.name)} if "recipe" in data else {}  # in every version
+        expected = info.get("sha256", of_store).get(path.name)
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(
+                f"{path} is not what the run was trained with (its SHA-256 differs from that in run.json), so that its "
+                f"weights and scores would mean something else; {RESTORE}"
+            )
+        if "sha256" not in info and self.path not in _warned and checkpoints_in(self.checkpoints):
+            _warned.add(self.path)
+            print(
+                f"{self.path} was made before hashes were recorded: its files are believed as they stand",
+                file=sys.stderr,
+            )
+        return content
+
+    def hashes(self) -> dict[str, str]:
+        """What run.json records of the files that give the weights their meaning."""
+        files = (self.path / name for name in ("config.yaml", "tokenizer.json"))
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
     def read_info(self) -> dict[str, Any]:
-        """What `run.json` holds."""
+        """What `run.json` holds; empty where there is none.
+
+        Raises:
+            UserError: where it is torn, or another than the run wrote.
+        """
         path = self.path / "run.json"
-        return renamed_info(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        return renamed_info(read_sealed(path, remedy=RESTORE)[0]) if path.exists() else {}
 
     def write_info(self, **info: Any) -> dict[str, Any]:
         """Adds to `run.json`; what is there of versions and the W&B id stays."""
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        fixed = {
-            "wandb_id": secrets.token_hex(4),
-            "python": sys.version.split()[0],
-            "platform": platform.platform(),
-            "versions": versions,
-            "commit": commit(),
-        }
-        merged = {**fixed, **self.read_info(), **info}
-        write_whole(self.path / "run.json", json.dumps(merged, indent=2, ensure_ascii=False))
+        merged = {"wandb_id": secrets.token_hex(4), **provenance(), **self.read_info(), **info}
+        write_sealed(self.path / "run.json", merged)
         return merged
 
+    def begin_session(self) -> str | None:
+        """Records by what this session is computed; returns a line where it is other than in the one before."""
+        info, now = self.read_info(), session()
+        sessions = info.get("sessions", [])
+        changed = changes(sessions[-1] if sessions else info, now) if "data" in info else []
+        self.write_info(sessions=[*sessions, now])
+        if not changed:
+            return None
+        return (
+            f"{self.path} goes on with other code or libraries than before, as run.json records: {', '.join(changed)}"
+        )
+
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Writes what came out, whole or not at all."""
-        write_whole(self.path / "summary.json", json.dumps(summary, indent=2))
+        """Writes what came out, whole or not at all, with the hashes of the files beside it."""
+        files = [path for path in (self.metrics, self.path / "predictions.jsonl") if path.is_file()]
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        write_sealed(self.path / "summary.json", {**summary, "run": self.read_info().get("wandb_id"), "sha256": hashes})
+
+    def _summary(self) -> dict[str, Any] | None:
+        """All that summary.json holds, if the run has come to its end."""
+        path, run = self.path / "summary.json", self.read_info().get("wandb_id")
+        if not path.exists():
+            return None
+        remedy = "remove it, and the command that trained the run writes it again"
+        summary, found = read_sealed(path, remedy=remedy)[0], checkpoints_in(self.checkpoints)
+        if "steps" not in summary or summary.get("run", run) != run:
+            raise UserError(f"{path} is that of another run; {remedy}")
+        return None if found and checkpoint_step(found[0]) != summary["steps"] else renamed_metrics(summary)
 
     def read_summary(self) -> dict[str, Any] | None:
         """What came out, if the run has come to its end.
 
         A process that was killed between its summary and its last checkpoint did not come to it.
+
+        Raises:
+            UserError: where it is torn, or another than the run wrote.
         """
-        path = self.path / "summary.json"
-        if not path.exists():
-            return None
-        summary, found = renamed_metrics(json.loads(path.read_text(encoding="utf-8"))), checkpoints_in(self.checkpoints)
-        return None if found and checkpoint_step(found[0]) != summary["steps"] else summary
+        summary = self._summary()
+        return summary and {name: value for name, value in summary.items() if name not in _OF_SUMMARY}
+
+    def read_result(self, path: Path) -> bytes:
+        """The content of a file that summary.json has the hash of.
+
+        Raises:
+            UserError: where the run has come to its end, and the file is another than it was then.
+        """
+        content = path.read_bytes() if path.is_file() else b""
+        expected = ((self._summary() or {}).get("sha256") or {}).get(path.name)
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(f"{path} was changed since the run ended (its SHA-256 differs from that in summary.json); "
+                             f"{RESTORE}")  # fmt: skip
+        return content
 
     def read_metrics(self) -> list[dict[str, str]]:
-        """The rows of `metrics.csv`, with every column in each; none where nothing was logged yet."""
-        if not self.metrics.is_file():
-            return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            return [renamed_metrics(row) for row in csv.DictReader(file)]
+        """The rows of `metrics.csv`, with every column in each; none where nothing was logged yet.
+
+        A last row that a killed process left unfinished is none.
+
+        Raises:
+            UserError: where it is no table of numbers, or another than the run wrote.
+        """
+        lines = self.read_result(self.metrics).decode(errors="replace").splitlines(keepends=True)
+        try:
+            rows = list(csv.DictReader(lines if not lines or lines[-1].endswith("\n") else lines[:-1]))
+        except csv.Error:
+            rows = [{}]
+        if (lines and "step" not in lines[0].strip().split(",")) or any(
+            None in row or None in row.values() or not row.get("step", "").isdecimal() for row in rows
+        ):
+            raise UserError(
+                f"{self.metrics} is damaged (not every row has a step and a field for each column); remove it: the run "
+                f"goes on, without what was logged so far"
+            )
+        return [renamed_metrics(row) for row in rows]
 
     def checkpoint(self, step: int | None = None) -> Path:
         """The newest sound checkpoint, or the one after `step` optimizer steps.
@@ -255,11 +283,13 @@ class RunFolder:
         return path
 
     def checkpoint_to_resume(self, warn: Callable[[str], None]) -> Path | None:
-        """The newest sound checkpoint; what a killed process left half written goes.
+        """The newest sound checkpoint before the end of the run; what a killed process left half written goes.
+
+        The one at the end is not gone on from: a run that lost its summary does its last steps again.
 
         Raises:
             UserError: where there are checkpoints and all are damaged.
         """
         for unfinished in self.checkpoints.glob(".*.writing"):
             shutil.rmtree(unfinished, ignore_errors=True)
-        return newest_sound(self.checkpoints, warn)
+        return newest_sound(self.checkpoints, warn, before=self.read_info().get("total_steps"))

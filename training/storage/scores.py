@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from common.files import written_whole
 from training.storage.run_dir import RunFolder
@@ -58,8 +57,8 @@ class FineTuningResult:
 
     def rows(self, metric: str) -> np.ndarray:
         """float64[rows], the part of each reported row in a metric that is a mean of rows; empty for another."""
-        with (self.folder / PREDICTIONS).open(encoding="utf-8") as file:
-            lines = [json.loads(line)["scores"] for line in file]
+        content = RunFolder(self.folder).read_result(self.folder / PREDICTIONS)
+        lines = [json.loads(line)["scores"] for line in content.splitlines()]
         return np.array([line[metric] for line in lines if metric in line], dtype=np.float64)
 
 
@@ -75,7 +74,7 @@ def read_scores(run: RunFolder) -> FineTuningResult | None:
     summary = run.read_summary() or {}
     if "scores" not in summary:
         return None
-    config = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    config = run.read_config()
     return FineTuningResult(
         folder=run.path,
         learning_rate=config["optimizer"]["learning_rate"],

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from common.errors import UserError
 from evaluation.scoring.results import EvaluationResult, macro_mean
@@ -30,7 +29,8 @@ from evaluation.study.parse import arm_of
 from evaluation.study.scheduler import last_line, passing_signals_on
 from evaluation.study.study import Arm
 from training.step.stops import Interrupted
-from training.storage.run_dir import REPOSITORY, RunFolder
+from training.storage.provenance import REPOSITORY
+from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores
 
 ROOT = REPOSITORY
@@ -140,7 +140,7 @@ class FineTuned:
 
     def _over_seeds(self, name: str, task: Arm, run_folder: Path) -> list[FineTuningResult]:
         """Every run of the grid, trained where it is not there."""
-        config = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
+        config = RunFolder(run_folder).read_config()
         seeds = nested(self.seeds, config["seed"])
         home = run_folder / "fine_tuned" / self._digest(task, seeds, run_folder)
         wanted = len(seeds) * max(len(self.learning_rates), 1)

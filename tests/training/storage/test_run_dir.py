@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.storage.run_dir import FREE, RunFolder, differences, flat
+from training.storage.config_file import FREE, differences, flat
+from training.storage.run_dir import RunFolder
 
 
 def test_settings_are_compared_leaf_by_leaf() -> None:

@@ -28,7 +28,7 @@ def made(
     """A fine-tuning run as it lies in its folder."""
     home = folder / f"sst2-s{seed}-lr{rate:g}"
     home.mkdir(parents=True)
-    summary = {"metric": "accuracy", "lower_is_better": ["bits_per_byte"], "scores": scores}
+    summary = {"steps": 4, "metric": "accuracy", "lower_is_better": ["bits_per_byte"], "scores": scores}
     (home / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     settings = {"optimizer": {"learning_rate": rate}, "seed": seed}
     (home / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")

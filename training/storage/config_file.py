@@ -1,0 +1,87 @@
+"""config.yaml: read without executing anything, and what may differ where the same run goes on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import UserError
+from training.storage.old_names import renamed_settings
+
+RESTORE = "restore it from a copy, or begin the run anew with --resume never"
+_GROUPS = ("body", "budget", "data", "logging", "optimizer")
+MOST_SETTINGS = 100_000  # of a config.yaml: YAML's aliases can make billions of a few lines
+
+# What a run may go on with otherwise than it began: how it is computed and shown, not what is computed.
+FREE = (
+    *(
+        "config",
+        "name",
+        "runs",
+        "resume",
+        "branch_from",
+        "compile",
+        "gradient_checkpointing",
+        "logging",
+        "checkpoints",
+        "validation",
+    ),
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic"),
+    *("data.micro_batch_size", "data.workers", "data.cache"),
+)
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries under their dotted names."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _numbered(value: Any) -> Any:
+    """The same, lists of dictionaries as dictionaries under their entries' numbers."""
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        value = {str(number): entry for number, entry in enumerate(value)}
+    return {key: _numbered(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """`key: before -> now` for every setting that must not change and did; of a mixture's tasks by their numbers."""
+    old, new = (dict(flat(_numbered(settings))) for settings in (before, now))
+    keys = [key for key in {**old, **new} if not any(key == name or key.startswith(f"{name}.") for name in FREE)]
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _is_at_most(tree: Any, limit: int) -> bool:
+    """Whether a tree, with what it holds several times over, has at most so many values."""
+    waiting, count = [tree], 0
+    while waiting and count <= limit:
+        count += 1
+        one = waiting.pop()
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return count <= limit
+
+
+def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
+    """What a config.yaml holds; nothing in it is executed.
+
+    Raises:
+        UserError: where it is no YAML of settings.
+    """
+    try:
+        config = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged (no YAML of settings: {reason}); {RESTORE}") from None
+    is_tree = isinstance(config, dict) and all(isinstance(config.get(group, {}), dict) for group in _GROUPS)
+    if not is_tree or not _is_at_most(config, MOST_SETTINGS):
+        raise UserError(f"{path} is damaged (it does not hold the settings of a run); {RESTORE}")
+    return renamed_settings(config)
+
+
+def without_null(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are set to something: a new one that is null is as good as one that there was not."""
+    return {key: value for key, value in flat(config) if value is not None}
