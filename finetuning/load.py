@@ -1,6 +1,5 @@
 """A fine-tuned run, loaded from its folder alone, and its predictions."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from finetuning.tasks.task import Task
 from training.setup.messages import one_line
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
-from training.storage.checkpoint import checkpoint_name, load_weights
+from training.storage.checkpoint import checkpoint_name, load_weights, read_state
 from training.storage.run_dir import RunFolder
 
 ROWS_AT_ONCE = 64
@@ -43,12 +42,15 @@ def module_of(config: dict[str, Any], recorded: Mapping[str, Any], tokenizer_fil
         raise UserError(
             f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
         ) from error
-    start = Start.of_description(config["start"], tokenizer_file)
+    try:
+        start, max_length = Start.of_description(config["start"], tokenizer_file), config["data"]["max_length"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the config.yaml of {config.get('name')} is not that of a fine-tuned run ({error})") from None
     module = found.task.module(
         task=found.task,
         tuning=found.tuning,
         start=start,
-        max_length=config["data"]["max_length"] or start.max_positions,
+        max_length=max_length or start.max_positions,
         optimizer=found.optimizer,
         budget=found.budget,
         seed=config["seed"],
@@ -74,7 +76,7 @@ def tuning_state(folder: RunFolder) -> dict[str, Any]:
     Raises:
         UserError: where the run was not fine-tuned.
     """
-    state = json.loads((folder.checkpoint() / "state.json").read_text(encoding="utf-8"))
+    state = read_state(folder.checkpoint())
     if "tuning" not in state:
         raise UserError(f"'{folder.path}' was pretrained, not fine-tuned: finetune.py takes it to a task")
     return state["tuning"]

@@ -3,7 +3,8 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +13,12 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from common.errors import UserError
-from common.files import written_whole
+from common.files import write_whole
 from evaluation.scoring import likelihood
 from evaluation.scoring.likelihood import Likelihoods, Precision, PrefixedTokens, score
 from objectives.inference import likelihood as scorers
@@ -50,16 +51,36 @@ def several(names: str | Sequence[str]) -> tuple[str, ...]:
 def store_of(run: TrainedRun) -> Path | None:
     """The token store that a run was trained on; None where it is no longer there."""
     data = RunFolder(run.folder).read_info().get("data")
-    folder = Path(run.config["data"]["cache"]) / data["store"] if data else None
+    folder = Path(run.config["data"]["cache"]) / Path(data["store"]).name if data else None
     return folder if folder and (folder / "manifest.json").is_file() else None
 
 
+def _hash_of(arrays: Mapping[str, np.ndarray], name: str) -> str:
+    """Hash of scores and of the name of their file, which follows from all that they were computed of."""
+    digest = hashlib.sha256(name.encode())
+    for key in sorted(arrays):
+        digest.update(f"{key} {arrays[key].dtype} {arrays[key].shape}".encode() + arrays[key].tobytes())
+    return digest.hexdigest()
+
+
 def _read(path: Path) -> Likelihoods | None:
-    """What a file holds; None where it is not there, or not whole."""
+    """What a file holds; None where it is not there, or is not what was written, which is named."""
     try:
-        return Likelihoods(**load_file(path))
-    except (OSError, SafetensorError, TypeError):
+        with safe_open(path, framework="np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+            if (file.metadata() or {}).get("sha256") == _hash_of(arrays, path.stem):
+                return Likelihoods(**arrays)
+    except FileNotFoundError:
         return None
+    except (OSError, SafetensorError, TypeError):
+        pass
+    print(f"{path} is damaged, or from before scores were hashed: its texts are scored anew", file=sys.stderr)
+    return None
+
+
+def _write(scores: Likelihoods, path: Path) -> None:
+    arrays = {name: np.ascontiguousarray(array) for name, array in vars(scores).items()}
+    write_whole(path, save(arrays, metadata={"sha256": _hash_of(arrays, path.stem)}))
 
 
 @contextmanager
@@ -135,9 +156,8 @@ class CachedScorer:
         scores = score(self.run, self.scorers[name], tokens, precision=self.precision, advance=advance)
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as writing:
-                save_file(vars(scores), writing)
-        except (OSError, SafetensorError) as error:
+            _write(scores, path)
+        except OSError as error:
             raise UserError(f"scores cannot be kept in {self.cache} ({error}): name another folder as cache") from error
         return scores
 

@@ -235,7 +235,7 @@ def _preset_of(theirs: Mapping[str, Any]) -> PresetName:
     if not presets:
         known = sorted({family.model_type for family in FAMILIES.values()})
         raise UserError(f"config.json: model_type = {model_type} is none of {', '.join(known)}")
-    is_gated = "gated" in theirs.get("feed_forward_proj", "")
+    is_gated = "gated" in str(theirs.get("feed_forward_proj", ""))
     same: list[PresetName] = [preset for preset in presets if PRESETS[preset].gated == is_gated]
     return (same or presets)[0]
 
@@ -248,7 +248,12 @@ def from_huggingface_config(theirs: Mapping[str, Any]) -> tuple[TransformerConfi
     """
     preset = _preset_of(theirs)
     family = FAMILIES[preset]
-    theirs = {**family.defaults, **theirs.get("rope_parameters", {}), **theirs}
+    rope = theirs.get("rope_parameters") or {}
+    theirs = {**family.defaults, **(rope if isinstance(rope, dict) else {}), **theirs}
+    for name in ("vocab_size", *(name for names in family.sizes.values() for name in names)):
+        value = theirs.get(name)
+        if (value is not None or name == "vocab_size") and (type(value) is not int or value < 0):
+            raise UserError(f"config.json: {name} = {value!r:.60} must be a whole number")
     for name, value in family.fixed.items():
         if name in theirs and theirs[name] != value:
             raise UserError(
@@ -265,5 +270,9 @@ def from_huggingface_config(theirs: Mapping[str, Any]) -> tuple[TransformerConfi
         decoder = encoder
     if sizes["feed_forward_width"] is None:  # GPT-2's
         sizes["feed_forward_width"] = 4 * sizes["width"]
-    dropout = float(theirs.get(family.dropout[0], 0.0))
-    return TransformerConfig(preset=preset, layers=(encoder, decoder), dropout=dropout, **sizes), theirs["vocab_size"]
+    dropout = theirs.get(family.dropout[0], 0.0)
+    if not isinstance(dropout, int | float):
+        raise UserError(f"config.json: {family.dropout[0]} = {dropout!r:.60} must be a number")
+    return TransformerConfig(preset=preset, layers=(encoder, decoder), dropout=float(dropout), **sizes), theirs[
+        "vocab_size"
+    ]

@@ -4,7 +4,6 @@ Only safetensors and JSON are read; nothing is unpickled.
 """
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from common.errors import UserError
+from common.files import read_json
 from models.huggingface.settings import from_huggingface_config
 from models.huggingface.weights import from_huggingface
 from models.presets import TransformerConfig
 from training.storage.checkpoint import checkpoint_step, read_weights
 from training.storage.run_dir import RunFolder
 
+SAVE_AGAIN = "save it again with transformers' save_pretrained"
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _BLOCK = re.compile(r"body\.(encoder|decoder)\.blocks\.(\d+)\.")
 
@@ -53,13 +54,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"'{path}' is no safetensors file ({error})") from error
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is no JSON ({error})") from error
-
-
 def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
     """Blocks of encoder and decoder that a state of ours holds."""
     counts = {"encoder": 0, "decoder": 0}
@@ -71,8 +65,11 @@ def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
 
 def config_of(settings: dict[str, Any]) -> TransformerConfig:
     """The shape that `body` of a run's config.yaml describes."""
-    layers = settings["layers"]
-    return TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers})
+    try:
+        layers = settings["layers"]
+        return TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers})
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the settings of body in config.yaml are not this version's ({error})") from None
 
 
 def of_run(folder: Path, step: int | None = None) -> Pretrained:
@@ -89,8 +86,25 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
         body=config_of(settings),
         num_blocks=num_blocks_of(state),
         state=state,
-        sha256=_json(checkpoint / "sha256.json")["weights.safetensors"],
+        sha256=read_json(checkpoint / "sha256.json", remedy="")["weights.safetensors"],
     )
+
+
+def _files_of_weights(folder: Path) -> list[str]:
+    """Names of the files in a folder that transformers saved its weights in.
+
+    Raises:
+        UserError: where the index names what is no file of weights within the folder.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return ["model.safetensors"]
+    found = read_json(index, remedy=SAVE_AGAIN).get("weight_map")
+    names: list[Any] = list(found.values()) if isinstance(found, dict) else [found]
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise UserError(f"'{index}' names {name!r:.60}, which is no safetensors file in its folder; {SAVE_AGAIN}")
+    return sorted(set(names))
 
 
 def of_transformers(folder: Path, origin: str) -> Pretrained:
@@ -99,10 +113,8 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
     Raises:
         UserError: where it is none of the classes that are presets here, or lacks a file.
     """
-    config, vocab_size = from_huggingface_config(_json(folder / "config.json"))
-    index = folder / "model.safetensors.index.json"
-    names = sorted(set(_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
-    paths = [folder / name for name in names]
+    config, vocab_size = from_huggingface_config(read_json(folder / "config.json", remedy=SAVE_AGAIN))
+    paths = [folder / name for name in _files_of_weights(folder)]
     if missing := [path.name for path in paths if not path.is_file()]:
         raise UserError(
             f"{origin} has no {missing[0]}: only safetensors are read, since other files run code when they are "
@@ -110,7 +122,14 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
         )
     assert isinstance(config.layers, tuple)
     theirs = {name: tensor.float() for path in paths for name, tensor in _tensors(path).items()}
-    state = from_huggingface(theirs, config, config.layers)
+    if max(config.layers) > len(theirs):  # before there is a name for each
+        raise UserError(
+            f"{origin}: config.json has {max(config.layers):,} layers, and the weights are {len(theirs)} tensors"
+        )
+    try:
+        state = from_huggingface(theirs, config, config.layers)
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise UserError(f"{origin}: the weights have other shapes than config.json ({error})") from None
     table = state.get("body.token_table.weight")
     if table is None or len(table) != vocab_size:
         raise UserError(f"{origin}: config.json has vocab_size = {vocab_size}, and the weights have "

@@ -160,7 +160,11 @@ def begin_with(
             report.fresh.append(name)
             continue
         if theirs.shape != ours.shape:
-            assert theirs.shape[1:] == ours.shape[1:], (name, theirs.shape, ours.shape)
+            if theirs.shape[1:] != ours.shape[1:]:
+                raise UserError(
+                    f"model.init_args.init_from: {pretrained.origin} has {name} of shape {list(theirs.shape)}, and its "
+                    f"settings make it {list(ours.shape)}"
+                )
             theirs = _as_many_rows(name, theirs, ours, report)
         state[name] = theirs.to(ours.dtype)
         report.taken += 1

@@ -1,6 +1,6 @@
 """A trained run, loaded from its folder alone: for whatever measures, converts or uses it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
+from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
@@ -16,12 +17,13 @@ from data.stream.collate import collate
 from data.stream.windows import Window
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
-from objectives.core.network import Network
+from objectives.core.network import BodyPlan, Network
 from objectives.core.prompts import Generation, Prompts
 from objectives.core.strategy import Scorer
 from objectives.start.pretrained import config_of
 from training.setup.messages import one_line
 from training.storage.checkpoint import load_weights
+from training.storage.config_file import flat
 from training.storage.run_dir import RunFolder
 
 
@@ -101,6 +103,33 @@ def objective_of(config: dict[str, Any]) -> Objective:
         ) from error
 
 
+_NEEDED = {"model.class_path": str, "data.window": int, "seed": int}  # of every pretraining run
+
+
+def _check_config(run: RunFolder, config: dict[str, Any]) -> None:
+    """Raises UserError where a config.yaml lacks what every pretraining run has."""
+    settings = dict(flat(config))
+    if not isinstance(config.get("body"), dict):
+        raise UserError(f"{run.path / 'config.yaml'} has no body: it is that of no pretrained run")
+    for name, kind in _NEEDED.items():
+        if not isinstance(settings.get(name), kind):
+            raise UserError(
+                f"{run.path / 'config.yaml'}: {name} = {settings.get(name)!r:.60} is that of no pretrained run"
+            )
+
+
+def _check_size(checkpoint: Path, plans: Mapping[str, BodyPlan]) -> None:
+    """Raises UserError, before a network is built, where it has more blocks than the checkpoint has tensors."""
+    try:
+        with safe_open(checkpoint / "weights.safetensors", framework="pt") as file:
+            tensors = len(file.keys())
+    except SafetensorError as error:
+        raise UserError(f"{checkpoint / 'weights.safetensors'} is no safetensors file ({error})") from None
+    blocks = sum(sum(plan.num_blocks) for plan in plans.values() if plan.is_saved)
+    if blocks > tensors:
+        raise UserError(f"{checkpoint} holds {tensors} tensors, and config.yaml has {blocks:,} layers: not one run's")
+
+
 def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     """A run from its folder, with the weights of its newest checkpoint or of the one after `step` steps, on the CPU.
 
@@ -109,13 +138,16 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     """
     run = RunFolder(folder)
     checkpoint, config = run.checkpoint(step), run.read_config()
+    _check_config(run, config)
     objective, body = objective_of(config), config_of(config["body"])
     tokenizer = load_tokenizer(run.tokenizer)
     vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]
     objective.check_vocabulary(vocabulary)
+    plans = objective.bodies(body)
+    _check_size(checkpoint, plans)
     with torch.random.fork_rng(devices=[]):
         network = Network(
-            objective.bodies(body),
+            plans,
             objective.heads(body),
             vocab_size=vocabulary.size,
             max_positions=max(objective.max_lengths(window)[:2]),

@@ -21,13 +21,16 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.errors import UserError
-from common.files import sync
+from common.files import read_json, sync
 from training.storage.old_names import renamed_parameter
 
+OTHER_CHECKPOINT = "remove this checkpoint, and the one before it is used"
+_NEEDED = {"global_step": int, "loops": dict, "callbacks": dict, "optimizer_states": list}  # to go on from it
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -84,18 +87,31 @@ def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return {key: unflatten(value, tensors) for key, value in tree.items()}
 
 
+def _drop(folder: Path) -> None:
+    """Removes a folder under a name that no reader takes for whole, wherever the process is killed."""
+    dropped = folder.with_name(f".{folder.name}.dropped.writing")
+    shutil.rmtree(dropped, ignore_errors=True)
+    if folder.exists():
+        folder.rename(dropped)
+    shutil.rmtree(dropped, ignore_errors=True)
+
+
 def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced."""
+    """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced.
+
+    Its files have the mode that the umask gives: safetensors' own is for the user alone.
+    """
     writing = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
     try:
         fill(writing)
+        mode = writing.stat().st_mode & 0o666
         for path in writing.iterdir():
+            path.chmod(mode)
             sync(path)
         sync(writing)
-        if folder.exists():
-            shutil.rmtree(folder)
+        _drop(folder)
         writing.rename(folder)
         sync(folder.parent)
     finally:
@@ -108,7 +124,8 @@ def _sha256(path: Path) -> str:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != "sha256.json"}
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "sha256.json")
+    return {path.name: _sha256(path) for path in files}
 
 
 def write_checkpoint(checkpoint: dict[str, Any], folder: Path) -> None:
@@ -129,30 +146,50 @@ def write_checkpoint(checkpoint: dict[str, Any], folder: Path) -> None:
 def damage(folder: Path) -> str | None:
     """Name of the first file of a checkpoint that is missing or changed; None where all are sound."""
     try:
-        expected: dict[str, str] = json.loads((folder / "sha256.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        expected: dict[str, str] = read_json(folder / "sha256.json", remedy="")
+    except (OSError, UserError):
         return "sha256.json"
     found = _hashes(folder)
     names = sorted({"weights.safetensors", "state.safetensors", "state.json", *expected})
     return next((name for name in names if found.get(name) != expected.get(name)), None)
 
 
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is no safetensors file ({error}); {OTHER_CHECKPOINT}") from None
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """A checkpoint's weights by today's names of the parameters."""
-    return {renamed_parameter(name): tensor for name, tensor in load_file(folder / "weights.safetensors").items()}
+    """A checkpoint's weights by today's names of the parameters.
+
+    Raises:
+        UserError: where a file is missing or its hash differs.
+    """
+    if name := damage(folder):
+        raise UserError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs); {OTHER_CHECKPOINT}")
+    return {renamed_parameter(name): tensor for name, tensor in _tensors(folder / "weights.safetensors").items()}
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What a checkpoint holds in JSON, with its tensors by name."""
+    return read_json(folder / "state.json", remedy=OTHER_CHECKPOINT)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """Reads what `write_checkpoint` wrote.
 
     Raises:
-        UserError: where a file is missing or its hash differs.
+        UserError: where a file is missing, its hash differs, or it is none that `write_checkpoint` wrote.
     """
-    if name := damage(folder):
-        raise UserError(f"checkpoint {folder}: {name} is damaged (its SHA-256 differs)")
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    checkpoint = unflatten(state, load_file(folder / "state.safetensors"))
-    return {**checkpoint, "state_dict": read_weights(folder)}
+    weights, tensors = read_weights(folder), _tensors(folder / "state.safetensors")
+    try:
+        return {**unflatten(read_state(folder), tensors), "state_dict": weights}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{folder / 'state.json'} is no state of a run ({type(error).__name__}: {error}); {OTHER_CHECKPOINT}"
+        ) from None
 
 
 def newest_sound(folder: Path, warn: Callable[[str], None], *, before: int | None = None) -> Path | None:
@@ -183,17 +220,25 @@ class SafeCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        checkpoint = read_checkpoint(Path(path))
+        for key, kind in _NEEDED.items():
+            if not isinstance(checkpoint.get(key), kind):
+                raise UserError(f"{path}/state.json has no {key} of a run; {OTHER_CHECKPOINT}")
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
-        shutil.rmtree(path, ignore_errors=True)
+        _drop(Path(path))
 
 
 def load_weights(module: torch.nn.Module, folder: Path, *, prefix: str = "") -> None:
     """Puts a checkpoint's weights into a module, whose names stand behind `prefix` there.
 
     Raises:
-        UserError: where they are damaged.
+        UserError: where they are damaged, or another module's.
     """
-    state = read_checkpoint(folder)["state_dict"]
-    module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()})
+    state = {name.removeprefix(prefix): tensor for name, tensor in read_weights(folder).items()}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:  # torch's, with a line for each name
+        reason = " ".join(str(error).split())
+        raise UserError(f"checkpoint {folder} does not fit the run's config.yaml: {reason:.300}") from None

@@ -324,7 +324,7 @@ def test_another_shape_is_refused_with_both_numbers_and_a_line_that_fits(
             lambda folder: (folder / "config.json").write_text('{"model_type": "mamba"}'),
             "model_type = mamba is none of",
         ),
-        (lambda folder: (folder / "config.json").write_text("{"), "is no JSON"),
+        (lambda folder: (folder / "config.json").write_text("{"), "no JSON"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 50), "is no safetensors file"),
         (lambda folder: (folder / "config.json").unlink(), "has neither the config.yaml of a run nor the config.json"),
     ],
