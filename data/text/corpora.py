@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
 EMBEDDED = "embedded"
-SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if kind != "conll")
+SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if not kind.startswith("conll"))
 STREAMS = {"text", "jsonl", "json"}  # of which one corpus may have several kinds
 DocumentRule = Literal["auto", "file", "paragraph", "line"]
 

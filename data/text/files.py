@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,10 @@ from common.errors import UserError
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "text"]
+Row = dict[str, Any]
+Rows = Iterator[tuple[str, Row]]  # with their origins
+Lines = Iterable[tuple[int, str]]  # with their numbers
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "text"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -23,6 +26,7 @@ FORMATS: dict[str, Format] = {
     ".json": "json",
     ".parquet": "parquet",
     ".conll": "conll",
+    ".conllu": "conllu",
     ".iob2": "conll",
     ".bio": "conll",
     ".txt": "text",

@@ -8,22 +8,19 @@ import csv
 import hashlib
 import itertools
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from data.text.files import Format, changed_while_read, decoded_lines
+from data.text.conll import conll_rows, conllu_rows
+from data.text.files import Format, Lines, Row, Rows, changed_while_read, decoded_lines
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
-Row = dict[str, Any]
-Rows = Iterator[tuple[str, Row]]  # with their origins
-Lines = Iterable[tuple[int, str]]  # with their numbers
 PARQUET_ROWS = 256  # decoded at once: documents may be long
 
 
@@ -163,40 +160,6 @@ def _json(path: Path, lines: Lines) -> Rows:
         yield f"{path.name}, row {number}", row
 
 
-def _conll(path: Path, lines: Lines, header: Sequence[str]) -> Rows:
-    """Sentences of a CoNLL file: a word and its columns a line, sentences parted by blank lines.
-
-    Columns are parted by tabs, or by spaces where a file has no tab. Without `header` the first is `tokens` and the
-    last is `tags`. `-DOCSTART-` lines and comments (`# ...`, before a sentence's first word) are passed over.
-    """
-    lines = list(lines)
-    by_tab = any("\t" in line and line.strip() for _, line in lines)
-    split: Callable[[str], list[str]] = (
-        (lambda line: line.split("\t")) if by_tab else (lambda line: re.split(" +", line.strip(" ")))
-    )
-    first = next((line for _, line in lines if line.strip() and not line.startswith(("# ", "-DOCSTART-"))), "")
-    width = len(header) or len(split(first))
-    names = list(header) or ["tokens", *(f"column_{place}" for place in range(2, width)), *["tags"][: width - 1]]
-    sentence: list[list[str]] = []
-    begin = 0
-    for number, line in [*lines, (len(lines) + 1, "")]:
-        fields = split(line)
-        if not line.strip():
-            if sentence:
-                columns = [list(column) for column in zip(*sentence, strict=True)]
-                yield f"{path.name}, line {begin}", dict(zip(names, columns, strict=True))
-            sentence = []
-        elif line.startswith("-DOCSTART-") or (not sentence and line.startswith("# ") and len(fields) != width):
-            continue
-        elif len(fields) != width:
-            raise UserError(
-                f"{path}, line {number}: {len(fields)} columns where there are {width} ({', '.join(names)})"
-            )
-        else:
-            begin = begin if sentence else number
-            sentence.append(fields)
-
-
 def _text(path: Path, lines: Lines) -> Rows:
     for number, line in lines:
         if line.strip():
@@ -276,7 +239,9 @@ def rows_of(
     if kind in ("csv", "tsv"):
         yield from _table(path, lines, kind, header)
     elif kind == "conll":
-        yield from _conll(path, lines, header)
+        yield from conll_rows(path, lines, header)
+    elif kind == "conllu":
+        yield from conllu_rows(path, lines, header)
     elif kind == "parquet":
         yield from _parquet(path, column, digest)
     else:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from common.errors import UserError
 from data.text.sources import RowSource
@@ -85,12 +85,12 @@ def read_texts(
     return rows
 
 
-def _sequence(reader: ColumnReader, column: str) -> list[str]:
-    """The texts of a list, such as the words of a sentence."""
-    values = unwritten(reader.value(column))
-    if not isinstance(values, list | tuple) or not all(isinstance(value, str | int) for value in values):
+def _sequence(reader: ColumnReader, column: str, *, may_lack: bool = False) -> list[Any]:
+    """The texts of a list, such as the words of a sentence; None among them only where one may lack."""
+    values, allowed = unwritten(reader.value(column)), (str, int, type(None)) if may_lack else (str, int)
+    if not isinstance(values, list | tuple) or not all(isinstance(value, allowed) for value in values):
         raise UserError(f"{reader.source.key}: {reader.origin}, column '{column}' must hold a list: {values!r:.60}")
-    return [str(value) for value in values]
+    return [None if value is None else str(value) for value in values]
 
 
 def read_tokens(
@@ -117,7 +117,11 @@ def read_tokens(
     rows: list[TokenRow] = []
     for row in ColumnReader(source, warnings):
         read = tuple(row.cleaned(word) for word in _sequence(row, words))
-        read_tags = tuple(tag.strip() for tag in _sequence(row, tags)) if tags else ()
+        given = _sequence(row, tags, may_lack=True) if tags else []
+        if None in given:
+            warnings.add("sentences with a word without a tag, left out", row.origin)
+            continue
+        read_tags = tuple(tag.strip() for tag in given if tag is not None)
         if tags and len(read_tags) != len(read):
             raise UserError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
         if not read:

@@ -230,3 +230,13 @@ def test_empty_sources_and_targets_stay_and_are_counted(tmp_path: Path, warnings
         "empty texts: 1 (the first: rows.jsonl, line 1)",
         "empty targets: 3 (the first: rows.jsonl, line 2)",
     ]
+
+
+def test_parts_of_speech_of_conllu_are_tags_and_a_sentence_that_lacks_one_is_left_out(
+    tmp_path: Path, warnings: DataWarnings
+) -> None:
+    path = tmp_path / "a.conllu"
+    path.write_text("1\ta\t_\tDET\t_\t_\t0\troot\t_\t_\n\n1\tb\t_\t_\t_\t_\t0\troot\t_\t_\n")
+    rows = read_tokens(RowSource(name=(str(path),)), tags="upos", entities=False, warnings=warnings)
+    assert [(row.words, row.tags) for row in rows] == [(("a",), ("DET",))]
+    assert warnings.lines() == ["sentences with a word without a tag, left out: 1 (the first: a.conllu, line 3)"]
