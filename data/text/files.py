@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row]]  # with their origins
 Lines = Iterable[tuple[int, str]]  # with their numbers
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "text"]
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "text", "paragraphs", "parallel"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",

@@ -36,7 +36,7 @@ class RepeatedColumn:
         return f"{self.path} names a column twice ({', '.join(self.names)})"
 
 
-def _lines(path: Path, digest: "Digest | None") -> Iterator[tuple[int, str]]:
+def lines_of(path: Path, digest: "Digest | None" = None) -> Iterator[tuple[int, str]]:
     """The lines of a file and their numbers from 1, without line ends and byte-order mark.
 
     Only a line feed ends a line, so that U+2028 and their like stay within a text.
@@ -166,6 +166,14 @@ def _text(path: Path, lines: Lines) -> Rows:
             yield f"{path.name}, line {number}", {"text": line}
 
 
+def _paragraphs(path: Path, lines: Lines) -> Rows:
+    """Paragraphs of a text, parted by blank lines; each keeps its line feeds."""
+    for is_blank, group in itertools.groupby(lines, key=lambda numbered: not numbered[1].strip()):
+        if not is_blank:
+            paragraph = list(group)
+            yield f"{path.name}, line {paragraph[0][0]}", {"text": "\n".join(line for _, line in paragraph)}
+
+
 def _state(path: Path) -> tuple[int, ...]:
     """What changes where a file is written to or replaced, even by what it held before."""
     status = path.stat()
@@ -235,7 +243,7 @@ def rows_of(
     Raises:
         UserError: where the file cannot be read, naming the line.
     """
-    lines = _lines(path, digest)
+    lines = lines_of(path, digest)
     if kind in ("csv", "tsv"):
         yield from _table(path, lines, kind, header)
     elif kind == "conll":
@@ -245,4 +253,5 @@ def rows_of(
     elif kind == "parquet":
         yield from _parquet(path, column, digest)
     else:
-        yield from {"json": _json, "jsonl": _json_lines, "text": _text}[kind](path, lines)
+        readers = {"json": _json, "jsonl": _json_lines, "text": _text, "paragraphs": _paragraphs}
+        yield from readers[kind](path, lines)

@@ -1,13 +1,14 @@
 """Where rows come from: a hub data set, or local files; each row with its origin ("train.tsv, line 12")."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from common.errors import UserError
-from data.text.files import FORMATS, Format, files_of, suffix_of
-from data.text.formats import Rows, rows_of, with_class_names
+from data.text.files import FORMATS, Format, Row, Rows, files_of, suffix_of
+from data.text.formats import lines_of, rows_of, with_class_names
 
 FormatSetting = Literal["auto", Format]
 Item = TypeVar("Item")
@@ -46,6 +47,17 @@ def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Ite
         raise UserError(f"{key}: cannot read '{name}': {reason}") from error
 
 
+def marked_split(row: Row, column: str, origin: str) -> str:
+    """What a row's column calls its split, in lower case.
+
+    Raises:
+        UserError: where the row has no such column.
+    """
+    if column not in row:
+        raise UserError(f"{origin} has no column '{column}' (it has: {', '.join(row)}), which task.split_column names")
+    return str(row[column]).strip().lower()
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowSource:
     """One split of a data set.
@@ -55,7 +67,10 @@ class RowSource:
         configuration: configuration of a hub data set (`mrpc` of `nyu-mll/glue`).
         split: split of a hub data set.
         format: kind of the local files. `auto`: by their suffix.
-        header: names of the columns of a csv, tsv or CoNLL file that does not name them itself.
+        header: names of the columns of a csv, tsv or CoNLL file that does not name them itself, and of the files of
+            the format `parallel`, by default their suffixes (`en` of `train.en.gz`).
+        columns: names that columns are looked up by -> those that they have here.
+        chosen: a column, and the values (in lower case) of the rows that are taken; by default all.
         key: the setting that named the data set; for messages only.
     """
 
@@ -64,6 +79,8 @@ class RowSource:
     split: str = "train"
     format: FormatSetting = "auto"
     header: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    chosen: tuple[str, tuple[str, ...]] | None = None
     key: str = "task.train"
 
     def __str__(self) -> str:
@@ -99,6 +116,26 @@ class RowSource:
             raise UserError(f"{self.key}: {' and '.join(kinds)} files cannot be mixed; give one kind")
         return kinds[0]
 
+    def _parallel_rows(self) -> Rows:
+        """A row for each line, a column for each name.
+
+        Raises:
+            UserError: where there are not as many columns as names, or a file has more lines than another.
+        """
+        files = [files_of((name,), key=self.key, folder_suffixes=()) for name in self.name]
+        names = self.header or tuple(suffix_of(part[0]).removeprefix(".") for part in files)
+        if len(names) != len(files) or len(set(names)) < len(names) or not all(names):
+            raise UserError(
+                f"{len(files)} parallel files ({self}) have the columns {', '.join(names)}: name one for "
+                f"each with task.header"
+            )
+        texts = [((path.name, line) for path in part for _, line in lines_of(path)) for part in files]
+        for number, lines in enumerate(itertools.zip_longest(*texts), start=1):
+            if None in lines:
+                ended = names[lines.index(None)]
+                raise UserError(f"'{ended}' of {self} ends before line {number}, and another goes on")
+            yield f"{lines[0][0]}, line {number}", {name: line for name, (_, line) in zip(names, lines, strict=True)}
+
     def rows(self) -> Rows:
         """Every row with its origin, classes as their names.
 
@@ -106,15 +143,18 @@ class RowSource:
             UserError: where there is none, or one cannot be read.
         """
         files = self.files()
-        if files:
+        if files and self.kind() == "parallel":
+            found = self._parallel_rows()
+        elif files:
             kind = self.kind()
             found = (row for file in files for row in rows_of(file, kind, header=self.header))
         else:
             found = hub_rows(self.name[0], self.configuration, self.split)
         is_empty = True
-        for row in read_or_named(found, key=self.key, name=str(self)):
-            is_empty = False
-            yield row
+        for origin, row in read_or_named(found, key=self.key, name=str(self)):
+            if self.chosen is None or marked_split(row, self.chosen[0], origin) in self.chosen[1]:
+                is_empty = False
+                yield origin, {**row, **{name: row[here] for name, here in self.columns.items() if here in row}}
         if is_empty:
             where = f"'{self}'" if files else f"split '{self.split}' of '{self}'"
             raise UserError(f"{self.key}: {where} holds no rows")

@@ -22,7 +22,8 @@ from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.generative import GenerativeFineTuning
-from finetuning.tasks.task import Task, read_splits
+from finetuning.tasks.splits import read_splits
+from finetuning.tasks.task import Task
 from models.generation.decoding import Decoding
 
 

@@ -1,10 +1,9 @@
 """A task as data: which rows are read, which are trained on, and which metric evaluates it."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from finetuning.data.batch import Order, TaskExample
 from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
+from finetuning.tasks.splits import read_splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,12 @@ class Task(ABC):
         dataset: a data set of the Hugging Face hub; null for files.
         configuration: its configuration (`sst2` of `nyu-mll/glue`).
         format: of the files; `auto` goes by their suffix.
-        header: names of the columns of files that do not name them.
+            `parallel` is one file a column, line by line; `paragraphs` are the rows of a text.
+        header: names of the columns of files that do not name them; by split where the splits differ.
+        columns: by split, the names that the task's columns have there, where they differ (`{test: {text: body}}`).
+        split_column: column of `train` that holds the split of each row (train, dev, test); null where files do.
         development_fraction: fraction of `train` that is held out where `development` is null.
+        test_fraction: fraction of `train` that is held out where `test` is null, to be reported; null for none.
         train_rows: trains on that many rows alone, the same for every seed; null for all.
         metric: by which the best weights are chosen; null for the kind's own.
 
@@ -45,14 +49,29 @@ class Task(ABC):
     dataset: str | None = None
     configuration: str | None = None
     format: FormatSetting = "auto"
-    header: tuple[str, ...] = ()
+    header: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    split_column: str | None = None
     development_fraction: float = 0.1
+    test_fraction: float | None = None
     train_rows: int | None = None
     metric: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.development_fraction < 1:
-            raise UserError(f"task.development_fraction = {self.development_fraction} must lie between 0 and 1")
+        for name in ("development_fraction", "test_fraction"):
+            if (fraction := getattr(self, name)) is not None and not 0 < fraction < 1:
+                raise UserError(f"task.{name} = {fraction} must lie between 0 and 1")
+        if self.test_fraction is not None and self.test is not None:
+            raise UserError(f"task.test_fraction = {self.test_fraction} cuts a test split, and task.test names one")
+        if self.split_column is not None and (self.development, self.test, self.test_fraction) != (None, None, None):
+            raise UserError(
+                f"task.split_column = '{self.split_column}' parts the rows of task.train: leave task.development, "
+                f"task.test and task.test_fraction null"
+            )
+        for name in ("header", "columns"):
+            by_split = getattr(self, name)
+            if isinstance(by_split, dict) and (unknown := [key for key in by_split if key not in get_args(Split)]):
+                raise UserError(f"task.{name} names a split '{unknown[0]}': it is one of {', '.join(get_args(Split))}")
         if self.train_rows is not None and self.train_rows < 1:
             raise UserError(f"task.train_rows = {self.train_rows} must be at least 1")
         if not self.name or "/" in self.name:
@@ -72,10 +91,16 @@ class Task(ABC):
         if named is None:
             return None
         names = (named,) if isinstance(named, str) else tuple(named)
+        columns = self.columns.get(split, {})
         if self.dataset is None or any(map(looks_like_a_path, names)):
-            return RowSource(name=names, format=self.format, header=self.header, key=f"task.{split}")
+            header = self.header.get(split, ()) if isinstance(self.header, dict) else self.header
+            return RowSource(name=names, format=self.format, header=tuple(header), columns=columns, key=f"task.{split}")
         return RowSource(
-            name=(self.dataset,), configuration=self.configuration, split="+".join(names), key=f"task.{split}"
+            name=(self.dataset,),
+            configuration=self.configuration,
+            split="+".join(names),
+            columns=columns,
+            key=f"task.{split}",
         )
 
     @property
@@ -123,66 +148,3 @@ class Task(ABC):
     @abstractmethod
     def module(self) -> type[Any]:
         """The module that is trained on tasks of this kind."""
-
-
-def _key(unit: str) -> bytes:
-    return hashlib.sha256(unit.encode("utf-8", "replace")).digest()
-
-
-def cut(task: Task, rows: Sequence[Any], fraction: float) -> tuple[list[Any], list[Any]]:
-    """Rows, and a fraction of them that is held out: chosen by their content, whatever their order and the seed."""
-    keys = [_key(task.unit(row)) for row in rows]
-    ranked = sorted(set(keys))
-    counts = dict.fromkeys(ranked, 0)
-    for key in keys:
-        counts[key] += 1
-    held_out: set[bytes] = set()
-    number = 0
-    for key in ranked:
-        if number >= fraction * len(rows):
-            break
-        held_out.add(key)
-        number += counts[key]
-    return (
-        [row for row, key in zip(rows, keys, strict=True) if key not in held_out],
-        [row for row, key in zip(rows, keys, strict=True) if key in held_out],
-    )
-
-
-def chosen(task: Task, rows: Sequence[Any], number: int) -> list[Any]:
-    """`number` of the rows, chosen by their content, in their order."""
-    keys = [(_key(f"chosen {task.unit(row)}"), index) for index, row in enumerate(rows)]
-    kept = sorted(index for _, index in sorted(keys)[:number])
-    return [rows[index] for index in kept]
-
-
-def read_splits(task: Task, warnings: DataWarnings) -> dict[Split, list[Any]]:
-    """The rows of every split; rows are held out of the training rows before `train_rows` are chosen.
-
-    Raises:
-        UserError: where a split cannot be read, or is empty.
-    """
-    splits: dict[Split, list[Any]] = {}
-    for split in ("train", "development", "test"):
-        source = task.source_of(split)
-        if source is not None:
-            splits[split] = task.read(source, warnings)
-            if not splits[split]:
-                raise UserError(f"task.{split}: '{source}' has no row that can be used")
-    splits = task.settled(splits, warnings)
-    if "development" not in splits:
-        splits["train"], splits["development"] = cut(task, splits["train"], task.development_fraction)
-        if not splits["train"] or not splits["development"]:
-            total = len(splits["train"]) + len(splits["development"])
-            raise UserError(
-                f"task.train has {total} rows, too few to hold {task.development_fraction:.0%} out of: name a "
-                f"task.development"
-            )
-    if task.train_rows is not None:
-        splits["train"] = chosen(task, splits["train"], task.train_rows)
-    known = {task.unit(row) for row in splits["train"]}
-    for split in ("development", "test"):
-        for row in splits.get(split, []):
-            if task.unit(row) in known:
-                warnings.add(f"rows of {split} that are in train too", row.origin)
-    return splits

@@ -13,6 +13,7 @@ from typing import Any
 from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
+from finetuning.data.labels import Split
 from finetuning.data.parse import read_pairs
 from finetuning.data.rows import DataWarnings, PairRow
 from finetuning.data.texts import columns_of
@@ -73,6 +74,16 @@ class TextToTextTask(Task):
 
     def read(self, source: RowSource, warnings: DataWarnings) -> list[PairRow]:
         return read_pairs(source, inputs=self.source, targets=self.target, warnings=warnings)
+
+    def settled(self, splits: dict[Split, list[PairRow]], warnings: DataWarnings) -> dict[Split, list[PairRow]]:
+        """Refuses a split of which no row has a target: there is nothing to learn from, and nothing to compare with."""
+        for split, rows in splits.items():
+            if not any(target.strip() for row in rows for target in row.targets):
+                raise UserError(
+                    f"task.{split}: every one of its {len(rows):,} targets in column '{self.target}' is empty; is it "
+                    f"the right column?"
+                )
+        return splits
 
     def unit(self, row: PairRow) -> str:
         return row.source

@@ -26,26 +26,49 @@ from evaluation.scoring.likelihood import Precision
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from objectives.weights.load import TrainedRun, load_run
 
-FORMS = (".jsonl", ".json")
+FORMS = (".jsonl", ".json", ".txt")
 TOKENS_AT_ONCE = 1 << 22
 
 
 class Pair(NamedTuple):
-    """Two sentences, and what they differ in: `phenomenon/paradigm`, or the paradigm alone."""
+    """Two sentences, what they differ in (`phenomenon/paradigm`, or the paradigm alone), and where they stand."""
 
     good: str
     bad: str
     stratum: str
+    origin: str = ""
+
+
+def _two_line_pairs(path: Path) -> Iterator[Pair]:
+    """The pairs of a text in Zorro's form: of two lines the first is the bad sentence, the second the good one.
+
+    A file is called after its phenomenon and paradigm: `agreement_subject_verb-across_relative_clause.txt`
+    (github.com/phueb/Zorro).
+
+    Raises:
+        UserError: naming the line that has no other.
+    """
+    phenomenon, _, paradigm = path.name.partition(".")[0].rpartition("-")
+    stratum = f"{phenomenon}/{paradigm}" if phenomenon else paradigm
+    lines = [(number, clean(line, Counter()).strip()) for number, line in enumerate(decoded_lines(path), start=1)]
+    inked = [(number, line) for number, line in lines if line]
+    for place in range(0, len(inked), 2):
+        if place + 1 == len(inked) or inked[place + 1][0] != inked[place][0] + 1:
+            raise UserError(f"{path}, line {inked[place][0]}: a bad sentence without the good one on the next line")
+        yield Pair(inked[place + 1][1], inked[place][1], stratum, f"{path}, line {inked[place][0]}")
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:
-    """The pairs of a file, a JSON object a line with `sentence_good` and `sentence_bad`.
+    """The pairs of a file: an object a line with `sentence_good` and `sentence_bad`, or the two lines of Zorro's .txt.
 
     The paradigm is `UID`, or the file's name; the phenomenon `linguistics_term`, where there is one.
 
     Raises:
         UserError: naming the line that is none.
     """
+    if suffix_of(path) == ".txt":
+        yield from _two_line_pairs(path)
+        return
     for number, line in enumerate(decoded_lines(path), start=1):
         if not line.strip("\ufeff\r\n\t "):
             continue
@@ -56,7 +79,7 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         good, bad = (_sentence(row, name) for name in ("sentence_good", "sentence_bad"))
         if not good or not bad:
             raise UserError(f"{path}, line {number}: a pair needs sentence_good and sentence_bad, with text in both")
-        yield Pair(good, bad, _stratum(row, path))
+        yield Pair(good, bad, _stratum(row, path), f"{path}, line {number}")
 
 
 def _sentence(row: Any, name: str) -> str:
@@ -127,7 +150,10 @@ class MinimalPairs:
         found = {name: [path for path in local_files(name) if suffix_of(path) in FORMS] for name in several(self.files)}
         for name, paths in found.items():
             if not paths:
-                raise UserError(f"minimal_pairs.files: no JSON lines at '{name}' (looked from {Path.cwd()})")
+                raise UserError(
+                    f"minimal_pairs.files: no pairs (JSON lines, or Zorro's .txt) at '{name}' (looked from "
+                    f"{Path.cwd()})"
+                )
         return [path for paths in found.values() for path in paths]
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:

@@ -13,7 +13,7 @@ from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import balanced_weights, columns_of, shortened
 from finetuning.tasks.classification import ClassificationTask
 from finetuning.tasks.mixture import MixedOrder, MixtureTask, mixing_rates
-from finetuning.tasks.task import chosen, cut, read_splits
+from finetuning.tasks.splits import chosen, cut, read_splits
 
 FIXED = settings(deadline=None, derandomize=True)
 

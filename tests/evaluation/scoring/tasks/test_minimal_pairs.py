@@ -54,7 +54,11 @@ def run(store: Path, tmp_path: Path) -> Path:
 def constant(_reader: CachedScorer, _name: str, passages: Sequence[object], *_advance: object) -> Likelihoods:
     ones = np.ones(len(passages))
     return Likelihoods(
-        log_likelihoods=-7 * ones, tokens=ones.astype(np.int64), are_likeliest=ones > 0, are_longer=ones < 0
+        log_likelihoods=-7 * ones,
+        tokens=ones.astype(np.int64),
+        are_likeliest=ones > 0,
+        are_longer=ones < 0,
+        standard_errors=0 * ones,
     )
 
 
@@ -155,7 +159,23 @@ def test_strata_are_paradigms_under_their_phenomena(tmp_path: Path) -> None:
     write_rows(tmp_path / "korean.jsonl", rows)
     pairs = list(read_pairs(tmp_path / "korean.jsonl"))
     assert [pair.stratum for pair in pairs] == ["agreement/number", "agreement/number", "order", "korean"]
-    assert pairs[3] == Pair("고양이가 잔다", "고양이를 잔다", "korean")
+    assert pairs[3] == Pair("고양이가 잔다", "고양이를 잔다", "korean", f"{tmp_path / 'korean.jsonl'}, line 4")
+
+
+def test_two_lines_of_a_text_are_a_pair_the_bad_one_first(tmp_path: Path) -> None:
+    """Zorro's form."""
+    path = tmp_path / "agreement_subject_verb-in_question.txt"
+    path.write_text("the cats runs .\nthe cats run .\n\nthe dog run .\r\nthe dog runs .\r\n", encoding="utf-8")
+    stratum = "agreement_subject_verb/in_question"
+    assert list(read_pairs(path)) == [
+        Pair("the cats run .", "the cats runs .", stratum, f"{path}, line 1"),
+        Pair("the dog runs .", "the dog run .", stratum, f"{path}, line 4"),
+    ]
+    assert MinimalPairs(files=str(tmp_path)).paths() == [path]
+    for text, number in (("one\ntwo\nthree\n", 3), ("one\n\ntwo\n", 1)):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=f"line {number}: a bad sentence without the good one"):
+            list(read_pairs(path))
 
 
 def test_a_file_a_folder_and_a_glob_name_the_same_pairs(tmp_path: Path) -> None:
@@ -194,7 +214,7 @@ def test_a_line_that_is_no_pair_is_named(line: str, message: str, tmp_path: Path
 
 
 def test_no_pairs_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"minimal_pairs.files: no JSON lines at '.*nowhere'"):
+    with pytest.raises(ValueError, match=r"minimal_pairs\.files: no pairs .* at '.*nowhere'"):
         MinimalPairs(files=(str(tmp_path / "nowhere"),))
     with pytest.raises(ValueError, match=r"minimal_pairs\.files names nothing"):
         MinimalPairs(files=())
