@@ -69,7 +69,6 @@ class PrefixLM(Objective):
         self.noise_density = noise_density
         self.uses_encoder, self.uses_decoder = stacks == "both", True
         if self.uses_encoder:
-            self.keep_documents_apart = True
             self.template = SpecialTokenTemplate(behind=("eos",), decoder_start="pad")
         else:
             self.template = SpecialTokenTemplate(before=("eos",))  # it ends the document before
@@ -105,6 +104,7 @@ class PrefixLM(Objective):
             "decoder_ids": shifted(labels, vocabulary.pad, documents_of(window, origins)),
             "decoder_origins": origins,
             "labels": {self.token_term: labels},
+            "is_apart": True,
         }
 
     def max_lengths(self, window: int) -> MaxLengths:

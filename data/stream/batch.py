@@ -76,6 +76,7 @@ class Example:
         order: int64[window], where tokens changed places: the places in the order they were in before any was hidden.
         prefixes: int64[length], where the stack that predicts is causal but for prefixes: the number of the prefix that
             each of its positions belongs to, 0 for none (`models.body.Inputs`).
+        is_apart: whether its documents are kept apart though the objective's other examples' are not.
         member: which of several objectives made this example, by number.
         measures: numbers of this example that are logged as means, by name.
     """
@@ -87,6 +88,7 @@ class Example:
     segments: np.ndarray | None = None
     order: np.ndarray | None = None
     prefixes: np.ndarray | None = None
+    is_apart: bool = False
     member: int | None = None
     labels: dict[str, np.ndarray]
     token_term: str

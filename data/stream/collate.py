@@ -132,13 +132,17 @@ def collate(
         width_of=width_of,
     )
     batch = replace(batch, **_of_examples(batch, examples))
-    if not keep_documents_apart:
+    is_apart = [keep_documents_apart or example.is_apart for example in examples]
+    if not any(is_apart):
         return batch
     documents = {}
     for stack, axes in (("encoder", "BS"), ("decoder", "BT")):
         ids = getattr(batch, f"{stack}_ids_{axes}")
         if ids is not None:
             origins = [getattr(example, f"{stack}_origins") for example in examples]
-            rows = [documents_of(window, origin) for window, origin in zip(windows, origins, strict=True)]
+            rows = [
+                documents_of(window, origin) if apart else np.zeros(len(origin))  # 0: no document, all are seen
+                for window, origin, apart in zip(windows, origins, is_apart, strict=True)
+            ]
             documents[f"{stack}_documents_{axes}"] = _stacked(rows, ids.shape[1], 0)
     return replace(batch, **documents)

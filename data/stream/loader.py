@@ -1,5 +1,6 @@
 """Loaders addressed by optimizer step: what a step reads follows from its number and from nothing else."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -112,6 +113,7 @@ class StepCollator:
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
     """A worker outlives Ctrl-C, so that the step that it loads can end; SIGTERM ends it as it ends any process."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # no threads within a worker, and no warning of them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

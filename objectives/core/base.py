@@ -71,6 +71,7 @@ class Objective(ABC):
     token_role: str = MAIN  # the body that predicts them
     at_unigram_entropy: str = ""  # what it means for this objective that the loss of its tokens stays there
     inference: InferenceStrategy = InferenceStrategy()  # how it generates and scores
+    beside_loss: tuple[str, ...] = ()  # terms of a validation that are no part of its loss
     marks: tuple[str, ...] = ()  # special tokens of the second format that it needs, by their roles
 
     def __init__(

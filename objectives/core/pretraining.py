@@ -109,6 +109,10 @@ class Pretraining(ExactModule):
         predictions = self.objective.predictions(self.built, batch)
         return {name: self._term_of(one, count_correct=count_correct) for name, one in predictions.items()}
 
+    @property
+    def beside_loss(self) -> tuple[str, ...]:
+        return self.objective.beside_loss
+
     def validation_cost(self) -> float:
         results = self.validation_results.items()
         return sum(self.objective.validation_weight(term) * result.loss for term, result in results)

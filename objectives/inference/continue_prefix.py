@@ -58,12 +58,10 @@ class ContinuePrefix(InferenceStrategy):
                 encoder = prompts.with_special_tokens(tokens, objective.template.before, objective.template.behind)
                 decoder = np.array([prompts.vocabulary.pad]), np.array([0])
             encoded.append(EncodedPrompt.of(text, window, encoder=encoder, decoder=decoder, complete=complete))
-        # A prompt is one document: with an encoder nothing need be kept apart.
-        settings = {
-            "keep_documents_apart": objective.keep_documents_apart and not objective.uses_encoder,
-            "sees_prompt": not objective.uses_encoder,
-        }
-        for one, generated in generate_tokens(network.body, prompts, encoded, **settings):
+        apart, has_decoder_alone = objective.keep_documents_apart, not objective.uses_encoder
+        for one, generated in generate_tokens(
+            network.body, prompts, encoded, keep_documents_apart=apart, sees_prompt=has_decoder_alone
+        ):
             yield generation_of(prompts, one, generated, continuation=prompts.decode(generated.ids))
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:

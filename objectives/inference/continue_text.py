@@ -31,20 +31,26 @@ class ContinueText(InferenceStrategy):
     def __init__(self, *, predicts_first: bool = True) -> None:
         self.predicts_first = predicts_first
 
+    def encoded(self, objective: Objective, prompts: Prompts, number: int) -> EncodedPrompt:
+        """A text as the decoder reads it.
+
+        Raises:
+            UserError: where it is empty, and its first token was never a target.
+        """
+        text = prompts.texts[number]
+        tokens = prompts.encode(text)
+        if not len(tokens) and not self.predicts_first:
+            raise UserError(
+                f"{prompts.name(number)} is empty, and with model.init_args.predict_across_documents = false "
+                f"this model never predicts the first token of a document: begin the text"
+            )
+        decoder = prompts.with_special_tokens(tokens, objective.template.before, origin=EARLIER)
+        window = prompts.window(np.append(tokens, prompts.vocabulary.eos))  # the last stands for what is generated
+        return EncodedPrompt.of(text, window, decoder=decoder, complete=partial(continued, tokens.tolist()))
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("a causal LM continues a text, and fills no masks")
-        encoded = []
-        for number, text in enumerate(prompts.texts):
-            tokens = prompts.encode(text)
-            if not len(tokens) and not self.predicts_first:
-                raise UserError(
-                    f"{prompts.name(number)} is empty, and with model.init_args.predict_across_documents = false "
-                    f"this model never predicts the first token of a document: begin the text"
-                )
-            decoder = prompts.with_special_tokens(tokens, objective.template.before, origin=EARLIER)
-            window = prompts.window(np.append(tokens, prompts.vocabulary.eos))  # the last stands for what is generated
-            complete = partial(continued, tokens.tolist())
-            encoded.append(EncodedPrompt.of(text, window, decoder=decoder, complete=complete))
+        encoded = [self.encoded(objective, prompts, number) for number in range(len(prompts.texts))]
         apart = objective.keep_documents_apart
         for one, generated in generate_tokens(network.body, prompts, encoded, keep_documents_apart=apart):
             yield generation_of(prompts, one, generated, continuation=prompts.decode(generated.ids))

@@ -1,4 +1,4 @@
 """Objectives made of other objectives, over one set of weights.
 
-Begin with `schedule.py`.
+Begin with `schedule.py` (one after another, or a forward pass each), then `mixture.py` and `dual.py` (one batch).
 """

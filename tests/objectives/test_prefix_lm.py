@@ -67,8 +67,8 @@ def test_n18_the_packed_vector() -> None:
 
 def test_with_an_encoder_each_document_has_its_prefix_and_its_targets() -> None:
     objective, window = made(PrefixLM, stacks="both"), packed()
-    assert objective.keep_documents_apart
     example = example_of(objective, window, [(0, 4, 7), (7, 12, 14)])
+    assert example.is_apart
     tokens = window.tokens.tolist()
     assert example.encoder_ids is not None
     assert example.decoder_ids is not None

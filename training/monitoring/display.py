@@ -111,6 +111,7 @@ class Display(RunCallback):
             f"{name} {result.loss:.3f}"
             + ("" if math.isnan(result.accuracy) else f" nats (accuracy {result.accuracy:.1%})")
             for name, result in results.items()
+            if result.num
         ]
         line = f"validation at step {trainer.global_step:,}, {short(module.raw_tokens)} tokens: {', '.join(terms)}"
         line += "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in module.headline_metrics().items())

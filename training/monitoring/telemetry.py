@@ -22,7 +22,9 @@ class TimedLoader(Protocol):
 def named_validation(module: ExactModule) -> dict[str, float]:
     """What the last validation found: losses, accuracies, and the metrics that a module has beside them."""
     metrics = {f"validation/{name}": value for name, value in module.validation_metrics.items()}
-    return {**named_results("validation", module.validation_results, accuracy=True), **metrics}
+    results, beside = module.validation_results, module.beside_loss
+    loss = sum(result.loss for name, result in results.items() if name not in beside)
+    return {**named_results("validation", results, accuracy=True), "validation/loss": loss, **metrics}
 
 
 def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) -> dict[str, float]:

@@ -101,6 +101,11 @@ class ExactModule(lightning.LightningModule, ABC):
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         """Raises UserError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
 
+    @property
+    def beside_loss(self) -> tuple[str, ...]:
+        """Terms of a validation that are no part of its loss, such as those of one of several objectives."""
+        return ()
+
     def validation_cost(self) -> float:
         """What the last validation makes of the weights; those with the lowest are the best, and are kept."""
         return sum(result.loss for result in self.validation_results.values())

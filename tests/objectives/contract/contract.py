@@ -164,7 +164,10 @@ def every_token_is_read_or_a_target(objective: Objective) -> None:
                 labels = example.token_labels
                 on_encoder = example.decoder_ids is None
                 held.update(example.encoder_ids[labels == IGNORE if on_encoder else ...].tolist())
-            held.update(example.token_labels.tolist())
+            elif example.decoder_ids is not None:  # what is read a position later, and is no target
+                held.update(example.decoder_ids[1:][example.token_labels[:-1] == IGNORE].tolist())
+            for labels in example.labels.values():
+                held.update(labels.tolist())
             tokens = window.tokens
             is_random = example.labels.get("next_sentence", np.array([IGNORE]))[0] == RANDOM_SEGMENT
             if is_random or getattr(objective, "short_rate", 0.0):
