@@ -94,6 +94,7 @@ class MaskedDiffusion(Objective):
         self.estimator: Estimator = estimator
         self.is_shifted = predicts == "next"
         self.uses_encoder, self.uses_decoder = not self.is_shifted, self.is_shifted
+        self.decoder_attention = "bidirectional"
         self.inference = Unmask(draws=draws, is_shifted=self.is_shifted)
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:

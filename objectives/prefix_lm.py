@@ -17,7 +17,7 @@ from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Example, MaxLengths
 from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
-from objectives.core.base import Objective, SpecialTokenTemplate
+from objectives.core.base import DecoderAttention, Objective, SpecialTokenTemplate
 from objectives.core.noise.hiding import read_from_before
 from objectives.core.noise.spans import shifted
 from objectives.inference.continue_prefix import ContinuePrefix
@@ -59,6 +59,7 @@ class PrefixLM(Objective):
     """
 
     token_term: str = "suffix"
+    decoder_attention: DecoderAttention = "prefix"
 
     def __init__(
         self, *, stacks: Literal["decoder", "both"] = "decoder", noise_density: float = 0.5, **shared: Any

@@ -7,7 +7,7 @@ without any training around it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from objectives.core.strategy import InferenceStrategy
 from training.step.budget import Budget
 
 MEASURED_WINDOWS = 64  # on which mean lengths are measured, for counting FLOPs
+
+
+DecoderAttention = Literal["causal", "bidirectional", "either", "prefix"]
 
 
 def check_between_0_and_1(**rates: float) -> None:
@@ -71,6 +74,7 @@ class Objective(ABC):
     token_role: str = MAIN  # the body that predicts them
     at_unigram_entropy: str = ""  # what it means for this objective that the loss of its tokens stays there
     inference: InferenceStrategy = InferenceStrategy()  # how it generates and scores
+    decoder_attention: DecoderAttention = "causal"  # of a sole decoder
     beside_loss: tuple[str, ...] = ()  # terms of a validation that are no part of its loss
     marks: tuple[str, ...] = ()  # special tokens of the second format that it needs, by their roles
 

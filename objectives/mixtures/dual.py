@@ -67,6 +67,8 @@ class Dual(Objective):
         self.members = {one.token_term: one for one, share in shares.items() if share}
         self.shares = np.array([share for share in shares.values() if share])
         self.token_term = next(iter(self.members))
+        pure = next(iter(self.members.values())).decoder_attention
+        self.decoder_attention = "either" if len(self.members) > 1 else pure
         ways = [(as_member(one, token_term=self.token_term), None) for one in self.members.values()]
         self.inference = ByMember(ways[::-1])
 
@@ -108,6 +110,10 @@ class Dual(Objective):
             )
             for term, share in zip(self.members, self.shares, strict=True)
         }
+
+    @property
+    def likelihood_term(self) -> str | None:
+        return "next_token" if "next_token" in self.members else None
 
     def validation_weight(self, term: str) -> float:
         return float(self.shares[list(self.members).index(term)])

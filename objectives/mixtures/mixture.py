@@ -53,7 +53,7 @@ def drawn(rates: np.ndarray, rng: Generator) -> int:
     return min(int(np.searchsorted(np.cumsum(rates), chance, side="right")), len(rates) - 1)
 
 
-class Mixture(Objective):
+class MixtureOfDenoisers(Objective):
     """Several objectives with the same stacks, one drawn for each window, in one batch and under one mean over tokens.
 
     Which it is follows from the window's key alone, so that no document belongs to a denoiser and every one comes to

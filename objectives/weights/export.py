@@ -14,7 +14,7 @@ from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from models.huggingface.settings import FAMILIES, to_huggingface_config
 from models.huggingface.weights import to_huggingface
-from objectives.core.base import SpecialTokenTemplate
+from objectives.core.base import DecoderAttention, SpecialTokenTemplate
 from objectives.weights.load import TrainedRun
 from training.storage.checkpoint import checkpoint_step, write_whole
 from training.storage.run_dir import RunFolder
@@ -28,6 +28,23 @@ ROLES = {
     "cls": "cls_token",
     "sep": "sep_token",
     "mask": "mask_token",
+}
+BIDIRECTIONAL = "config_bidirectional.json"  # of the same weights, for attention to both sides
+# What config.json has for a decoder that is not causal, and what a reader of the model card should know of it.
+OF_ATTENTION: dict[DecoderAttention, dict[str, bool]] = {
+    "causal": {},
+    "bidirectional": {"is_causal": False, "use_cache": False},
+    "either": {},
+    "prefix": {"use_cache": False},
+}
+NOTES: dict[DecoderAttention, str] = {
+    "causal": "",
+    "bidirectional": "Attention goes to both sides (`is_causal` is false), and a hidden token is predicted at the "
+    "position before it: `generate` is meaningless, and masks are filled one after another.",
+    "either": f"`config.json` makes it a causal model; `{BIDIRECTIONAL}`, given as `config`, one that attends to both "
+    "sides and predicts a hidden token at the position before it. Both have these weights.",
+    "prefix": "The prefix attends to both sides: give the model an additive 4-D `attention_mask` of floats (a boolean "
+    "one is added as 0 and 1 by eager attention, which shows the future) and no cache.",
 }
 WITHOUT_ITS_HEAD = {"BertForPreTraining": "BertForMaskedLM"}  # the class of a model that lacks a head beside
 
@@ -97,6 +114,7 @@ def model_card(run: TrainedRun, name: str) -> str:
     sources = data["recipe"]["corpus"]["source"]
     named = ", ".join(f"`{part['name'] if isinstance(part, dict) else part}`" for part in sources)
     budget = {name: value for name, value in run.config["budget"].items() if value is not None}
+    attention = "causal" if run.objective.uses_encoder else run.objective.decoder_attention
     lines = [
         "---",
         "library_name: transformers",
@@ -106,6 +124,7 @@ def model_card(run: TrainedRun, name: str) -> str:
         "",
         f"A `{name}`, trained with {objective} (seed {run.config['seed']}) for {step:,} optimizer steps.",
         "",
+        *([NOTES[attention], ""] if NOTES[attention] else []),
         "## Data",
         "",
         f"{named}: {data['train']['tokens']:,} training tokens in {data['train']['documents']:,} documents; "
@@ -154,9 +173,14 @@ def export_run(run: TrainedRun, folder: Path) -> str:
     ids, name = special_ids(objective.template, vocabulary), class_name(run)
     weights = to_huggingface(network.state_dict(), run.body, blocks, copies=False)
 
+    config = {**config, "architectures": [name], "dtype": "float32", **ids}
+    attention = objective.decoder_attention if not objective.uses_encoder else "causal"
+
     def fill(writing: Path) -> None:
-        write_json(writing / "config.json", {**config, "architectures": [name], "dtype": "float32", **ids})
-        if objective.uses_decoder:
+        write_json(writing / "config.json", {**config, **OF_ATTENTION[attention]})
+        if attention == "either":
+            write_json(writing / BIDIRECTIONAL, {**config, **OF_ATTENTION["bidirectional"]})
+        if objective.uses_decoder and attention != "bidirectional":
             write_json(writing / "generation_config.json", ids)
         tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
         (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))

@@ -16,7 +16,7 @@ import score
 from common.errors import UserError
 from data.stream.batch import IGNORE
 from objectives.core.base import Objective
-from objectives.mixtures.mixture import Mixture
+from objectives.mixtures.mixture import MixtureOfDenoisers
 from objectives.prefix_lm import PrefixLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import ROOT, make_cli, make_windows, metrics_of, train_in_process, weights_of
@@ -43,11 +43,11 @@ SPANS = "objectives.span_corruption.SpanCorruption"
 MODES = {f"mode_{letter}": VOCABULARY.id_of(f"mode_{letter}") for letter in "rxs"}
 
 
-def ul2(**knobs: Any) -> Mixture:
-    return made(Mixture, **{**UL2, **knobs})
+def ul2(**knobs: Any) -> MixtureOfDenoisers:
+    return made(MixtureOfDenoisers, **{**UL2, **knobs})
 
 
-def alone(name: str) -> Mixture:
+def alone(name: str) -> MixtureOfDenoisers:
     return ul2(rates=[float(name == other) for other in NAMES])
 
 
@@ -102,7 +102,10 @@ def test_n24_rates_of_one_denoiser_are_that_objective_bit_for_bit(tiny_run: Comm
     for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine.grad, theirs.grad)  # pyright: ignore[reportArgumentType]
     members = tmp_path / "mixture.yaml"
-    model = {"class_path": "objectives.mixtures.mixture.Mixture", "init_args": {**UL2, "rates": [1, 0, 0, 0, 0, 0, 0]}}
+    model = {
+        "class_path": "objectives.mixtures.mixture.MixtureOfDenoisers",
+        "init_args": {**UL2, "rates": [1, 0, 0, 0, 0, 0, 0]},
+    }
     model["init_args"]["modes"] = False
     members.write_text(yaml.safe_dump({"model": model}), encoding="utf-8")
     assert train_in_process(tiny_run("span_corruption", "plain", "--budget.steps", "3")) == 0
@@ -174,7 +177,7 @@ def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored_with_its_m
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     members = tmp_path / "ul2.yaml"
-    model = {"class_path": "objectives.mixtures.mixture.Mixture", "init_args": UL2}
+    model = {"class_path": "objectives.mixtures.mixture.MixtureOfDenoisers", "init_args": UL2}
     members.write_text(yaml.safe_dump({"model": model, "data": {"vocabulary_format": 2}}), encoding="utf-8")
     own = ("--config", str(members))
     exact = (*own, "--budget.steps", "3", "--trainer.precision", "64-true")
