@@ -113,6 +113,20 @@ def of_masked_lm(objective: MaskedLM) -> Optimum:
     return nats
 
 
+def of_masked_diffusion() -> Optimum:
+    """Each hidden token for itself, from all that is visible, the token before the window among it."""
+
+    def nats(chain: MarkovChain, window: Window, example: Example) -> float:
+        assert example.encoder_ids is not None
+        read, hidden = tokens_of(example.encoder_ids), np.flatnonzero(example.labels["hidden"] != IGNORE)
+        if not len(hidden):
+            return 0.0
+        likely_WV = chain.marginals(masked_one_by_one(read, num_tokens=NUM_TOKENS))
+        return -float(np.log(likely_WV[hidden, tokens_of(window.tokens)[hidden - 1]]).sum())
+
+    return nats
+
+
 def of_causal_lm() -> Optimum:
     """The chain's own entropy."""
 

@@ -13,6 +13,7 @@ import pytest
 
 import models.transformer.transformer
 from data.stream.batch import Example
+from data.stream.order import Purpose, generator
 from data.stream.windows import Window
 from models.attention.kernels import prepare
 from models.presets import TransformerConfig
@@ -20,6 +21,7 @@ from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from objectives.denoising import Denoising
+from objectives.masked_diffusion import MaskedDiffusion, NoiseSchedule
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.objectives.floors import optimum
@@ -61,6 +63,13 @@ def masked_lm(steps: int = 700) -> Training:
     return Training(module=module, optimum=least, window=16, steps=steps, batch_size=128)
 
 
+def masked_diffusion(steps: int = 600) -> Training:
+    """Any number of hidden tokens, from both sides; the losses of an example counted alike, whatever its weight."""
+    module = module_of(MaskedDiffusion(), steps, optimizer="adamw", learning_rate=5e-3, layers=2)
+    least = optimum.of_masked_diffusion()
+    return Training(module=module, optimum=least, window=16, steps=steps, batch_size=128)
+
+
 def denoising(steps: int = 500) -> Training:
     """Every token that is hidden has a mask of its own."""
     settings = dict[str, Any](optimizer="muon", learning_rate=1e-2, preset="gpt2", layers=(1, 1))
@@ -93,7 +102,7 @@ def span_corruption(steps: int = 1100) -> Training:
     return Training(module=module_of(objective, steps, **settings), optimum=least, window=8, steps=steps, batch_size=64)
 
 
-LONG = (infilling, deletion, span_corruption)  # a minute or so each
+LONG = (masked_diffusion, infilling, deletion, span_corruption)  # a minute or so each
 
 
 @pytest.mark.parametrize(
@@ -121,6 +130,12 @@ def reads_the_window(window: Window, example: Example) -> Example:
     return replace(example, encoder_ids=np.concatenate([ids[:1], window.tokens, ids[-1:]]).astype(np.int64))
 
 
+def reads_all_tokens(window: Window, example: Example) -> Example:
+    """The encoder's input as if no token behind the one before the window were hidden."""
+    assert example.encoder_ids is not None
+    return replace(example, encoder_ids=np.concatenate([example.encoder_ids[:1], window.tokens]).astype(np.int64))
+
+
 def reads_what_it_says(_window: Window, example: Example) -> Example:
     """The decoder's input as if the labels had not been shifted."""
     return replace(example, decoder_ids=example.token_labels)
@@ -140,16 +155,39 @@ def test_a_decoder_without_its_mask_falls_below_the_optimum(monkeypatch: pytest.
     [
         (lambda: causal_lm(30), reads_what_it_says),
         (lambda: masked_lm(40), reads_the_window),
+        (lambda: masked_diffusion(40), reads_all_tokens),
         (lambda: denoising(80), reads_the_window),
         (lambda: denoising(60), reads_what_it_says),
         (lambda: span_corruption(60), reads_what_it_says),
     ],
-    ids=["causal labels", "masked text", "denoised text", "denoising labels", "span labels"],
+    ids=["causal labels", "masked text", "hidden text", "denoised text", "denoising labels", "span labels"],
 )
 def test_what_should_be_hidden_lets_a_model_fall_below_the_optimum(
     training: Callable[[], Training], leak: Callable[[Window, Example], Example]
 ) -> None:
     assert is_below(training().gap(leak))
+
+
+# --- masked diffusion's loss is that of the whole text, as a causal LM's ---
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_optimum_of_masked_diffusion_is_that_of_a_causal_lm_on_the_same_text(schedule: NoiseSchedule) -> None:
+    """N31: a perfect predictor loses, in the mean over the noise, the joint entropy given the token before."""
+    windows, objective = optimum.windows_of(CHAIN, 41, length=16, seed=5), MaskedDiffusion(schedule=schedule)
+    corrupt, least, causal = objective.corruption(optimum.VOCABULARY), optimum.of_masked_diffusion(), []
+    bounds = []
+    for index in range(1, 41):
+        window = windows[index]
+        causal.append(optimum.of_causal_lm()(CHAIN, window, Example(labels={}, token_term="")))
+        found = []
+        for epoch in range(60):
+            example = corrupt(window, generator(0, Purpose.NOISE, epoch, index), windows)
+            found.append(example.weights["hidden"][0] * least(CHAIN, window, example))
+        bounds.append(np.mean(found) - causal[-1])
+    error = np.std(bounds) / len(bounds) ** 0.5
+    assert abs(np.mean(bounds)) < 3 * error
+    assert error < 0.05 * np.mean(causal)
 
 
 # --- why losses of different objectives are never ranked ---
