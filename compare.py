@@ -7,6 +7,11 @@ are valid across objectives, and writes a report:
     python compare.py --config configs/comparisons/four_objectives.yaml --seeds '[0, 1]' --budget.raw_tokens 2M \
         --branches '[1M]'
 
+Folders of runs that exist, in place of a declaration, are put into one report, which names what is unequal in them:
+
+    python compare.py runs/causal_lm-s0 runs/masked_lm-s0
+    python compare.py runs/causal_lm-s* runs/masked_lm-s* --evaluations '[continuation]'
+
 Everything lies in studies/NAME. The same command again does what is left to do: runs that are finished are not
 repeated, interrupted ones go on, and failed ones are tried again. See README.md.
 """
@@ -14,11 +19,29 @@ repeated, interrupted ones go on, and failed ones are tried again. See README.md
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training.setup.script import script
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 DEFAULTS = Path(__file__).parent / "configs/base.yaml"
 WIDTH = 120  # where there is no terminal
+
+
+def of_runs(arguments: list[str], console: "Console") -> int:
+    """The report on runs that exist; returns the exit status."""
+    from evaluation.existing import compare_runs, default_name
+    from evaluation.findings import evaluations_of
+    from evaluation.study.jobs import StudyDir
+    from evaluation.study.parse import parse_runs
+
+    options, named = parse_runs(arguments)
+    study_dir = StudyDir(folder=options.studies / (options.name or default_name(options.runs)))
+    evaluations = evaluations_of(named)
+    compare_runs(options.runs, study_dir, evaluations, command=shlex.join(arguments), console=console)
+    return 0
 
 
 @script(interrupted="stopped; the same command goes on from there\n")
@@ -26,17 +49,19 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
     from rich.console import Console
 
-    from evaluation.findings import make_evaluations
+    from evaluation.findings import evaluations_of
     from evaluation.outcome import finish_study, is_finished
     from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse
     from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    if arguments and not arguments[0].startswith("-"):
+        return of_runs(arguments, console)
     study, options = parse(arguments, __doc__)
     study_dir, fingerprint = StudyDir(folder=options.studies / options.name), study.fingerprint(DEFAULTS)
     with locked(study_dir):
-        evaluations = make_evaluations(study)
+        evaluations = evaluations_of(study.evaluations)
         plan = plan_of(study, fingerprint, DEFAULTS, study_dir)
         jobs, environments = jobs_of(study, plan, study_dir), environments_of(plan, options.parallel)
         if options.dry_run:

@@ -8,7 +8,7 @@ from data.store.store import TokenStore
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
 from evaluation.record.record import ContinuationRecord, SampleRecord
-from evaluation.study.jobs import Job
+from evaluation.study.jobs import MeasuredRun
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Prompts
 from objectives.inspection.picture import Painter
@@ -61,7 +61,7 @@ def text_of(run: TrainedRun, windows: Windows, index: int, share: float = 1.0) -
     return run.tokenizer.decode(tokens[: int(share * len(tokens))].tolist(), skip_special_tokens=True)
 
 
-def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[ContinuationRecord]:
+def continuations(job: MeasuredRun, run: TrainedRun, windows: Windows) -> list[ContinuationRecord]:
     """What a run generates greedily from the beginnings of the windows: the whole texts, prompts included.
 
     An encoder is given a mask behind the prompt to fill, and an encoder alone one for each token. None where the
@@ -87,7 +87,7 @@ def continuations(job: Job, run: TrainedRun, windows: Windows) -> list[Continuat
     ]
 
 
-def excerpts(jobs: Mapping[str, Job]) -> tuple[list[str], list[SampleRecord], list[ContinuationRecord]]:
+def excerpts(jobs: Mapping[str, MeasuredRun]) -> tuple[list[str], list[SampleRecord], list[ContinuationRecord]]:
     """The windows' text, and what a run of each arm has to do with them; the text is that of the first."""
     texts: list[str] = []
     drawn: list[SampleRecord] = []

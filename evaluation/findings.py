@@ -1,9 +1,10 @@
 """The scores of the runs of a study, by every evaluation that it declares."""
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,29 +15,28 @@ from evaluation.record.record import SummaryRecord
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import Evaluation, EvaluationResult
 from evaluation.statistics.aggregate import scores_of, summaries
-from evaluation.study.jobs import Job
+from evaluation.study.jobs import MeasuredRun
 from evaluation.study.plan import Plan
-from evaluation.study.runner import Jobs
-from evaluation.study.study import VALIDATION_LOSS, Hypothesis, Study
+from evaluation.study.study import VALIDATION_LOSS, Hypothesis
 
 Results = dict[str, EvaluationResult]  # of one run, by metric
 
 
-def make_evaluations(study: Study) -> dict[str, Evaluation]:
-    """The validation loss and all that the study names, made before anything is trained.
+def evaluations_of(settings: Mapping[str, dict[str, Any]]) -> dict[str, Evaluation]:
+    """The validation loss and all that are named, made before anything is trained.
 
     Raises:
         UserError: where one cannot be made as declared.
     """
     try:
-        named = {VALIDATION_LOSS: {}, **study.evaluations}
+        named = {VALIDATION_LOSS: {}, **settings}
         return {name: make_evaluation(name, settings) for name, settings in named.items()}
     except (ValueError, OSError) as error:
         reason = str(error)
         raise UserError(reason if reason.startswith("evaluations") else f"evaluations: {reason}") from None
 
 
-def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
+def measure(job: MeasuredRun, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
     """A run's scores by every evaluation, and why some have none."""
     found: Results = {}
     unmeasured: list[str] = []
@@ -52,11 +52,11 @@ def measure(job: Job, evaluations: Mapping[str, Evaluation]) -> tuple[Results, l
 class Findings:
     """The scores of every run that came to its end, by its name, and what could not be measured."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[MeasuredRun, ...]
     results: dict[str, Results]
     unmeasured: tuple[str, ...]
 
-    def of(self, job: Job) -> Results:
+    def of(self, job: MeasuredRun) -> Results:
         """Of one run; empty where it did not come to its end."""
         return self.results.get(job.name, {})
 
@@ -88,10 +88,10 @@ class Findings:
         ]
 
 
-def find(jobs: Jobs, evaluations: Mapping[str, Evaluation], console: Console) -> Findings:
+def find(runs: Sequence[MeasuredRun], evaluations: Mapping[str, Evaluation], console: Console) -> Findings:
     """Scores every run that has come to its end; an evaluation that fails stops no other."""
     results, unmeasured = {}, []
-    measured = [job for job in (*jobs.runs, *jobs.branches) if job.outcome()[0] == "finished"]
+    measured = [run for run in runs if run.outcome()[0] == "finished"]
     for number, job in enumerate(measured, start=1):
         if len(evaluations) > 1:  # beside the validation loss, which is only read
             console.print(f"measuring {job.name} ({number} of {len(measured)})", soft_wrap=True, markup=False)

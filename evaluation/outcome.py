@@ -32,7 +32,7 @@ from evaluation.scoring.results import Evaluation
 from evaluation.statistics.aggregate import scores_of
 from evaluation.statistics.hypotheses import judge
 from evaluation.study.deviations import deviations
-from evaluation.study.jobs import Job, StudyDir, last_loss, logged
+from evaluation.study.jobs import Job, MeasuredRun, StudyDir, last_loss, logged
 from evaluation.study.plan import ArmPlan, Plan
 from evaluation.study.runner import Jobs
 from evaluation.study.study import Study
@@ -52,7 +52,7 @@ def finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _curve(job: Job) -> tuple[PointRecord, ...]:
+def _curve(job: MeasuredRun) -> tuple[PointRecord, ...]:
     """Its validation losses."""
     return tuple(
         PointRecord(
@@ -67,7 +67,7 @@ def _curve(job: Job) -> tuple[PointRecord, ...]:
     )
 
 
-def _run(job: Job, results: Results) -> RunRecord:
+def run_record(job: MeasuredRun, results: Results) -> RunRecord:
     status, reason = job.outcome()
     summary, cost = job.run.read_summary(), None
     if summary is not None:
@@ -114,7 +114,7 @@ def _tuning(job: Job) -> TuningRecord:
     return TuningRecord(arm=job.arm, learning_rate=job.learning_rate, seed=job.seed, loss=finite(last_loss(job)))
 
 
-def _metrics(found: Mapping[str, Results]) -> tuple[MetricRecord, ...]:
+def metrics_of(found: Mapping[str, Results]) -> tuple[MetricRecord, ...]:
     """Every metric that was measured, once."""
     results = {metric: result for of_run in found.values() for metric, result in of_run.items()}
     return tuple(
@@ -130,7 +130,7 @@ def _metrics(found: Mapping[str, Results]) -> tuple[MetricRecord, ...]:
     )
 
 
-def _hardware() -> str:
+def hardware() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return f"{os.cpu_count()} CPU cores, {platform.machine()}"
@@ -169,8 +169,8 @@ def record_of(
             replace(_arm(study, label, arm, jobs.rates), ordinary_loss=losses.get(label))
             for label, arm in plan.arms.items()
         ),
-        runs=tuple(_run(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
-        metrics=_metrics(findings.results),
+        runs=tuple(run_record(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
+        metrics=metrics_of(findings.results),
         summaries=tuple(findings.summaries()),
         verdicts=judge(
             study.hypotheses,
@@ -182,7 +182,7 @@ def record_of(
         windows=tuple(texts),
         samples=tuple(drawn),
         continuations=tuple(generated),
-        hardware=_hardware(),
+        hardware=hardware(),
         versions=_versions(jobs.all),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -222,7 +222,7 @@ def finish_study(
     Raises:
         UserError: where a hypothesis ranks different objectives by what does not rank them.
     """
-    findings = find(jobs, evaluations, console)
+    findings = find([*jobs.runs, *jobs.branches], evaluations, console)
     check_ranked(study.hypotheses, findings.results.values(), plan)
     record = record_of(
         study, plan, jobs, findings, name=study_dir.folder.name, command=f"python compare.py {command}",

@@ -13,7 +13,7 @@ import torch
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
 from evaluation.excerpts import held_out
-from evaluation.study.jobs import Job
+from evaluation.study.jobs import MeasuredRun
 from objectives.weights.load import TrainedRun, load_run
 from training.monitoring.display import PLATEAU
 
@@ -45,7 +45,7 @@ def ordinary_loss(run: TrainedRun, windows: Windows) -> float | None:
     return total / count if count else None
 
 
-def ordinary_losses(jobs: Iterable[Job]) -> dict[str, float]:
+def ordinary_losses(jobs: Iterable[MeasuredRun]) -> dict[str, float]:
     """By arm, the mean over its finished runs of the whole budget."""
     found: dict[str, list[float]] = {}
     for job in jobs:

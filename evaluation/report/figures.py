@@ -80,11 +80,10 @@ def _draw_losses(record: StudyRecord, arm: ArmRecord, series: int, measure: Meas
         for at, mean in zip(across, means, strict=True):
             mark(axes, at, mean, series, size=3.5, text=f"{short(at)} {AXES[measure]}: {number(mean)} nats a target")
     for run in runs if len(steps) <= 1 else [run for run in runs if run.status != "finished"]:
-        points = [point for point in run.curve if point.loss is not None]
-        line = [(getattr(point, measure), point.loss) for point in points]
-        axes.plot(*zip(*line, strict=True) if line else ([], []), color=SOFT, linestyle=(0, (3, 3)), linewidth=1.2)
+        line = [(getattr(point, measure), point.loss) for point in run.curve if point.loss is not None]
+        axes.plot([x for x, _ in line], [loss for _, loss in line], color=SOFT, linestyle=(0, (3, 3)), linewidth=1.2)
         if line and run.status == "failed":
-            axes.plot(*line[-1], marker="x", color=INK)
+            axes.plot(line[-1][0], line[-1][1], marker="x", color=INK)
 
 
 def losses(record: StudyRecord, measure: Measure) -> Figure | None:

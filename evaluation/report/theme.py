@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -42,7 +43,7 @@ DASHES = ("solid", (0, (6, 2)), (0, (1.5, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 2)),
 ABOVE, BELOW, RIGHT = 24, 40, 14  # points about the axes of a panel: title, ticks and name of the axis
 POINTS_AN_INCH = 72  # of an SVG, so that its units are points
 PNG_DPI = 144
-_RULES = {
+_RULES: dict[Any, Any] = {
     "svg.hashsalt": "objective-lab",  # the same record is the same file
     "svg.fonttype": "none",  # text stays text, in the page's font
     "font.size": 9.5,

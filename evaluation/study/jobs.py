@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from common.errors import UserError
 from common.files import write_whole
@@ -50,6 +50,25 @@ class StudyDir:
     @property
     def results(self) -> Path:
         return self.folder / "results.json"
+
+
+class MeasuredRun(Protocol):
+    """What measuring needs of a run, be it a study's or one that exists: see `Job`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def arm(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def run(self) -> RunFolder: ...
+    @property
+    def branch(self) -> bool: ...
+    @property
+    def amount(self) -> float: ...
+
+    def outcome(self) -> tuple[Status, str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

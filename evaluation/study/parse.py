@@ -114,6 +114,21 @@ def _loaded(name: str, value: Any) -> Any:
         raise UserError(f"{name} = {value} is no YAML: {' '.join(str(error).split())}") from None
 
 
+def parse_runs(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
+    """The folders of runs that a command line names, with a name and a folder for their report; and the evaluations.
+
+    Raises:
+        UserError: where an evaluation is no name.
+    """
+    parser = OneLineErrors(prog="compare.py", description="A report on runs that exist.", allow_abbrev=False)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs; those that differ in seed are one arm")
+    parser.add_argument("--name", type=str | None, default=None, help="of the report's folder; by default the runs'")
+    parser.add_argument("--studies", type=Path, default=Path("studies"), help="folder of all studies")
+    parser.add_argument("--evaluations", type=Any, default=None, help="as in a study, such as [continuation]")
+    parsed = parser.parse_args(list(arguments))
+    return parsed, _evaluations(_loaded("evaluations", parsed.evaluations))
+
+
 def make_parser(description: str | None) -> OneLineErrors:
     """The command line of compare.py."""
     set_loader("study", lambda text: renamed_study(yaml.load(text, _Loader)), exceptions=(yaml.YAMLError, ValueError))

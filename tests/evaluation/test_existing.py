@@ -1,0 +1,96 @@
+"""A report on runs that exist: arms by their settings, what is unequal named, nothing decided."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import compare
+from evaluation.existing import arms_of
+from evaluation.record.files import read_record
+from tests.helpers import train_in_process
+
+Command = Callable[..., list[str]]
+
+
+@pytest.fixture
+def runs(tiny_run: Command, tmp_path: Path) -> Path:
+    """causal_lm with two seeds and masked_lm with one."""
+    for objective, seed in (("causal_lm", 0), ("causal_lm", 1), ("masked_lm", 0)):
+        assert (
+            train_in_process(
+                tiny_run(
+                    objective,
+                    f"{objective}-s{seed}",
+                    "--seed",
+                    str(seed),
+                    "--budget.steps",
+                    "4",
+                    "--logging.wandb",
+                    "off",
+                )
+            )
+            == 0
+        )
+    return tmp_path / "runs"
+
+
+def test_runs_that_exist_are_reported_beside_each_other(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("causal_lm-s0", "causal_lm-s1", "masked_lm-s0")
+    command = [*(str(runs / name) for name in names), "--studies", str(tmp_path / "studies"), "--name", "beside"]
+    assert compare.main(command) == 0
+    record = read_record(tmp_path / "studies/beside/results.json")
+    assert [(run.arm, run.seed, run.status) for run in record.runs] == [
+        ("causal_lm", 0, "finished"),
+        ("causal_lm", 1, "finished"),
+        ("masked_lm-s0", 0, "finished"),
+    ]
+    summary = json.loads((runs / "causal_lm-s0/summary.json").read_text(encoding="utf-8"))
+    assert record.runs[0].scores["validation_loss"].mean == summary["validation/loss"]
+    assert record.runs[0].curve
+    assert record.verdicts == ()
+    assert "The arms differ in seeds: causal_lm [0, 1], masked_lm-s0 [0]." in record.deviations
+    assert not any("token store" in deviation for deviation in record.deviations)
+    page = (tmp_path / "studies/beside/report.html").read_text(encoding="utf-8")
+    assert "no difference below is more than an observation" in page
+    assert "report.html" in capsys.readouterr().out
+
+    # The same run twice, a folder that is no run, and a run that has not come to its end are refused in one line.
+    shutil.copytree(runs / "masked_lm-s0", runs / "unfinished")
+    (runs / "unfinished/summary.json").unlink()
+    for folders, message in (
+        (["causal_lm-s0", "causal_lm-s0"], "is a second run of seed 0 with the same settings"),
+        (["causal_lm-s0", "nowhere"], "is no run: name folders that train.py made"),
+        (["causal_lm-s0", "unfinished"], "not come to its end"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            compare.main([*(str(runs / name) for name in folders), "--studies", str(tmp_path / "studies")])
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert len(error.strip().splitlines()) == 1
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_arms_of_their_own(tiny_run: Command, tmp_path: Path) -> None:
+    for name, rate in (("a", "1e-3"), ("b", "2e-3")):
+        assert (
+            train_in_process(
+                tiny_run(
+                    "causal_lm",
+                    name,
+                    "--optimizer.learning_rate",
+                    rate,
+                    "--budget.steps",
+                    "4",
+                    "--logging.wandb",
+                    "off",
+                )
+            )
+            == 0
+        )
+    arms = arms_of([tmp_path / "runs/a", tmp_path / "runs/b"])
+    assert [*arms] == ["a", "b"]
