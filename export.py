@@ -4,7 +4,9 @@
     python export.py runs/bert-s0 --to exported/bert-early --step 1000
     python export.py runs/sst2-bert-s0 --to exported/bert-sst2
 
-Presets bert, gpt2, bart, t5 and t5_v1_1, and lab with a decoder alone, are classes of transformers; nothing else is.
+Presets bert, albert, gpt2, bart, t5 and t5_v1_1 are classes of transformers, and so is lab with a sole stack: Llama
+with a decoder, EuroBERT with an encoder (or Llama with is_causal = false: --as LlamaForCausalLM). Replaced-token
+detection over bert is ELECTRA, its generator in a folder within. Nothing else is.
 Of a fine-tuned run the best weights are taken, and transformers' pipeline answers as predict.py does.
 """
 
@@ -27,6 +29,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--to", type=Path, required=True, help="folder to write, which must not be there yet")
     parser.add_argument("--step", type=int | None, default=None, help="checkpoint to take; the newest by default")
+    parser.add_argument(
+        "--as", type=str | None, default=None, help="class, where a model is several, such as LlamaForCausalLM"
+    )
     parsed = parser.parse_args(arguments)
     if is_tuned(parsed.run):
         if parsed.step is not None:
@@ -36,7 +41,7 @@ def main(arguments: list[str]) -> int:
         for sentence in differences_of(tuned.module):
             print(f"note: {sentence}")
     else:
-        name = export_run(load_run(parsed.run, step=parsed.step), parsed.to)
+        name = export_run(load_run(parsed.run, step=parsed.step), parsed.to, class_name=parsed["as"])
     print(f"{parsed.to}: {name}, for transformers' from_pretrained('{parsed.to}')")
     return 0
 

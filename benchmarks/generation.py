@@ -23,7 +23,8 @@ from benchmarks.speed import hardware
 from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import stream
-from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.huggingface.families import FAMILIES
+from models.huggingface.settings import to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise

@@ -32,7 +32,8 @@ from finetuning.tasks.classification import Classification
 from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.question_answering import QuestionAnswering
 from finetuning.tasks.token_classification import TokenClassification
-from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.huggingface.families import FAMILIES
+from models.huggingface.settings import to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from objectives.core.base import SpecialTokenTemplate as Roles
 from objectives.weights.export import ROLES, special_ids, write_json, write_tokenizer

@@ -100,6 +100,11 @@ class Body(nn.Module, ABC):
         """
 
     @property
+    def why_not_exported(self) -> str:
+        """Why no class of transformers is this body; "" where one is."""
+        return ""
+
+    @property
     def embeddings(self) -> Any:
         """What another body of this class can hold in place of embeddings of its own."""
         raise UserError(f"{type(self).__name__} cannot share its embeddings")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from common.errors import UserError
 
-PresetName = Literal["lab", "bert", "gpt2", "bart", "t5", "t5_v1_1"]
+PresetName = Literal["lab", "bert", "albert", "gpt2", "bart", "t5", "t5_v1_1"]
 PositionKind = Literal["learned", "sinusoidal", "relative", "rotary"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 Initialisation = Literal["normal", "scaled_residuals", "t5"]
@@ -130,6 +130,8 @@ PRESETS: dict[PresetName, Preset] = {
         initialisation="t5",
     ),
 }
+# AlbertForPreTraining: BERT's with the other GELU; its layers share weights where `share_layers` is set.
+PRESETS["albert"] = replace(PRESETS["bert"], activation="gelu_tanh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +151,8 @@ class TransformerConfig:
         max_positions: longest sequence; by default what the window needs.
         embedding_width: E, width of the tables of tokens, positions and segments; by default `width`. Another one is
             projected to the width behind the embeddings and back before a tied head (ALBERT: Lan et al. 2020, 3.1).
+        share_layers: G, groups of layers that share weights: layer i of L has those of group i · G // L (ALBERT: 1);
+            null shares none.
         positions: overrides the preset's positions: learned, sinusoidal, relative (T5's) or rotary.
         dropout: rate everywhere the preset has dropout.
         document_masking: keeps the documents of a window apart: attention never crosses from one to another, and
@@ -167,6 +171,7 @@ class TransformerConfig:
     feed_forward_width: int | None = None
     max_positions: int | None = None
     embedding_width: int | None = None
+    share_layers: int | None = None
     positions: PositionKind | None = None
     dropout: float = 0.0
     document_masking: bool = False
@@ -182,6 +187,7 @@ class TransformerConfig:
             "feed_forward_width": self.feed_forward_width,
             "max_positions": self.max_positions,
             "embedding_width": self.embedding_width,
+            "share_layers": self.share_layers,
         }
         for name, count in counts.items():
             if count is not None and count < 1:

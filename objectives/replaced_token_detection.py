@@ -195,6 +195,9 @@ class ReplacedTokenDetection(Objective):
     def validation_weight(self, term: str) -> float:
         return self.detection_weight if term == "replaced" else 1.0
 
+    def exported(self) -> dict[str, str | None]:
+        return {MAIN: "ElectraForPreTraining", GENERATOR: "ElectraForMaskedLM"}
+
     def flops_per_window(self, network: Network, windows: Windows, vocabulary: Vocabulary) -> float:
         """Those of both bodies and of the detector."""
         encoder, _, targets = self.mean_lengths(windows, vocabulary)

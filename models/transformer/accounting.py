@@ -1,5 +1,7 @@
 """What a Transformer costs: parameters and floating-point operations, counted from its parts."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from models.attention.attention import Attention
@@ -29,10 +31,14 @@ def _attention_flops(attention: Attention, queries: float, keys: float) -> float
     return projections + 4 * attention.query_heads * attention.head_width * queries * keys
 
 
-def stack_flops(stack: nn.Module, length: float, memory_length: float) -> float:
-    """The matrix products of a stack over that many positions, which look at `memory_length` of an encoder."""
+def stack_flops(stack: nn.Module, groups: Sequence[int], length: float, memory_length: float) -> float:
+    """The matrix products of a stack over that many positions, which look at `memory_length` of an encoder.
+
+    `groups` is the number of the Block of each layer, some of which share one.
+    """
     flops = linear_flops(stack.get_submodule("embedding_projection"), length)
-    for block in stack.get_submodule("blocks").children():
+    for group in groups:
+        block = stack.get_submodule(f"blocks.{group}")
         flops += linear_flops(block.get_submodule("feed_forward"), length)
         for attention in block.children():
             if isinstance(attention, Attention):

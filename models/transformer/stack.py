@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from common.errors import UserError
 from models.attention.attention import Attention
 from models.attention.cache import BlockCache, TransformerCache
 from models.attention.kernels import KernelMask, prepare
@@ -98,7 +99,11 @@ class Stack(nn.Module):
         self.embedding_projection = nn.Identity()
         if config.width_of_embeddings != config.width:
             self.embedding_projection = nn.Linear(config.width_of_embeddings, config.width, bias=parts.biases)
-        self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_blocks))
+        num_groups = config.share_layers or num_blocks
+        if num_groups > num_blocks:
+            raise UserError(f"body.share_layers = {num_groups} groups, and there are {num_blocks} layers")
+        self.groups = [layer * num_groups // num_blocks for layer in range(num_blocks)]  # of each layer
+        self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_groups))
         self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
         self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
 
@@ -155,7 +160,7 @@ class Stack(nn.Module):
             bias_1HTS=self._relative_bias(past, length, device),
         )
         kernel_mask = prepare(mask, length, past + length, like=states_BTD)
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.blocks[group] for group in self.groups):
             if self.checkpoint_gradients and self.training:
                 states_BTD = checkpoint(block, states_BTD, kernel_mask, angles, memory, use_reentrant=False)
             elif cache is not None:

@@ -131,11 +131,13 @@ class Transformer(Body):
 
     def new_cache(self, capacity: int) -> TransformerCache:
         assert self.decoder is not None
-        return TransformerCache(len(self.decoder.blocks), capacity)
+        return TransformerCache(len(self.decoder.groups), capacity)
 
     def flops(self, *, encoder: float, decoder: float, targets: float) -> float:
         stacks = ((self.encoder, encoder, 0.0), (self.decoder, decoder, encoder))
-        flops = sum(stack_flops(stack, length, memory) for stack, length, memory in stacks if stack is not None)
+        flops = sum(
+            stack_flops(stack, stack.groups, length, memory) for stack, length, memory in stacks if stack is not None
+        )
         if self.head is None:
             return flops
         head_width = self.config.width_of_embeddings if self.config.parts.tied else self.config.width

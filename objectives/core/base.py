@@ -160,6 +160,10 @@ class Objective(ABC):
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         """Raises UserError where a run of `total_steps` differs from a parent of `parent_steps` before `step`."""
 
+    def exported(self) -> dict[str, str | None]:
+        """The class of transformers that each body becomes, by role; None is the one that its preset and stacks are."""
+        return {MAIN: None}
+
     # --- what it costs ---
 
     def mean_lengths(self, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data.stream.batch import Labels, widest
+from data.stream.batch import Labels
 from training.step.terms import Term
 
 
@@ -74,16 +74,19 @@ class BinaryCrossEntropy:
         return LossSums(loss, loss, correct)
 
 
-def sampled(logits_NV: Tensor, draws_N: Tensor) -> Tensor:
-    """int64[N], an id of each row, drawn at temperature 1 by a uniform number in [0, 1), by inversion.
+DRAW_BITS, SHARE_BITS = 24, 36  # of a float32 in [0, 1), and of a probability; both together fit into an int64
 
-    In float64 where the device has it.
+
+def sampled(logits_NV: Tensor, draws_N: Tensor) -> Tensor:
+    """int64[N], an id of each row, drawn at temperature 1 by a uniform float32 in [0, 1), by inversion.
+
+    Probabilities are added up as whole numbers of 2^-36, whose sums depend on no order: a device that adds in parallel
+    draws the same every time, where it has no float64 as well.
     """
-    dtype = widest(logits_NV.device)
-    cumulated_NV = logits_NV.to(dtype).softmax(dim=-1).cumsum(dim=-1)
-    thresholds_N1 = draws_N.to(dtype)[:, None] * cumulated_NV[:, -1:]
-    found_N = torch.searchsorted(cumulated_NV, thresholds_N1, right=True)[:, 0]
-    return found_N.clamp(max=logits_NV.shape[-1] - 1)
+    logits_NV = logits_NV if logits_NV.element_size() == 8 else logits_NV.float()
+    cumulated_NV = (logits_NV.softmax(dim=-1) * 2**SHARE_BITS).long().cumsum(dim=-1)
+    thresholds_N1 = (cumulated_NV[:, -1:] * (draws_N[:, None] * 2**DRAW_BITS).long()) >> DRAW_BITS
+    return torch.searchsorted(cumulated_NV, thresholds_N1, right=True)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

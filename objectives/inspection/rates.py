@@ -22,9 +22,10 @@ def _of_labels_read(example: Example, labels: np.ndarray, vocabulary: Vocabulary
         "of these kept": (kept, len(targets)),
         "of these random": (len(targets) - masked - kept, len(targets)),
     }
-    is_random = example.labels.get("next_sentence", np.array([IGNORE]))[0]
-    if is_random != IGNORE:
-        counts["random segments"] = (float(is_random), 1)
+    for term, name in {"next_sentence": "random segments", "sentence_order": "swapped segments"}.items():
+        label = example.labels.get(term, np.array([IGNORE]))[0]
+        if label != IGNORE:
+            counts[name] = (float(label), 1)
     return counts
 
 

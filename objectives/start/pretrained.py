@@ -17,7 +17,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files import read_json
-from models.huggingface.settings import from_huggingface_config
+from models.huggingface.settings import from_huggingface_config, read_family
 from models.huggingface.weights import from_huggingface
 from models.presets import TransformerConfig
 from training.storage.checkpoint import checkpoint_step, read_weights
@@ -63,6 +63,14 @@ def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
     return counts["encoder"], counts["decoder"]
 
 
+def _num_blocks(config: TransformerConfig, state: dict[str, Tensor]) -> tuple[int, int]:
+    """Blocks of encoder and decoder of a run, whose layers may share them."""
+    found = num_blocks_of(state)
+    if config.share_layers is None:
+        return found
+    return config.num_blocks(encoder=found[0] > 0, decoder=found[1] > 0)
+
+
 def config_of(settings: dict[str, Any]) -> TransformerConfig:
     """The shape that `body` of a run's config.yaml describes."""
     try:
@@ -84,7 +92,7 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
     return Pretrained(
         origin=f"{folder}, step {checkpoint_step(checkpoint):,}",
         body=config_of(settings),
-        num_blocks=num_blocks_of(state),
+        num_blocks=_num_blocks(config_of(settings), state),
         state=state,
         sha256=read_json(checkpoint / "sha256.json", remedy="")["weights.safetensors"],
     )
@@ -113,7 +121,8 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
     Raises:
         UserError: where it is none of the classes that are presets here, or lacks a file.
     """
-    config, vocab_size = from_huggingface_config(read_json(folder / "config.json", remedy=SAVE_AGAIN))
+    described = read_json(folder / "config.json", remedy=SAVE_AGAIN)
+    config, vocab_size = from_huggingface_config(described)
     paths = [folder / name for name in _files_of_weights(folder)]
     if missing := [path.name for path in paths if not path.is_file()]:
         raise UserError(
@@ -127,7 +136,7 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
             f"{origin}: config.json has {max(config.layers):,} layers, and the weights are {len(theirs)} tensors"
         )
     try:
-        state = from_huggingface(theirs, config, config.layers)
+        state = from_huggingface(theirs, config, config.layers, read_family(described)[1])
     except (IndexError, RuntimeError, ValueError) as error:
         raise UserError(f"{origin}: the weights have other shapes than config.json ({error})") from None
     table = state.get("body.token_table.weight")

@@ -71,6 +71,7 @@ def _sizes(config: TransformerConfig) -> dict[str, object]:
         "positions": config.parts.positions,
         "width": config.width,
         "embedding_width": config.width_of_embeddings,
+        "share_layers": config.share_layers,
         "num_heads": config.num_heads,
         "num_key_value_heads": config.key_value_heads,
         "head_width": config.width_of_head,

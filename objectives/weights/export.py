@@ -3,18 +3,21 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from safetensors.torch import save
 from tokenizers import Tokenizer, processors
 from tokenizers.decoders import ByteLevel
+from torch import Tensor
 
 from common.errors import UserError
 from data.store.tokenizer import Vocabulary
-from models.huggingface.settings import FAMILIES, to_huggingface_config
-from models.huggingface.weights import to_huggingface
+from models.huggingface.settings import family_named, family_of, to_huggingface_config
+from models.huggingface.weights import entries, left_out, to_huggingface
+from models.transformer.transformer import Transformer
 from objectives.core.base import DecoderAttention, SpecialTokenTemplate
+from objectives.core.network import MAIN
 from objectives.weights.load import TrainedRun
 from training.storage.checkpoint import checkpoint_step, write_whole
 from training.storage.run_dir import RunFolder
@@ -46,7 +49,8 @@ NOTES: dict[DecoderAttention, str] = {
     "prefix": "The prefix attends to both sides: give the model an additive 4-D `attention_mask` of floats (a boolean "
     "one is added as 0 and 1 by eager attention, which shows the future) and no cache.",
 }
-WITHOUT_ITS_HEAD = {"BertForPreTraining": "BertForMaskedLM"}  # the class of a model that lacks a head beside
+# The class of a model that lacks a head beside.
+WITHOUT_ITS_HEAD = {"BertForPreTraining": "BertForMaskedLM", "AlbertForPreTraining": "AlbertForMaskedLM"}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -94,15 +98,58 @@ def special_ids(template: SpecialTokenTemplate, vocabulary: Vocabulary) -> dict[
     return {**ids, **({"decoder_start_token_id": ids["bos_token_id"]} if template.decoder_start else {})}
 
 
-def class_name(run: TrainedRun) -> str:
-    """The class of transformers that a run's model is.
+class ExportedBody(NamedTuple):
+    """One body of a run as a class of transformers.
+
+    Attributes:
+        folder: below that of the run's export; "" for the main body.
+        name: of the class.
+        config: the content of `config.json`.
+        weights: under their names.
+    """
+
+    folder: str
+    name: str
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+def _state_of(run: TrainedRun, role: str) -> dict[str, Tensor]:
+    """A body's tensors as `body`, with the heads beside it where it is the main one."""
+    network = run.network
+    state = {f"body.{name}": tensor for name, tensor in network.role(role).state_dict().items()}
+    if role != MAIN:
+        return state
+    bodies = {id(body) for body in network.bodies}
+    heads = [(name, child) for name, child in network.named_children() if id(child) not in bodies]
+    return state | {f"{name}.{key}": tensor for name, head in heads for key, tensor in head.state_dict().items()}
+
+
+def exported_body(run: TrainedRun, role: str, class_name: str | None) -> ExportedBody:
+    """A body as a class of transformers, by default the one that its preset and stacks are.
 
     Raises:
-        UserError: where no class of transformers is this model.
+        UserError: where that class is another model, or has no place for a head.
     """
-    name = FAMILIES[run.body.preset].name
-    has_heads = any(child is not run.network.body for child in run.network.children())
-    return name if has_heads else WITHOUT_ITS_HEAD.get(name, name)
+    body, state = run.network.role(role), _state_of(run, role)
+    if not isinstance(body, Transformer):
+        raise UserError(body.why_not_exported)
+    blocks, limit = body.num_blocks, run.max_positions
+    family = family_named(class_name) if class_name else family_of(body.config, blocks)
+    config = to_huggingface_config(
+        body.config, blocks, vocab_size=run.vocabulary.size, max_positions=limit, family=family
+    )
+    weights = to_huggingface(state, body.config, blocks, copies=False, family=family)
+    names = {entry.ours for entry in entries(body.config, blocks, family)} | left_out(family)
+    lost = {name if name.startswith("body.") else name.split(".")[0] for name in state if name not in names}
+    if lost:
+        raise UserError(
+            f"{family.name} has no place for {', '.join(sorted(lost))}: train without, such as with "
+            f"--model.init_args.second_segment none"
+        )
+    has_heads = any(not name.startswith("body.") for name in state)
+    name = family.name if has_heads else WITHOUT_ITS_HEAD.get(family.name, family.name)
+    return ExportedBody("" if role == MAIN else role, name, config, weights)
 
 
 def model_card(run: TrainedRun, name: str) -> str:
@@ -159,33 +206,42 @@ def _results(summary: Mapping[str, Any] | None) -> list[str]:
     return ["| | |", "|---|---|", *(f"| {key} | {value:.6g} |" for key, value in results.items())]
 
 
-def export_run(run: TrainedRun, folder: Path) -> str:
+def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) -> str:
     """Writes a run's model as one of transformers' classes into a new folder; returns the name of the class.
+
+    A further body, such as the generator of replaced-token detection, has a folder of its name within.
+
+    Args:
+        run: with the weights to write.
+        folder: to make.
+        class_name: of the main body, where it is more than one class of transformers.
 
     Raises:
         UserError: where the folder is there already, or no class of transformers is this model.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty: name a new folder")
-    objective, network, vocabulary = run.objective, run.network, run.vocabulary
-    blocks = network.body.num_blocks
-    config = to_huggingface_config(run.body, blocks, vocab_size=vocabulary.size, max_positions=run.max_positions)
-    ids, name = special_ids(objective.template, vocabulary), class_name(run)
-    weights = to_huggingface(network.state_dict(), run.body, blocks, copies=False)
-
-    config = {**config, "architectures": [name], "dtype": "float32", **ids}
+    objective, vocabulary = run.objective, run.vocabulary
+    names = {**objective.exported(), **({} if class_name is None else {MAIN: class_name})}
+    bodies = [exported_body(run, role, name) for role, name in names.items()]
+    ids = special_ids(objective.template, vocabulary)
+    ids |= {} if objective.uses_decoder else {"mask_token_id": vocabulary.mask}
     attention = objective.decoder_attention if not objective.uses_encoder else "causal"
 
     def fill(writing: Path) -> None:
-        write_json(writing / "config.json", {**config, **OF_ATTENTION[attention]})
-        if attention == "either":
-            write_json(writing / BIDIRECTIONAL, {**config, **OF_ATTENTION["bidirectional"]})
-        if objective.uses_decoder and attention != "bidirectional":
-            write_json(writing / "generation_config.json", ids)
-        tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
-        (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-        write_tokenizer(writing, run.tokenizer, vocabulary, objective.template, max_positions=run.max_positions)
-        (writing / "README.md").write_text(model_card(run, name), encoding="utf-8")
+        for body in bodies:
+            home = writing / body.folder
+            home.mkdir(exist_ok=True)
+            config = {**body.config, "architectures": [body.name], "dtype": "float32", **ids}
+            write_json(home / "config.json", {**config, **OF_ATTENTION[attention]})
+            if attention == "either":
+                write_json(home / BIDIRECTIONAL, {**config, **OF_ATTENTION["bidirectional"]})
+            if objective.uses_decoder and attention != "bidirectional":
+                write_json(home / "generation_config.json", ids)
+            tensors = {name: tensor.detach().contiguous() for name, tensor in body.weights.items()}
+            (home / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+            write_tokenizer(home, run.tokenizer, vocabulary, objective.template, max_positions=run.max_positions)
+            (home / "README.md").write_text(model_card(run, body.name), encoding="utf-8")
 
     write_whole(folder, fill)
-    return name
+    return ", ".join(f"{body.name}{f' in {body.folder}/' * bool(body.folder)}" for body in bodies)

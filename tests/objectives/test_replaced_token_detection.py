@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers.models.electra.modeling_electra import ElectraForMaskedLM, ElectraForPreTraining
 
 from common.errors import UserError
 from data.stream.batch import IGNORE, Batch, Labels
@@ -20,9 +21,12 @@ from objectives.core.predictions import BinaryCrossEntropy, sampled
 from objectives.core.pretraining import Pretraining
 from objectives.inspection.rates import count, measured
 from objectives.replaced_token_detection import ReplacedTokenDetection, generator_of, is_replaced
+from objectives.start.pretrained import open_pretrained
+from objectives.weights.export import export_run
 from objectives.weights.load import load_run
 from tests.helpers import make_cli, metrics_of, train_in_process, weights_of
 from tests.objectives.contract.contract import some_windows
+from tests.objectives.start.folders import last_validation, trained
 from tests.objectives.texts import VOCABULARY, batch_of, built, key, made, mean_loss
 from tests.training.test_session import At, Killed, assert_same_run, killed
 from training.session import train
@@ -245,3 +249,32 @@ def test_shared_tables_are_saved_once_and_loaded_into_both() -> None:
     for role in ("body", "generator"):
         for mine, theirs in zip(one.role(role).parameters(), other.role(role).parameters(), strict=True):
             assert torch.equal(mine, theirs)
+
+
+def test_both_networks_are_exported_with_their_own_predictions(corpus_file: Path, cache: Path, tmp_path: Path) -> None:
+    """The main folder is the discriminator, and `generator/` in it the generator."""
+    own = ("--data.vocab_size", "700", "--body.embedding_width", "16")
+    run = trained("papers/electra", corpus_file, cache, tmp_path, *own)
+    name = export_run(run, tmp_path / "folder")
+    assert name == "ElectraForPreTraining, ElectraForMaskedLM in generator/"
+    classes = (ElectraForPreTraining, ElectraForMaskedLM)
+    folders = (tmp_path / "folder", tmp_path / "folder/generator")
+    models = []
+    for cls, folder in zip(classes, folders, strict=True):
+        model, loading = cls.from_pretrained(folder, output_loading_info=True)  # pyright: ignore
+        assert not any(loading[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+        models.append(model.eval())
+    discriminator, generator = models
+    batch, _ = last_validation(run, cache)
+    detector = run.network.head("detector")
+    with torch.no_grad():
+        logits = detector(run.network.states(batch))[..., 0]
+        theirs = discriminator(batch.encoder_ids_BS).logits
+        filled = run.network.logits(batch, "masked", "generator")
+        their_filled = generator(batch.encoder_ids_BS).logits.flatten(0, 1)[batch.labels["masked"].positions_N]
+    if batch.encoder_lengths_B is None:
+        torch.testing.assert_close(logits, theirs, rtol=0, atol=1e-5)
+        torch.testing.assert_close(filled, their_filled, rtol=0, atol=1e-4)
+    back = open_pretrained(str(tmp_path / "folder"))
+    assert back.body.width_of_embeddings == 16
+    assert torch.equal(back.state["detector.dense.weight"], run.network.state_dict()["detector.dense.weight"])

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
-Unit = Literal["token", "word", "span"]
+Unit = Literal["token", "word", "span", "ngram"]
 
 
 def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +71,32 @@ def choose_spans(
     return chosen
 
 
+def choose_ngrams(
+    candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator, *, longest: int = 3
+) -> np.ndarray:
+    """Mask of n-grams of whole words, at most `count` tokens, n up to `longest` with p(n) proportional to 1/n.
+
+    N-grams begin at the words in random order (Lan et al. 2020, 3.1). One that meets a masked word, what is no
+    candidate, or the end, or does not fit into what is left, is as long as it can be.
+    """
+    words = np.cumsum(word_starts) * candidates  # 0 where not a candidate; words count from 1
+    lengths = np.bincount(words)
+    lengths[0] = 0
+    weights = 1 / np.arange(1, longest + 1)
+    order = rng.permutation(np.unique(words[words > 0]))
+    sizes = rng.choice(longest, size=len(order), p=weights / weights.sum()) + 1
+    taken = np.zeros(len(lengths), dtype=bool)
+    for first, size in zip(order.tolist(), sizes.tolist(), strict=True):
+        for word in range(first, min(first + size, len(lengths))):
+            if taken[word] or not 0 < lengths[word] <= count:
+                break
+            taken[word] = True
+            count -= int(lengths[word])
+        if not count:
+            break
+    return taken[words] & (words > 0)
+
+
 def choose(
     unit: Unit, candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -79,6 +105,8 @@ def choose(
         return choose_tokens(candidates, count, rng), None
     if unit == "word":
         return choose_words(candidates, word_starts, count, rng), None
+    if unit == "ngram":
+        return choose_ngrams(candidates, word_starts, count, rng), None
     chosen = choose_spans(candidates, word_starts, count, rng)
     return chosen, np.cumsum(np.diff(chosen.astype(np.int8), prepend=0) == 1)
 

@@ -11,7 +11,7 @@ from models.body import Inputs
 from models.generation.decoding import Decoding, candidates, draw, penalised
 from models.generation.generation import beam_search, generate
 from models.generation.incremental import Documents, IncrementalDecoder
-from models.huggingface.settings import FAMILIES
+from models.huggingface.families import FAMILIES
 from models.presets import PRESETS, PresetName
 from tests.models.huggingface.families import POSITIONS, VOCAB, Module, make_ours, make_theirs
 from tests.models.transformer.test_transformer import make as make_transformer

@@ -9,19 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
+from transformers.models.albert.modeling_albert import AlbertForPreTraining
 from transformers.models.auto import modeling_auto
 from transformers.models.bert.modeling_bert import BertForPreTraining
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from models.body import Inputs
-from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.huggingface.families import FAMILIES
+from models.huggingface.settings import to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
 from tests.helpers import predicted
 
+PAIR_HEADS = {"bert": "next_sentence_head", "albert": "sentence_order_head"}
 POSITIONS = 24
 VOCAB = 61
 
@@ -33,15 +36,15 @@ class Module(nn.Module):
         super().__init__()
         self.config, self.num_blocks = config, num_blocks
         self.body = Transformer(config, num_blocks=num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
-        if config.preset == "bert":
-            self.next_sentence_head = nn.ModuleDict(
-                {"pooler": nn.Linear(config.width, config.width), "classifier": nn.Linear(config.width, 2)}
-            )
+        if config.preset in PAIR_HEADS:
+            parts = {"pooler": nn.Linear(config.width, config.width), "classifier": nn.Linear(config.width, 2)}
+            self.add_module(PAIR_HEADS[config.preset], nn.ModuleDict(parts))
 
     def next_sentence(self, states_BSD: Tensor) -> Tensor:
         """[B, 2]."""
-        pooled = self.next_sentence_head["pooler"](states_BSD[:, 0]).tanh()
-        return self.next_sentence_head["classifier"](pooled)
+        head = self.get_submodule(PAIR_HEADS[self.config.preset])
+        pooled = head.get_submodule("pooler")(states_BSD[:, 0]).tanh()
+        return head.get_submodule("classifier")(pooled)
 
 
 def random_config(preset: PresetName, seed: int) -> tuple[TransformerConfig, tuple[int, int]]:
@@ -57,10 +60,13 @@ def random_config(preset: PresetName, seed: int) -> tuple[TransformerConfig, tup
         more["head_width"] = draw(3, 5)
     if preset == "lab":
         more["num_key_value_heads"] = draw(1, 2)
+    depth = draw(1, 3)
+    if preset == "albert":
+        more["embedding_width"], more["share_layers"] = draw(6, 10), draw(1, depth)
     config = TransformerConfig(
         preset=preset, width=heads * head_width, num_heads=heads, feed_forward_width=draw(14, 30), **more
     )
-    return config, (draw(1, 3) * family.has_encoder, draw(1, 2, 3) * family.has_decoder)
+    return config, (depth * family.has_encoder, draw(1, 2, 3) * family.has_decoder)
 
 
 def make_ours(preset: PresetName, seed: int = 0) -> Module:
@@ -78,8 +84,8 @@ def make_theirs(ours: Module, **more: Any) -> PreTrainedModel:
     written = to_huggingface_config(ours.config, ours.num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
     config = AutoConfig.for_model(**{**written, **ids, **more})
-    if ours.config.preset == "bert":
-        cls: Any = BertForPreTraining
+    if ours.config.preset in PAIR_HEADS:
+        cls: Any = {"bert": BertForPreTraining, "albert": AlbertForPreTraining}[ours.config.preset]
     else:
         names = {**modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES}
         names |= modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
@@ -154,7 +160,7 @@ def make_case(preset: PresetName, seed: int = 0, *, rows: int = 3) -> Case:
     if family.has_encoder:
         inputs = inputs._replace(encoder_ids_BS=encoder_ids, encoder_lengths_B=encoder_lengths)
         theirs = {"input_ids": encoder_ids, "attention_mask": encoder_mask.long()}
-    if preset == "bert":
+    if preset in PAIR_HEADS:
         inputs, theirs["token_type_ids"] = inputs._replace(segments_BS=segments), segments
     if family.has_decoder:
         inputs = inputs._replace(decoder_ids_BT=decoder_ids)
@@ -175,7 +181,7 @@ def loss_of_ours(ours: Module, case: Case) -> tuple[Tensor, Tensor]:
     """The mean loss, and the logits [N, V] at the labels."""
     logits_NV, states = predicted(ours.body, case.inputs, case.places)
     loss = F.cross_entropy(logits_NV, case.labels_BT.flatten()[case.places])
-    if ours.config.preset == "bert":
+    if ours.config.preset in PAIR_HEADS:
         loss = loss + F.cross_entropy(ours.next_sentence(states), case.next_sentence_B)
     return loss, logits_NV
 
@@ -185,7 +191,8 @@ def loss_of_theirs(theirs: PreTrainedModel, case: Case) -> tuple[Tensor, Tensor]
     labels = case.labels_BT
     if case.inputs.encoder_ids_BS is None:  # a causal class's labels are its inputs: position t is said at t - 1
         labels = F.pad(labels[:, :-1], (1, 0), value=-100)
-    more = {"next_sentence_label": case.next_sentence_B} if isinstance(theirs, BertForPreTraining) else {}
+    name = {BertForPreTraining: "next_sentence_label", AlbertForPreTraining: "sentence_order_label"}.get(type(theirs))
+    more = {} if name is None else {name: case.next_sentence_B}
     said = theirs(**case.theirs, labels=labels, **more)
     logits = said.prediction_logits if more else said.logits
     return said.loss, logits.flatten(0, 1)[case.places]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from models.huggingface.settings import FAMILIES, from_huggingface_config, to_huggingface_config
+from models.huggingface.families import FAMILIES
+from models.huggingface.settings import from_huggingface_config, to_huggingface_config
 from models.huggingface.weights import from_huggingface, to_huggingface
 from models.presets import PresetName, TransformerConfig
 from tests.helpers import predicted
@@ -121,7 +122,8 @@ def test_the_config_that_transformers_saves_is_read_back(preset: PresetName) -> 
 @pytest.mark.parametrize(
     ("preset", "settings", "num_blocks", "said"),
     [
-        ("lab", {}, (2, 0), "LlamaForCausalLM, which has a decoder, and this has an encoder"),
+        ("lab", {"share_layers": 1}, (0, 2), "body.share_layers = 1, and the layers of LlamaForCausalLM share no"),
+        ("albert", {"share_layers": 14}, (18, 0), "body.share_layers = 14 of 18 layers"),
         ("lab", {}, (2, 2), "this has an encoder and a decoder"),
         ("bert", {}, (2, 2), "BertForPreTraining, which has an encoder"),
         ("gpt2", {"positions": "rotary"}, (0, 2), "body.positions = rotary"),
@@ -174,6 +176,7 @@ def test_a_tied_t5_divides_its_states_by_the_root_of_the_width() -> None:
     ours, case = make_ours("t5"), make_case("t5")
     with torch.no_grad():
         _, scaled_NV = loss_of_ours(ours, case)
+        assert ours.body.head is not None
         ours.body.head.scale = None
         _, unscaled_NV = loss_of_ours(ours, case)
     assert torch.allclose(unscaled_NV, scaled_NV * ours.config.width**0.5)

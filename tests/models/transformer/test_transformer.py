@@ -235,6 +235,7 @@ def test_segments_are_told_apart_by_bert() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_tied_head_is_the_table_and_another_is_not(preset: PresetName) -> None:
     model = make(preset, "both")
+    assert model.head is not None
     heads = [parameter for parameter in model.head.parameters() if parameter.shape == (V, 16)]
     assert len(heads) == (not PRESETS[preset].tied)
 

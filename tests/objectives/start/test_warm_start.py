@@ -15,7 +15,8 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from transformers.models.bert.modeling_bert import BertModel
 from transformers.models.gpt2.modeling_gpt2 import GPT2Model
 
-from models.huggingface.settings import FAMILIES, to_huggingface_config
+from models.huggingface.families import FAMILIES
+from models.huggingface.settings import to_huggingface_config
 from models.presets import PresetName, TransformerConfig
 from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained, open_pretrained

@@ -9,9 +9,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GenerationConfig, pipeline
 
+import export
 from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
+from objectives.start.pretrained import open_pretrained
 from objectives.weights.export import export_run
 from tests.helpers import predicted, run_script, train_in_process
 from tests.objectives.start.folders import Exported, class_of, last_validation, losses, trained
@@ -155,7 +157,7 @@ def test_a_masked_lm_without_pairs_is_the_class_without_that_head(
         (["nowhere", "--to", "new"], "'nowhere' is not a run: it has no config.yaml"),
         (["{run}", "--to", "{run}"], "is not empty: name a new folder"),
         (["{run}", "--to", "new", "--step", "7"], "has no checkpoint of step 7; it has 2"),
-        (["{run}", "--to", "new"], "LlamaForCausalLM, which has a decoder, and this has an encoder"),
+        (["{run}", "--to", "new"], "EuroBertForMaskedLM has no place for next_sentence_head"),
         (["{run}"], "required: to"),
     ],
 )
@@ -169,3 +171,21 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("class_name", ["EuroBertForMaskedLM", "LlamaForCausalLM"])
+def test_an_encoder_of_lab_is_two_classes(corpus_file: Path, cache: Path, tmp_path: Path, class_name: str) -> None:
+    run = trained("masked_lm", corpus_file, cache, tmp_path, "--model.init_args.second_segment", "none")
+    folder = tmp_path / "folder"
+    named = ["--as", class_name] if class_name == "LlamaForCausalLM" else []
+    assert export.main([str(tmp_path / "run"), "--to", str(folder), *named]) == 0
+    model, loading = class_of(folder).from_pretrained(folder, output_loading_info=True)
+    assert type(model).__name__ == class_name
+    assert not any(loading[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    ids = torch.randint(140, run.vocabulary.size, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours = run.network.body.logits(run.network.body(Inputs(encoder_ids_BS=ids)))
+        torch.testing.assert_close(model.eval()(ids).logits, ours, rtol=0, atol=1e-4)
+    back = open_pretrained(str(folder))
+    assert (back.body.preset, back.num_blocks) == ("lab", (2, 0))
+    assert torch.equal(back.state["body.token_table.weight"], run.network.state_dict()["body.token_table.weight"])
