@@ -8,6 +8,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports what reads it
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests mean the CPU: they pass as well where there is a GPU
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are so small that threads only get in each other's way
 
 from data.store.recipe import Recipe

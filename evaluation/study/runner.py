@@ -20,7 +20,7 @@ from evaluation.study.progress import ProgressTable, plan_table
 from evaluation.study.scheduler import train_all, worker_environments
 from evaluation.study.study import Study
 from training.monitoring.display import duration, short
-from training.setup.hardware import peak_flops
+from training.setup.hardware import listed_flops, peak_flops
 from training.setup.settings import TrainerSettings
 from training.setup.trainer import resolved
 from training.storage.old_names import is_old_declaration, renamed_study
@@ -147,7 +147,8 @@ def estimate(study: Study, plan: Plan, jobs: Jobs) -> tuple[dict[str, float], st
     if peak is None:
         return dict.fromkeys(plan.arms, float("nan")), "the peak of this device is not known, so times are not"
     times = {label: (arm.flops or 0.0) / (UTILISATION * peak) for label, arm in plan.arms.items()}
-    how = "measured now" if device.type == "cpu" else "as its vendor states it"
+    is_listed = device.type == "cuda" and listed_flops(torch.cuda.get_device_name(device)) is not None
+    how = "as its vendor states it" if is_listed else "measured now"
     return times, (
         f"times are a first guess, from {UTILISATION:.0%} of this device's peak of {short(peak)} FLOPs a second ({how})"
     )

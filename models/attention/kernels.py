@@ -13,6 +13,7 @@ from models.attention.masks import Mask, dense_bias
 
 # In bf16 on a CPU, batched matmuls beat the fused kernel's backward pass fourfold at 128 keys and break even near 512.
 LONGEST_KEYS_FOR_MATMULS = 512
+HIDDEN_IN_FLOAT16 = -3e4  # its least number is -65504; a row of infinite ones would be NaN
 
 
 class KernelMask(NamedTuple):
@@ -40,7 +41,10 @@ def attend(
     """[B, H, T, C]: softmax(scale · query keyᵀ + bias) value; query head h uses key head ⌊h / G⌋."""
     B, H, T, C = query_BHTC.shape
     K, S = key_BKSC.shape[1:3]
-    bias = None if mask.bias is None else mask.bias.to(query_BHTC.dtype)
+    bias = mask.bias
+    if bias is not None and query_BHTC.dtype == torch.float16:
+        bias = bias.clamp(min=HIDDEN_IN_FLOAT16)
+    bias = None if bias is None else bias.to(query_BHTC.dtype)
     if query_BHTC.is_cpu and query_BHTC.dtype == torch.bfloat16 and S <= LONGEST_KEYS_FOR_MATMULS:
         grouped_BKRC = (query_BHTC * scale).reshape(B, K, -1, C)  # R = G · T: the queries of one key head
         scores_BHTS = (grouped_BKRC @ key_BKSC.transpose(-1, -2)).view(B, H, T, S)

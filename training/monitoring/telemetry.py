@@ -12,6 +12,9 @@ from training.setup.hardware import peak_flops
 from training.step.module import ExactModule
 from training.step.terms import Result
 
+# Of the matrix products; of every other precision it is bfloat16.
+DTYPES = {"32-true": torch.float32, "64-true": torch.float32, "16-mixed": torch.float16}
+
 
 class TimedLoader(Protocol):
     """What is needed of the loader: the seconds spent waiting for it so far."""
@@ -101,8 +104,7 @@ class Telemetry(RunCallback):
             logger.log_metrics({**self.consumed(trainer, module), **metrics}, step=trainer.global_step)
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
-        is_bf16 = "bf16" in str(trainer.precision)
-        self.peak = peak_flops(module.device, torch.bfloat16 if is_bf16 else torch.float32)
+        self.peak = peak_flops(module.device, DTYPES.get(str(trainer.precision), torch.bfloat16))
         self._mark(trainer, module)
 
     def step_ends(self, trainer: Trainer, module: ExactModule) -> None:

@@ -1,26 +1,38 @@
 """What the machine can do: the precision that pays, and the peak that utilisation is measured against."""
 
+import re
 import resource
 import sys
 import time
 
 import torch
 
-# Dense bf16 matrix products per second, from the vendors' data sheets, by a word in the device's name.
+# Dense bf16 and fp16 matrix products per second, from the vendors' data sheets, by the device's name.
 PEAK_BF16_FLOPS = {
+    "GB200": 2.5e15,
     "B200": 2.25e15,
+    "GH200": 989e12,
     "H200": 989e12,
-    "H100 PCIe": 756e12,
+    "H200 NVL": 835e12,
     "H100": 989e12,
+    "H100 NVL": 835e12,
+    "H100 PCIe": 756e12,
+    "H20": 148e12,
     "A100": 312e12,
+    "A30": 165e12,
+    "A40": 150e12,
+    "A10": 125e12,
     "L40S": 362e12,
+    "L40": 181e12,
     "L4": 121e12,
     "RTX 5090": 210e12,
     "RTX 4090": 165e12,
     "RTX 3090": 71e12,
-    "A6000": 155e12,
+    "RTX A6000": 155e12,
     "T4": 65e12,
 }
+_BEFORE_MODEL = re.compile(r"^(NVIDIA|Tesla|GeForce)$")
+_BEHIND_MODEL = re.compile(r"^(SXM\d?|PCIe|HBM\d?\w?|\d+GB)$", re.IGNORECASE)  # the board, and its memory
 
 
 def has_fast_bfloat16(accelerator: str) -> bool:
@@ -30,25 +42,56 @@ def has_fast_bfloat16(accelerator: str) -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def _measured_flops(dtype: torch.dtype, size: int = 1024, repeats: int = 5) -> float:
-    """The rate of the best of a few square products on the CPU."""
-    first, second = torch.ones(2, size, size, device="cpu").to(dtype)
+def listed_flops(name: str) -> float | None:
+    """The peak of a device in bf16 and fp16 by its whole name; None where it is not listed.
+
+    Another model's name is no part of it: an L40 is no L4, and the slice of a GPU or a laptop's is not the GPU.
+    """
+    words = re.split(r"[\s-]+", name)
+    while words and _BEFORE_MODEL.match(words[0]):
+        words = words[1:]
+    while words:
+        if (peak := PEAK_BF16_FLOPS.get(" ".join(words))) is not None:
+            return peak
+        if not _BEHIND_MODEL.match(words[-1]):
+            return None
+        words = words[:-1]
+    return None
+
+
+def _rate(device: torch.device, dtype: torch.dtype, size: int, repeats: int) -> tuple[float, float]:
+    """The best of a few square products: operations a second, and the seconds that one took."""
+    first, second = torch.ones(2, size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(repeats):
         before = time.perf_counter()
-        torch.mm(first, second)
+        float(torch.mm(first, second)[0, 0])  # reading a number waits for the device
         best = min(best, time.perf_counter() - before)
-    return 2 * size**3 / best
+    return 2 * size**3 / best, best
+
+
+def measured_flops(device: torch.device, dtype: torch.dtype) -> float | None:
+    """The rate of square products, large ones where small ones are fast; None where the device has no memory left.
+
+    It takes a fraction of a second, on a processor that multiplies float16 by hand as well.
+    """
+    rate = None
+    for size in (128, 512, 1024) if device.type == "cpu" else (512, 4096):
+        try:
+            rate, seconds = _rate(device, dtype, size, repeats=5)
+        except torch.OutOfMemoryError:
+            break
+        if seconds > 4e-3:
+            break
+    return rate
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
-    """Products a second that a device can do at best: listed for GPUs in bf16, measured on a CPU; None if unknown."""
-    if device.type == "cpu":
-        return _measured_flops(dtype)
-    if device.type == "cuda" and dtype == torch.bfloat16:
-        name = torch.cuda.get_device_name(device)
-        return next((peak for word, peak in PEAK_BF16_FLOPS.items() if word in name), None)
-    return None
+    """Products a second that a device can do at best: listed for GPUs in bf16 and fp16, elsewhere measured."""
+    listed = None
+    if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
+        listed = listed_flops(torch.cuda.get_device_name(device))
+    return measured_flops(device, dtype) if listed is None else listed
 
 
 def peak_memory(device: torch.device) -> int:

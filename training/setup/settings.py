@@ -7,7 +7,7 @@ from common.errors import UserError
 
 WandbMode = Literal["auto", "online", "offline", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "bf16-true"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"]
 StrategyName = Literal["auto", "ddp", "fsdp"]
 
 
@@ -26,7 +26,8 @@ class TrainerSettings:
         devices: devices of each machine; `auto` is all GPUs, or one CPU process, or what torchrun started.
         num_nodes: machines.
         strategy: `ddp` copies the model to every device, and is `auto` for several; `fsdp` shards it (FSDP2).
-        precision: `auto` is bf16-mixed where the hardware is fast at it, else 32-true.
+        precision: `auto` is bf16-mixed where the hardware is fast at it, else 32-true. `16-mixed` is for GPUs without
+            bf16 (before Ampere): the loss is scaled, and the scale stands in the checkpoint.
         deterministic: uses deterministic kernels on a GPU, some of them slower.
     """
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -32,6 +33,8 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
     Raises:
         UserError: where this machine does not have what they name.
     """
+    if settings.deterministic:  # cuBLAS reads it once, when it computes its first product
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     accelerator, devices, num_nodes = settings.accelerator, settings.devices, settings.num_nodes
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -117,16 +120,35 @@ _NOISE = (
     "Using bfloat16",
     "`Trainer.fit` stopped",
     "`Trainer(val_check_interval",
+    "You are using a CUDA device",  # and should set what is set here
+    "LOCAL_RANK:",
 )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_NOISE)
 
 
 def _quieten() -> None:
     """Silences what Lightning prints on every run and no user can act upon."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(_NOISE))
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.rank_zero", "pytorch.accelerators.cuda"):
+        logging.getLogger(f"lightning.{name}").addFilter(_is_news)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message="GPU available but not used.*")  # as trainer.accelerator = cpu demands
+
+
+class Float16(MixedPrecision):
+    """Autocast to float16 on any device. Lightning's scaler is left out: the exact step has its own (`LossScale`)."""
+
+    def __init__(self, accelerator: str) -> None:
+        super().__init__("16-mixed", accelerator, scaler=torch.amp.GradScaler(accelerator, enabled=False))
+        self.scaler = None
+
+
+def matmul_precision(settings: TrainerSettings) -> str:
+    """How CUDA computes the products that are left in float32: in TF32 where the run's own are in 16 bits."""
+    return "high" if "16" in settings.precision else "highest"
 
 
 def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
@@ -135,12 +157,16 @@ def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
     plugins: list[Any] = [SafeCheckpointIO()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # it would save within the signal handler, mid-step
+    if settings.precision == "16-mixed":
+        plugins.append(Float16(settings.accelerator))
+    if settings.accelerator == "cuda":
+        torch.set_float32_matmul_precision(matmul_precision(settings))
     return Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=_strategy(settings),
-        precision=cast(Any, settings.precision),
+        precision=None if settings.precision == "16-mixed" else cast(Any, settings.precision),
         deterministic=settings.deterministic,
         plugins=plugins,
         default_root_dir=folder,

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from training.step.averaging import WeightAverage
 from training.step.budget import Budget, Progress, StepCost
 from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
+from training.step.scaling import LossScale
 from training.step.stops import Diverged
 from training.step.terms import Result, Sums, Term
 
@@ -77,6 +78,7 @@ class ExactModule(lightning.LightningModule, ABC):
         )  # what the processes agreed on at the beginning of the step, see _agree
         self._step_losses: list[Tensor] = []
         self._step_indices: list[int] = []
+        self.loss_scale: LossScale | None = None  # of a run in float16
 
     @abstractmethod
     def terms(self, batch: Any, *, count_correct: bool) -> dict[str, Term]:
@@ -137,6 +139,8 @@ class ExactModule(lightning.LightningModule, ABC):
             if self._saved_average is not None:
                 self.average.load(*self._saved_average)
         self.progress.start(self._seconds_before)
+        if self.trainer.precision == "16-mixed" and self.loss_scale is None:
+            self.loss_scale = LossScale()
 
     def _agree(self, batch: StepBatch) -> None:
         """Adds up over all processes: divisors, target and raw tokens, seconds (of the first) and requests."""
@@ -181,20 +185,26 @@ class ExactModule(lightning.LightningModule, ABC):
         sums = {name: term.minimised_sum for name, term in terms.items()}
         loss = torch.stack([value / totals[name].to(value.dtype) for name, value in sums.items()]).sum()
         self._step_losses.append(loss.detach())
-        return loss * (self._accumulated * self.trainer.world_size)
+        scale = 1.0 if self.loss_scale is None else self.loss_scale.scale
+        return loss * (self._accumulated * self.trainer.world_size * scale)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         """Measures the gradient, refuses one that is not finite, and clips it; all before the update.
+
+        In float16, one that overflowed under its scale is dropped instead, and so is the update.
 
         Raises:
             Diverged: where loss or gradient is infinite or not a number.
         """
         parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
+        if self.loss_scale is not None:
+            self.loss_scale.undo(parameters)
         norm = gradient_norm(parameters)
         loss = torch.stack(self._step_losses).sum()
         self.gradient_norm, loss = torch.stack([norm, loss]).tolist()  # the one wait for the device
         target_tokens, raw_tokens, seconds, *requests = self._step[-3 - len(Request) :].tolist()
-        if not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
+        is_taken = self.loss_scale is None or not math.isfinite(loss) or self.loss_scale.take(self.gradient_norm)
+        if is_taken and not (math.isfinite(self.gradient_norm) and math.isfinite(loss)):
             raise Diverged(
                 f"step {self.global_step}: loss {loss:g}, gradient norm {self.gradient_norm:g}; stopped before the "
                 f"update. Windows of the step here: {self._step_indices}. The last checkpoint is intact; a lower "
@@ -206,7 +216,9 @@ class ExactModule(lightning.LightningModule, ABC):
         self.raw_tokens += int(raw_tokens)
         self.target_tokens += int(target_tokens)
         self.agreed = {request for request in Request if requests[request]}
-        if self.optimizer_config.max_grad_norm is not None:
+        if not is_taken:
+            optimizer.zero_grad(set_to_none=True)  # without gradients an optimizer changes nothing
+        elif self.optimizer_config.max_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.optimizer_config.max_grad_norm, norm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -262,6 +274,7 @@ class ExactModule(lightning.LightningModule, ABC):
             "raw_tokens": self.raw_tokens,
             "target_tokens": self.target_tokens,
             "sums": [sums.totals() for sums in (self.training_sums, self.training_measures)],
+            "loss_scale": None if self.loss_scale is None else self.loss_scale.state(),
         }
         if self.average is not None:
             self.average.save(checkpoint)
@@ -276,6 +289,8 @@ class ExactModule(lightning.LightningModule, ABC):
         if "average" in checkpoint:
             self._saved_average = checkpoint["state_dict"], checkpoint["average"]["updates"]
             checkpoint["state_dict"] = checkpoint["average"]["trained"]
+        if scale := progress.get("loss_scale"):
+            self.loss_scale = LossScale(**scale)
         self._seconds_before = progress["seconds"]
         self.raw_tokens, self.target_tokens = progress["raw_tokens"], progress["target_tokens"]
         if self.trainer.is_global_zero:  # the others' part is in what the first one takes up
