@@ -27,7 +27,8 @@ from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
 from objectives.start.warm_start import Report, begin_with
 from training.step.budget import Budget, StepCost
-from training.step.module import ExactModule, StepBatch
+from training.step.micro import StepBatch
+from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig, make_optimizer
 from training.step.terms import Term
 

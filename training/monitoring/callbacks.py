@@ -11,7 +11,8 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from training.setup.settings import CheckpointSettings
-from training.step.module import ExactModule, Request
+from training.step.micro import Request
+from training.step.module import ExactModule
 from training.step.stops import Interrupted
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in
 

@@ -7,8 +7,7 @@ its labels, unless an objective has another) in the whole optimizer step, over a
 
 import math
 from abc import ABC, abstractmethod
-from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any
 
 import lightning
 import torch
@@ -20,32 +19,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from training.step.averaging import WeightAverage
 from training.step.budget import Budget, Progress, StepCost
+from training.step.micro import Request, StepBatch, dropout_seed
 from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.step.scaling import LossScale
 from training.step.stops import Diverged
 from training.step.terms import Result, Sums, Term
-
-
-class StepBatch(Protocol):
-    """What the exact step needs to know of a batch; its step is this process's part of the optimizer step."""
-
-    indices: list[int]
-    step_divisors: dict[str, float]
-    step_target_tokens: int
-    step_raw_tokens: int
-
-
-class Request(IntEnum):
-    """What one process requests of all of them; acted upon together, at the end of a step."""
-
-    TERMINATE = 0  # SIGTERM was received
-    INTERRUPT = 1  # SIGINT was received
-    SAVE = 2
-
-
-def dropout_seed(seed: int, *, step: int, micro: int, accumulated: int, rank: int, world: int) -> int:
-    """What dropout is drawn from in a micro-batch: another seed for every step, micro-batch and device of a run."""
-    return (seed << 40) + (step * accumulated + micro) * world + rank
 
 
 class ExactModule(lightning.LightningModule, ABC):

@@ -16,7 +16,7 @@ from objectives.core.pretraining import Pretraining
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, train_in_process, weights_of
 from tests.objectives.texts import mean_loss
 from training.session import train
-from training.step.module import dropout_seed
+from training.step.micro import dropout_seed
 from training.step.stops import Diverged
 from training.step.terms import Sums, Term
 from training.storage.checkpoint import checkpoints_in, damage
