@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from common.errors import UserError
 from common.files import write_whole
 from evaluation.excerpts import excerpts
 from evaluation.findings import Findings, Results, check_ranked, find, write_items
 from evaluation.plateau import is_on_plateau, ordinary_losses
+from evaluation.record.files import read_record
 from evaluation.record.record import (
     ArmRecord,
     CostRecord,
@@ -32,10 +34,11 @@ from evaluation.scoring.results import Evaluation
 from evaluation.statistics.aggregate import scores_of
 from evaluation.statistics.hypotheses import judge
 from evaluation.study.deviations import deviations
-from evaluation.study.jobs import Job, MeasuredRun, StudyDir, last_loss, logged
+from evaluation.study.jobs import Job, MeasuredRun, StudyDir, logged
 from evaluation.study.plan import ArmPlan, Plan
 from evaluation.study.runner import Jobs
 from evaluation.study.study import Study
+from evaluation.study.sweep import last_loss
 from training.monitoring.tables import plain_table
 
 
@@ -44,6 +47,10 @@ def is_finished(study_dir: StudyDir, jobs: Jobs) -> bool:
     if study_dir.unmeasured.is_file() or not (study_dir.results.is_file() and jobs.are_over()):
         return False
     sources = [study_dir.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
+    try:
+        read_record(study_dir.results)
+    except UserError:  # a torn or foreign one, which is written anew
+        return False
     return all(path.stat().st_mtime <= study_dir.results.stat().st_mtime for path in sources)
 
 
@@ -69,7 +76,7 @@ def _curve(job: MeasuredRun) -> tuple[PointRecord, ...]:
 
 def run_record(job: MeasuredRun, results: Results) -> RunRecord:
     status, reason = job.outcome()
-    summary, cost = job.run.read_summary(), None
+    summary, cost = job.run.read_summary() if status == "finished" else None, None
     if summary is not None:
         speed = summary["raw_tokens"] / summary["seconds"] if summary["seconds"] else None
         cost = CostRecord(

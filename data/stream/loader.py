@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from data.stream import workers
 from data.stream.batch import Batch, Corruption, Example, MaxLengths
 from data.stream.collate import collate
 from data.stream.order import Permutation, Purpose, generator
@@ -135,6 +136,8 @@ class StepLoader:
         **options: Any,
     ) -> None:
         self.length, self.seconds_waited = length, 0.0
+        if options.get("num_workers"):
+            options["timeout"] = workers.WAIT_SECONDS
         self.loader: DataLoader[Any] = DataLoader(
             examples,
             batch_sampler=steps,  # pyright: ignore[reportArgumentType]
@@ -160,7 +163,7 @@ class StepLoader:
         steps = iter(self.loader)
         while True:
             before = time.perf_counter()
-            batches = cast(list[Any] | None, next(steps, None))
+            batches = cast(list[Any] | None, workers.next_of(steps))
             self.seconds_waited += time.perf_counter() - before
             if batches is None:
                 return

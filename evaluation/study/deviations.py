@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from evaluation.study.jobs import at_edge
 from evaluation.study.plan import Plan
 from evaluation.study.runner import Jobs
 from evaluation.study.study import Study
+from evaluation.study.sweep import at_edge
 
 SEEDS = 8  # the fewest of the protocol: an exact test of a dozen declared hypotheses can then reach 0.05
 

@@ -1,14 +1,13 @@
 """The runs of a study: which there are, where each lies, and what became of it."""
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from common.errors import UserError
-from common.files import write_whole
+from common.files import read_json, write_whole
 from evaluation.record.kinds import Status
 from evaluation.study.checks import budget_arguments
 from evaluation.study.plan import Plan
@@ -117,14 +116,28 @@ class Job:
         """Called where it is tried again."""
         self._failure.unlink(missing_ok=True)
 
+    def summary(self) -> dict[str, Any] | None:
+        """What came out of the run; None where it did not come to its end, or its folder is damaged."""
+        return self.run.read_summary() if self.outcome()[0] == "finished" else None
+
     def outcome(self) -> tuple[Status, str]:
-        """What became of it so far, and why it is not finished."""
-        if self.run.read_summary() is not None:
-            return "finished", ""
+        """What became of it so far, and why it is not finished.
+
+        A damaged file of its folder is why, and blocks no other run; to try again would change nothing.
+        """
+        try:
+            self.run.check()
+            if self.run.read_summary() is not None:
+                return "finished", ""
+        except UserError as error:
+            return "failed", str(error)
         if self._failure.is_file():
-            failure = json.loads(self._failure.read_text(encoding="utf-8"))
-            is_result = failure["exit_status"] == Diverged.exit_status
-            return ("failed" if is_result else "unfinished"), failure["reason"]
+            try:
+                failure = read_json(self._failure, remedy="the run is tried again")
+            except UserError as error:
+                return "unfinished", str(error)
+            is_result = failure.get("exit_status") == Diverged.exit_status
+            return ("failed" if is_result else "unfinished"), str(failure.get("reason"))
         return "unfinished", "not begun" if not self.run.metrics.is_file() else "interrupted"
 
     def what_became_of_it(self) -> list[Path]:
@@ -143,7 +156,10 @@ class Job:
         """
         if not self.run.is_run:
             return
-        before = self.run.read_config()
+        try:
+            before, info = self.run.read_config(), self.run.read_info()
+        except UserError:  # which its outcome names, and which is no reason to refuse the study
+            return
         rate = config["optimizer"]["learning_rate"] if self.learning_rate is None else self.learning_rate
         now = {**config, "seed": self.seed, "optimizer": {**config["optimizer"], "learning_rate": rate}}
         budgets = [amounts(before["budget"]), amounts({**config["budget"], self.measure: self.amount})]
@@ -153,7 +169,7 @@ class Job:
                 f"{self.run.path} holds a run with other settings ({'; '.join(changed)}): give this study another "
                 f"--name, or remove that folder"
             )
-        if self.run.read_info().get("data", {}).get("sha256", data) != data:
+        if info.get("data", {}).get("sha256", data) != data:
             raise UserError(
                 f"{self.run.path} was trained on another token store: the text or the tokenizer has changed; give this "
                 f"study another --name"
@@ -254,37 +270,9 @@ def branch_jobs(study: Study, plan: Plan, parents: Iterable[Job]) -> list[Job]:
 
 
 def logged(run: RunFolder) -> list[dict[str, float]]:
-    """The rows of a run's metrics.csv, with what was logged in each."""
-    return [{name: float(value) for name, value in row.items() if name and value} for row in run.read_metrics()]
-
-
-def last_loss(job: Job) -> float:
-    """The validation loss that a run of the sweep came to, infinite where it came to none."""
-    summary = job.run.read_summary()
-    return math.inf if summary is None else summary["validation/loss"]
-
-
-def best_rates(study: Study, tuned: list[Job]) -> dict[str, float | None]:
-    """Of each arm, the learning rate with the lowest mean validation loss, of its own question, over the tuning seeds.
-
-    None where nothing was tuned. An arm has no entry while its sweep goes on, or where no rate of it came to an end
-    with every seed.
-    """
-    if not study.learning_rates:
-        return dict.fromkeys(study.arms)
-    best: dict[str, float | None] = {}
-    for label in study.arms:
-        sweep = [job for job in tuned if job.arm == label]
-        sums = {
-            rate: sum(last_loss(job) for job in sweep if job.learning_rate == rate) for rate in study.learning_rates
-        }
-        rate = min(sums, key=lambda rate: sums[rate])
-        if math.isfinite(sums[rate]) and all(job.is_over() for job in sweep):
-            best[label] = rate
-    return best
-
-
-def at_edge(study: Study, rates: dict[str, float | None]) -> list[str]:
-    """The arms whose best learning rate is the smallest or the greatest that was tried."""
-    edges = (min(study.learning_rates), max(study.learning_rates)) if study.learning_rates else ()
-    return [label for label, rate in rates.items() if rate in edges]
+    """The rows of a run's metrics.csv, with what was logged in each; none of a damaged one, which its outcome names."""
+    try:
+        rows = run.read_metrics()
+    except UserError:
+        return []
+    return [{name: float(value) for name, value in row.items() if name and value} for row in rows]

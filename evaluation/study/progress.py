@@ -137,7 +137,7 @@ class ProgressTable:
         """Prints what became of a run."""
         status, reason = job.outcome()
         if status == "finished":
-            summary = job.run.read_summary() or {}
+            summary = job.summary() or {}
             outcome = f"finished: {short(summary['raw_tokens'])} raw tokens in {duration(summary['seconds'])}"
         else:
             outcome = f"{status}: {reason} (see {job.log})"

@@ -13,12 +13,14 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
+from common.errors import UserError
 from common.files import write_whole
-from evaluation.study.jobs import Job, StudyDir, best_rates, branch_jobs, run_jobs, tuning_jobs
+from evaluation.study.jobs import Job, StudyDir, branch_jobs, run_jobs, tuning_jobs
 from evaluation.study.plan import ADAPTER, Plan, make_plan
 from evaluation.study.progress import ProgressTable, plan_table
 from evaluation.study.scheduler import train_all, worker_environments
 from evaluation.study.study import Study
+from evaluation.study.sweep import best_rates
 from training.monitoring.display import duration, short
 from training.setup.hardware import listed_flops, peak_flops
 from training.setup.settings import TrainerSettings
@@ -92,10 +94,30 @@ def _declares(entry: dict[str, Any], study: Study, fingerprint: str) -> bool:
     return entry["fingerprint"] == fingerprint
 
 
+def _declared(path: Path) -> list[dict[str, Any]]:
+    """The declarations that study.json keeps.
+
+    Raises:
+        UserError: where it is torn, or holds something else.
+    """
+    kept: Any = None
+    try:
+        kept = json.loads(path.read_bytes())
+        is_whole = all({"time", "fingerprint", "declaration"} <= entry.keys() for entry in kept)
+    except (ValueError, RecursionError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        raise UserError(
+            f"{path} is damaged; restore it from a copy, or remove it: the study is then declared anew, and its report "
+            f"no longer states that it was declared otherwise before"
+        )
+    return kept
+
+
 def declare(study: Study, fingerprint: str, study_dir: StudyDir) -> list[dict[str, Any]]:
     """Keeps the declaration with the time; one that was changed stands behind those that it replaced."""
     path = study_dir.declaration
-    kept: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    kept = _declared(path) if path.is_file() else []
     before = [{**entry, "declaration": renamed_study(entry["declaration"])} for entry in kept]
     if kept and _declares(kept[-1], study, fingerprint):
         return before
@@ -133,7 +155,7 @@ def estimate(study: Study, plan: Plan, jobs: Jobs) -> tuple[dict[str, float], st
         return dict.fromkeys(plan.arms, 60 * study.amount), "the budget is a time"
     seconds_per_flop: dict[str, list[float]] = {}
     for job in jobs.all:
-        summary = job.run.read_summary()
+        summary = job.summary()
         if summary is not None and not job.branch and summary["flops"]:
             seconds_per_flop.setdefault(job.arm, []).append(summary["seconds"] / summary["flops"])
     if seconds_per_flop:

@@ -140,7 +140,7 @@ class Scheduler:
         status = process.wait()
         with self._starting:
             self._processes.remove(process)
-        if job.run.read_summary() is None:
+        if job.summary() is None:
             number = -status if status < 0 else status - 128
             is_signal = number in set(signal.Signals)
             job.note_failure(status, f"ended by {signal.Signals(number).name}" if is_signal else last_line(job.log))

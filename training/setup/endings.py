@@ -44,7 +44,7 @@ _WRONG_PATHS = {
 _OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|failed to allocate|cannot allocate memory", re.I)
 _LOST_PROCESS = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|timed out waiting|socket timeout|gloo/transport|"
-    r"nccl (communicator|error)|process group watchdog",
+    r"nccl (communicator|error)|process group watchdog|DataLoader worker",
     re.I,
 )
 _NO_SPACE = re.compile(r"No space left on device|os error 28|file write failed|Disk quota exceeded", re.I)

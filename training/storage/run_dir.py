@@ -239,6 +239,12 @@ class RunFolder:
                              f"{RESTORE}")  # fmt: skip
         return content
 
+    def check(self) -> None:
+        """Raises UserError where a file that the run's meaning or its results are read from is damaged."""
+        if self.is_run:
+            self._recorded(self.path / "config.yaml")
+        self.read_metrics()
+
     def read_metrics(self) -> list[dict[str, str]]:
         """The rows of `metrics.csv`, with every column in each; none where nothing was logged yet.
 
@@ -255,10 +261,8 @@ class RunFolder:
         if (lines and "step" not in lines[0].strip().split(",")) or any(
             None in row or None in row.values() or not row.get("step", "").isdecimal() for row in rows
         ):
-            raise UserError(
-                f"{self.metrics} is damaged (not every row has a step and a field for each column); remove it: the run "
-                f"goes on, without what was logged so far"
-            )
+            reason = "not every row has a step and a field for each column"
+            raise UserError(f"{self.metrics} is damaged ({reason}); remove it: the run goes on without what it held")
         return [renamed_metrics(row) for row in rows]
 
     def checkpoint(self, step: int | None = None) -> Path:

@@ -13,10 +13,7 @@ from evaluation.study.deviations import deviations
 from evaluation.study.jobs import (
     Job,
     StudyDir,
-    at_edge,
-    best_rates,
     branch_jobs,
-    last_loss,
     logged,
     run_jobs,
     tuning_jobs,
@@ -24,6 +21,7 @@ from evaluation.study.jobs import (
 from evaluation.study.plan import ArmPlan, BranchPlan, Plan
 from evaluation.study.runner import declare, jobs_of
 from evaluation.study.study import Arm, Hypothesis, Study
+from evaluation.study.sweep import at_edge, best_rates, last_loss
 from training.setup.settings import LoggingSettings
 from training.step.budget import Budget, StepCost
 from training.step.stops import Diverged

@@ -1,6 +1,8 @@
 """Checkpoints: whole or not there, hashed, and nothing in them that needs unpickling."""
 
 import json
+import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.processes import Script
 from training.storage.checkpoint import (
+    SafeCheckpointIO,
     checkpoint_name,
     checkpoints_in,
     damage,
@@ -156,3 +159,28 @@ def test_a_killed_writer_leaves_every_visible_checkpoint_whole(tmp_path: Path) -
         for folder in checkpoints_in(tmp_path / "run"):
             read = read_checkpoint(folder)
             assert (read["state_dict"]["a"] == read["global_step"]).all()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
+def test_every_file_has_the_mode_that_the_umask_gives(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_checkpoint({"state_dict": {"weight": torch.zeros(2)}}, tmp_path / "step-00000001")
+        plain = tmp_path / "plain"
+        plain.touch()
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode for path in (tmp_path / "step-00000001").iterdir()}
+    assert modes == {plain.stat().st_mode}
+
+
+def test_a_checkpoint_that_is_dropped_or_replaced_is_never_half_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "step-00000001"
+    write_checkpoint({"state_dict": {"weight": torch.zeros(2)}}, folder)
+    removed: list[Path] = []
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: removed.append(path))  # as if it were killed there
+    SafeCheckpointIO().remove_checkpoint(folder)
+    assert checkpoints_in(tmp_path) == []
+    assert all(path.name.endswith(".writing") for path in removed)
