@@ -7,7 +7,7 @@ DEMO_NAME ?= demo
 PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all mutants check format bench clean
+.PHONY: help demo test test-all mutants check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ format: .venv/installed ## formats every file
 bench: .venv/installed ## side-by-side measurements against transformers, training and generation; some minutes
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.generation
+
+docs: .venv/installed ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean: ## removes .venv, caches and token stores; runs stay
 	rm -rf .venv cache .pytest_cache .ruff_cache .hypothesis

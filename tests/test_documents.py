@@ -1,8 +1,10 @@
-"""The README's commands are commands, and what the documents name is there."""
+"""The commands of README and docs are commands, and what the documents name is there."""
 
 import inspect
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,16 +14,17 @@ from evaluation.study.parse import parse as parse_study
 from models.generation.decoding import Decoding
 from tests.helpers import ROOT, make_cli
 
-DOCUMENTS = sorted(ROOT.glob("*.md"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"```\n(.*?)```", re.DOTALL)
 NAMED_FILE = re.compile(r"`((?:data|models|objectives|training|configs|tests|benchmarks)/[\w/.]+\.(?:py|yaml))`")
 
 
 def commands(script: str) -> list[str]:
-    """The commands of the README that run a script, lines that go on put together."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = "\n".join(FENCE.findall(text)).replace("\\\n", " ").splitlines()
-    return [line for line in lines if f"{script} " in line and line.startswith(("python ", "torchrun "))]
+    """The commands of the documents that run a script, each once, lines that go on put together."""
+    fences = [fence for path in DOCUMENTS for fence in FENCE.findall(path.read_text(encoding="utf-8"))]
+    lines = "\n".join(fences).replace("\\\n", " ").splitlines()
+    named = [line for line in lines if f"{script} " in line and line.startswith(("python ", "torchrun "))]
+    return list(dict.fromkeys(named))
 
 
 @pytest.mark.parametrize("command", commands("train.py"))
@@ -83,3 +86,20 @@ def test_the_makefile_lists_every_target_with_a_reason() -> None:
     assert targets is not None
     for target in targets[1].split():
         assert re.search(rf"^{target}:.*## \w", text, re.MULTILINE), target
+
+
+def test_every_objective_has_a_page_with_its_pictures_and_its_settings() -> None:
+    hooks = pytest.importorskip("docs.hooks", reason="mkdocs is not installed")
+    pages = {name: hooks.objective_page(name, model, config) for name, model, config in hooks.configs()}
+    assert {"masked_lm", "causal_lm", "denoising", "span_corruption"} <= set(pages)
+    for name, page in pages.items():
+        assert page.count('<pre class="picture">') == len(hooks.SENTENCES), name
+        assert f"python train.py --config configs/{name}.yaml" in page
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert (tmp_path / "site/objectives/masked_lm.html").is_file()
