@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from common.errors import UserError
+from common.ranges import check_ranges, count
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from training.setup.messages import OneLineErrors
 from training.setup.script import script
@@ -76,8 +77,7 @@ def inputs_of(parsed: Namespace) -> list[Any]:
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)
-    if parsed.batch_size < 1:
-        raise UserError(f"--batch_size = {parsed.batch_size} must be at least 1")
+    check_ranges("--", {"batch_size": count(1 << 16)}, vars(parsed))
     inputs = inputs_of(parsed)
     tuned = load_fine_tuned(parsed.run)
     is_watched = len(inputs) > 1 and sys.stderr.isatty()

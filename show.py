@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +33,7 @@ from training.setup.cli import RunCLI
 from training.setup.messages import OneLineErrors
 from training.setup.script import script
 from training.storage.old_names import renamed_settings
+from training.storage.yaml_text import read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 SHARED: set[str | int] = {"z_loss", "init_from", "keep_documents_apart"}
@@ -51,7 +51,7 @@ def class_named(path: str) -> type[Objective]:
 def objective_configs(named: list[Path] | None) -> dict[str, dict[str, Any]]:
     """`model` of each config, by its objective's file: of those named, or of every objective there is."""
     paths = named or [path for path in sorted(CONFIGS.glob("*.yaml")) if path.name != "base.yaml"]
-    models = [renamed_settings(yaml.safe_load(path.read_text(encoding="utf-8"))).get("model") for path in paths]
+    models = [renamed_settings(read_yaml(path)).get("model") for path in paths]
     return {model["class_path"].split(".")[-2]: model for model in models if model}
 
 

@@ -1,4 +1,4 @@
-"""What every floor needs: the two kinds of error that end in one line, and files that are written whole.
+"""What every floor needs: the two kinds of error that end in one line, files written whole, ranges of settings.
 
 The standard library alone. Begin with `errors.py`.
 """

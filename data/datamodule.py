@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from common.errors import UserError
+from common.ranges import SEED, Range, check_ranges, count
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.store.tokenizer import Vocabulary, VocabularyFormat
@@ -41,6 +41,18 @@ class MixedCorruptor(Protocol):
     members: Mapping[str, Corruptor]
 
     def choice(self, *, batch_size: int, seed: int, total_steps: int | None) -> Choice: ...
+
+
+RANGES = {
+    "window": count(1 << 22),
+    "batch_size": count(1 << 24),
+    "micro_batch_size": count(1 << 24),
+    "validation_windows": count(10**9),
+    "validation_fraction": Range(0, 1, low_open=True, high_open=True),
+    "vocab_size": count(1 << 24),
+    "workers": count(256, low=0),
+    "seed": SEED,
+}
 
 
 def _tuple(names: str | list[str]) -> tuple[str, ...]:
@@ -103,14 +115,9 @@ class DataModule(ShardedData):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        counts = {"window": window, "batch_size": batch_size, "validation_windows": validation_windows}
-        for name, count in {**counts, "micro_batch_size": micro_batch_size}.items():
-            if count is not None and count < 1:
-                raise UserError(f"data.{name} = {count} must be at least 1")
-        if workers is not None and workers < 0:
-            raise UserError(f"data.workers = {workers} must be at least 0")
-        if not 0 < validation_fraction < 1:
-            raise UserError(f"data.validation_fraction = {validation_fraction} must lie between 0 and 1")
+        sizes = {"window": window, "batch_size": batch_size, "micro_batch_size": micro_batch_size, "workers": workers}
+        parts = {"vocab_size": vocab_size, "validation_windows": validation_windows, "seed": seed}
+        check_ranges("data.", RANGES, {**sizes, **parts, "validation_fraction": validation_fraction})
         corpus_read = Corpus(
             source=_tuple(corpus),
             configuration=configuration,

@@ -28,12 +28,8 @@ def evaluations_of(settings: Mapping[str, dict[str, Any]]) -> dict[str, Evaluati
     Raises:
         UserError: where one cannot be made as declared.
     """
-    try:
-        named = {VALIDATION_LOSS: {}, **settings}
-        return {name: make_evaluation(name, settings) for name, settings in named.items()}
-    except (ValueError, OSError) as error:
-        reason = str(error)
-        raise UserError(reason if reason.startswith("evaluations") else f"evaluations: {reason}") from None
+    named = {VALIDATION_LOSS: {}, **settings}
+    return {name: make_evaluation(name, given) for name, given in named.items()}
 
 
 def measure(job: MeasuredRun, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:
@@ -43,7 +39,7 @@ def measure(job: MeasuredRun, evaluations: Mapping[str, Evaluation]) -> tuple[Re
     for name, evaluation in evaluations.items():
         try:
             found |= {result.metric: result for result in evaluation(job.run.path)}
-        except (ValueError, OSError) as error:
+        except (UserError, OSError) as error:
             unmeasured.append(f"{name} of {job.name} was not measured: {error}")
     return found, unmeasured
 

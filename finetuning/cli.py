@@ -117,6 +117,7 @@ class FineTuningCLI(RunCLI):
         if not self.is_named:
             home = RunFolder.of(Path(self.config.checkpoint)).path
             scratch = "-from_scratch" if self.config.tuning.from_scratch else ""
-            named = self.config.name or f"{self.objective_name}-{home.name}{scratch}-s{self.config.seed}"
+            named = f"{self.objective_name}-{home.name}{scratch}-s{self.config.seed}"
+            named = named if self.config.name is None else self.config.name
             self.config.name, self.is_named = f"{named}{self.suffix}", True
         return super().folder

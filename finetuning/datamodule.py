@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from common.errors import UserError
+from common.ranges import check_ranges, count
 from data.stream.loader import ENDLESS, StepLoader
 from data.stream.sharding import ShardedData
 from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
@@ -39,11 +40,8 @@ class ReadingSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "micro_batch_size", "max_length"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"data.{name} = {getattr(self, name)} must be at least 1")
-        if self.workers < 0:
-            raise UserError(f"data.workers = {self.workers} must be at least 0")
+        sizes = dict.fromkeys(("batch_size", "micro_batch_size", "max_length"), count(1 << 24))
+        check_ranges("data.", {**sizes, "workers": count(256, low=0)}, vars(self))
 
 
 class _AllOnce(Order):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import UserError
+from common.ranges import LEARNING_RATE, SEED, check_ranges
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
 from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
@@ -110,6 +111,7 @@ class Grid:
     arguments: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        check_ranges("grid.", {"learning_rates": LEARNING_RATE, "seeds": SEED}, vars(self))
         for name, values in {"learning_rates": self.learning_rates or (1.0,), "seeds": self.seeds}.items():
             if not values or len(set(values)) < len(values):
                 raise UserError(f"grid.{name} = {list(values)} must be different numbers, at least one")

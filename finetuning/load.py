@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from common.errors import UserError
 from finetuning.body.body import Start
@@ -15,7 +15,7 @@ from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.task import Task
-from training.setup.messages import one_line
+from training.setup.refusals import refusing
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.checkpoint import checkpoint_name, load_weights, read_state
@@ -36,12 +36,8 @@ def module_of(config: dict[str, Any], recorded: Mapping[str, Any], tokenizer_fil
     groups = {"tuning": Tuning, "optimizer": OptimizerConfig, "budget": Budget}
     for name, settings in groups.items():
         parser.add_class_arguments(settings, name)
-    try:
+    with refusing(f"the settings of {config.get('name')} are not this version's: "):
         found = parser.instantiate(parser.parse_object({name: config[name] for name in ("task", *groups)}))
-    except ArgumentError as error:
-        raise UserError(
-            f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
-        ) from error
     try:
         start, max_length = Start.of_description(config["start"], tokenizer_file), config["data"]["max_length"]
     except (KeyError, TypeError) as error:

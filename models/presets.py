@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges, count
 
 PresetName = Literal["lab", "bert", "albert", "gpt2", "bart", "t5", "t5_v1_1"]
 PositionKind = Literal["learned", "sinusoidal", "relative", "rotary"]
@@ -134,6 +135,20 @@ PRESETS: dict[PresetName, Preset] = {
 PRESETS["albert"] = replace(PRESETS["bert"], activation="gelu_tanh")
 
 
+LAYERS = count(4096)
+RANGES = {
+    "width": count(1 << 16),
+    "num_heads": count(1 << 16),
+    "num_key_value_heads": count(1 << 16),
+    "head_width": count(1 << 16),
+    "feed_forward_width": count(1 << 20),
+    "max_positions": count(1 << 24),
+    "embedding_width": count(1 << 16),
+    "share_layers": LAYERS,
+    "dropout": Range(0, 1, high_open=True),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """Shape of the shared Transformer; what parts it has is the preset's.
@@ -178,20 +193,9 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         depths = self.layers if isinstance(self.layers, tuple) else (self.layers,)
-        counts = {
-            "width": self.width,
-            "layers": sum(depths) if min(depths) >= 0 else -1,
-            "num_heads": self.num_heads,
-            "num_key_value_heads": self.num_key_value_heads,
-            "head_width": self.head_width,
-            "feed_forward_width": self.feed_forward_width,
-            "max_positions": self.max_positions,
-            "embedding_width": self.embedding_width,
-            "share_layers": self.share_layers,
-        }
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise UserError(f"body.{name} = {getattr(self, name)} must be at least 1")
+        if (sum(depths) if min(depths) >= 0 else -1) not in LAYERS:  # an encoder-decoder may lack one of the two
+            raise UserError(f"body.layers = {self.layers} {LAYERS}")
+        check_ranges("body.", RANGES, vars(self))
         if self.head_width is None and self.width % self.num_heads:
             raise UserError(
                 f"body.width = {self.width} does not divide into body.num_heads = {self.num_heads}; "
@@ -204,8 +208,6 @@ class TransformerConfig:
             )
         if self.parts.positions == "rotary" and self.width_of_head % 2:
             raise UserError(f"body.positions: rotary positions need an even head width, not {self.width_of_head}")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"body.dropout = {self.dropout} must lie in [0, 1)")
 
     @property
     def parts(self) -> Preset:

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import Generator
 
-from common.errors import UserError
+from common.ranges import check_ranges, positive
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
-from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
+from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share, check_spans_fit
 from objectives.core.noise.masking import choose_tokens
 from objectives.core.noise.rewriting import (
     NoisedTokens,
@@ -82,8 +82,9 @@ class Denoising(Objective):
         for name, rate in {"infill_rate": infill_rate, "mask_rate": mask_rate, "delete_rate": delete_rate}.items():
             if rate:
                 check_between_0_and_1(**{name: rate})
-        if not 0 < mean_span_length < math.inf:
-            raise UserError(f"model.init_args.mean_span_length = {mean_span_length} must be above 0 and finite")
+        check_ranges(
+            "model.init_args.", {"mean_span_length": positive(1 << 22)}, {"mean_span_length": mean_span_length}
+        )
         self.permute_rate, self.infill_rate, self.mean_span_length = permute_rate, infill_rate, mean_span_length
         self.sampler, self.mask_rate, self.delete_rate = sampler, mask_rate, delete_rate
         self.rotate_rate, self.random_rate = rotate_rate, random_rate
@@ -129,6 +130,10 @@ class Denoising(Objective):
 
     def max_lengths(self, window: int) -> MaxLengths:
         return MaxLengths(encoder=window + 2, decoder=window + 2, targets=window + 2)
+
+    def check_window(self, window: int) -> None:
+        if self.infill_rate:
+            check_spans_fit(self.mean_span_length, window)
 
     def nominal_rates(self, window: int) -> dict[str, float]:
         hidden = 1 - (1 - self.infill_rate) * (1 - self.mask_rate) * (1 - self.delete_rate)

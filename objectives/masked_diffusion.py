@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from numpy.random import Generator
 
-from common.errors import UserError
+from common.ranges import check_ranges, count
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example, MaxLengths
 from data.stream.order import epoch_stream
@@ -88,8 +88,7 @@ class MaskedDiffusion(Objective):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        if draws < 1:
-            raise UserError(f"model.init_args.draws = {draws} must be at least 1")
+        check_ranges("model.init_args.", {"draws": count(10**6)}, {"draws": draws})
         self.schedule: NoiseSchedule = schedule
         self.estimator: Estimator = estimator
         self.is_shifted = predicts == "next"

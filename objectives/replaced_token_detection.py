@@ -19,6 +19,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges, positive
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
@@ -114,10 +115,9 @@ class ReplacedTokenDetection(Objective):
         super().__init__(**shared)
         check_between_0_and_1(noise_density=noise_density)
         check_share(mask_rate=mask_rate)
-        if not 0 < generator_width <= 1:
-            raise UserError(f"model.init_args.generator_width = {generator_width} must lie in (0, 1]")
-        if not detection_weight > 0:
-            raise UserError(f"model.init_args.detection_weight = {detection_weight} must be above 0")
+        ranges = {"generator_width": Range(0, 1, low_open=True), "detection_weight": positive(1e6)}
+        given = {"generator_width": generator_width, "detection_weight": detection_weight}
+        check_ranges("model.init_args.", ranges, given)
         self.noise_density, self.mask_rate = noise_density, mask_rate
         self.unit: Unit = unit
         self.generator_width, self.detection_weight = generator_width, detection_weight

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.random import Generator
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges
 from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
-from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1
+from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_spans_fit
 from objectives.core.noise.spans import cut_runs, inputs_and_targets, random_spans, shifted, span_counts
 from objectives.core.strategy import InferenceStrategy
 from objectives.inference.fill_spans import FillSpans
@@ -52,8 +53,9 @@ class SpanCorruption(Objective):
     ) -> None:
         super().__init__(**shared)
         check_between_0_and_1(noise_density=noise_density)
-        if not mean_span_length >= 1:
-            raise UserError(f"model.init_args.mean_span_length = {mean_span_length} must be at least 1")
+        check_ranges(
+            "model.init_args.", {"mean_span_length": Range(1, 1 << 22)}, {"mean_span_length": mean_span_length}
+        )
         self.noise_density, self.mean_span_length, self.roll = noise_density, mean_span_length, roll
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
@@ -87,6 +89,7 @@ class SpanCorruption(Objective):
         return MaxLengths(encoder=encoder, decoder=decoder, targets=decoder)
 
     def check_window(self, window: int) -> None:
+        check_spans_fit(self.mean_span_length, window)
         needed = span_counts(window, self.noise_density, self.mean_span_length)[1] + self.roll
         if needed > NUM_SENTINELS:
             raise UserError(

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from common.errors import UserError
 from evaluation.scoring.results import Evaluation
-from training.setup.messages import nearest, one_line
+from training.setup.messages import nearest
+from training.setup.refusals import refusing
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -28,8 +29,5 @@ def make_evaluation(name: str, settings: Mapping[str, Any]) -> Evaluation:
     made = getattr(importlib.import_module(f"evaluation.scoring.tasks.{name}"), name.title().replace("_", ""))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(made, name)
-    try:
+    with refusing("evaluations: ", [action.dest for action in parser._actions]):
         return parser.instantiate(parser.parse_object({name: dict(settings)}))[name]
-    except ArgumentError as error:
-        keys = [action.dest for action in parser._actions]
-        raise UserError(f"evaluations: {one_line(str(error), keys)}") from None

@@ -1,7 +1,7 @@
 """From a YAML file and a command line to a Study: what no signature names is refused in one line."""
 
 import json
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ import yaml
 from jsonargparse import Namespace, set_loader
 
 from common.errors import UserError
+from common.ranges import check_name, check_ranges, count
 from evaluation.record.kinds import MEASURES
 from evaluation.study.study import Arm, Hypothesis, Study
 from training.setup.messages import OneLineErrors, nearest
 from training.storage.config_file import flat
 from training.storage.old_names import renamed_settings, renamed_study
+from training.storage.yaml_text import check_yaml
 
 
 class _Parser(OneLineErrors):
@@ -26,21 +28,22 @@ class _Parser(OneLineErrors):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake, and `on` and `off` are words, as in YAML 1.2."""
+    """YAML in which `on` and `off` are words, as in YAML 1.2."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         letter: [found for found in resolvers if found[0] != "tag:yaml.org,2002:bool" or letter in "tTfF"]
         for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<` takes up another block
-        keys = [self.construct_object(key, deep=True) for key in own]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise UserError(f"'{key}' stands twice in the block that begins in line {line}: give each its own name")
-        return super().construct_mapping(node, deep=deep)
+
+def load_study(text: str) -> Any:
+    """The YAML of a study, or of a value of it.
+
+    Raises:
+        yaml.YAMLError: also for what `check_yaml` refuses.
+    """
+    check_yaml(text)
+    return yaml.load(text, _Loader)
 
 
 def check_names(where: str, given: Iterable[str], valid: Iterable[str]) -> None:
@@ -109,7 +112,7 @@ def _loaded(name: str, value: Any) -> Any:
         UserError: with the reason.
     """
     try:
-        return yaml.load(value, _Loader) if isinstance(value, str) else value
+        return load_study(value) if isinstance(value, str) else value
     except yaml.YAMLError as error:
         raise UserError(f"{name} = {value} is no YAML: {' '.join(str(error).split())}") from None
 
@@ -131,7 +134,7 @@ def parse_runs(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
 
 def make_parser(description: str | None) -> OneLineErrors:
     """The command line of compare.py."""
-    set_loader("study", lambda text: renamed_study(yaml.load(text, _Loader)), exceptions=(yaml.YAMLError, ValueError))
+    set_loader("study", lambda text: renamed_study(load_study(text)), exceptions=(yaml.YAMLError, ValueError))
     parser = _Parser(prog="compare.py", description=description, allow_abbrev=False, parser_mode="study")
     parser.add_argument("--config", action="config", help="the study, such as configs/comparisons/demo.yaml")
     parser.add_argument("--name", type=str | None, default=None, help="name of the study; by default its file's")
@@ -165,9 +168,7 @@ def parse(arguments: Sequence[str], description: str | None = None) -> tuple[Stu
     parsed = parser.instantiate(parsed)
     typed = {part.name: getattr(parsed, part.name) for part in fields(Study) if part.name not in parts}
     study = Study(**typed, **parts)
-    parsed.name = parsed.name or Path(str(parsed.config[-1])).stem
-    if "/" in parsed.name or "\\" in parsed.name or parsed.name in (".", ".."):
-        raise UserError(f"name = '{parsed.name}' must be a plain name: the study's folder lies in --studies")
-    if parsed.parallel is not None and parsed.parallel < 1:
-        raise UserError(f"parallel = {parsed.parallel} must be at least 1")
+    parsed.name = Path(str(parsed.config[-1])).stem if parsed.name is None else parsed.name
+    check_name("name", parsed.name, "the study's folder lies in --studies")
+    check_ranges("", {"parallel": count(1024)}, {"parallel": parsed.parallel})
     return study, parsed

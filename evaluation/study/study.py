@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from common.errors import UserError
+from common.ranges import LEARNING_RATE, SEED, Range, check_ranges
 from evaluation.record.kinds import MEASURES, Direction, Measure
 from training.setup.messages import nearest
 from training.step.budget import Budget, quantity
@@ -33,6 +34,14 @@ OF_THE_STUDY = {  # settings of a run that its arm does not choose
     "runs": "runs lie in the study's folder",
     "resume": "a study always goes on",
     "branch_from": "declare branches",
+}
+
+
+RANGES = {
+    "seeds": SEED,
+    "tuning_seeds": SEED,
+    "learning_rates": LEARNING_RATE,
+    "tuning_share": Range(0, 1, low_open=True),
 }
 
 
@@ -67,6 +76,7 @@ class Hypothesis:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
+        check_ranges(f"hypotheses, '{self}': ", {"margin": Range(0, 1e9)}, vars(self))
         if (self.direction == "equivalent") != (self.margin > 0):
             raise UserError(
                 f"hypotheses: margin = {self.margin:g} of '{self}': equivalent needs one above 0, in the units of "
@@ -170,8 +180,7 @@ class Study:
                 raise UserError(f"branches: {branch} must be below the budget's {self.amount:g} {self.measure}")
         if repeated := _repeated([quantity(branch, "branches") for branch in self.branches]):
             raise UserError(f"branches: {repeated[0]:g} stands there twice")
-        if not 0 < self.tuning_share <= 1:
-            raise UserError(f"tuning_share = {self.tuning_share} must lie in (0, 1]")
+        check_ranges("", RANGES, vars(self))
 
     def _check_seeds(self) -> None:
         for name, seeds in (("seeds", self.seeds), ("tuning_seeds", self.tuning_seeds)):

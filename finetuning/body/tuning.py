@@ -7,12 +7,23 @@ from typing import Any, Literal
 from torch import nn
 
 from common.errors import UserError
+from common.ranges import LEARNING_RATE, Range, check_ranges, positive
 from models.body import Body
 from training.step.optim import OptimizerConfig, parameter_groups
 
 Pooling = Literal["auto", "mean", "cls", "last", "decoder_start"]
 AttentionKind = Literal["as_trained", "bidirectional"]
 ClassWeights = Literal["none", "balanced"]
+
+
+RANGES = {
+    "head_learning_rate": LEARNING_RATE,
+    "layer_decay": Range(0, 1, low_open=True),
+    "unfreeze_every": positive(1e9),
+    "dropout": Range(0, 1, high_open=True),
+    "label_smoothing": Range(0, 1, high_open=True),
+    "patience": positive(1e9),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +64,7 @@ class Tuning:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        rates = {"head_learning_rate": self.head_learning_rate, "unfreeze_every": self.unfreeze_every}
-        for name, value in {**rates, "patience": self.patience}.items():
-            if value is not None and not value > 0:
-                raise UserError(f"tuning.{name} = {value} must be above 0")
-        for name, value in {"dropout": self.dropout, "label_smoothing": self.label_smoothing}.items():
-            if not 0 <= value < 1:
-                raise UserError(f"tuning.{name} = {value} must lie in [0, 1)")
-        if not 0 < self.layer_decay <= 1:
-            raise UserError(f"tuning.layer_decay = {self.layer_decay} must lie in (0, 1]")
+        check_ranges("tuning.", RANGES, vars(self))
         if self.freeze and self.from_scratch:
             raise UserError("tuning.freeze with tuning.from_scratch would leave a random body untrained: choose one")
         if self.freeze and (self.layer_decay < 1 or self.unfreeze_every is not None):

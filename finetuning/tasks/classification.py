@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import lengths_of, make_body, states_of
@@ -57,6 +58,7 @@ class ClassificationTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_ranges("task.", {"first_label": Range(-(10**9), 10**9)}, vars(self))
         if len(self.texts) not in (1, 2):
             raise UserError(f"task.texts = {list(self.texts)} must name one column or two")
         if self.first_label and self.label_names is None:

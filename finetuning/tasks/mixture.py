@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.ranges import check_ranges, count, positive
 from data.stream.order import Permutation
 from data.text.sources import RowSource
 from finetuning.data.batch import Order, TaskExample
@@ -23,7 +24,7 @@ from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.splits import read_splits
-from finetuning.tasks.task import Task
+from finetuning.tasks.task import LONGEST, Task
 from models.generation.decoding import Decoding
 
 
@@ -99,10 +100,8 @@ class MixtureTask(Task):
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names) or not names:
             raise UserError(f"task.tasks = {names} must be tasks with different names, at least one")
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"task.limit = {self.limit} must be at least 1")
-        if not self.temperature > 0:
-            raise UserError(f"task.temperature = {self.temperature} must be above 0")
+        ranges = {"limit": count(10**12), "temperature": positive(1e9), "longest_target": LONGEST}
+        check_ranges("task.", ranges, vars(self))
 
     @property
     def metrics(self) -> tuple[str, ...]:

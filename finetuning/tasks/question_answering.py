@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
@@ -28,7 +29,7 @@ from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens,
 from finetuning.metrics.metrics import Score, answer_f1, exact_match, korquad_exact_match, korquad_f1
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.heads import LinearHead, as_arrays, rows_of
-from finetuning.tasks.task import Task
+from finetuning.tasks.task import LONGEST, Task
 from training.step.terms import Term
 
 NO_ANSWER = "no answer"  # the target of `as_text`
@@ -65,9 +66,8 @@ class QuestionTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in {"stride": self.stride, "longest_answer": self.longest_answer}.items():
-            if value is not None and value < 1:
-                raise UserError(f"task.{name} = {value} must be at least 1")
+        ranges = {"stride": LONGEST, "longest_answer": LONGEST, "threshold": Range(-1e9, 1e9)}
+        check_ranges("task.", ranges, vars(self))
 
     @property
     def metrics(self) -> tuple[str, ...]:

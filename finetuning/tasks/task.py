@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 
 from common.errors import UserError
+from common.ranges import Range, check_name, check_ranges, count
 from data.text.files import looks_like_a_path
 from data.text.sources import FormatSetting, RowSource
 from finetuning.data.batch import Order, TaskExample
@@ -15,6 +16,10 @@ from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.splits import read_splits
+
+LONGEST = count(1 << 24)  # tokens
+FRACTION = Range(0, 1, low_open=True, high_open=True)
+RANGES = {"development_fraction": FRACTION, "test_fraction": FRACTION, "train_rows": count(10**12)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +63,8 @@ class Task(ABC):
     metric: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("development_fraction", "test_fraction"):
-            if (fraction := getattr(self, name)) is not None and not 0 < fraction < 1:
-                raise UserError(f"task.{name} = {fraction} must lie between 0 and 1")
+        check_ranges("task.", RANGES, vars(self))
+        check_name("task.name", self.name, "runs are named after it")
         if self.test_fraction is not None and self.test is not None:
             raise UserError(f"task.test_fraction = {self.test_fraction} cuts a test split, and task.test names one")
         if self.split_column is not None and (self.development, self.test, self.test_fraction) != (None, None, None):
@@ -72,10 +76,6 @@ class Task(ABC):
             by_split = getattr(self, name)
             if isinstance(by_split, dict) and (unknown := [key for key in by_split if key not in get_args(Split)]):
                 raise UserError(f"task.{name} names a split '{unknown[0]}': it is one of {', '.join(get_args(Split))}")
-        if self.train_rows is not None and self.train_rows < 1:
-            raise UserError(f"task.train_rows = {self.train_rows} must be at least 1")
-        if not self.name or "/" in self.name:
-            raise UserError(f"task.name = '{self.name}' must be a plain name")
         for split, other in (("train", "development"), ("train", "test"), ("development", "test")):
             if getattr(self, other) is not None and getattr(self, split) == getattr(self, other):
                 raise UserError(

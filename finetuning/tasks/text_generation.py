@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
+from common.ranges import check_ranges
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
@@ -26,8 +27,8 @@ from finetuning.metrics.metrics import Score, bits_per_byte
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.heads import rows_of
-from finetuning.tasks.task import Task
-from models.generation.decoding import Decoding
+from finetuning.tasks.task import LONGEST, Task
+from models.generation.decoding import RANGES, Decoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class GenerationTask(Task):
     longest_text: int = 64
     temperature: float = 0.8
     top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ranges = {"longest_text": LONGEST, "temperature": RANGES["temperature"], "top_p": RANGES["top_p"]}
+        check_ranges("task.", ranges, vars(self))
 
     @property
     def metrics(self) -> tuple[str, ...]:

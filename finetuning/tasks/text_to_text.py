@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges, count
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
 from finetuning.data.labels import Split
@@ -20,7 +21,7 @@ from finetuning.data.texts import columns_of
 from finetuning.metrics import overlap
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.generative import GenerativeFineTuning
-from finetuning.tasks.task import Task
+from finetuning.tasks.task import LONGEST, Task
 from models.generation.decoding import Decoding
 
 Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], Score]
@@ -57,9 +58,8 @@ class TextToTextTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in {"longest_target": self.longest_target, "beams": self.beams}.items():
-            if value < 1:
-                raise UserError(f"task.{name} = {value} must be at least 1")
+        ranges = {"longest_target": LONGEST, "beams": count(1024), "length_penalty": Range(-1000, 1000)}
+        check_ranges("task.", ranges, vars(self))
         if unknown := [name for name in self.scores if name not in METRICS]:
             raise UserError(f"task.scores: '{unknown[0]}' is none of {', '.join(METRICS)}")
 

@@ -10,6 +10,19 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.ranges import SEED, Range, check_ranges, count, positive
+
+RANGES = {
+    "max_new_tokens": count(1 << 24),
+    "temperature": Range(0, 1e4),
+    "top_k": count(1 << 24),
+    "top_p": Range(0, 1, low_open=True),
+    "repetition_penalty": positive(1e4),
+    "beams": count(1024),
+    "length_penalty": Range(-1000, 1000),
+    "seed": SEED,
+    "steps": count(1 << 24),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +60,7 @@ class Decoding:
     order: Literal["confidence", "random"] | None = None
 
     def __post_init__(self) -> None:
-        counts = {"max_new_tokens": self.max_new_tokens, "top_k": self.top_k, "beams": self.beams, "steps": self.steps}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise UserError(f"{name} = {count} must be at least 1")
-        if not self.temperature >= 0:
-            raise UserError(f"temperature = {self.temperature} must not be negative")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"top_p = {self.top_p} must lie in (0, 1]")
-        if not self.repetition_penalty > 0:
-            raise UserError(f"repetition_penalty = {self.repetition_penalty} must be above 0")
+        check_ranges("", RANGES, vars(self))
         if self.beams > 1 and self.temperature:
             raise UserError(f"beams = {self.beams} with temperature = {self.temperature}: beam search draws nothing")
         if not self.temperature and (self.top_k is not None or self.top_p < 1):

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from common.errors import UserError
+from common.ranges import SHARE, Range, check_ranges
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths
 from data.stream.order import Purpose, generator
@@ -31,16 +32,21 @@ DecoderAttention = Literal["causal", "bidirectional", "either", "prefix"]
 
 def check_between_0_and_1(**rates: float) -> None:
     """Raises UserError where a rate would hide nothing or everything."""
-    for name, rate in rates.items():
-        if not 0 < rate < 1:
-            raise UserError(f"model.init_args.{name} = {rate} must lie between 0 and 1, both excluded")
+    check_ranges("model.init_args.", dict.fromkeys(rates, Range(0, 1, low_open=True, high_open=True)), rates)
 
 
 def check_share(**rates: float) -> None:
     """Raises UserError where a rate lies outside [0, 1]."""
-    for name, rate in rates.items():
-        if not 0 <= rate <= 1:
-            raise UserError(f"model.init_args.{name} = {rate} must lie in [0, 1]")
+    check_ranges("model.init_args.", dict.fromkeys(rates, SHARE), rates)
+
+
+def check_spans_fit(mean_span_length: float, window: int) -> None:
+    """Raises UserError where a mean span is longer than the windows that it is cut from."""
+    if mean_span_length > window:
+        raise UserError(
+            f"model.init_args.mean_span_length = {mean_span_length:g} must be at most data.window = {window}: no span "
+            f"is longer than its window"
+        )
 
 
 class SpecialTokenTemplate(NamedTuple):
@@ -81,8 +87,7 @@ class Objective(ABC):
     def __init__(
         self, *, z_loss: float = 0.0, init_from: str | None = None, keep_documents_apart: bool = False
     ) -> None:
-        if not z_loss >= 0:
-            raise UserError(f"model.init_args.z_loss = {z_loss} must not be negative")
+        check_share(z_loss=z_loss)
         self.cross_entropy, self.init_from = CrossEntropy(z_loss), init_from
         self.keep_documents_apart = keep_documents_apart
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.ranges import check_ranges, count
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import NOWHERE
 from data.stream.windows import Window
@@ -64,9 +65,7 @@ class Prompts:
     on_text: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
-        for name, count in {"samples": self.samples, "candidates": self.candidates}.items():
-            if count is not None and count < 1:
-                raise UserError(f"{name} = {count} must be at least 1")
+        check_ranges("", {"samples": count(10**6), "candidates": count(1 << 24)}, vars(self))
         if self.samples > 1 and not self.decoding.temperature:
             raise UserError(f"samples = {self.samples} need a temperature above 0: at 0 all of them are the same")
 

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jsonargparse import ArgumentError
-
 from common.errors import UserError
 from data.stream.batch import Batch
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.weights.load import made
-from training.setup.messages import one_line
+from training.setup.refusals import refusing
 
 SET_BY_THE_SCHEDULE = ("keep_documents_apart", "init_from")
 
@@ -45,7 +43,7 @@ def check_members(members: Sequence[Member]) -> None:
     labels, shares = [member.label for member in members], [member.share for member in members]
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
         raise UserError(f"model.init_args.members: several are called {repeated[0]}; give each a `name` of its own")
-    if not all(share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+    if not all(share >= 0 for share in shares) or not abs(sum(shares) - 1) <= 1e-9:
         raise UserError(f"model.init_args.members: the shares {shares} must not be negative and make 1 together")
     for member in members:
         if taken := [name for name in SET_BY_THE_SCHEDULE if name in member.settings]:
@@ -59,10 +57,8 @@ def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) ->
         UserError: where its class has no such setting, or a value is impossible.
     """
     settings = {"z_loss": z_loss, **member.settings, "keep_documents_apart": keep_documents_apart}
-    try:
+    with refusing(f"model.init_args.members: {member.label}: "):
         return made(member.objective, settings)
-    except ArgumentError as error:
-        raise UserError(f"model.init_args.members: {member.label}: {one_line(str(error))}") from error
 
 
 def check_stacks(objectives: dict[str, Objective], body: BodyConfig) -> None:

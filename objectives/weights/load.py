@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError
@@ -21,7 +21,7 @@ from objectives.core.network import BodyPlan, Network
 from objectives.core.prompts import Generation, Prompts
 from objectives.core.strategy import Scorer
 from objectives.start.pretrained import config_of
-from training.setup.messages import one_line
+from training.setup.refusals import refusing
 from training.storage.checkpoint import load_weights
 from training.storage.config_file import flat
 from training.storage.run_dir import RunFolder
@@ -80,12 +80,13 @@ def made(class_path: str, init_args: dict[str, Any]) -> Objective:
     """The objective of this class and these settings.
 
     Raises:
-        ArgumentError: where it has no such settings, or they are impossible.
+        UserError: where it has no such settings, or they are impossible.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Objective, "model")
-    settings = parser.parse_object({"model": {"class_path": class_path, "init_args": init_args}})
-    return parser.instantiate(settings).model
+    with refusing():
+        settings = parser.parse_object({"model": {"class_path": class_path, "init_args": init_args}})
+        return parser.instantiate(settings).model
 
 
 def objective_of(config: dict[str, Any]) -> Objective:
@@ -95,12 +96,8 @@ def objective_of(config: dict[str, Any]) -> Objective:
         UserError: where the settings are none of this version's.
     """
     model, apart = config["model"], bool(config["body"].get("document_masking"))
-    try:
+    with refusing(f"the settings of {config.get('name')} are not this version's: "):
         return made(model["class_path"], {**model.get("init_args", {}), "keep_documents_apart": apart})
-    except ArgumentError as error:
-        raise UserError(
-            f"the settings of {config.get('name')} are not this version's: {one_line(str(error))}"
-        ) from error
 
 
 _NEEDED = {"model.class_path": str, "data.window": int, "seed": int}  # of every pretraining run

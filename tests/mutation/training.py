@@ -176,7 +176,7 @@ MUTANTS = [
     ),
     Mutant(
         file="training/setup/script.py",
-        original="return stop.exit_status",
+        original="return ending.status",
         replacement="return 0",
         mistake="a run that was stopped ends as if it had come to its end",
         tests=(SCRIPT,),

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
-from common.errors import UserError
+from common.ranges import SEED, check_name, check_ranges
 from training.setup.endings import leave
 from training.setup.messages import OneLineErrors
 from training.setup.settings import CheckpointSettings, LoggingSettings, TrainerSettings, ValidationSettings
@@ -150,6 +150,7 @@ class RunCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
+        check_ranges("", {"seed": SEED}, {"seed": self.config.seed})
         if self.settle and (message := self.settle(self.config)):
             rank_zero_info(message)
 
@@ -190,7 +191,7 @@ class RunCLI(LightningCLI):
     @property
     def folder(self) -> Path:
         """The run's folder: `--name`, or the objective's module and the seed."""
-        name = self.config.name or f"{self.objective_name}-s{self.config.seed}"
-        if name in (".", "..") or "/" in name or "\\" in name:
-            raise UserError(f"name = '{name}' must be a plain name: the folder of the run lies in --runs")
+        given = self.config.name
+        name = given if given is not None else f"{self.objective_name}-s{self.config.seed}"
+        check_name("name", name, "the folder of the run lies in --runs")
         return self.config.runs / name

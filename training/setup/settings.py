@@ -3,18 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from common.errors import UserError
+from common.ranges import STEPS, check_ranges, count, positive
 
 WandbMode = Literal["auto", "online", "offline", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"]
 StrategyName = Literal["auto", "ddp", "fsdp"]
-
-
-def _require_positive(group: str, **values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and value <= 0:
-            raise UserError(f"{group}.{name} = {value} must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +33,7 @@ class TrainerSettings:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        devices = self.devices if isinstance(self.devices, int) else None
-        _require_positive("trainer", devices=devices, num_nodes=self.num_nodes)
+        check_ranges("trainer.", {"devices": count(4096), "num_nodes": count(65536)}, vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +59,7 @@ class LoggingSettings:
     examples: int = 4
 
     def __post_init__(self) -> None:
-        _require_positive("logging", every_steps=self.every_steps)
+        check_ranges("logging.", {"every_steps": STEPS, "examples": count(1000, low=0)}, vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +74,7 @@ class ValidationSettings:
     every_steps: int | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("validation", every_steps=self.every_steps)
+        check_ranges("validation.", {"every_steps": STEPS}, vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +94,5 @@ class CheckpointSettings:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        _require_positive("checkpoints", every_minutes=self.every_minutes, every_steps=self.every_steps, keep=self.keep)
+        ranges = {"every_minutes": positive(1e7), "every_steps": STEPS, "at_steps": STEPS, "keep": count(10**6)}
+        check_ranges("checkpoints.", ranges, vars(self))

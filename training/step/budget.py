@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from common.errors import UserError
+from common.ranges import positive
 
 _SUFFIXES = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
+_AMOUNT = positive(1e30)
 _QUANTITY = re.compile(r"\s*([\d_.]+(?:e[+-]?\d+)?)\s*([kmbgtpe]?)\s*", re.IGNORECASE)
 
 
@@ -20,8 +22,8 @@ def quantity(value: str | float, name: str) -> float:
     """
     match = _QUANTITY.fullmatch(str(value))
     number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()] if match else math.nan
-    if not 0 < number < math.inf:
-        raise UserError(f"{name} = {value!r} must be a number above 0, such as 10M, 2.5e15 or 300000")
+    if number not in _AMOUNT:
+        raise UserError(f"{name} = {value!r} must be a number above 0 and at most 1e30, such as 10M, 2.5e15 or 300000")
     return number
 
 

@@ -22,5 +22,8 @@ class Request(IntEnum):
 
 
 def dropout_seed(seed: int, *, step: int, micro: int, accumulated: int, rank: int, world: int) -> int:
-    """What dropout is drawn from in a micro-batch: another seed for every step, micro-batch and device of a run."""
-    return (seed << 40) + (step * accumulated + micro) * world + rank
+    """What dropout is drawn from in a micro-batch: another seed for every step, micro-batch and device of a run.
+
+    torch takes 64 bits: seeds from 2**24 on keep their lowest 24 here.
+    """
+    return ((seed << 40) + (step * accumulated + micro) * world + rank) % (1 << 64)

@@ -11,7 +11,19 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Adafactor, AdamW, Muon, Optimizer
 
 from common.errors import UserError
+from common.ranges import LEARNING_RATE, SHARE, Range, check_ranges, positive
 
+RANGES = {
+    "learning_rate": LEARNING_RATE,
+    "betas": Range(0, 1, high_open=True),
+    "epsilon": positive(1),
+    "weight_decay": Range(0, 1000),
+    "warmup": Range(0, 1e15),
+    "decay": Range(0, 1, low_open=True),
+    "min_lr_ratio": SHARE,
+    "max_grad_norm": positive(1e9),
+    "ema_decay": Range(0, 1, low_open=True, high_open=True),
+}
 OptimizerName = Literal["adamw", "adafactor", "muon"]
 ScheduleName = Literal["constant", "linear", "cosine", "slanted_triangular", "inverse_root", "wsd"]
 
@@ -56,23 +68,7 @@ class OptimizerConfig:
     ema_decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in {
-            "learning_rate": self.learning_rate,
-            "epsilon": self.epsilon,
-            "max_grad_norm": self.max_grad_norm,
-        }.items():
-            if value is not None and not value > 0:
-                raise UserError(f"optimizer.{name} = {value} must be above 0")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise UserError(f"optimizer.ema_decay = {self.ema_decay} must lie between 0 and 1, both excluded")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"optimizer.betas = {list(self.betas)} must lie in [0, 1)")
-        if not 0 < self.decay <= 1 or not 0 <= self.min_lr_ratio <= 1:
-            raise UserError(
-                f"optimizer.decay = {self.decay} must lie in (0, 1] and min_lr_ratio = {self.min_lr_ratio} in [0, 1]"
-            )
-        if self.warmup < 0 or self.weight_decay < 0:
-            raise UserError(f"optimizer.warmup = {self.warmup} and weight_decay = {self.weight_decay} must be >= 0")
+        check_ranges("optimizer.", RANGES, vars(self))
 
     def warmup_steps(self, total: float) -> float:
         """Steps of the warmup in a run of `total`."""

@@ -8,10 +8,10 @@ import yaml
 
 from common.errors import UserError
 from training.storage.old_names import renamed_settings
+from training.storage.yaml_text import check_yaml
 
 RESTORE = "restore it from a copy, or begin the run anew with --resume never"
 _GROUPS = ("body", "budget", "data", "logging", "optimizer")
-MOST_SETTINGS = 100_000  # of a config.yaml: YAML's aliases can make billions of a few lines
 
 # What a run may go on with otherwise than it began: how it is computed and shown, not what is computed.
 FREE = (
@@ -55,16 +55,6 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
-def _is_at_most(tree: Any, limit: int) -> bool:
-    """Whether a tree, with what it holds several times over, has at most so many values."""
-    waiting, count = [tree], 0
-    while waiting and count <= limit:
-        count += 1
-        one = waiting.pop()
-        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-    return count <= limit
-
-
 def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
     """What a config.yaml holds; nothing in it is executed.
 
@@ -72,12 +62,12 @@ def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
         UserError: where it is no YAML of settings.
     """
     try:
-        config = yaml.safe_load(content)
+        check_yaml(text := content.decode())
+        config = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged (no YAML of settings: {reason}); {RESTORE}") from None
-    is_tree = isinstance(config, dict) and all(isinstance(config.get(group, {}), dict) for group in _GROUPS)
-    if not is_tree or not _is_at_most(config, MOST_SETTINGS):
+    if not isinstance(config, dict) or not all(isinstance(config.get(group, {}), dict) for group in _GROUPS):
         raise UserError(f"{path} is damaged (it does not hold the settings of a run); {RESTORE}")
     return renamed_settings(config)
 

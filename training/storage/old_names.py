@@ -73,7 +73,7 @@ def renamed_config(text: str) -> str:
     """The text of a YAML config with today's names: the same text where there is nothing to rename."""
     try:
         config = get_loader("yaml")(text)
-    except yaml.YAMLError:  # the parser that reads the text names the mistake
+    except (yaml.YAMLError, ValueError):  # the parser that reads the text names the mistake
         return text
     renamed = renamed_settings(config)
     return text if renamed == config else yaml.safe_dump(renamed, sort_keys=False, allow_unicode=True)

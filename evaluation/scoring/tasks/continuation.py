@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
@@ -98,10 +99,8 @@ class Continuation:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.bytes < 8:  # of which half is given, and a character takes up to four
-            raise UserError(f"continuation.bytes = {self.bytes} must be at least 8")
-        if self.passages is not None and self.passages < 1:
-            raise UserError(f"continuation.passages = {self.passages} must be at least 1")
+        least = 8  # bytes, of which half is given, and a character takes up to four
+        check_ranges("continuation.", {"bytes": count(1 << 30, low=least), "passages": count(10**12)}, vars(self))
         if self.files:
             self._corpus().files()
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
+from common.ranges import LEARNING_RATE, SEED, check_ranges
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from evaluation.study.parse import arm_of
 from evaluation.study.scheduler import last_line, passing_signals_on
@@ -112,6 +113,7 @@ class FineTuned:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise UserError("fine_tuned.tasks: name at least one, such as {sst2: configs/tasks/sst2.yaml}")
+        check_ranges("fine_tuned.", {"seeds": SEED, "learning_rates": LEARNING_RATE}, vars(self))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"fine_tuned.seeds = {list(self.seeds)} must be different numbers, at least one")
         if len(set(self.learning_rates)) < len(self.learning_rates):

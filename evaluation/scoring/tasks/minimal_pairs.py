@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from common.errors import UserError
+from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.files import decoded_lines, local_files, suffix_of
@@ -135,8 +136,7 @@ class MinimalPairs:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.pairs is not None and self.pairs < 1:
-            raise UserError(f"minimal_pairs.pairs = {self.pairs} must be at least 1")
+        check_ranges("minimal_pairs.", {"pairs": count(10**12)}, vars(self))
         self.paths()
 
     def paths(self) -> list[Path]:

@@ -209,7 +209,7 @@ def test_a_batch_is_learnt_by_heart(objective_class: type[Objective]) -> None:
 
 @pytest.mark.parametrize("z_loss", [-1e-4, math.nan])
 def test_an_impossible_z_loss_is_refused(z_loss: float) -> None:
-    with pytest.raises(ValueError, match=rf"model\.init_args\.z_loss = {z_loss} must not be negative"):
+    with pytest.raises(ValueError, match=rf"model\.init_args\.z_loss = {z_loss} must lie in \[0, 1\]"):
         made(CausalLM, z_loss=z_loss)
 
 

@@ -47,7 +47,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a learning rate of zero": (("--optimizer.learning_rate", "0"), "optimizer.learning_rate = 0.0 must be above 0"),
     "a name that is a path": (("--name", "../elsewhere"), "must be a plain name"),
     "layers for a decoder that there is not": (("--body.layers", "[2, 2]"), "needs an encoder alone"),
-    "an interval of zero": (("--logging.every_steps", "0"), "logging.every_steps = 0 must be above 0"),
+    "an interval of zero": (("--logging.every_steps", "0"), "logging.every_steps = 0 must be at least 1"),
     "a shard of a precision that has none": (
         ("--trainer.strategy", "fsdp", "--trainer.precision", "64-true"),
         "trainer.precision",

@@ -28,7 +28,7 @@ def test_quantities_have_suffixes_that_count_in_thousands(said: str | float, num
 
 @pytest.mark.parametrize("said", ["", "ten", "-5", "0", "10MB", "nan", "inf", -1, 0])
 def test_a_quantity_that_is_no_positive_number_is_refused_by_name_and_value(said: str | float) -> None:
-    with pytest.raises(ValueError, match=r"budget\.steps = .* must be a number above 0, such as 10M"):
+    with pytest.raises(ValueError, match=r"budget\.steps = .* must be a number above 0 and at most 1e30, such as 10M"):
         quantity(said, "budget.steps")
 
 
