@@ -38,7 +38,7 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--scorer", nargs="+", help="scorers of minimal pairs beside the primary one, or all")
     parser.add_argument("--passages", type=int | None, default=256, help="of the continuation; null reads all the text")
     parser.add_argument("--bytes", type=int, default=256, help="of a passage, of which half is given")
-    parser.add_argument("--precision", type=str, default="float32", help="float32, or bfloat16, which is faster")
+    parser.add_argument("--precision", type=str, default="float32", help="float32, bfloat16, or auto: the faster")
     parser.add_argument("--cache", type=Path | None, default=None, help="folder that remembers; by default the run's")
     parser.add_argument("--json", action="store_true", help="prints one JSON object")
     return parser.parse_args(arguments)

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 import train
-from benchmarks.arms import CLASS_OF, PRESET_OF, ROOT, loader_of, our_step, ours, prepared, theirs
-from training.setup.hardware import has_fast_bfloat16, peak_flops
+from benchmarks.arms import CLASS_OF, PRESET_OF, ROOT, faster_precision, loader_of, our_step, ours, prepared, theirs
+from training.setup.hardware import peak_flops
 from training.step.optim import make_optimizer
 
 VARIANTS = ("theirs", "theirs, no dropout", "theirs, compiled", "ours", "ours, compiled", "lab", "lab, compiled")
@@ -227,7 +227,7 @@ def main() -> None:
         serve(*options.serve)
         return
     console = Console(highlight=False)
-    precision = "bf16" if has_fast_bfloat16("cpu") else "fp32"
+    precision = faster_precision()
     peak = peak_flops(torch.device("cpu"), torch.bfloat16 if precision == "bf16" else torch.float32) or 1.0
     figures: dict[str, Any] = {"hardware": hardware(precision, peak)}
     console.print(figures["hardware"])

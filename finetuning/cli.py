@@ -1,10 +1,12 @@
 """From a command line to a fine-tuning run: the settings of every run, and a task, a checkpoint and how it is tuned."""
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
+import torch
 from lightning.pytorch.cli import LightningArgumentParser
 
 from common.errors import UserError
@@ -15,6 +17,8 @@ from finetuning.tasks.base import FineTuning
 from finetuning.tasks.task import Task
 from training.setup.cli import GROUPS, Parser, RunCLI
 from training.setup.endings import leave
+from training.setup.precision import Product, products_of
+from training.setup.settings import Precision
 from training.storage.provenance import REPOSITORY
 from training.storage.run_dir import RunFolder
 
@@ -50,15 +54,16 @@ class FineTuningCLI(RunCLI):
     Args:
         arguments: the command line, without the program's name.
         suffix: goes behind the name of the run.
+        precision: what `trainer.precision = auto` is, where another run of the same grid has decided it.
     """
 
     job_type = "finetune"
     parser_of_runs: type[Parser] = FineTuningParser
     is_named = False  # whether `name` is the folder's already
 
-    def __init__(self, arguments: Sequence[str], *, suffix: str = "") -> None:
+    def __init__(self, arguments: Sequence[str], *, suffix: str = "", precision: Precision | None = None) -> None:
         self.suffix = suffix
-        super().__init__(FineTuning, TaskData, Tuning, defaults=BASE, arguments=arguments)
+        super().__init__(FineTuning, TaskData, Tuning, defaults=BASE, arguments=arguments, precision=precision)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -96,6 +101,14 @@ class FineTuningCLI(RunCLI):
         self.trainer = self.instantiate_trainer()
         if self.trainer_settings.strategy == "fsdp":
             raise UserError("trainer.strategy = fsdp: fine-tuning copies the model to every device; choose ddp")
+
+    def products(self) -> Counter[Product]:
+        """The matrix products of a micro-batch of the longest texts."""
+        reading, module = self.config.data, cast(FineTuning, self.model)
+        rows = (reading.micro_batch_size or reading.batch_size) * module.max_length
+        with torch.device("meta"):
+            body = module.build_body()
+        return products_of(body, rows=rows, vocab_size=None if body.head is None else self.start.vocabulary.size)
 
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, and what the body was like: enough to make it anew without its own folder."""

@@ -19,6 +19,7 @@ from finetuning.tasks.base import FineTuning
 from training.monitoring.callbacks import RunCallback
 from training.session import train
 from training.setup.messages import one_line
+from training.setup.settings import Precision
 from training.storage.checkpoint import load_weights
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores, write_predictions, write_scores
@@ -73,14 +74,19 @@ class ScoreCallback(RunCallback):
         trainer.strategy.barrier()  # the other processes read what this one writes
 
 
-def fine_tune(arguments: Sequence[str], *, suffix: str = "") -> FineTuningResult:
+def fine_tune(arguments: Sequence[str], *, suffix: str = "", precision: Precision | None = None) -> FineTuningResult:
     """Fine-tunes to the end of the budget, from where the run stopped if it did, and scores the best weights.
+
+    Args:
+        arguments: the command line.
+        suffix: goes behind the name of the run.
+        precision: what `trainer.precision = auto` is, where another run of the same grid has decided it.
 
     Raises:
         RunStopped: where it stopped before that.
         UserError: where the run cannot begin.
     """
-    cli = FineTuningCLI(arguments, suffix=suffix)
+    cli = FineTuningCLI(arguments, suffix=suffix, precision=precision)
     folder = RunFolder(cli.folder)
     train(cli, [ScoreCallback(folder)])
     result = read_scores(folder)
@@ -117,13 +123,16 @@ class Grid:
                 raise UserError(f"grid.{name} = {list(values)} must be different numbers, at least one")
 
     def run(self) -> Iterator[FineTuningResult]:
-        """Every run of the grid; those that have come to their end are only read."""
+        """Every run of the grid, in the precision of the first; those that have come to their end are only read."""
+        precision: Precision | None = None
         for rate in self.learning_rates or (None,):
             setting = [] if rate is None else [f"--optimizer.learning_rate={rate}"]
             for seed in self.seeds:
                 suffix = "" if rate is None else f"-lr{rate:g}"
                 named = [*self.arguments, *setting, f"--seed={seed}"]
-                yield fine_tune(_without_name(named, seed), suffix=suffix)
+                result = fine_tune(_without_name(named, seed), suffix=suffix, precision=precision)
+                precision = RunFolder(result.folder).read_config()["trainer"]["precision"]
+                yield result
 
 
 def _without_name(arguments: list[str], seed: int) -> list[str]:

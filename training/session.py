@@ -134,7 +134,7 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> File
             lock = folder.lock()
     folder.check_same(config)
     folder.write_config(config)
-    folder.write_info()
+    folder.write_info(**({"flops_per_second": cli.measured} if cli.measured else {}))
     return lock
 
 

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
@@ -20,10 +21,13 @@ from tokenizers import Tokenizer
 from common.errors import UserError
 from common.files import write_whole
 from evaluation.scoring import likelihood
-from evaluation.scoring.likelihood import Likelihoods, Precision, PrefixedTokens, score
+from evaluation.scoring.likelihood import POSITIONS_AT_ONCE, Likelihoods, Precision, PrefixedTokens, score
 from objectives.inference import likelihood as scorers
 from objectives.weights.load import TrainedRun
+from training.setup.precision import fastest, measured_rates, products_of, rates_line
 from training.storage.run_dir import RunFolder
+
+PrecisionSetting = Literal["auto", "float32", "bfloat16"]
 
 PASSAGES_AT_ONCE = 2_000  # what is lost where a process is killed
 
@@ -93,12 +97,28 @@ def progress(description: str, passages: int) -> Iterator[Callable[[float], None
         yield lambda more: bar.advance(task, more)
 
 
+_DECIDED: dict[str, Precision] = {}  # what `auto` is by kind of device, so that a process scores all runs alike
+
+
+def decided(setting: PrecisionSetting, run: TrainedRun) -> Precision:
+    """The precision that a setting means: `auto` is the faster one, measured at the first run that is scored."""
+    if setting != "auto":
+        return setting
+    accelerator = run.network.device.type
+    if accelerator not in _DECIDED:
+        rows, vocab_size = POSITIONS_AT_ONCE[accelerator], run.vocabulary.size
+        rates = measured_rates(products_of(run.network, rows=rows, vocab_size=vocab_size), accelerator)
+        rank_zero_info(f"[machine] {rates_line(fastest(rates), rates)}")
+        _DECIDED[accelerator] = "bfloat16" if fastest(rates) == "bf16-mixed" else "float32"
+    return _DECIDED[accelerator]
+
+
 class CachedScorer:
     """The scorers of a run, which remember what they computed.
 
     Args:
         run: of any objective that has scorers; it goes to a GPU where there is one.
-        precision: of the products.
+        precision: of the products; `auto` is the faster one here, measured once for all runs that a process scores.
         cache: folder of what has been computed; by default `scores` in the run's. A file in it is named by all that
             decides its content: weights, scorer, precision, texts, and the code that makes examples of them.
 
@@ -106,11 +126,11 @@ class CachedScorer:
         UserError: where its objective has no scorers.
     """
 
-    def __init__(self, run: TrainedRun, *, precision: Precision = "float32", cache: Path | None = None) -> None:
+    def __init__(self, run: TrainedRun, *, precision: PrecisionSetting = "float32", cache: Path | None = None) -> None:
         self.run, self.cache = run, cache or run.folder / "scores"
-        self.precision: Precision = precision
         self.scorers = run.scorers
         run.network.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision: Precision = decided(precision, run)
 
     @property
     def primary(self) -> str:

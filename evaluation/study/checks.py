@@ -2,16 +2,19 @@
 
 import contextlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
 from data.datamodule import DataModule
-from evaluation.study.study import VALIDATION_LOSS, Study
+from evaluation.study.study import VALIDATION_LOSS, Study, run_name, tuning_name
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
+from training.setup.settings import Precision
+from training.storage.run_dir import RunFolder
 
 # Settings of the text in which the arms of a study may differ: how it is dealt out, not what it is.
 _OF_ONE_ARM = {"batch_size", "micro_batch_size", "validation_windows", "workers", "cache", "seed"}
@@ -22,18 +25,25 @@ def budget_arguments(measure: str, amount: float) -> list[str]:
     return [f"--budget.{measure}={amount!r}"]
 
 
-def _cli(study: Study, label: str, defaults: Path) -> RunCLI:
-    """An arm's run as train.py would make it.
+def _cli(study: Study, label: str, defaults: Path, precision: Precision | None) -> RunCLI:
+    """An arm's run as train.py would make it; `precision` is what `auto` is, where that is decided.
 
     Raises:
         UserError: naming the arm, where train.py would refuse it.
     """
     budget = budget_arguments(study.measure, study.amount)
-    arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", *budget]
+    arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", "--resume=never", *budget]
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return RunCLI(Objective, DataModule, BodyConfig, Pretraining, defaults=defaults, arguments=arguments)
+            return RunCLI(
+                *(Objective, DataModule, BodyConfig, Pretraining),
+                defaults=defaults,
+                arguments=arguments,
+                precision=precision,
+            )
+    except UserError as error:
+        raise UserError(f"arm '{label}': {error}") from None
     except SystemExit:
         raise UserError(f"arm '{label}': {errors.getvalue().strip().rpartition('error: ')[2]}") from None
 
@@ -71,13 +81,42 @@ def _check_losses(study: Study, configs: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def check_arms(study: Study, defaults: Path) -> dict[str, RunCLI]:
+def earlier_precisions(study: Study, folder: Path) -> dict[str, Precision]:
+    """The precision of the runs in a study's folder, by the arms that have any."""
+    found: dict[str, Precision] = {}
+    for label in study.arms:
+        rates = [(rate, seed) for seed in study.tuning_seeds for rate in study.learning_rates]
+        tuning = [folder / "tuning" / tuning_name(label, rate, seed) for rate, seed in rates]
+        for path in [*tuning, *(folder / "runs" / run_name(label, seed) for seed in study.seeds)]:
+            if (run := RunFolder(path)).is_run and run.has_started:
+                found[label] = run.read_config()["trainer"]["precision"]
+                break
+    return found
+
+
+def _clis(study: Study, defaults: Path, earlier: Mapping[str, Precision]) -> dict[str, RunCLI]:
+    """Every arm's run; `auto` precision is one for all, that of the runs that there are already."""
+    clis: dict[str, RunCLI] = {}
+    decided: Precision | None = None
+    for label in sorted(study.arms, key=lambda label: label not in earlier):
+        clis[label] = _cli(study, label, defaults, earlier.get(label, decided))
+        if clis[label].config.trainer.precision == "auto":
+            decided = decided or clis[label].trainer_settings.precision
+    return {label: clis[label] for label in study.arms}
+
+
+def check_arms(study: Study, defaults: Path, earlier: Mapping[str, Precision] | None = None) -> dict[str, RunCLI]:
     """Every arm's run as train.py would make it; no text is read.
+
+    Args:
+        study: which arms.
+        defaults: configuration that lies under every other.
+        earlier: the precision of the runs that an arm has already.
 
     Raises:
         UserError: where the arms may not be compared, or train.py would refuse one.
     """
-    clis = {label: _cli(study, label, defaults) for label in study.arms}
+    clis = _clis(study, defaults, earlier or {})
     configs = {label: cli.resolved_config() for label, cli in clis.items()}
     _check_one_text(configs)
     _check_losses(study, configs)

@@ -11,7 +11,7 @@ from common.files import read_json, write_whole
 from evaluation.record.kinds import Status
 from evaluation.study.checks import budget_arguments
 from evaluation.study.plan import Plan
-from evaluation.study.study import Study, amounts, slug
+from evaluation.study.study import Study, amounts, run_name, tuning_name
 from training.step.stops import Diverged
 from training.storage.checkpoint import checkpoint_name
 from training.storage.config_file import differences
@@ -182,6 +182,7 @@ class Job:
 
 def _job(
     study: Study,
+    plan: Plan,
     study_dir: StudyDir,
     label: str,
     seed: int,
@@ -195,6 +196,7 @@ def _job(
     arguments = (
         *study.arguments(label),
         *budget_arguments(study.measure, amount),
+        f"--trainer.precision={plan.arms[label].config['trainer']['precision']}",
         f"--seed={seed}",
         f"--name={name}",
         f"--runs={study_dir.folder / under}",
@@ -221,8 +223,8 @@ def tuning_jobs(study: Study, plan: Plan, study_dir: StudyDir) -> list[Job]:
     """The sweep: every arm at every learning rate, on seeds that are not used again."""
     return [
         _job(
-            *(study, study_dir, label, seed),
-            name=f"{slug(label)}-lr{rate:g}-s{seed}",
+            *(study, plan, study_dir, label, seed),
+            name=tuning_name(label, rate, seed),
             under="tuning",
             learning_rate=rate,
             amount=study.amount * study.tuning_share,
@@ -243,7 +245,7 @@ def run_jobs(study: Study, plan: Plan, study_dir: StudyDir, rates: dict[str, flo
             arm = plan.arms[label]
             kept = [f"--checkpoints.at_steps={[branch.step for branch in arm.branches]}"] if arm.branches else []
             jobs.append(
-                _job(study, study_dir, label, seed, name=f"{slug(label)}-s{seed}", amount=study.amount,
+                _job(study, plan, study_dir, label, seed, name=run_name(label, seed), amount=study.amount,
                      total_steps=arm.total_steps, learning_rate=rates[label], more=[*_with_rate(rates[label]), *kept])
             )  # fmt: skip
     return jobs
@@ -257,7 +259,7 @@ def branch_jobs(study: Study, plan: Plan, parents: Iterable[Job]) -> list[Job]:
             checkpoint = parent.run.checkpoints / checkpoint_name(branch.step)
             jobs.append(
                 _job(
-                    *(study, parent.study_dir, parent.arm, parent.seed),
+                    *(study, plan, parent.study_dir, parent.arm, parent.seed),
                     name=f"{parent.name}-to-{branch.amount:.15g}",
                     amount=branch.amount,
                     total_steps=branch.total_steps,

@@ -1,6 +1,6 @@
 """What a study comes to before anything is trained: sizes and costs of its arms, and whether they may be compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from evaluation.study.study import Study
 from models.transformer.accounting import count_parameters
 from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
-from training.setup.settings import LoggingSettings
+from training.setup.settings import LoggingSettings, Precision
 from training.step.budget import Budget, StepCost, quantity
 from training.step.optim import OptimizerConfig, learning_rate_factor
 from training.storage.config_file import flat
@@ -171,13 +171,18 @@ def _text(data: DataModule, config: dict[str, Any], module: Pretraining) -> Text
     )
 
 
-def make_plan(study: Study, defaults: Path) -> Plan:
+def make_plan(study: Study, defaults: Path, earlier: Mapping[str, Precision] | None = None) -> Plan:
     """Builds the token store where it is missing, and measures every arm on it.
+
+    Args:
+        study: which arms.
+        defaults: configuration that lies under every other.
+        earlier: the precision of the runs that an arm has already.
 
     Raises:
         UserError: where the arms may not be compared, or one of them cannot be trained.
     """
-    clis = check_arms(study, defaults)
+    clis = check_arms(study, defaults, earlier)
     arms, text, hashes = {}, None, {}
     for label, cli in clis.items():
         data, config = cast(DataModule, cli.datamodule), cli.resolved_config()

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from common.errors import UserError
 from common.files import write_whole
+from evaluation.study.checks import earlier_precisions
 from evaluation.study.jobs import Job, StudyDir, branch_jobs, run_jobs, tuning_jobs
 from evaluation.study.plan import ADAPTER, Plan, make_plan
 from evaluation.study.progress import ProgressTable, plan_table
@@ -144,7 +145,7 @@ def plan_of(study: Study, fingerprint: str, defaults: Path, study_dir: StudyDir)
             return plan
     except (OSError, ValidationError):
         pass
-    plan = make_plan(study, defaults)
+    plan = make_plan(study, defaults, earlier_precisions(study, study_dir.folder))
     write_whole(study_dir.plan, ADAPTER.dump_json(plan, indent=1))
     return plan
 

@@ -226,6 +226,16 @@ class Study:
         return digest.hexdigest()
 
 
+def tuning_name(label: str, rate: float, seed: int) -> str:
+    """The name of an arm's run in the sweep over learning rates."""
+    return f"{slug(label)}-lr{rate:g}-s{seed}"
+
+
+def run_name(label: str, seed: int) -> str:
+    """The name of an arm's run of the whole budget."""
+    return f"{slug(label)}-s{seed}"
+
+
 def slug(label: str) -> str:
     """A label as a folder's name has it."""
     return re.sub(r"[^\w.+=-]+", "-", label)

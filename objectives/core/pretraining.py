@@ -6,11 +6,12 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from common.errors import UserError
 from data.stream.windows import Windows
-from models.bodies.make import BodyConfig
+from models.bodies.make import BodyConfig, make_body
 from models.transformer.stack import Block
 from objectives.core.base import Objective
 from objectives.core.network import MAIN, Network
@@ -94,6 +95,15 @@ class Pretraining(ExactModule):
         for body in self.network.bodies:
             body.checkpoint_gradients(self.checkpoint_gradients)
         return self.network
+
+    def blank_network(self, vocab_size: int) -> nn.Module:
+        """The bodies on the meta device: the sizes of what a step multiplies by, without numbers."""
+        with torch.device("meta"):
+            bodies = [
+                make_body(plan.config, num_blocks=plan.num_blocks, vocab_size=vocab_size, max_positions=1)
+                for plan in self.plans.values()
+            ]
+        return nn.ModuleList(bodies)
 
     @property
     def built(self) -> Network:

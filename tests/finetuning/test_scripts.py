@@ -17,6 +17,7 @@ import summarize
 from finetuning.cli import FineTuningCLI
 from finetuning.grid import Grid, grid_of, spread, table_of
 from tests.helpers import ROOT, run_script
+from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult
 
 Command = Callable[..., list[str]]
@@ -122,6 +123,16 @@ def test_a_grid_is_learning_rates_by_seeds_and_takes_up_what_is_there(tiny_task:
     assert [run.scores for run in grid.run()] == [run.scores for run in runs]
     assert [(run.folder / "summary.json").stat().st_mtime_ns for run in runs] == times
     assert grid_of(command) is None
+
+
+def test_a_grid_is_computed_in_the_precision_of_its_first_run(
+    tiny_task: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([{"32-true": 1.0, "bf16-mixed": 2.0}])  # there is no second measurement
+    monkeypatch.setattr("training.setup.cli.measured_rates", lambda products, accelerator: next(found))
+    command = tiny_task("classification", "masked_lm", "--budget.steps", "1", "--trainer.precision", "auto")
+    runs = list(Grid(seeds=(0, 1), arguments=tuple(command)).run())
+    assert [RunFolder(run.folder).read_config()["trainer"]["precision"] for run in runs] == ["bf16-mixed"] * 2
 
 
 def test_the_table_of_a_grid_has_medians_and_marks_what_the_development_split_chose() -> None:

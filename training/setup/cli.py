@@ -1,7 +1,9 @@
 """From a command line to a run: LightningCLI with the groups of settings that a run has, and with its own messages."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
@@ -14,12 +16,22 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.ranges import SEED, check_name, check_ranges
 from training.setup.endings import leave
 from training.setup.messages import OneLineErrors
-from training.setup.settings import CheckpointSettings, LoggingSettings, TrainerSettings, ValidationSettings
+from training.setup.precision import Product, candidates, fastest, measured_rates, products_of, rates_line
+from training.setup.ranks import agreed
+from training.setup.settings import (
+    CheckpointSettings,
+    LoggingSettings,
+    Precision,
+    TrainerSettings,
+    ValidationSettings,
+)
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
+from training.storage.branch import ParentRun
 from training.storage.old_names import renamed_config
+from training.storage.run_dir import RunFolder
 
 GROUPS = {
     "optimizer": OptimizerConfig,
@@ -85,6 +97,10 @@ class RunCLI(LightningCLI):
         arguments: the command line, without the program's name.
         only_data: builds the data alone, and needs no objective.
         settle: completes the settings by what other settings imply, and returns a line on that for the user.
+        precision: what `trainer.precision = auto` is, where another run of the same study has decided it.
+
+    Attributes:
+        measured: floating-point operations a second in each precision that `auto` chose among; none where it did not.
     """
 
     job_type = "pretrain"  # what W&B calls it
@@ -101,9 +117,11 @@ class RunCLI(LightningCLI):
         arguments: Sequence[str],
         only_data: bool = False,
         settle: Callable[[Namespace], str | None] | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.objective, self.module, self.body = objective, module, body
-        self.only_data, self.settle = only_data, settle
+        self.only_data, self.settle, self.precision = only_data, settle, precision
+        self.measured: dict[Precision, float] = {}
         super().__init__(
             ExactModule,
             data,
@@ -168,9 +186,34 @@ class RunCLI(LightningCLI):
             self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self.trainer_settings = resolved(self.config_init["trainer"])
+        settings = resolved(self.config_init["trainer"])
+        precision = self._auto_precision(settings) if settings.precision == "auto" else settings.precision
+        self.trainer_settings = replace(settings, precision=precision)
         check_strategy(self.trainer_settings, self.config.optimizer.name, self.config.optimizer.ema_decay)
         return make_trainer(self.trainer_settings, self.folder)
+
+    def products(self) -> Counter[Product]:
+        """The matrix products of a micro-batch; the vocabulary is of the size that the settings name."""
+        data, module = self.config.data, cast(Any, self.model)
+        rows = (data.micro_batch_size or data.batch_size) * data.window
+        return products_of(module.blank_network(data.vocab_size), rows=rows, vocab_size=data.vocab_size)
+
+    def _auto_precision(self, settings: TrainerSettings) -> Precision:
+        """What the run, or the one that it branches from, began with; else what another decided, or what is faster."""
+
+        def decide() -> str:
+            if self.config.resume == "auto" and (earlier := RunFolder(self.folder)).is_run and earlier.has_started:
+                return earlier.read_config()["trainer"]["precision"]
+            if self.config.branch_from is not None:
+                return ParentRun(self.config.branch_from).folder.read_config()["trainer"]["precision"]
+            if self.precision is not None or len(candidates(settings.accelerator)) == 1:
+                return self.precision or candidates(settings.accelerator)[0]
+            self.measured = measured_rates(self.products(), settings.accelerator)
+            rank_zero_info(f"[machine] {rates_line(fastest(self.measured), self.measured)}")
+            return fastest(self.measured)
+
+        devices = cast(int, settings.devices)
+        return cast(Precision, agreed("precision", decide, devices=devices, num_nodes=settings.num_nodes))
 
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""

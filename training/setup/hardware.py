@@ -1,4 +1,4 @@
-"""What the machine can do: the precision that pays, and the peak that utilisation is measured against."""
+"""What the machine can do: the peak that utilisation is measured against, and the memory that a run has had."""
 
 import re
 import resource
@@ -33,13 +33,6 @@ PEAK_BF16_FLOPS = {
 }
 _BEFORE_MODEL = re.compile(r"^(NVIDIA|Tesla|GeForce)$")
 _BEHIND_MODEL = re.compile(r"^(SXM\d?|PCIe|HBM\d?\w?|\d+GB)$", re.IGNORECASE)  # the board, and its memory
-
-
-def has_fast_bfloat16(accelerator: str) -> bool:
-    """Whether bf16 products are faster than float32 ones here: CUDA from Ampere on, CPUs with AMX or AVX512-BF16."""
-    if accelerator == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def listed_flops(name: str) -> float | None:

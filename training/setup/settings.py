@@ -20,8 +20,9 @@ class TrainerSettings:
         devices: devices of each machine; `auto` is all GPUs, or one CPU process, or what torchrun started.
         num_nodes: machines.
         strategy: `ddp` copies the model to every device, and is `auto` for several; `fsdp` shards it (FSDP2).
-        precision: `auto` is bf16-mixed where the hardware is fast at it, else 32-true. `16-mixed` is for GPUs without
-            bf16 (before Ampere): the loss is scaled, and the scale stands in the checkpoint.
+        precision: `auto` is the faster of 32-true and bf16-mixed (16-mixed on GPUs without bf16), measured at the start
+            over matrix products of the run's sizes; a run that goes on keeps what it began with. `16-mixed` is for GPUs
+            without bf16 (before Ampere): the loss is scaled, and the scale stands in the checkpoint.
         deterministic: uses deterministic kernels on a GPU, some of them slower.
     """
 

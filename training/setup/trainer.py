@@ -22,13 +22,12 @@ from torch.nn import Module
 from torch.optim import Optimizer
 
 from common.errors import UserError
-from training.setup.hardware import has_fast_bfloat16
 from training.setup.settings import TrainerSettings
 from training.storage.checkpoint import SafeCheckpointIO, read_checkpoint
 
 
 def resolved(settings: TrainerSettings) -> TrainerSettings:
-    """The settings with every `auto` decided for this machine.
+    """The settings with every `auto` decided by what this machine has; precision is decided by measurement.
 
     Raises:
         UserError: where this machine does not have what they name.
@@ -48,10 +47,7 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
             f"trainer.accelerator = cuda and trainer.devices = {devices}, but torch finds {torch.cuda.device_count()} "
             f"CUDA devices here"
         )
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if has_fast_bfloat16(accelerator) else "32-true"
-    return replace(settings, accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
+    return replace(settings, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
 
 
 def _renamed(state: dict[str, Any], names: dict[Any, Any]) -> dict[str, Any]:

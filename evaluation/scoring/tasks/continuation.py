@@ -24,8 +24,7 @@ from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
-from evaluation.scoring.cached import CachedScorer, Passage, progress, several, store_of
-from evaluation.scoring.likelihood import Precision
+from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from objectives.weights.load import TrainedRun, load_run
 
@@ -85,7 +84,7 @@ class Continuation:
         files: of held-out text, each a file, a folder or a glob; by default what the run was validated on.
         bytes: of a stretch of text, of which half is given; it should make no more tokens than a window has.
         passages: stretches that are read, evenly spread over the text; null for all of them.
-        precision: of the products.
+        precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
@@ -95,7 +94,7 @@ class Continuation:
     files: str | tuple[str, ...] = ()
     bytes: int = 256
     passages: int | None = 256
-    precision: Precision = "float32"
+    precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
     def __post_init__(self) -> None:

@@ -90,6 +90,12 @@ def _logged_as(logging: Mapping[str, Any]) -> dict[str, Any]:
     return {**named, "private": json.dumps(logging["private"])}
 
 
+def _precision(folder: Path) -> str | None:
+    """What the fine-tuning runs in a folder began with, where there are any."""
+    runs = (RunFolder(path.parent) for path in sorted(folder.glob("*/config.yaml")))
+    return next((run.read_config()["trainer"]["precision"] for run in runs if run.has_started), None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FineTuned:
     """Scores on tasks, each run taken through them by finetune.py.
@@ -147,21 +153,23 @@ class FineTuned:
         home = run_folder / "fine_tuned" / self._digest(task, seeds, run_folder)
         wanted = len(seeds) * max(len(self.learning_rates), 1)
         if len(tuned_in(home)) < wanted:
-            self._train(task, seeds, config["logging"], run_folder, home)
+            self._train(task, seeds, config, run_folder, home)
         found = tuned_in(home)
         if len(found) < wanted:
             raise UserError(f"{name}: {last_line(home / 'log.txt')}")
         return found
 
-    def _train(self, task: Arm, seeds: Sequence[int], logging: Mapping[str, Any], run_folder: Path, home: Path) -> None:
-        """Raises Interrupted by a signal, which is passed on to finetune.py."""
+    def _train(self, task: Arm, seeds: Sequence[int], config: Mapping[str, Any], run_folder: Path, home: Path) -> None:
+        """Raises Interrupted by a signal, which is passed on to finetune.py; `config` is the pretraining run's."""
         home.mkdir(parents=True, exist_ok=True)
         configs = [argument for path in task.config for argument in ("--config", path)]
+        precision = _precision(home) or config["trainer"]["precision"]
         rates = [f"--grid.learning_rates={list(self.learning_rates)}"] if self.learning_rates else []
         arguments = [
+            f"--trainer.precision={precision}",  # a task's own stands behind it, and wins
             *configs,
             *(f"--{key}={value}" for key, value in task.settings.items()),
-            *(f"--logging.{key}={value}" for key, value in _logged_as(logging).items()),
+            *(f"--logging.{key}={value}" for key, value in _logged_as(config["logging"]).items()),
             f"--checkpoint={run_folder}",
             f"--runs={home}",
             f"--grid.seeds={list(seeds)}",

@@ -16,8 +16,7 @@ import numpy as np
 from common.errors import UserError
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
-from evaluation.scoring.cached import CachedScorer, Passage, progress, several
-from evaluation.scoring.likelihood import Precision
+from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from objectives.weights.load import load_run
 
@@ -37,7 +36,7 @@ class LastWord:
 
     Args:
         files: of passages, each a file, a folder or a glob; JSON lines with `text`, or any other form of a corpus.
-        precision: of the products.
+        precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
@@ -45,7 +44,7 @@ class LastWord:
     """
 
     files: str | tuple[str, ...]
-    precision: Precision = "float32"
+    precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
     def __post_init__(self) -> None:

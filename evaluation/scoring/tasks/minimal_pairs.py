@@ -22,8 +22,7 @@ from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.files import decoded_lines, local_files, suffix_of
-from evaluation.scoring.cached import CachedScorer, Passage, progress, several, store_of, tokens_of
-from evaluation.scoring.likelihood import Precision
+from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from objectives.weights.load import TrainedRun, load_run
 
@@ -122,7 +121,7 @@ class MinimalPairs:
         files: of pairs, each a file, a folder or a glob.
         scorers: names of scorers beside the objective's primary one, or all that it has; each is a metric of its own.
         pairs: the first so many of each file, where time is short; by default all.
-        precision: of the products.
+        precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
     Raises:
@@ -132,7 +131,7 @@ class MinimalPairs:
     files: str | tuple[str, ...]
     scorers: tuple[str, ...] | Literal["all"] = ()
     pairs: int | None = None
-    precision: Precision = "float32"
+    precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
     def __post_init__(self) -> None:

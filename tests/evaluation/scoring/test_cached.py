@@ -135,3 +135,17 @@ def test_the_text_of_a_run_is_found_where_it_is_still_there(folder: Path, store:
     assert store_of(load_run(folder)) == store
     (folder / "run.json").unlink()
     assert store_of(load_run(folder)) is None
+
+
+def test_auto_is_the_faster_precision_measured_once_for_all_runs(
+    folder: Path, scored: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([{"32-true": 1.0, "bf16-mixed": 2.0}, {"32-true": 2.0, "bf16-mixed": 1.0}])
+    monkeypatch.setattr(readers, "measured_rates", lambda products, accelerator: next(found))
+    monkeypatch.setattr(readers, "_DECIDED", {})
+    assert [CachedScorer(load_run(folder), precision="auto").precision for _ in range(2)] == ["bfloat16"] * 2
+    CachedScorer(load_run(folder), precision="auto").score("log_likelihood", PASSAGES)
+    CachedScorer(load_run(folder), precision="bfloat16").score("log_likelihood", PASSAGES)
+    assert scored == [3]  # what is remembered is named by the precision that it was
+    readers._DECIDED.clear()
+    assert CachedScorer(load_run(folder), precision="auto").precision == "float32"

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from evaluation.record.record import TextRecord
+from evaluation.study.checks import earlier_precisions
 from evaluation.study.deviations import deviations
 from evaluation.study.jobs import (
     Job,
@@ -30,6 +31,7 @@ CONFIG = {
     "seed": 0,
     "name": "planned",
     "body": {"width": 32},
+    "trainer": {"precision": "32-true"},
     "optimizer": {"learning_rate": 1e-3},
     "budget": {"raw_tokens": "1k", "flops": None},
 }
@@ -96,8 +98,8 @@ def test_every_arm_runs_with_every_seed_and_the_arms_of_a_seed_follow_each_other
     jobs = run_jobs(study, plan_of(study), study_dir, dict.fromkeys(study.arms))
     assert [job.name for job in jobs] == ["a-b-s0", "c-s0", "a-b-s1", "c-s1"]
     assert jobs[0].arguments == (
-        *("--config", "a.yaml", "--body.layers=[1, 1]", "--budget.raw_tokens=1000.0", "--seed=0"),
-        *("--name=a-b-s0", f"--runs={study_dir.folder}/runs", "--logging.group=study"),
+        *("--config", "a.yaml", "--body.layers=[1, 1]", "--budget.raw_tokens=1000.0", "--trainer.precision=32-true"),
+        *("--seed=0", "--name=a-b-s0", f"--runs={study_dir.folder}/runs", "--logging.group=study"),
     )
 
 
@@ -171,6 +173,22 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(study_dir: St
         leave(**changed)
         with pytest.raises(ValueError, match=rf"other settings \({expected}\): give this study another --name"):
             job.check_same(CONFIG, {})
+
+
+def test_an_arm_that_has_runs_is_planned_in_their_precision(study_dir: StudyDir) -> None:
+    study = study_of(learning_rates=RATES, tuning_seeds=(9,))
+    assert earlier_precisions(study, study_dir.folder) == {}
+    (run, *_), (_, tuned, *_) = (
+        run_jobs(study, plan_of(study), study_dir, dict.fromkeys(study.arms)),
+        [job for job in tuning_jobs(study, plan_of(study), study_dir) if job.arm == "c"],
+    )
+    for job, precision in ((run, "bf16-mixed"), (tuned, "32-true")):
+        job.run.path.mkdir(parents=True)
+        job.run.write_config({**CONFIG, "trainer": {"precision": precision}})
+    assert earlier_precisions(study, study_dir.folder) == {}  # neither got as far as its data
+    for job in (run, tuned):
+        job.run.write_info(data={})
+    assert earlier_precisions(study, study_dir.folder) == {"a b": "bf16-mixed", "c": "32-true"}
 
 
 def test_a_run_on_another_text_is_not_taken_for_one_on_this(study_dir: StudyDir) -> None:

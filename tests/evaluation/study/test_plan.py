@@ -10,6 +10,8 @@ from evaluation.study.plan import ADAPTER, Plan, make_plan
 from evaluation.study.study import Arm, Hypothesis, Study
 from models.transformer.accounting import count_parameters
 from tests.helpers import ROOT, TINY, make_cli, write_jsonl
+from training.setup import cli
+from training.setup.settings import Precision
 from training.step.budget import Budget
 
 DEFAULTS = ROOT / "configs/base.yaml"
@@ -30,14 +32,20 @@ def tiny_settings(corpus_file: Path, cache: Path) -> dict[str, str]:
 def planned(corpus_file: Path, cache: Path, store: Path) -> Planned:
     """The plan of a study over the made-up corpus: `planned(arms, more settings, shared=...)`."""
 
-    def plan(arms: dict[str, Arm], *, shared: dict[str, str] | None = None, **more: Any) -> Plan:
+    def plan(
+        arms: dict[str, Arm],
+        *,
+        shared: dict[str, str] | None = None,
+        earlier: dict[str, Precision] | None = None,
+        **more: Any,
+    ) -> Plan:
         settings = {**tiny_settings(corpus_file, cache), **(shared or {})}
         study = Study(
             arms=arms,
             shared=Arm(settings=settings),
             **{"seeds": (0,), "budget": Budget(raw_tokens=10_000), **more},
         )
-        return make_plan(study, DEFAULTS)
+        return make_plan(study, DEFAULTS, earlier)
 
     return plan
 
@@ -148,3 +156,23 @@ def test_a_run_that_passes_through_no_shorter_one_cannot_fork(planned: Planned, 
         ValueError, match=r"arm 'causal' cannot branch off to 5k raw_tokens: .* optimizer\.schedule = wsd and"
     ):
         planned({"causal": CAUSAL}, shared={**WSD, **change}, branches=("5k",))
+
+
+def test_auto_precision_is_measured_once_for_all_arms_or_is_that_of_runs_there_are(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([{"32-true": 1.0, "bf16-mixed": 2.0}, {"32-true": 2.0, "bf16-mixed": 1.0}])
+    monkeypatch.setattr(cli, "measured_rates", lambda products, accelerator: next(found))
+    arms = {
+        "named": Arm(config=config("masked_lm"), settings={"trainer.precision": "64-true"}),
+        "first": Arm(config=config("masked_lm"), settings={"trainer.precision": "auto"}),
+        "second": Arm(config=config("causal_lm"), settings={"trainer.precision": "auto"}),
+    }
+
+    def precisions(**earlier: Precision) -> list[str]:
+        plan = planned(arms, earlier=earlier)
+        return [arm.config["trainer"]["precision"] for arm in plan.arms.values()]
+
+    assert precisions() == ["64-true", "bf16-mixed", "bf16-mixed"]
+    assert precisions(second="32-true", named="64-true") == ["64-true", "32-true", "32-true"]
+    assert precisions(named="64-true") == ["64-true", "32-true", "32-true"]  # which `auto` does not follow

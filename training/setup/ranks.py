@@ -1,0 +1,49 @@
+"""What the first process of a run decides for all of them, before they are a process group."""
+
+import os
+from collections.abc import Callable
+
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+_STORES: list[TCPStore] = []  # kept open: the process group takes the same port, and the same server
+
+
+def _environment() -> ClusterEnvironment:
+    """What knows this process's place in a run of several, as Lightning finds it."""
+    for kind in (SLURMEnvironment, TorchElasticEnvironment):
+        if kind.detect():
+            return kind()
+    return LightningEnvironment()
+
+
+def agreed(name: str, decide: Callable[[], str], *, devices: int, num_nodes: int) -> str:
+    """What `decide` returns in the first process, in every process of the run.
+
+    The others wait for it, and it for none of them, since some are started by it. The decision passes through the store
+    at MASTER_ADDR and MASTER_PORT, by which the process group is made afterwards.
+
+    Args:
+        name: of the decision; no other has it.
+        decide: is called in the first process alone.
+        devices: processes of each machine.
+        num_nodes: machines.
+    """
+    if devices * num_nodes == 1:
+        return decide()
+    environment = _environment()
+    rank = environment.node_rank() * devices + environment.local_rank()
+    address, port = environment.main_address, environment.main_port
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address, str(port)  # for processes that Lightning starts
+    has_server = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun's
+    store = TCPStore(
+        address, port, is_master=rank == 0 and not has_server, wait_for_workers=False, multi_tenant=not has_server
+    )
+    _STORES.append(store)
+    key = f"objective-lab/{name}/{len(_STORES)}"  # of the same number in every process: all run the same commands
+    if rank == 0:
+        store.set(key, decide())
+    return store.get(key).decode()
