@@ -158,6 +158,8 @@ class Painter:
         panels = [self._encoder_panel(window, example)] if example.encoder_ids is not None else []
         labels = example.token_labels
         if example.decoder_ids is not None:
+            if example.encoder_ids is None and (labels == IGNORE).all():  # the window is another term's
+                labels = next((one for one in example.labels.values() if (one != IGNORE).any()), labels)
             is_special = self.vocabulary.is_special[example.decoder_ids]
             kinds: list[Kind] = ["special" if special else "plain" for special in is_special]
             reads = self.row(example.decoder_ids, kinds)

@@ -14,7 +14,69 @@ BASE = "tests/objectives/core/test_base.py"
 LAW_5 = "tests/test_laws.py::test_law_5_input_and_labels_together_hold_every_token_of_every_window"
 WARM_START = "tests/objectives/start/test_warm_start.py"
 
+MASKED_DIFFUSION = "tests/objectives/test_masked_diffusion.py"
+PREFIX_LM = "tests/objectives/test_prefix_lm.py"
+FILL_IN_THE_MIDDLE = "tests/objectives/test_fill_in_the_middle.py"
+MIXTURE = "tests/objectives/mixtures/test_mixture.py"
+DUAL = "tests/objectives/mixtures/test_dual.py"
+
 MUTANTS = [
+    Mutant(
+        file="objectives/core/noise/hiding.py",
+        original="{term: float(len(window))}",
+        replacement="{term: float(max(is_hidden.sum(), 1))}",
+        mistake="diffusion's loss is divided by the hidden tokens, which is no bound",
+        tests=(MASKED_DIFFUSION,),
+    ),
+    Mutant(
+        file="objectives/masked_diffusion.py",
+        original="slope(u, schedule) / rate",
+        replacement="1 / rate",
+        mistake="the cosine schedule is weighted as the linear one",
+        tests=(MASKED_DIFFUSION,),
+    ),
+    Mutant(
+        file="objectives/masked_diffusion.py",
+        original="(window.index * GOLDEN + shift) % 1",
+        replacement="(window.index * GOLDEN) % 1",
+        mistake="a window has the same noise level in every epoch",
+        tests=(MASKED_DIFFUSION,),
+    ),
+    Mutant(
+        file="objectives/inference/unmask.py",
+        original="number / (count * draws)",
+        replacement="1 / draws",
+        mistake="the losses of a few hidden tokens stand for the whole text",
+        tests=(MASKED_DIFFUSION,),
+    ),
+    Mutant(
+        file="objectives/prefix_lm.py",
+        original="prefixes[start : cut + 1]",
+        replacement="prefixes[start : cut + 2]",
+        mistake="the prefix's region reveals the first target",
+        tests=(PREFIX_LM,),
+    ),
+    Mutant(
+        file="objectives/fill_in_the_middle.py",
+        original="np.append(whole, vocabulary.eos)",
+        replacement="np.append(whole, vocabulary.pad)",
+        mistake="no EOS stands behind the middle",
+        tests=(FILL_IN_THE_MIDDLE,),
+    ),
+    Mutant(
+        file="objectives/mixtures/mixture.py",
+        original="side_stream(rng, MEMBER).random()",
+        replacement="rng.random()",
+        mistake="drawing a denoiser changes the noise of its window",
+        tests=(MIXTURE, DUAL),
+    ),
+    Mutant(
+        file="objectives/mixtures/dual.py",
+        original="weight=float(share)",
+        replacement="weight=1.0",
+        mistake="the two losses are not weighted by their shares",
+        tests=(DUAL,),
+    ),
     Mutant(
         file="objectives/causal_lm.py",
         original="np.concatenate([[window.previous], labels[:-1]])",
