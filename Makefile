@@ -7,10 +7,10 @@ DEMO_NAME ?= demo
 PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all mutants check format bench docs clean
+.PHONY: help demo test test-lowest test-all mutants check format bench docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,6 +28,16 @@ demo: .venv/installed ## trains the four objectives for a minute or two each, an
 
 test: .venv/installed ## the default tests, a few minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL)
+
+.venv-lowest/installed: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PYTHON) tests/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --requirement .venv-lowest/lowest.txt
+	@touch $@
+
+test-lowest: .venv-lowest/installed ## the default tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest $(PARALLEL)
 
 test-all: .venv/installed ## the default tests and the slow end-to-end ones
 	$(BIN)/python -m pytest $(PARALLEL) -m ''
@@ -51,5 +61,5 @@ bench: .venv/installed ## side-by-side measurements against transformers, traini
 docs: .venv/installed ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-clean: ## removes .venv, caches and token stores; runs stay
-	rm -rf .venv cache .pytest_cache .ruff_cache .hypothesis
+clean: ## removes both .venv, caches and token stores; runs stay
+	rm -rf .venv .venv-lowest cache .pytest_cache .ruff_cache .hypothesis
