@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser  # noqa: E402
 from mkdocs.config.defaults import MkDocsConfig  # noqa: E402
 from mkdocs.structure.files import File, Files  # noqa: E402
 from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
 
 import show  # noqa: E402
 from data.datamodule import DataModule  # noqa: E402
@@ -27,7 +28,7 @@ from data.stream.order import Purpose, generator  # noqa: E402
 from models.bodies.make import BodyConfig  # noqa: E402
 from objectives.core.base import Objective  # noqa: E402
 from objectives.core.pretraining import Pretraining  # noqa: E402
-from objectives.inspection.picture import Painter, picture  # noqa: E402
+from objectives.inspection.picture import Painter, Panel, picture  # noqa: E402
 from training.setup.cli import RunCLI  # noqa: E402
 
 SENTENCES = {
@@ -37,21 +38,26 @@ SENTENCES = {
 WIDTH, SEED = 84, 3
 
 
-def _picture(objective: Objective, text: str) -> tuple[str, list[tuple[str, ...]]]:
-    """What an objective makes of a text, as HTML, and its rates: measured and nominal."""
+def panels_of(model: dict[str, Any], text: str, seed: int) -> tuple[list[Panel], Table]:
+    """What an objective makes of a text, and its rates: measured and nominal."""
+    kind = show.class_named(model["class_path"])
+    settings = {key: value for key, value in model.get("init_args", {}).items() if key not in show.SHARED}
+    objective = kind(**settings)
     tokenizer = train_tokenizer(
         iter([text, show.ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17, vocabulary_format=2
     )
     vocabulary = vocabulary_of(tokenizer)
     windows = show.windows_of_text(text, tokenizer, vocabulary)
     painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
-    rng = generator(SEED, Purpose.DISPLAY, 0, windows[0].index)
+    rng = generator(seed, Purpose.DISPLAY, 0, windows[0].index)
     panels = painter.panels(windows[0], objective.corruption(vocabulary)(windows[0], rng, windows))
+    return panels, show.table_of_rates(objective, windows[0], windows, vocabulary, seed)
+
+
+def _html(panels: list[Panel]) -> str:
     console = Console(record=True, file=io.StringIO(), width=WIDTH)
     console.print(picture(panels, WIDTH))
-    html = console.export_html(inline_styles=True, code_format='<pre class="picture">{code}</pre>')
-    table = show.table_of_rates(objective, windows[0], windows, vocabulary, SEED)
-    return html, list(zip(*(column.cells for column in table.columns), strict=True))
+    return console.export_html(inline_styles=True, code_format='<pre class="picture">{code}</pre>')
 
 
 def _row(*cells: object) -> str:
@@ -70,14 +76,13 @@ def _knobs(kind: type[Objective]) -> Iterator[str]:
 def objective_page(name: str, model: dict[str, Any], config: str) -> str:
     """The page of one objective: its idea, its pictures, its rates, its settings."""
     kind = show.class_named(model["class_path"])
-    settings = {key: value for key, value in model.get("init_args", {}).items() if key not in show.SHARED}
-    objective = kind(**settings)
     docstring = inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "")
     head, _, rest = docstring.partition("\n")
     lines = [f"# {name.replace('_', ' ').capitalize()}", "", head, "", "```", rest.strip("\n"), "```", ""]
     for language, text in SENTENCES.items():
-        html, rates = _picture(objective, text)
-        lines += [f"## A sentence in {language}", "", html, ""]
+        panels, table = panels_of(model, text, SEED)
+        rates = zip(*(column.cells for column in table.columns), strict=True)
+        lines += [f"## A sentence in {language}", "", _html(panels), ""]
         lines += [
             _row("", "here", f"{show.DRAWS} draws", "nominal"),
             _row(*["---"] * 4),

@@ -3,10 +3,8 @@
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.blocks import ReportBlock, Table, TableCell
-from evaluation.report.formatting import NONE, interval, number, p_value, unit_of_difference
+from evaluation.report.formatting import NONE, among, interval, number, p_value, unit_of_difference
 from evaluation.report.verdicts import SIGNS, tone
-
-UNDECIDED = "undecided against"
 
 
 def _size(value: float, unit: str) -> str:
@@ -44,18 +42,17 @@ def _answer(record: StudyRecord, verdict: VerdictRecord) -> str:
     )
 
 
-def _standing(record: StudyRecord, arm: str, verdict: VerdictRecord, metric: MetricRecord) -> str:
-    """What a verdict shows of one of its two arms, in a few words."""
+def _standing(arm: str, verdict: VerdictRecord, metric: MetricRecord) -> tuple[str, str]:
+    """What a verdict shows of one of its two arms, in a few words, and the other arm."""
     other = verdict.against if verdict.arm == arm else verdict.arm
     if tone(verdict) == "open" or verdict.estimate is None:
-        return f"{SIGNS['open']} {UNDECIDED} {other}"
+        return f"{SIGNS['open']} undecided against", other
     if verdict.direction == "equivalent":
-        sign = "\u2248" if verdict.outcome != "contradicted" else "\u2260"
-        return f"{sign} {other} within the margin"
+        return (
+            "\u2248 within the margin of" if verdict.outcome != "contradicted" else "\u2260 beyond the margin of"
+        ), other
     is_higher = (verdict.estimate > 0) == (verdict.arm == arm)
-    is_better = is_higher == metric.higher_is_better
-    side = "\u25b2 better than" if is_better else "\u25bd worse than"
-    return f"{side} {other}"
+    return ("\u25b2 better than" if is_higher == metric.higher_is_better else "\u25bd worse than"), other
 
 
 def _cell(record: StudyRecord, arm: str, metric: MetricRecord, found: dict[str, SummaryRecord]) -> TableCell:
@@ -64,9 +61,13 @@ def _cell(record: StudyRecord, arm: str, metric: MetricRecord, found: dict[str, 
         return TableCell(NONE)
     means = [one.mean for one in found.values() if one.mean is not None]
     best = max(means) if metric.higher_is_better else min(means)
-    verdicts = [v for v in record.verdicts if v.metric == metric.name and arm in (v.arm, v.against)]
+    standings: dict[str, list[str]] = {}
+    for verdict in record.verdicts:
+        if verdict.metric == metric.name and arm in (verdict.arm, verdict.against):
+            standing, other = _standing(arm, verdict, metric)
+            standings.setdefault(standing, []).append(other)
     around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
-    lines = [*([around] if around else []), *(_standing(record, arm, verdict, metric) for verdict in verdicts)]
+    lines = [*([around] if around else []), *(f"{words} {among(others)}" for words, others in standings.items())]
     return TableCell(number(summary.mean, metric.unit), below=tuple(lines), tone="best" if summary.mean == best else "")
 
 
@@ -77,7 +78,8 @@ def overview(record: StudyRecord) -> list[ReportBlock]:
         for metric in record.metrics
         if metric.rankable
     }
-    metrics = [metric for metric in record.metrics if found.get(metric.name)]
+    fewest = min(2, len(record.arms))  # what one arm alone has compares nothing
+    metrics = [metric for metric in record.metrics if len(found.get(metric.name, ())) >= fewest]
     if not metrics:
         return []
     header = ["arm", *(f"{m.name}, {m.unit or 'score'} ({'higher' if m.higher_is_better else 'lower'} is better)"
