@@ -21,7 +21,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.processors import set_up
 from training.setup.script import script
+
+set_up()  # before torch is loaded
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,12 +7,12 @@ winning. The same command again resumes the run. A grid of settings is one comma
         --grid.learning_rates [1e-4,3e-4,1e-3] --grid.seeds [0,1,2]
 """
 
-import os
 import sys
 
+from common.processors import set_up
 from training.setup.script import script
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train.py has it
+set_up()  # before torch is loaded
 
 WIDTH = 120  # where there is no terminal
 

@@ -8,15 +8,14 @@ Settings are those of configs/base.yaml, of every --config after it, and of the 
 The same command again goes on where the run stopped. See README.md.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import cast
 
+from common.processors import set_up
 from training.setup.script import script
 
-# Large blocks of memory are otherwise returned and faulted in anew at every step; torch reads this when it starts.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+set_up()  # before torch is loaded
 
 
 @script()

@@ -134,7 +134,8 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> File
             lock = folder.lock()
     folder.check_same(config)
     folder.write_config(config)
-    folder.write_info(**({"flops_per_second": cli.measured} if cli.measured else {}))
+    if not folder.has_started:
+        folder.write_info(threads=cli.threads, **({"flops_per_second": cli.measured} if cli.measured else {}))
     return lock
 
 

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from evaluation.study.jobs import Job
 from training.monitoring.callbacks import REQUEST_OF_SIGNAL
+from training.setup.threads import OF_STUDY, free_threads
 from training.step.stops import Interrupted
 from training.storage.provenance import REPOSITORY
 
@@ -29,16 +30,18 @@ SECONDS_BETWEEN_LOOKS = 0.5
 def worker_environments(parallel: int | None, *, devices: int) -> list[dict[str, str]]:
     """The environment of each run that goes on at once, with `devices` GPUs of its own where there are GPUs.
 
-    By default as many as there are GPUs for, or one on a CPU; more than that share GPUs, or the cores of the CPU.
+    By default as many as there are GPUs for, or one on a CPU; more than that share GPUs. All share the processors that
+    are free, a share that is decided once for the study; a run that goes on keeps its number of threads.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = named.split(",") if named else list(map(str, range(torch.cuda.device_count())))
     groups = [",".join(gpus[start : start + devices]) for start in range(0, len(gpus) - devices + 1, devices)]
     number = parallel or max(len(groups), 1)
-    if groups:
-        return [{"CUDA_VISIBLE_DEVICES": groups[worker % len(groups)]} for worker in range(number)]
-    threads = max((os.cpu_count() or 1) // number, 1)
-    return [{"OMP_NUM_THREADS": str(threads)} if number > 1 else {} for _ in range(number)]
+    share = {OF_STUDY: str(max(free_threads() // number, 1))}
+    return [
+        {**share, **({"CUDA_VISIBLE_DEVICES": groups[worker % len(groups)]} if groups else {})}
+        for worker in range(number)
+    ]
 
 
 def last_line(log: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, Trainer
@@ -25,6 +26,7 @@ from training.setup.settings import (
     TrainerSettings,
     ValidationSettings,
 )
+from training.setup.threads import set_threads, usual
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
 from training.step.module import ExactModule
@@ -100,6 +102,7 @@ class RunCLI(LightningCLI):
         precision: what `trainer.precision = auto` is, where another run of the same study has decided it.
 
     Attributes:
+        threads: that a process of the run computes with.
         measured: floating-point operations a second in each precision that `auto` chose among; none where it did not.
     """
 
@@ -187,6 +190,7 @@ class RunCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         settings = resolved(self.config_init["trainer"])
+        self.threads = self._set_threads(settings)
         precision = self._auto_precision(settings) if settings.precision == "auto" else settings.precision
         self.trainer_settings = replace(settings, precision=precision)
         check_strategy(self.trainer_settings, self.config.optimizer.name, self.config.optimizer.ema_decay)
@@ -198,14 +202,31 @@ class RunCLI(LightningCLI):
         rows = (data.micro_batch_size or data.batch_size) * data.window
         return products_of(module.blank_network(data.vocab_size), rows=rows, vocab_size=data.vocab_size)
 
+    def _earlier(self) -> RunFolder | None:
+        """The run that this one goes on with, or branches from."""
+        run = RunFolder(self.folder)
+        if self.config.resume == "auto" and run.is_run and run.has_started:
+            return run
+        return None if self.config.branch_from is None else ParentRun(self.config.branch_from).folder
+
+    def _set_threads(self, settings: TrainerSettings) -> int:
+        """As many as the run began with, which one that did not note them had by default; else what is free."""
+        run, devices = self._earlier(), cast(int, settings.devices)
+        earlier = None if run is None else run.read_info().get("threads", usual())
+
+        def decide() -> str:
+            return str(set_threads(earlier, processes=devices))
+
+        threads = int(agreed("threads", decide, devices=devices, num_nodes=settings.num_nodes))
+        torch.set_num_threads(threads)
+        return threads
+
     def _auto_precision(self, settings: TrainerSettings) -> Precision:
         """What the run, or the one that it branches from, began with; else what another decided, or what is faster."""
 
         def decide() -> str:
-            if self.config.resume == "auto" and (earlier := RunFolder(self.folder)).is_run and earlier.has_started:
-                return earlier.read_config()["trainer"]["precision"]
-            if self.config.branch_from is not None:
-                return ParentRun(self.config.branch_from).folder.read_config()["trainer"]["precision"]
+            if (run := self._earlier()) is not None:
+                return run.read_config()["trainer"]["precision"]
             if self.precision is not None or len(candidates(settings.accelerator)) == 1:
                 return self.precision or candidates(settings.accelerator)[0]
             self.measured = measured_rates(self.products(), settings.accelerator)

@@ -168,6 +168,7 @@ def test_runs_are_spread_over_the_gpus(
 def test_runs_share_the_cores_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert worker_environments(None, devices=1) == [{}]
-    assert worker_environments(4, devices=1) == [{"OMP_NUM_THREADS": "2"}] * 4
+    monkeypatch.setattr("evaluation.study.scheduler.free_threads", lambda: 8)
+    assert worker_environments(None, devices=1) == [{"OBJECTIVE_LAB_THREADS": "8"}]
+    assert worker_environments(4, devices=1) == [{"OBJECTIVE_LAB_THREADS": "2"}] * 4
+    assert worker_environments(9, devices=1) == [{"OBJECTIVE_LAB_THREADS": "1"}] * 9
