@@ -56,6 +56,11 @@ class Findings:
         """Of one run; empty where it did not come to its end."""
         return self.results.get(job.name, {})
 
+    def bounds(self) -> set[tuple[str, str]]:
+        """Metrics, each with an arm whose scores are upper bounds."""
+        found = ((job.arm, result) for job in self.jobs for result in self.of(job).values())
+        return {(result.metric, arm) for arm, result in found if result.is_bound}
+
     def caveats(self) -> list[str]:
         """What to bear in mind of an arm's scores."""
         found = {

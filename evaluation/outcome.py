@@ -184,6 +184,7 @@ def record_of(
             scores_of(findings.by_arm()),
             num_seeds=len(study.seeds),
             on_plateau=[arm for arm, loss in losses.items() if is_on_plateau(loss, plan.text.unigram_entropy)],
+            bounds=findings.bounds(),
         ),
         tuning=tuple(map(_tuning, jobs.tuning)),
         windows=tuple(texts),

@@ -34,14 +34,34 @@ def _are_the_same(difference: SeedScores) -> bool:
     return len(difference.seeds) > 1 and not difference.values.any()
 
 
+def _of_bounds(hypothesis: Hypothesis, difference: SeedScores, bounds: Collection[tuple[str, str]]) -> str:
+    """Why scores that are upper bounds decide nothing: a single one does where it lies below the other score."""
+    bounded = [arm for arm in (hypothesis.arm, hypothesis.against) if (hypothesis.metric, arm) in bounds]
+    if not bounded:
+        return ""
+    is_below = (difference.by_seed.mean() < 0) == (bounded[0] == hypothesis.arm)
+    if len(bounded) == 1 and is_below and hypothesis.direction != "equivalent":
+        return ""
+    have = "have" if len(bounded) > 1 else "has"
+    return (
+        f"{' and '.join(bounded)} {have} an upper bound of {hypothesis.metric}, which proves nothing unless it is lower"
+    )
+
+
 def _reason(
-    hypothesis: Hypothesis, difference: SeedScores | None, num_declared: int, on_plateau: Collection[str]
+    hypothesis: Hypothesis,
+    difference: SeedScores | None,
+    num_declared: int,
+    on_plateau: Collection[str],
+    bounds: Collection[tuple[str, str]],
 ) -> str:
     """Why a difference can carry no verdict, whatever it is; empty where it can, or where one seed or none is left."""
     seeds = 0 if difference is None else len(difference.seeds)
     if resting := [arm for arm in (hypothesis.arm, hypothesis.against) if arm in on_plateau]:
         have = "have" if len(resting) > 1 else "has"
         return f"{' and '.join(resting)} {have} not left the plateau at the unigram entropy"
+    if difference is not None and (of_bounds := _of_bounds(hypothesis, difference, bounds)):
+        return of_bounds
     if 1 < seeds < num_declared:
         return (
             f"{seeds} of the {num_declared} declared seeds have a score of both {hypothesis.arm} and "
@@ -137,6 +157,7 @@ def judge(
     *,
     num_seeds: int = 0,
     on_plateau: Collection[str] = (),
+    bounds: Collection[tuple[str, str]] = (),
 ) -> tuple[VerdictRecord, ...]:
     """A verdict on each of the declared hypotheses, which together err at most 5 % of the time.
 
@@ -147,12 +168,13 @@ def judge(
         scores: by metric, then by arm; what no run has may be left out.
         num_seeds: that were declared; with fewer of them scored nothing is decided.
         on_plateau: arms that have learned no more than how frequent tokens are, of which nothing is decided.
+        bounds: metrics, each with an arm whose scores are upper bounds of what is better low.
 
     Raises:
         UserError: where two arms were scored on different items.
     """
     differences = [_difference(hypothesis, scores) for hypothesis in hypotheses]
-    reasons = [_reason(*pair, num_seeds, on_plateau) for pair in zip(hypotheses, differences, strict=True)]
+    reasons = [_reason(*pair, num_seeds, on_plateau, bounds) for pair in zip(hypotheses, differences, strict=True)]
     p_values = [
         None if reason else _p(hypothesis, difference)
         for hypothesis, difference, reason in zip(hypotheses, differences, reasons, strict=True)

@@ -32,6 +32,32 @@ def of(hypothesis: Hypothesis, *differences: float) -> VerdictRecord:
 
 
 CLEAR = (1.0, 1.1, 0.9, 1.05, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("direction", "sign", "bounded", "is_decided"),
+    [
+        ("less", -1, ("A",), True),  # a bound below an exact score
+        ("greater", 1, ("A",), False),  # a bound above it
+        ("greater", 1, ("B",), True),
+        ("less", -1, ("B",), False),
+        ("less", -1, ("A", "B"), False),
+        ("equivalent", -1, ("A",), False),
+        ("greater", 1, (), True),
+    ],
+)
+def test_an_upper_bound_proves_something_only_below_another_score(
+    direction: Direction, sign: int, bounded: tuple[str, ...], is_decided: bool
+) -> None:
+    scores = {"pairs": {"A": numbers(*(sign * value for value in CLEAR)), "B": numbers(*[0.0] * 5)}}
+    bounds = [("pairs", arm) for arm in bounded]
+    margin = 2.0 if direction == "equivalent" else 0.0
+    (verdict,) = judge([expecting(direction, margin=margin)], scores, num_seeds=5, bounds=bounds)
+    assert (verdict.outcome == "untested") != is_decided
+    if not is_decided:
+        assert "upper bound of pairs" in verdict.reason
+
+
 FAINT = (1.0, -0.9, 0.3, -0.2, 0.1)
 
 
