@@ -1,0 +1,86 @@
+"""Law 11: nothing is written in place. A file exists whole or not at all, and no module writes one otherwise."""
+
+import ast
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.files import write_whole, written_whole
+from tests.helpers import ROOT
+
+PACKAGES = ("data", "models", "training", "objectives", "finetuning", "evaluation")
+# A whole folder is written beside its place and renamed by these, or a row is appended to a file that is cut at its
+# last whole row when it is read.
+WITHIN_A_FOLDER_THAT_IS_RENAMED = {
+    "data/store/ingest.py",
+    "data/store/store.py",
+    "finetuning/export.py",
+    "objectives/weights/export.py",
+    "training/storage/checkpoint.py",
+}
+WRITERS = {"write_text", "write_bytes", "save_file"}
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, "before")
+    write_whole(path, b"after \xea\xb0\x80")
+    assert path.read_text(encoding="utf-8") == "after 가"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_what_stood_there_stands_after_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, "before")
+
+    def fail() -> None:
+        with written_whole(path) as writing:
+            writing.write_text("half", encoding="utf-8")
+            raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        fail()
+    assert path.read_text(encoding="utf-8") == "before"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_the_mode_of_a_file_is_what_the_umask_gives(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "file", "text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def _writes(path: Path) -> Iterator[str]:
+    """Calls of a module that write a file under the name that it will have."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(call)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.With) and "written_whole" in ast.unparse(block.items[0].context_expr)
+        for call in ast.walk(block)
+    }
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and id(call) not in inside:
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            mode = next((arg.value for arg in call.args if isinstance(arg, ast.Constant)), "")
+            if "devnull" in ast.unparse(call):
+                continue
+            if name in WRITERS or (name == "open" and isinstance(mode, str) and mode[:1] in ("w", "x")):
+                yield f"{path.relative_to(ROOT)}:{call.lineno}: {ast.unparse(call)[:80]}"
+
+
+def test_no_module_writes_a_file_in_place() -> None:
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    found = [
+        write
+        for path in modules
+        if path.relative_to(ROOT).as_posix() not in WITHIN_A_FOLDER_THAT_IS_RENAMED
+        for write in _writes(path)
+    ]
+    assert found == []
