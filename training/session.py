@@ -170,7 +170,14 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         saving = Checkpoints(folder.checkpoints, checkpoints)
         schedule = ValidationSchedule(validate_every_steps=cli.config_init["validation"].every_steps)
         # A step is measured before it is saved, and saved before anything may stop the run.
-        own = [Signals(), Logs(), schedule, telemetry, Display(telemetry), RunMetadata(folder, telemetry, parent)]
+        own = [
+            Signals(folder.checkpoints),
+            Logs(),
+            schedule,
+            telemetry,
+            Display(telemetry),
+            RunMetadata(folder, telemetry, parent),
+        ]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
         with _closing(trainer, folder):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)

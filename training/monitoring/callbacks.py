@@ -3,13 +3,14 @@
 import math
 import os
 import signal
+import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from training.monitoring.signal_watch import SignalWatch
 from training.setup.settings import CheckpointSettings
 from training.step.micro import Request
 from training.step.module import ExactModule
@@ -69,27 +70,48 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 class Signals(RunCallback):
-    """SIGTERM and Ctrl-C request a stop at the end of the step; a second one stops at once.
+    """SIGTERM and Ctrl-C request a stop at the end of the step, and are answered at once; a second one stops at once.
 
     Lightning 2.6 would leave SIGTERM with status 0, as if the run had finished (pytorch-lightning #21623).
+
+    Args:
+        folder: where checkpoints lie.
     """
 
-    def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._watch: SignalWatch | None = None
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
-        def request_stop(number: int, frame: FrameType | None) -> None:
-            request = REQUEST_OF_SIGNAL[signal.Signals(number)]
-            if request in module.requests:
-                os._exit(128 + number)
-            module.requests.add(request)
+        """Takes the signals."""
+        received: list[int] = []
 
-        self._before = {number: signal.signal(number, request_stop) for number in REQUEST_OF_SIGNAL}
+        def answer(number: int) -> None:
+            name = signal.Signals(number).name
+            if number in received:
+                newest = next(iter(checkpoints_in(self.folder)), None)
+                where = f"at {newest}; the same command goes on from there" if newest else "before the first checkpoint"
+                self._print(trainer, f"{name}: stopped {where}")
+                os._exit(128 + number)
+            received.append(number)
+            step = trainer.global_step + 1
+            self._print(trainer, f"{name}: step {step:,} is finished and saved first; a second one stops now")
+
+        def request_stop(number: int) -> None:
+            module.requests.add(REQUEST_OF_SIGNAL[signal.Signals(number)])
+
+        self._watch = SignalWatch(REQUEST_OF_SIGNAL, received=answer, handled=request_stop)
+        self._watch.start()
+
+    @staticmethod
+    def _print(trainer: Trainer, line: str) -> None:
+        if trainer.is_global_zero:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
     def run_ends(self, trainer: Trainer, module: ExactModule) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        if self._watch is not None:
+            self._watch.stop()
 
 
 class ValidationSchedule(RunCallback):
