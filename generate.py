@@ -19,6 +19,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from common.errors import UserError
+from common.terminal import visible
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
@@ -86,11 +87,11 @@ def show(generation: Generation, *, as_json: bool, printed: str) -> None:
     """Prints a generation, without the beginning of its text that is printed already."""
     if as_json:
         found = {"prompt": generation.prompt, "text": generation.text, **generation.details}
-        print(json.dumps(found, ensure_ascii=False))
+        print(visible(json.dumps(found, ensure_ascii=False)))
         return
-    print(generation.text.removeprefix(printed))
+    print(visible(generation.text.removeprefix(printed)))
     for note in generation.notes:
-        print(note)
+        print(visible(note))
 
 
 @script(interrupted="\n")
@@ -101,7 +102,7 @@ def main(arguments: list[str]) -> int:
 
     def print_piece(piece: str) -> None:
         printed.append(piece)
-        print(piece, end="", flush=True)
+        print(visible(piece), end="", flush=True)
 
     decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
     texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)

@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from common.errors import UserError
 from common.ranges import check_ranges, count
+from common.terminal import visible
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from training.setup.messages import OneLineErrors
 from training.setup.script import script
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> int:
     is_watched = len(inputs) > 1 and sys.stderr.isatty()
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
         for row, fields in bar.track(tuned.predict(inputs, batch_size=parsed.batch_size), total=len(inputs)):
-            print(json.dumps(fields, ensure_ascii=False) if parsed.json else tuned.module.format(row, fields))
+            print(visible(json.dumps(fields, ensure_ascii=False) if parsed.json else tuned.module.format(row, fields)))
     return 0
 
 

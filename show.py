@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UserError
+from common.terminal import visible
 from data.datamodule import DataModule
 from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
 from data.stream.order import Purpose, generator
@@ -145,7 +146,7 @@ def main(arguments: list[str]) -> int:
     console = Console(highlight=False)
     parsed, objectives = parse(arguments)
     windows, window, tokenizer, vocabulary = what_to_show(parsed)
-    painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
+    painter = Painter(vocabulary, lambda ids: visible(tokenizer.decode(list(ids), skip_special_tokens=False)))
     drawn = []
     for name, objective in objectives.items():
         objective.check_vocabulary(vocabulary)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.errors import MachineError, UserError
+from common.terminal import visible
 from training.step.stops import RunStopped
 
 USER, MACHINE = 2, 4
@@ -151,7 +152,7 @@ def write_line(line: str, status: int) -> None:
     """Writes the line: what is the user's from the first process of many, what is a machine's from each."""
     if rank() == 0 or status == MACHINE:
         who = f"process {rank()}: " if rank() else ""
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {who}{line}\n")
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {who}{visible(line)}\n")
 
 
 def leave(line: str, status: int = USER) -> NoReturn:
