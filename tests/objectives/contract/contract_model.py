@@ -16,12 +16,14 @@ from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
-from tests.objectives.contract.contract import EDGES, LENGTH, some_windows
+from tests.objectives.contract.contract import EDGES, some_windows
 from tests.objectives.texts import VOCABULARY, batch_of, examples_of, key, mean_loss
 
+LONGEST = 64  # tokens of a window: as many as the longest mean span of a config
 
-def built(module: Pretraining, *, length: int = LENGTH) -> Pretraining:
-    """With a network, which does not drop out."""
+
+def built(module: Pretraining, *, length: int = LONGEST) -> Pretraining:
+    """With a network for windows of up to `length` tokens, which does not drop out."""
     module.build(vocab_size=VOCABULARY.size, window=length)
     return module.eval()
 

@@ -126,8 +126,8 @@ def test_n25_every_window_comes_to_every_denoiser_as_often_as_its_rate() -> None
 
 
 def test_the_mean_is_over_the_tokens_of_all_denoisers_and_validation_has_one_of_each() -> None:
-    windows, objective = make_windows(VOCABULARY, length=24), ul2()
-    module = built(objective, window=24).double()
+    windows, objective = make_windows(VOCABULARY, length=64), ul2()
+    module = built(objective, window=64).double()
     batch = batch_of(objective, windows)
     assert set(module.train().terms(batch, count_correct=False)) == {"token"}
     terms = module.eval().terms(batch, count_correct=True)
@@ -179,7 +179,7 @@ def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored_with_its_m
     members = tmp_path / "ul2.yaml"
     model = {"class_path": "objectives.mixtures.mixture.MixtureOfDenoisers", "init_args": UL2}
     members.write_text(yaml.safe_dump({"model": model, "data": {"vocabulary_format": 2}}), encoding="utf-8")
-    own = ("--config", str(members))
+    own = ("--config", str(members), "--data.window", "64")  # no span is longer than its window
     exact = (*own, "--budget.steps", "3", "--trainer.precision", "64-true")
     for micro in (8, 1):
         command = tiny_run("span_corruption", f"micro-{micro}", *exact, "--data.micro_batch_size", str(micro))
