@@ -36,6 +36,7 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--minimal_pairs", nargs="+", help="files, folders or globs of pairs in BLiMP's form")
     parser.add_argument("--last_word", nargs="+", help="files of passages in LAMBADA's form")
     parser.add_argument("--scorer", nargs="+", help="scorers of minimal pairs beside the primary one, or all")
+    parser.add_argument("--skip_long", action="store_true", help="leaves out pairs that are longer than the run reads")
     parser.add_argument("--passages", type=int | None, default=256, help="of the continuation; null reads all the text")
     parser.add_argument("--bytes", type=int, default=256, help="of a passage, of which half is given")
     parser.add_argument("--precision", type=str, default="float32", help="float32, bfloat16, or auto: the faster")
@@ -56,7 +57,8 @@ def declared(parsed: Namespace) -> dict[str, dict[str, Any]]:
         chosen["continuation"] = {"files": files, "passages": parsed.passages, "bytes": parsed.bytes}
     if parsed.minimal_pairs:
         scorers = parsed.scorer or []
-        chosen["minimal_pairs"] = {"files": parsed.minimal_pairs, "scorers": "all" if scorers == ["all"] else scorers}
+        chosen["minimal_pairs"] = {"files": parsed.minimal_pairs, "scorers": "all" if scorers == ["all"] else scorers,
+                                   "skip_long": parsed.skip_long}  # fmt: skip
     elif parsed.scorer:
         raise UserError(f"--scorer {' '.join(parsed.scorer)} needs --minimal_pairs")
     if parsed.last_word:

@@ -168,22 +168,23 @@ def _rows(run: TrainedRun, scorer: Scorer, tokens: PrefixedTokens, number: int) 
     """The examples of a text, and whether they were too long: what stands before it then loses its beginning."""
     text, prefix = tokens
     examples = scorer.examples(prefix, text)
-    over = _longest(examples) - run.max_positions
+    over = longest_of(examples) - run.max_positions
     is_longer = over > 0
     if is_longer and len(prefix):
         prefix = prefix[over:]
         examples = scorer.examples(prefix, text)
-        over = _longest(examples) - run.max_positions
+        over = longest_of(examples) - run.max_positions
     if over > 0 and run.network.body.has_position_table:
         raise UserError(
-            f"text {number + 1} of {len(text)} tokens takes {_longest(examples)} positions, and {run.folder} has "
+            f"text {number + 1} of {len(text)} tokens takes {longest_of(examples)} positions, and {run.folder} has "
             f"{run.max_positions}: shorten it, or train with a longer data.window"
         )
     window = document(np.concatenate([prefix, text]), run.vocabulary.eos)
     return [Row(number, window, example) for example in examples], is_longer
 
 
-def _longest(examples: Sequence[Example]) -> int:
+def longest_of(examples: Sequence[Example]) -> int:
+    """Positions of the longest stack of any of the examples."""
     return max((len(ids) for e in examples for ids in (e.encoder_ids, e.decoder_ids) if ids is not None), default=0)
 
 

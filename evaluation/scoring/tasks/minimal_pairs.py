@@ -9,7 +9,7 @@ gives a model that knows nothing 100 %). The score is the mean over paradigms of
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,11 +23,14 @@ from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.files import decoded_lines, local_files, suffix_of
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
+from evaluation.scoring.likelihood import longest_of
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from objectives.weights.load import TrainedRun, load_run
 
 FORMS = (".jsonl", ".json", ".txt")
 TOKENS_AT_ONCE = 1 << 22
+SPECIAL_POSITIONS = 16  # more than any objective has around a sentence, or a scorer in it
+WINDOWS_AT_MOST = 32  # of a run without a table of positions: its time and memory grow with the square of them
 
 
 class Pair(NamedTuple):
@@ -121,6 +124,8 @@ class MinimalPairs:
         files: of pairs, each a file, a folder or a glob.
         scorers: names of scorers beside the objective's primary one, or all that it has; each is a metric of its own.
         pairs: the first so many of each file, where time is short; by default all.
+        skip_long: leaves out, and counts, pairs with a sentence that is longer than the run reads, which are refused
+            otherwise.
         precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
@@ -131,6 +136,7 @@ class MinimalPairs:
     files: str | tuple[str, ...]
     scorers: tuple[str, ...] | Literal["all"] = ()
     pairs: int | None = None
+    skip_long: bool = False
     precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
@@ -165,15 +171,45 @@ class MinimalPairs:
         names = dict.fromkeys([scorer.primary, *(scorer.scorers if self.scorers == "all" else self.scorers)])
         scorer.check(names)
         files = [list(islice(read_pairs(path), self.pairs)) for path in self.paths()]
+        files, skipped = self._that_fit(scorer.run, files, names)
         pairs = [pair for file in files for pair in file]
         if not pairs:
             raise UserError(f"minimal_pairs.files = {', '.join(several(self.files))} holds no pairs")
-        results, beside = [], self._baselines(scorer.run, pairs)
+        results, beside = [], self._baselines(scorer.run, pairs) | ({"skipped pairs": skipped} if skipped else {})
         with progress("minimal pairs", 2 * len(pairs) * len(names)) as advance:
             for name in names:
                 found = [scorer.score(name, _passages(file), advance).log_likelihoods for file in files if file]
                 results.append(self._result(scorer, name, pairs, np.concatenate(found), beside))
         return results
+
+    def _that_fit(self, run: TrainedRun, files: list[list[Pair]], names: Iterable[str]) -> tuple[list[list[Pair]], int]:
+        """The pairs of each file that the run can read, and how many it cannot.
+
+        Raises:
+            UserError: naming the first of those by file and line, unless they are to be skipped.
+        """
+        kept, skipped, most = [], 0, run.max_positions
+        limit = most if run.network.body.has_position_table else WINDOWS_AT_MOST * most
+
+        def is_long(text: np.ndarray) -> bool:
+            if len(text) > limit or len(text) <= limit - SPECIAL_POSITIONS:
+                return len(text) > limit
+            nothing = np.zeros(0, dtype=np.int64)
+            return any(longest_of(run.scorers[name].examples(nothing, text)) > limit for name in names)
+
+        for file in files:
+            texts = [tokens.text for tokens in tokens_of(run.tokenizer, _passages(file))]
+            fits = [not (is_long(good) or is_long(bad)) for good, bad in zip(texts[::2], texts[1::2], strict=True)]
+            if not all(fits) and not self.skip_long:
+                place = fits.index(False)
+                raise UserError(
+                    f"{file[place].origin}: a sentence of {max(map(len, texts[2 * place : 2 * place + 2])):,} tokens, "
+                    f"and {run.folder} reads {limit:,} positions at most: shorten it, or leave such pairs out with "
+                    f"--skip_long (in a study: skip_long: true)"
+                )
+            kept.append([pair for pair, is_kept in zip(file, fits, strict=True) if is_kept])
+            skipped += fits.count(False)
+        return kept, skipped
 
     def _baselines(self, run: TrainedRun, pairs: Sequence[Pair]) -> dict[str, float]:
         """What length alone reaches, the shorter sentence being taken for the better one, and frequencies alone."""

@@ -213,6 +213,21 @@ def test_a_line_that_is_no_pair_is_named(line: str, message: str, tmp_path: Path
         list(read_pairs(path))
 
 
+def test_a_pair_longer_than_the_run_reads_is_named_or_skipped_and_counted(run: Path, tmp_path: Path) -> None:
+    long = {"sentence_good": "The cat sees Tim. " * 20_000, "sentence_bad": "The cat.", "UID": "long"}
+    write_rows(tmp_path / "pairs.jsonl", [*ROWS, long])
+    files = (str(tmp_path / "pairs.jsonl"),)
+    with pytest.raises(ValueError, match=r"pairs\.jsonl, line 4: a sentence of [\d,]+ tokens, and .* --skip_long"):
+        MinimalPairs(files=files)(run)
+    (result,) = MinimalPairs(files=files, skip_long=True)(run)
+    (short,) = MinimalPairs(files=(write_rows(tmp_path / "short.jsonl", ROWS),))(run)
+    assert result.beside["skipped pairs"] == 1
+    assert "skipped pairs" not in short.beside
+    assert (result.mean, result.strata) == (short.mean, short.strata)
+    with pytest.raises(ValueError, match="holds no pairs"):
+        MinimalPairs(files=(write_rows(tmp_path / "long.jsonl", [long]),), skip_long=True)(run)
+
+
 def test_no_pairs_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"minimal_pairs\.files: no pairs .* at '.*nowhere'"):
         MinimalPairs(files=(str(tmp_path / "nowhere"),))
