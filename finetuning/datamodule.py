@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
@@ -17,6 +17,7 @@ from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
 from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.tasks.base import FineTuning
+from finetuning.tasks.splits import chosen
 from finetuning.tasks.task import Task
 
 
@@ -52,6 +53,13 @@ class _AllOnce(Order):
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
 
+class Validated(NamedTuple):
+    """The rows that are evaluated while training, and their examples."""
+
+    rows: list[Any]
+    examples: list[TaskExample]
+
+
 class TaskData(ShardedData):
     """What a fine-tuning run reads.
 
@@ -70,6 +78,7 @@ class TaskData(ShardedData):
         self.batch_size, self.micro_batch_size = reading.batch_size, reading.micro_batch_size
         self.rows: dict[Split, list[Any]] = {}
         self.examples: dict[Split, list[TaskExample]] = {}
+        self.validated = Validated([], [])
         self.warnings = DataWarnings()
         self.loader: StepLoader | None = None
 
@@ -95,6 +104,13 @@ class TaskData(ShardedData):
             self.examples[split] = module.examples(rows, self.warnings)
             if not self.examples[split]:
                 raise UserError(f"task.{split}: none of its {len(rows)} rows can be used")
+        self.validated = Validated(self.rows["development"], self.examples["development"])
+        most, all_rows = self.task.validation_rows, self.rows["development"]
+        if most is not None and len(all_rows) > most:
+            sample = chosen(self.task, all_rows, most)
+            self.validated = Validated(sample, module.examples(sample, DataWarnings()))
+            share = f"{most:,} of {len(all_rows):,} development rows"
+            rank_zero_info(f"[data] evaluated while training: {share}; at the end all of them")
         counts = ", ".join(f"{len(rows):,} {split}" for split, rows in self.rows.items())
         labels = f"; labels: {', '.join(module.labels)}" if module.labels else ""
         rank_zero_info(f"[data] rows: {counts}{labels}")
@@ -135,8 +151,8 @@ class TaskData(ShardedData):
         return self.loader
 
     def val_dataloader(self) -> StepLoader:
-        """The development split, as many batches in every process."""
-        here, examples = self.sharding_here(), self.examples["development"]
+        """What of the development split is evaluated while training, as many batches in every process."""
+        here, examples = self.sharding_here(), self.validated.examples
         sharding = replace(here, batch_size=here.micro_batch_size * here.world)
         lengths = np.array([len(example) for example in examples])
         order = _AllOnce(lengths, batch_size=sharding.batch_size, seed=0)

@@ -21,6 +21,7 @@ from training.setup.hardware import peak_memory
 from training.setup.settings import LoggingSettings
 from training.step.module import ExactModule
 from training.storage.branch import ParentRun
+from training.storage.changes import changes_of_data
 from training.storage.checkpoint import checkpoints_in
 from training.storage.run_dir import RunFolder
 
@@ -47,22 +48,29 @@ class RunMetadata(RunCallback):
     def __init__(self, folder: RunFolder, telemetry: Telemetry, parent: ParentRun | None = None) -> None:
         self.folder, self.telemetry, self.parent = folder, telemetry, parent
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuses other data before weights are loaded, which might not fit them.
+
+        Raises:
+            UserError: naming what has changed since the run began.
+        """
+        before = self.folder.read_info().get("data") if trainer.is_global_zero else None
+        if before and (changes := changes_of_data(before, cast(Data, cast(Any, trainer).datamodule).describe())):
+            raise UserError(
+                f"{self.folder.path} was begun on other data: {'; '.join(changes)}. Give this run another --name, or "
+                f"start anew with --resume never"
+            )
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes tokenizer.json and run.json.
 
         Raises:
-            UserError: where the run was begun on other data, its tokenizer.json was changed, or it could not have
-                branched where it did.
+            UserError: where its tokenizer.json was changed, or it could not have branched where it did.
         """
         if not trainer.is_global_zero:
             return
         module, data = cast(ExactModule, pl_module), cast(Data, cast(Any, trainer).datamodule)
-        described, before = data.describe(), self.folder.read_info().get("data")
-        if before and before["sha256"] != described["sha256"]:
-            raise UserError(
-                f"{self.folder.path} was trained on the token store {before['store']}, and this is "
-                f"{described['store']}: the text or the tokenizer has changed; give this run another --name"
-            )
+        described = data.describe()
         assert module.progress is not None
         if self.parent:
             self.parent.check_run(module, total_steps=module.progress.total_steps, data=described["sha256"])

@@ -267,7 +267,7 @@ class FineTuning(ExactModule):
 
     def _metrics_of_collected(self) -> dict[str, float]:
         everything, self.collected = of_all_processes(self.collected), {}
-        rows, examples = self.data.rows["development"], self.data.examples["development"]
+        rows, examples = self.data.validated
         outputs = [everything[index] for index in range(len(examples))]
         scores = self.measure_predictions(rows, self.decode_predictions(rows, examples, outputs))
         return {name: score.value for name, score in scores.items()}

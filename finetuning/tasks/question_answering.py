@@ -63,6 +63,7 @@ class QuestionTask(Task):
     stride: int | None = None
     longest_answer: int = 30
     korean: bool = False
+    validation_rows: int | None = 500  # contexts are long: the whole of KorQuAD's takes longer than the training
 
     def __post_init__(self) -> None:
         super().__post_init__()

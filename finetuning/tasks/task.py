@@ -19,7 +19,12 @@ from finetuning.tasks.splits import read_splits
 
 LONGEST = count(1 << 24)  # tokens
 FRACTION = Range(0, 1, low_open=True, high_open=True)
-RANGES = {"development_fraction": FRACTION, "test_fraction": FRACTION, "train_rows": count(10**12)}
+RANGES = {
+    "development_fraction": FRACTION,
+    "test_fraction": FRACTION,
+    "train_rows": count(10**12),
+    "validation_rows": count(10**12),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ class Task(ABC):
         development_fraction: fraction of `train` that is held out where `development` is null.
         test_fraction: fraction of `train` that is held out where `test` is null, to be reported; null for none.
         train_rows: trains on that many rows alone, the same for every seed; null for all.
+        validation_rows: development rows that are evaluated while training, the same each time; null for all. At the
+            end all of them are.
         metric: by which the best weights are chosen; null for the kind's own.
 
     Raises:
@@ -60,6 +67,7 @@ class Task(ABC):
     development_fraction: float = 0.1
     test_fraction: float | None = None
     train_rows: int | None = None
+    validation_rows: int | None = None
     metric: str | None = None
 
     def __post_init__(self) -> None:
