@@ -185,7 +185,8 @@ def _generation_of(module: GenerativeFineTuning) -> dict[str, Any]:
         most += len(template.target_before)  # which transformers generates as well
         most = min(most, start.max_positions) if start.is_limited else most
         settings["forced_bos_token_id"] = next(iter(template.target_before), None)
-    return {**settings, "max_new_tokens": most}
+    never = start.vocabulary.never_targets(*template.target_before, *template.target_behind).tolist()
+    return {**settings, "max_new_tokens": most, "suppress_tokens": never}
 
 
 def _settings_of(module: FineTuning) -> dict[str, Any]:
@@ -238,7 +239,15 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
             write_json(writing / "generation_config.json", {**ids, **_generation_of(module)})
         tensors = {key: tensor.detach().contiguous() for key, tensor in weights.items()}
         (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-        write_tokenizer(writing, start.tokenizer, start.vocabulary, roles, max_positions=_longest_read(module))
+        pads_left = isinstance(module, GenerativeFineTuning) and not start.has_encoder
+        write_tokenizer(
+            writing,
+            start.tokenizer,
+            start.vocabulary,
+            roles,
+            max_positions=_longest_read(module),
+            pads_left=pads_left,
+        )
         if start.body.parts.num_segments:  # two texts have token types
             path = writing / "tokenizer_config.json"
             written = json.loads(path.read_text(encoding="utf-8"))

@@ -109,6 +109,10 @@ class Vocabulary:
         """int64[...], the ids that stand for text, from which random replacements are drawn."""
         return np.flatnonzero(~self.is_special)
 
+    def never_targets(self, *targets: int) -> np.ndarray:
+        """int64[...], the special ids but `targets`: what a model that was trained to predict those never generates."""
+        return np.setdiff1d(np.flatnonzero(self.is_special), np.array(targets, dtype=np.int64))
+
     def word_starts(self, tokens: np.ndarray) -> np.ndarray:
         """bool[length], where a word begins: a maximal run between white space; special tokens stand alone."""
         special = self.is_special[tokens]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from common.errors import UserError
+from data.text.graphemes import whole_graphemes
 from finetuning.metrics.spans import Spans
 
 NO_PLACE = -1
@@ -120,7 +121,7 @@ def best_answer(
     """The span of highest score over all windows, or "no answer".
 
     A span's score is that of its first token plus that of its last, in the window in which the first has most context
-    around it. White space at its ends is no part of an answer.
+    around it. White space at its ends is no part of an answer, and no character is cut.
 
     Args:
         context: the text.
@@ -152,5 +153,6 @@ def best_answer(
     begin, stop = offsets[first][0], offsets[last][1]
     text = context[begin:stop]
     begin, stop = begin + len(text) - len(text.lstrip()), stop - len(text) + len(text.rstrip())
+    begin, stop = whole_graphemes(context, begin, stop)
     probability = float(np.exp(best - log_total))
     return FoundAnswer(text=context[begin:stop], start=begin, end=stop, score=best, probability=probability)

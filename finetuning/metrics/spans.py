@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.stream.batch import IGNORE
+from data.text.graphemes import whole_graphemes
 
 OUTSIDE = "O"
 Spans = Sequence[tuple[int, int]]
@@ -179,8 +180,10 @@ def word_tags(first: np.ndarray, tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def mentions(text: str, words: Spans, tags: Sequence[str]) -> list[Mention]:
-    """The entities that the tags of a text's words encode, with their characters: each is text[start:end], exactly."""
-    found = [(kind, words[start][0], words[end - 1][1]) for kind, start, end in to_entities(tags)]
+    """The entities that the tags of a text's words encode: each is text[start:end], exactly, and cuts no character."""
+    found = [
+        (kind, *whole_graphemes(text, words[start][0], words[end - 1][1])) for kind, start, end in to_entities(tags)
+    ]
     return [Mention(kind, start, end, text[start:end]) for kind, start, end in found]
 
 

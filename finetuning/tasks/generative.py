@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
+from data.store.decoding import decode_generated
 from data.stream.batch import Batch
 from finetuning.body.body import make_body, states_of
 from finetuning.data.batch import TaskExample
@@ -63,6 +64,21 @@ class GenerativeFineTuning(FineTuning):
             warnings.add(f"{what} longer than the {room} tokens that there is room for, their ends cut off", origin)
         return list(ids[: max(room, 0)])
 
+    def _room(self, taken: int) -> int:
+        """Tokens that a source may have.
+
+        Raises:
+            UserError: where there is no room for one.
+        """
+        room = self.max_length - taken
+        if room < 1:
+            raise UserError(
+                f"data.max_length = {self.max_length} leaves no room for a source: {taken} positions are taken by "
+                f"special tokens and the longest target; raise data.max_length, lower what a target may have "
+                f"(task.longest_target), or take a checkpoint with a longer data.window"
+            )
+        return room
+
     def encode_pairs(
         self,
         sources: Sequence[str],
@@ -96,7 +112,7 @@ class GenerativeFineTuning(FineTuning):
         self, index: int, source: list[int], target: list[int] | None, longest: int, origin: str, warnings: DataWarnings
     ) -> TaskExample:
         template = self.start.template
-        room = self.max_length - len(template.around(())[0])
+        room = self._room(len(template.around(())[0]))
         read, segments = template.around(self._cut(source, room, "sources", origin, warnings))
         generated = np.array([*template.target_before, *(target or []), *template.target_behind], dtype=np.int64)
         if target is None:
@@ -121,7 +137,7 @@ class GenerativeFineTuning(FineTuning):
     ) -> TaskExample:
         template = self.start.template
         behind = [self.start.vocabulary.id_of(role) for role in self.closes_source]
-        room = self.max_length - len(template.before) - len(behind) - longest
+        room = self._room(len(template.before) + len(behind) + longest)
         prompt = [*template.before, *self._cut(source, room, "sources", origin, warnings), *behind]
         labels = np.array([*(target or []), *template.target_behind], dtype=np.int64)
         if target is None:
@@ -177,11 +193,12 @@ class GenerativeFineTuning(FineTuning):
                 sources=sources,
                 decoding=decoding,
                 eos=template.target_behind[0],
+                never=self.start.vocabulary.never_targets(*template.target_before, *template.target_behind),
                 max_positions=most,
                 num_forced=len(template.target_before),
             )
             for number, one in zip(numbers, generated, strict=True):
-                yield number, tokenizer.decode(one.ids, skip_special_tokens=True).strip()
+                yield number, decode_generated(tokenizer, one.ids)
 
     def decode_predictions(
         self, rows: Sequence[Any], examples: Sequence[TaskExample], outputs: Sequence[Any]

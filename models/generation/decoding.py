@@ -3,9 +3,11 @@
 Shapes: B rows, T previous tokens, V vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,6 +75,13 @@ def penalised(scores_BV: Tensor, previous_BT: Tensor, penalty: float) -> Tensor:
         return scores_BV
     before_BT = scores_BV.gather(1, previous_BT)
     return scores_BV.scatter(1, previous_BT, torch.where(before_BT < 0, before_BT * penalty, before_BT / penalty))
+
+
+def without(scores_BV: Tensor, never: Sequence[int] | np.ndarray) -> Tensor:
+    """Scores in which ids that must not be generated have -inf."""
+    if not len(never):
+        return scores_BV
+    return scores_BV.index_fill(1, torch.as_tensor(np.asarray(never), device=scores_BV.device), -torch.inf)
 
 
 def candidates(logits_BV: Tensor, decoding: Decoding) -> Tensor:

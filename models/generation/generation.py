@@ -6,12 +6,13 @@ Shapes: B prompts, K beams, T positions, D width, V vocabulary.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from common.errors import UserError
 from models.body import Body
-from models.generation.decoding import Decoding, candidates, draw, penalised
+from models.generation.decoding import Decoding, candidates, draw, penalised, without
 from models.generation.incremental import Documents, IncrementalDecoder
 
 
@@ -46,6 +47,7 @@ def stream(
     sees_prompt: bool = False,
     decoding: Decoding,
     eos: int,
+    never: Sequence[int] | np.ndarray = (),
     max_positions: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For every step int64[B], the generated tokens, and [B], their log-probabilities by the model itself.
@@ -66,7 +68,7 @@ def stream(
     is_finished_B = torch.zeros(len(prompts), dtype=torch.bool, device=reader.device)
     for step in range(steps):
         logits_BV = reader.next_logits()
-        scores_BV = penalised(logits_BV, reader.previous_BT, decoding.repetition_penalty)
+        scores_BV = without(penalised(logits_BV, reader.previous_BT, decoding.repetition_penalty), never)
         if decoding.temperature:
             ids_B = draw(candidates(scores_BV, decoding), chances_TB[step])
         else:
@@ -106,6 +108,7 @@ def beam_search(
     sees_prompt: bool = False,
     decoding: Decoding,
     eos: int,
+    never: Sequence[int] | np.ndarray = (),
     max_positions: int,
     num_forced: int = 0,
 ) -> list[list[GeneratedTokens]]:
@@ -127,7 +130,8 @@ def beam_search(
     found = [_Hypotheses(K) for _ in prompts]
     first_rows_B1 = torch.arange(B, device="cpu")[:, None] * K
     for length in range(1, steps + 1):
-        logged_RV = penalised(reader.next_logits().log_softmax(dim=-1), reader.previous_BT, decoding.repetition_penalty)
+        logged_RV = reader.next_logits().log_softmax(dim=-1)
+        logged_RV = without(penalised(logged_RV, reader.previous_BT, decoding.repetition_penalty), never)
         best = logged_RV.topk(min(2 * K, logged_RV.shape[1]))  # of each row: no more of it can be among the best of all
         M = best.values.shape[1]
         following_BN = (sums_BK.flatten()[:, None] + best.values.cpu().double()).view(B, K * M)  # N = K · M
@@ -174,6 +178,7 @@ def generate(
     sees_prompt: bool = False,
     decoding: Decoding,
     eos: int,
+    never: Sequence[int] | np.ndarray = (),
     max_positions: int,
     num_forced: int = 0,
 ) -> list[GeneratedTokens]:
@@ -187,13 +192,14 @@ def generate(
         sees_prompt: whether the positions of a prompt see each other, as in a prefix LM.
         decoding: how the next token is chosen.
         eos: the token that ends a text.
+        never: ids that are not generated, since training never had them as targets.
         max_positions: the most that either stack reads.
         num_forced: tokens at the end of every prompt that the length penalty of beam search counts as generated.
 
     Raises:
         UserError: where a prompt is longer than the model reads.
     """
-    settings = {"decoding": decoding, "eos": eos, "max_positions": max_positions}
+    settings = {"decoding": decoding, "eos": eos, "never": never, "max_positions": max_positions}
     read = {"sources": sources, "documents": documents, "sees_prompt": sees_prompt}
     if decoding.beams > 1:
         return [found[0] for found in beam_search(body, prompts, **read, **settings, num_forced=num_forced)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import check_ranges, count
+from data.store.decoding import decode_text
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import NOWHERE
 from data.stream.windows import Window
@@ -122,8 +123,12 @@ class Prompts:
         return [token for encoding in encodings for token in encoding.ids]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of ids, special ones by their names."""
-        return self.tokenizer.decode(list(map(int, ids)), skip_special_tokens=False)
+        """The text of ids, special ones by their names, without bytes that make no character."""
+        return decode_text(self.tokenizer, list(map(int, ids)))
+
+    def name_of_token(self, token: int) -> str:
+        """One token as the tokenizer has it; bytes that are no character by themselves are U+FFFD."""
+        return self.tokenizer.decode([token], skip_special_tokens=False)
 
     def with_special_tokens(
         self, tokens: np.ndarray, before: Sequence[str], behind: Sequence[str] = (), *, origin: int = NOWHERE

@@ -47,6 +47,10 @@ class InferenceStrategy:
 
     reads_marks: bool = False
 
+    def special_targets(self, vocabulary: Vocabulary) -> list[int]:
+        """The special tokens beside EOS that training had as targets; no other is generated."""
+        return []
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         """What the network generates for the texts of a user, encoded as in training.
 

@@ -15,7 +15,6 @@ from models.generation.incremental import Documents
 from objectives.core.prompts import Generation, IdsAndOrigins, Prompts
 
 TEXTS_AT_ONCE = 32
-CUT_CHARACTER = "\ufffd"  # decoded from bytes that make no character, perhaps because the rest is not generated yet
 
 
 class Complete(Protocol):
@@ -73,7 +72,7 @@ def _streamed(
     for step in itertools.chain([None], steps):
         if step is not None and (token := int(step[0][0])) != prompts.vocabulary.eos:
             generated.append(token)
-        text = prompts.decode(encoded.complete(generated, is_all=False)).rstrip(CUT_CHARACTER)
+        text = prompts.decode(encoded.complete(generated, is_all=False))
         if len(text) > len(passed_on) and text.startswith(passed_on):
             prompts.on_text(text[len(passed_on) :])
             passed_on = text
@@ -88,10 +87,12 @@ def generate_tokens(
     *,
     keep_documents_apart: bool,
     sees_prompt: bool = False,
+    special_targets: Sequence[int] = (),
 ) -> Iterator[tuple[EncodedPrompt, GeneratedTokens]]:
     """The generation of each text, all samples of the first before those of the second.
 
-    `sees_prompt` lets the positions of what the decoder reads first see each other.
+    `sees_prompt` lets the positions of what the decoder reads first see each other. Of the special tokens only EOS and
+    `special_targets` are generated: no other was ever a target of training.
 
     Raises:
         UserError: where a text is longer than the model reads.
@@ -101,6 +102,7 @@ def generate_tokens(
         prompts.check_length(number, max(len(one.prefix), len(one.source or [])))
     repeated = [one for one in encoded for _ in range(prompts.samples)]
     eos, seed = prompts.vocabulary.eos, prompts.decoding.seed
+    never = prompts.vocabulary.never_targets(eos, *special_targets)
     # A batch generates no more than its longest prefix has room for, so it is made of prefixes of one length.
     for _, alike in itertools.groupby(repeated, key=lambda one: len(one.prefix)):
         group = list(alike)
@@ -110,6 +112,7 @@ def generate_tokens(
                 "decoding": replace(prompts.decoding, seed=seed),
                 "sees_prompt": sees_prompt,
                 "eos": eos,
+                "never": never,
                 "max_positions": prompts.max_positions,
             }
             if prompts.on_text is not None and len(repeated) == 1 and prompts.decoding.beams == 1:

@@ -30,7 +30,7 @@ def filled(prompts: Prompts, text: str, tokens: np.ndarray, probabilities_MV: Te
     whole[tokens == vocabulary.mask] = best.indices[:, 0].cpu().numpy()
     masks, notes = [], []
     for number, (ids, values) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True), start=1):
-        texts = [prompts.decode([token]) for token in ids]
+        texts = [prompts.name_of_token(token) for token in ids]
         masks.append([{"token": token, "probability": value} for token, value in zip(texts, values, strict=True)])
         dots = ["" if vocabulary.begins_word[token] else "\u00b7" for token in ids]  # continues a word
         displayed = [f"{dot}{token.strip() or repr(token)}" for dot, token in zip(dots, texts, strict=True)]

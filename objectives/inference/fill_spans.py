@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,9 @@ class FillSpans(InferenceStrategy):
 
     reads_marks = True
 
+    def special_targets(self, vocabulary: Vocabulary) -> list[int]:
+        return vocabulary.sentinels.tolist()
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("span corruption generates text of any length, and no token, for each mark")
         vocabulary, encoded = prompts.vocabulary, []
@@ -77,7 +81,8 @@ class FillSpans(InferenceStrategy):
             window = prompts.window(tokens)
             encoded.append(EncodedPrompt.of(text, window, encoder=encoder, decoder=start, complete=complete))
         apart = objective.keep_documents_apart
-        for one, generated in generate_tokens(network.body, prompts, encoded, keep_documents_apart=apart):
+        settings: dict[str, Any] = {"keep_documents_apart": apart, "special_targets": self.special_targets(vocabulary)}
+        for one, generated in generate_tokens(network.body, prompts, encoded, **settings):
             assert one.source is not None
             spans, marks = spans_of(generated.ids, sentinels), [token for token in one.source if token in sentinels]
             texts = [prompts.decode(spans[number]) if number in spans else None for number in range(len(marks))]

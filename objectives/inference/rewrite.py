@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,9 @@ class Rewrite(InferenceStrategy):
 
     reads_marks = True
 
+    def special_targets(self, vocabulary: Vocabulary) -> list[int]:
+        return [vocabulary.bos]
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("a denoiser generates the whole text, and no token for each mask")
         vocabulary, encoded = prompts.vocabulary, []
@@ -40,7 +44,8 @@ class Rewrite(InferenceStrategy):
             window = prompts.window(tokens)
             encoded.append(EncodedPrompt.of(text, window, encoder=encoder, decoder=start, complete=complete))
         apart = objective.keep_documents_apart
-        for one, generated in generate_tokens(network.body, prompts, encoded, keep_documents_apart=apart):
+        settings: dict[str, Any] = {"keep_documents_apart": apart, "special_targets": self.special_targets(vocabulary)}
+        for one, generated in generate_tokens(network.body, prompts, encoded, **settings):
             yield generation_of(prompts, one, generated)
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:

@@ -118,7 +118,7 @@ class Unmask(InferenceStrategy):
                 ids = row.tolist()
                 if prompts.vocabulary.eos in filled:
                     ids = ids[: len(ids) - new + filled.index(prompts.vocabulary.eos)]
-                texts = [prompts.decode([token]) for token in filled]
+                texts = [prompts.name_of_token(token) for token in filled]
                 details = {"continuation": prompts.decode(ids[len(row) - new :])} if is_continued else {"masks": texts}
                 yield Generation(prompt=text, text=prompts.decode(ids), details=details)
 

@@ -1,6 +1,7 @@
 """A run as a folder that transformers' `from_pretrained` loads: weights, configuration, tokenizer and model card."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from tokenizers.decoders import ByteLevel
 from torch import Tensor
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
+from data.store.tokenizer import SPELLINGS, Vocabulary
 from models.huggingface.settings import family_named, family_of, to_huggingface_config
 from models.huggingface.weights import entries, left_out, to_huggingface
 from models.transformer.transformer import Transformer
@@ -53,6 +54,15 @@ NOTES: dict[DecoderAttention, str] = {
 WITHOUT_ITS_HEAD = {"BertForPreTraining": "BertForMaskedLM", "AlbertForPreTraining": "AlbertForMaskedLM"}
 
 
+def with_open_marks(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy whose marks of hidden text take the blank before them, as `Prompts.encode` reads them."""
+    content = json.loads(tokenizer.to_str())
+    for token in content["added_tokens"]:
+        if token["content"] in SPELLINGS["mask"] or re.fullmatch(r"<extra_id_\d+>", token["content"]):
+            token["lstrip"] = True
+    return Tokenizer.from_str(json.dumps(content))
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON as transformers does."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -60,7 +70,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def with_template(tokenizer: Tokenizer, template: SpecialTokenTemplate, vocabulary: Vocabulary) -> Tokenizer:
     """A copy of the tokenizer that adds special tokens around a text, or a pair of texts, as in training."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy = with_open_marks(tokenizer)
     names = {role: str(tokenizer.id_to_token(vocabulary.id_of(role))) for role in (*template.before, *template.behind)}
     before, behind = ([names[role] for role in roles] for roles in (template.before, template.behind))
     single = [*before, "$A", *behind]
@@ -73,9 +83,18 @@ def with_template(tokenizer: Tokenizer, template: SpecialTokenTemplate, vocabula
 
 
 def write_tokenizer(
-    folder: Path, tokenizer: Tokenizer, vocabulary: Vocabulary, template: SpecialTokenTemplate, *, max_positions: int
+    folder: Path,
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+    template: SpecialTokenTemplate,
+    *,
+    max_positions: int,
+    pads_left: bool,
 ) -> None:
-    """Writes the tokenizer's files; a literal special token in a text is that token there, as is their custom."""
+    """Writes the tokenizer's files; a literal special token in a text is that token there, as is their custom.
+
+    `pads_left` is for a decoder that goes on behind its prompt, so that no padding comes between.
+    """
     with_template(tokenizer, template, vocabulary).save(str(folder / "tokenizer.json"))
     special = {theirs: tokenizer.id_to_token(getattr(vocabulary, role)) for role, theirs in ROLES.items()}
     write_json(
@@ -84,6 +103,7 @@ def write_tokenizer(
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": max_positions,
             "clean_up_tokenization_spaces": False,
+            "padding_side": "left" if pads_left else "right",
             "model_input_names": ["input_ids", "attention_mask"],
             **special,
         },
@@ -229,6 +249,8 @@ def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) 
     attention = objective.decoder_attention if not objective.uses_encoder else "causal"
 
     def fill(writing: Path) -> None:
+        goes_on = not objective.uses_encoder and attention != "bidirectional"
+        never = vocabulary.never_targets(vocabulary.eos, *objective.inference.special_targets(vocabulary)).tolist()
         for body in bodies:
             home = writing / body.folder
             home.mkdir(exist_ok=True)
@@ -237,10 +259,11 @@ def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) 
             if attention == "either":
                 write_json(home / BIDIRECTIONAL, {**config, **OF_ATTENTION["bidirectional"]})
             if objective.uses_decoder and attention != "bidirectional":
-                write_json(home / "generation_config.json", ids)
+                write_json(home / "generation_config.json", {**ids, "suppress_tokens": never})
             tensors = {name: tensor.detach().contiguous() for name, tensor in body.weights.items()}
             (home / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-            write_tokenizer(home, run.tokenizer, vocabulary, objective.template, max_positions=run.max_positions)
+            template, longest = objective.template, run.max_positions
+            write_tokenizer(home, run.tokenizer, vocabulary, template, max_positions=longest, pads_left=goes_on)
             (home / "README.md").write_text(model_card(run, body.name), encoding="utf-8")
 
     write_whole(folder, fill)

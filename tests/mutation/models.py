@@ -199,8 +199,8 @@ MUTANTS = [
     ),
     Mutant(
         file="models/generation/generation.py",
-        original="reader.select(rows_BC.gather(1, order_BK).flatten())",
-        replacement="reader.select(first_rows_B1.expand(B, K).flatten())",
+        original="reader.select(rows_BC.gather(1, order_BK).flatten().to(reader.device))",
+        replacement="reader.select(first_rows_B1.expand(B, K).flatten().to(reader.device))",
         mistake="a beam goes on from the first one's text",
         tests=(GENERATION,),
     ),

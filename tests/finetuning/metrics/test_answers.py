@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.store.tokenizer import KINDS, train_tokenizer
+from data.text.graphemes import graphemes
 from finetuning.metrics.answers import (
     NO_PLACE,
     WindowLogits,
@@ -194,3 +196,17 @@ def test_huge_logits_overflow_nothing() -> None:
     found = best_answer("a b", [(0, 1), (1, 3)], [WindowLogits(window=(0, 2), starts=starts, ends=starts)])
     assert (found.text, found.score) == ("a", 8e4)
     assert found.probability == 1.0
+
+
+def test_an_answer_cuts_no_character() -> None:
+    """A jamo of a syllable, a part of a family: the whole of it is the answer."""
+    for context in (unicodedata.normalize("NFD", "서울"), "a👨\u200d👩\u200d👧b"):
+        offsets = [(place, place + 1) for place in range(len(context))]
+        for place in range(len(context)):
+            starts = np.where(np.arange(len(context)) == place, 9.0, 0.0)
+            window = WindowLogits(window=(0, len(context)), starts=starts, ends=starts)
+            found = best_answer(context, offsets, [window], longest=1)
+            assert found.text == context[found.start : found.end]
+            borders = {0} | {end for _, end in graphemes(context)}
+            assert {found.start, found.end} <= borders
+            assert found.start <= place < found.end

@@ -254,6 +254,13 @@ def test_mentions_are_slices_of_the_text() -> None:
     json.dumps(mentions(text, words, tags))
 
 
+def test_a_mention_cuts_no_character() -> None:
+    text = "a 👨\u200d👩\u200d👧 b"
+    words = split_words(text)
+    tags = ["O", "B-x", *["O"] * (len(words) - 2)]
+    assert [mention.text for mention in mentions(text, words, tags)] == ["👨\u200d👩\u200d👧"]
+
+
 @FIXED
 @given(text=st.text(max_size=30))
 def test_splitting_into_words_loses_nothing_but_white_space(text: str) -> None:

@@ -82,6 +82,7 @@ def test_greedy_texts_are_theirs(exported: Exported) -> None:
         sources=read if exported.has_encoder else None,
         decoding=Decoding(max_new_tokens=12),
         eos=run.vocabulary.eos,
+        never=exported.model.generation_config.suppress_tokens or (),
         max_positions=run.max_positions,
     )
     for ids, said in zip(read, ours, strict=True):
@@ -91,6 +92,17 @@ def test_greedy_texts_are_theirs(exported: Exported) -> None:
         theirs = exported.model.generate(torch.tensor([ids]), generation_config=settings)[0].tolist()
         new = theirs[1 if exported.has_encoder else len(ids) :]
         assert (new[: new.index(run.vocabulary.eos)] if run.vocabulary.eos in new else new) == said.ids
+
+
+def test_a_mark_takes_the_blank_before_it_as_our_prompts_do(exported: Exported) -> None:
+    run, theirs = exported.run, exported.tokenizer
+    marks = {"[MASK]": run.vocabulary.mask, "<extra_id_0>": int(run.vocabulary.sentinels[0])}
+    before, behind = (run.tokenizer.encode(part, add_special_tokens=False).ids for part in ("The old", " sees it."))
+    for spelling, mark in marks.items():
+        for blank in (" ", ""):
+            found = theirs(f"The old{blank}{spelling} sees it.", add_special_tokens=False)["input_ids"]
+            assert found == [*before, mark, *behind]
+    assert theirs.padding_side == ("right" if exported.has_encoder else "left")
 
 
 def test_the_fill_mask_pipeline_gives_our_answers(exported: Exported) -> None:
