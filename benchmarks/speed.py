@@ -193,7 +193,8 @@ def print_steps(console: Console, found: dict[str, dict[str, dict[str, float]]],
     console.print("in brackets: the share of the fastest measured matrix product that the step's products reach (MFU)")
 
 
-def hardware(precision: str, peak: float) -> dict[str, Any]:
+def processor() -> dict[str, Any]:
+    """What computes, and when."""
     name = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if "model name" in line), "")
     flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
     return {
@@ -203,9 +204,12 @@ def hardware(precision: str, peak: float) -> dict[str, Any]:
         "amx": "amx_bf16" in flags,
         "avx512_bf16": "avx512_bf16" in flags,
         "torch": torch.__version__,
-        "precision": precision,
-        "peak_tflops": peak / 1e12,
     }
+
+
+def hardware(precision: str, peak: float) -> dict[str, Any]:
+    """The same with what was measured of it."""
+    return {**processor(), "precision": precision, "peak_tflops": peak / 1e12}
 
 
 def _lines(path: str) -> list[str]:
