@@ -7,7 +7,7 @@ DEMO_NAME ?= demo
 PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-all mutants check format bench docs clean
+.PHONY: help install demo test test-lowest test-all mutants check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,8 @@ help: ## this list
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev --constraint constraints.txt
 	@touch $@
+
+install: .venv/installed ## installs everything into .venv; then `source .venv/bin/activate`
 
 demo: .venv/installed ## trains the four objectives for a minute or two each, and writes a report
 	$(BIN)/python compare.py --config configs/comparisons/demo.yaml --name $(DEMO_NAME) --budget.raw_tokens $(DEMO_TOKENS)

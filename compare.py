@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.processors import set_up
 from training.setup.script import script
 

@@ -10,15 +10,17 @@ detection over bert is ELECTRA, its generator in a folder within. Nothing else i
 Of a fine-tuned run the best weights are taken, and transformers' pipeline answers as predict.py does.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from finetuning.export import differences_of, export_tuned
 from finetuning.load import is_tuned, load_fine_tuned
 from objectives.weights.export import export_run
 from objectives.weights.load import load_run
-from training.setup.messages import OneLineErrors
+from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 
 
@@ -42,7 +44,9 @@ def main(arguments: list[str]) -> int:
             print(f"note: {sentence}")
     else:
         name = export_run(load_run(parsed.run, step=parsed.step), parsed.to, class_name=parsed["as"])
-    print(f"{parsed.to}: {name}, for transformers' from_pretrained('{parsed.to}')")
+    print(f"{parsed.to}: {name}; its README.md has data, budget, scores and usage")
+    loading = f"from transformers import AutoConfig; print(AutoConfig.from_pretrained({str(parsed.to)!r}))"
+    print(f"next: {shlex.join(['python', '-c', loading])}", file=sys.stderr)
     return 0
 
 

@@ -9,6 +9,7 @@ winning. The same command again resumes the run. A grid of settings is one comma
 
 import sys
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.processors import set_up
 from training.setup.script import script
 
@@ -22,14 +23,19 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from rich.console import Console
 
-    from finetuning.grid import fine_tune, grid_of, table_of
+    from finetuning.grid import best_of, example_for, fine_tune, grid_of, table_of
+    from training.monitoring.next_command import print_next
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if (grid := grid_of(arguments)) is not None:
-        console.print(table_of(list(grid.run())))
+        runs = list(grid.run())
+        console.print(table_of(runs))
+        print_next("predict.py", *example_for(best_of(runs).folder))
         return 0
-    for name, value in fine_tune(arguments).scores.items():
+    result = fine_tune(arguments)
+    for name, value in result.scores.items():
         console.print(f"{name}  {value:.4f}")
+    print_next("predict.py", *example_for(result.folder))
     return 0
 
 

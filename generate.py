@@ -18,15 +18,18 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from common.terminal import visible
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
-from training.setup.messages import OneLineErrors
+from training.monitoring.next_command import print_next
+from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 
 STANDARD_INPUT = "-"
+TEMPERATURE = 0.8  # of several samples: nearer to what is likely than the model's own distribution (1.0)
 FLAGS = ("--json", "--help", "-h")
 
 
@@ -54,7 +57,10 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--json", action="store_true", help="prints one JSON object for each answer")
     parser.add_argument("--step", type=int | None, default=None, help="checkpoint to load; the newest by default")
     parser.add_argument(
-        "--samples", type=int, default=1, help="generations for each text, drawn at a temperature above 0"
+        "--samples",
+        type=int,
+        default=1,
+        help=f"generations for each text, drawn at --temperature, or at {TEMPERATURE} where none is given",
     )
     parser.add_argument(
         "--candidates", type=int | None, default=None, help="tokens named for each mask of a masked LM; 5 by default"
@@ -83,6 +89,19 @@ def texts_of(parsed: Namespace) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def decoding_of(parsed: Namespace) -> Decoding:
+    """How tokens are chosen; several samples are drawn, whether a temperature is given or not.
+
+    Raises:
+        UserError: where a value is impossible, or values contradict each other.
+    """
+    settings = {name: parsed[name] for name in inspect.signature(Decoding).parameters}
+    if parsed.samples > 1 and not settings["temperature"] and settings["beams"] == 1:
+        settings["temperature"] = TEMPERATURE
+        print(f"{parsed.samples} samples are drawn at --temperature {TEMPERATURE}", file=sys.stderr)
+    return Decoding(**settings)
+
+
 def show(generation: Generation, *, as_json: bool, printed: str) -> None:
     """Prints a generation, without the beginning of its text that is printed already."""
     if as_json:
@@ -104,7 +123,7 @@ def main(arguments: list[str]) -> int:
         printed.append(piece)
         print(visible(piece), end="", flush=True)
 
-    decoding = Decoding(**{name: parsed[name] for name in inspect.signature(Decoding).parameters})
+    decoding = decoding_of(parsed)
     texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
     prompts = Prompts(
         texts=texts,
@@ -119,7 +138,12 @@ def main(arguments: list[str]) -> int:
     for number, generation in enumerate(run.generate(prompts)):
         if number and not parsed.json:
             print()
+        if parsed.samples > 1 and not parsed.json:
+            of_text = f"text {number // parsed.samples + 1}, " if len(texts) > 1 else ""
+            print(f"--- {of_text}sample {number % parsed.samples + 1} of {parsed.samples} ---")
         show(generation, as_json=parsed.json, printed="".join(printed))
+    if not parsed.json:
+        print_next("score.py", parsed.run)
     return 0
 
 

@@ -6,7 +6,8 @@
     python predict.py runs/NAME --file questions.jsonl       an object a line, with the task's columns
     cat texts.txt | python predict.py runs/NAME -            standard input, a text a line
 
-Two texts of one input are parted by a tab. A prediction is a line; with --json, an object a line.
+Two texts of one input are parted by a tab. A prediction is a line; with --json, an object a line, with
+its input.
 """
 
 import json
@@ -18,11 +19,13 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.progress import Progress
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from common.ranges import check_ranges, count
 from common.terminal import visible
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
-from training.setup.messages import OneLineErrors
+from training.monitoring.next_command import print_next
+from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 
 
@@ -83,8 +86,12 @@ def main(arguments: list[str]) -> int:
     tuned = load_fine_tuned(parsed.run)
     is_watched = len(inputs) > 1 and sys.stderr.isatty()
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
-        for row, fields in bar.track(tuned.predict(inputs, batch_size=parsed.batch_size), total=len(inputs)):
-            print(visible(json.dumps(fields, ensure_ascii=False) if parsed.json else tuned.module.format(row, fields)))
+        found = bar.track(tuned.predict(inputs, batch_size=parsed.batch_size), total=len(inputs))
+        for given, (row, fields) in zip(inputs, found, strict=True):
+            as_json = json.dumps({"input": given, **fields}, ensure_ascii=False) if parsed.json else ""
+            print(visible(as_json or tuned.module.format(row, fields)))
+    if not parsed.json:
+        print_next("export.py", parsed.run, "--to", Path("exported") / parsed.run.name)
     return 0
 
 

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from data.datamodule import DataModule
 from data.store.store import read_manifest
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
+from training.monitoring.next_command import print_next
 from training.setup.cli import RunCLI
 from training.setup.script import script
 
+CONFIG = Path(__file__).parent / "configs/masked_lm.yaml"
 BASE = Path(__file__).parent / "configs/base.yaml"
 
 
@@ -44,6 +47,8 @@ def main(arguments: list[str]) -> int:
     for warning, number in manifest["warnings"].items():
         if number and warning != "read":
             console.print(f"documents    {number:,} {warning}")
+    named = any(argument.split("=")[0] == "--config" for argument in arguments)
+    print_next("train.py", *([] if named else ["--config", CONFIG]), *arguments)
     return 0
 
 

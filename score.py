@@ -18,12 +18,14 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import EvaluationResult
 from evaluation.study.study import VALIDATION_LOSS
+from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table
-from training.setup.messages import OneLineErrors
+from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.storage.run_dir import RunFolder
 
@@ -92,6 +94,8 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
     for result in results:
         is_share = result.unit == "%"
         beside = [f"{name} {with_unit(value, '%' if is_share else '')}" for name, value in result.beside.items()]
+        if result.chance is not None:
+            beside.insert(0, f"chance {with_unit(result.chance, result.unit)}")
         notes = [*beside, *[result.caveat] * bool(result.caveat)]
         notes += ["not to be ranked across objectives"] * (not result.rankable)
         console.print(f"{result.metric}: {', '.join(notes)}", style="dim", soft_wrap=True, markup=False)
@@ -112,14 +116,21 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed, console = parse(arguments), Console(highlight=False)
     evaluations = {name: make_evaluation(name, settings) for name, settings in declared(parsed).items()}
-    RunFolder(parsed.run).checkpoint()  # refused here where there is none
-    if RunFolder(parsed.run).read_summary() is not None:
+    run = RunFolder(parsed.run)
+    run.checkpoint()  # refused here where there is none
+    if "model" not in run.read_config():
+        raise UserError(
+            f"'{parsed.run}' was fine-tuned: its scores are in its summary.json, and summarize.py shows them; score.py "
+            f"takes a pretraining run"
+        )
+    if run.read_summary() is not None:
         evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
     results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
     if parsed.json:
         print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))
     else:
         show(console, results)
+        print_next("summarize.py", parsed.run.parent)
     return 0
 
 

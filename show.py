@@ -19,6 +19,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from common.terminal import visible
 from data.datamodule import DataModule
@@ -31,7 +32,7 @@ from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from training.setup.cli import RunCLI
-from training.setup.messages import OneLineErrors
+from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.storage.old_names import renamed_settings
 from training.storage.yaml_text import read_yaml
@@ -62,6 +63,7 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     first.add_argument("--config", type=Path, action="append")
     named = first.parse_known_args(arguments)[0].config
     parser = OneLineErrors(description=__doc__, allow_abbrev=False)
+    parser.describes_script = named is None
     parser.add_argument("text", nargs="?", help="the text; - reads standard input")
     parser.add_argument("--file", type=Path, help="a file that holds the text")
     parser.add_argument(

@@ -19,9 +19,11 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from training.monitoring.display import duration, short
+from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table
-from training.setup.messages import OneLineErrors
+from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.storage.overview import RunRow, rows_of, runs_in
 
@@ -101,6 +103,8 @@ def main(arguments: list[str]) -> int:
         writer.writerows(asdict(row) for row in rows)
     elif rows:
         show(rows)
+        if (pretrained := next((row for row in rows if row.metric is None), None)) is not None:
+            print_next("score.py", Path(pretrained.folder))
     return 0
 
 

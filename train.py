@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.processors import set_up
 from training.setup.script import script
 
@@ -27,8 +28,11 @@ def main(arguments: list[str]) -> int:
     from objectives.core.pretraining import Pretraining
     from objectives.inspection.examples import ExamplesCallback
     from objectives.start.warm_start import take_tokenizer
+    from objectives.weights.export import export_readiness
+    from training.monitoring.next_command import print_next, print_readiness
     from training.session import train
     from training.setup.cli import RunCLI
+    from training.setup.hardware import total_memory
 
     cli = RunCLI(
         Objective,
@@ -41,8 +45,17 @@ def main(arguments: list[str]) -> int:
     )
     module = cast(Pretraining, cli.model)
     module.check_window(cli.datamodule.window)
+    data, trainer = cli.datamodule, cli.trainer
+    micro_batch = data.batch_size // (trainer.world_size * data.micro_batches(trainer.world_size))
+    module.check_memory(data.window, micro_batch, total_memory(trainer.strategy.root_device))
     module.check_init_from()
+    print_readiness(cli.folder, export_readiness(module.objective, module.config, module.num_blocks))
     train(cli, [ExamplesCallback(cli.folder, cli.config_init["logging"].examples)])
+    example = module.objective.inference.example
+    if example is None:
+        print_next("summarize.py", cli.config.runs)
+    else:
+        print_next("generate.py", cli.folder, example)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from lightning.pytorch.utilities import rank_zero_info
 
 from common.ranges import SEED, Range, check_ranges, count
-from data.store.recipe import Recipe
+from data.store.recipe import Recipe, tokenizer_file
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.store.tokenizer import Vocabulary, VocabularyFormat
 from data.stream.batch import Corruption, MaxLengths
@@ -71,7 +71,8 @@ class DataModule(ShardedData):
         validation_fraction: share of the documents that is set aside.
         text_column: column that holds the text.
         documents: what a document of a .txt file is; `auto` is a file where there are several, else a paragraph.
-        tokenizer: `byte_bpe`, `wordpiece` or `unigram`, trained on the corpus, or the path of a tokenizer.json.
+        tokenizer: `byte_bpe`, `wordpiece` or `unigram`, trained on the corpus, or the path of a tokenizer.json or
+            of a folder that holds one, such as a run.
         vocab_size: number of ids of a tokenizer trained here.
         vocabulary_format: 2 gives the tokenizer UL2's mode tokens and the marks of fill-in-the-middle; by default 1,
             without them. A tokenizer.json of this project is read as it is.
@@ -129,7 +130,7 @@ class DataModule(ShardedData):
             corpus=corpus_read,
             validation=corpus_read.held_out(_tuple(validation)) if validation else None,
             validation_fraction=validation_fraction,
-            tokenizer=tokenizer,
+            tokenizer=tokenizer_file(tokenizer),
             vocab_size=vocab_size,
             vocabulary_format=vocabulary_format or 1,
             end_of_document=end_of_document,

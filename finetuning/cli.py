@@ -1,6 +1,5 @@
 """From a command line to a fine-tuning run: the settings of every run, and a task, a checkpoint and how it is tuned."""
 
-import inspect
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,20 +24,18 @@ from training.storage.run_dir import RunFolder
 BASE = REPOSITORY / "configs/tasks/base.yaml"
 
 
-def _subclasses(cls: type) -> Iterator[type]:
-    for subclass in cls.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
-
-
 class FineTuningParser(Parser):
     """Knows the settings of every kind of task."""
 
+    other_flags = ("--grid.learning_rates", "--grid.seeds")
+
     def valid_names(self) -> Iterator[str]:
         yield from super().valid_names()
-        for cls in _subclasses(Task):
-            yield f"{cls.__module__}.{cls.__name__}"
-            yield from (f"task.{name}" for name in inspect.signature(cls).parameters)
+        for settings in self.settings_of(Task).values():
+            yield from (f"task.{name}" for name in settings)
+
+    def class_settings(self) -> dict[str, type]:
+        return {"task": Task}
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if "required" in message and "task" in message:
@@ -118,6 +115,10 @@ class FineTuningCLI(RunCLI):
     def tags(self) -> list[str]:
         """The task, the checkpoint, and the preset."""
         return [self.objective_name, Path(self.config.checkpoint).name, self.start.body.preset]
+
+    @property
+    def begins_with(self) -> Path | None:
+        return Path(self.config.checkpoint)
 
     @property
     def objective_name(self) -> str:

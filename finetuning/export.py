@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from common.errors import UserError
+from finetuning.card import card_of
 from finetuning.load import FineTunedRun
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.classification import Classification
@@ -33,7 +34,7 @@ from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.question_answering import QuestionAnswering
 from finetuning.tasks.token_classification import TokenClassification
 from models.huggingface.families import FAMILIES
-from models.huggingface.settings import to_huggingface_config
+from models.huggingface.settings import check_representable, to_huggingface_config
 from models.huggingface.weights import to_huggingface
 from objectives.core.base import SpecialTokenTemplate as Roles
 from objectives.weights.export import ROLES, special_ids, write_json, write_tokenizer
@@ -106,7 +107,7 @@ def _check(module: FineTuning) -> None:
             f"tuning.pooling = {module.pooling}: transformers' class of this body pools by `{wanted}`; fine-tune with "
             f"--tuning.pooling {wanted} to export"
         )
-    if module.task.form == "number" and module.head.classifier.bias is None:
+    if module.task.form == "number" and not module.start.has_encoder:
         raise UserError("task.form = number: transformers' class of this decoder has no bias, which a number needs")
 
 
@@ -216,6 +217,16 @@ def differences_of(module: FineTuning) -> list[str]:
     return []
 
 
+def export_readiness(module: FineTuning) -> str:
+    """Whether a fine-tuned model of this kind will export to transformers, and, if not, why, in a line."""
+    try:
+        name = class_of(module)
+        check_representable(module.start.body, module.start.num_blocks)
+    except UserError as error:
+        return f"will not export to transformers ({error})"
+    return f"will export to transformers, as {name}"
+
+
 def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
     """Writes a fine-tuned model as one of transformers' classes into a new folder; returns the name of the class.
 
@@ -239,6 +250,7 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
             write_json(writing / "generation_config.json", {**ids, **_generation_of(module)})
         tensors = {key: tensor.detach().contiguous() for key, tensor in weights.items()}
         (writing / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+        (writing / "README.md").write_text(card_of(tuned, name, differences_of(module)), encoding="utf-8")
         pads_left = isinstance(module, GenerativeFineTuning) and not start.has_encoder
         write_tokenizer(
             writing,

@@ -3,10 +3,12 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from rich.table import Table
 from rich.text import Text
 
@@ -14,15 +16,20 @@ from common.errors import UserError
 from common.ranges import LEARNING_RATE, SEED, check_ranges
 from finetuning.cli import FineTuningCLI
 from finetuning.datamodule import TaskData
+from finetuning.export import export_readiness
 from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
 from finetuning.tasks.base import FineTuning
 from training.monitoring.callbacks import RunCallback
+from training.monitoring.next_command import print_readiness
+from training.monitoring.wandb_run import log_predictions
 from training.session import train
 from training.setup.messages import one_line
 from training.setup.settings import Precision
 from training.storage.checkpoint import load_weights
 from training.storage.run_dir import RunFolder
-from training.storage.scores import FineTuningResult, read_scores, write_predictions, write_scores
+from training.storage.scores import FineTuningResult, read_predictions, read_scores, write_predictions, write_scores
+
+ROWS_OF_THE_TABLE = 200  # of predictions, in W&B
 
 
 def score(
@@ -69,6 +76,8 @@ class ScoreCallback(RunCallback):
             def log(scores: dict[str, float]) -> None:
                 for logger in trainer.loggers:
                     logger.log_metrics({"raw_tokens": module.raw_tokens, **scores}, step=trainer.global_step)
+                    if isinstance(logger, WandbLogger):
+                        log_predictions(logger, read_predictions(self.folder, ROWS_OF_THE_TABLE))
 
             score(module, data, self.folder, log)
         trainer.strategy.barrier()  # the other processes read what this one writes
@@ -88,6 +97,7 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "", precision: Precisio
     """
     cli = FineTuningCLI(arguments, suffix=suffix, precision=precision)
     folder = RunFolder(cli.folder)
+    print_readiness(folder.path, export_readiness(cast(FineTuning, cli.model)))
     train(cli, [ScoreCallback(folder)])
     result = read_scores(folder)
     if result is None:  # the process ended between the last step and the scores
@@ -176,12 +186,28 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
 
 
+def example_for(run: Path) -> list[str | Path]:
+    """The arguments of predict.py for a run: a text where its task takes one, else a file of objects."""
+    task = RunFolder(run).read_config()["task"]["init_args"]
+    takes_one_text = len(task.get("texts") or [""]) == 1 and "question" not in task
+    return [run, *(["It was a pleasure ."] if takes_one_text else ["--file", "inputs.jsonl"])]
+
+
+def best_of(runs: Sequence[FineTuningResult]) -> FineTuningResult:
+    """The run of the learning rate that the development split chose, with its median seed or the next better one."""
+    by_rate: dict[float, list[FineTuningResult]] = {}
+    for run in runs:
+        by_rate.setdefault(run.learning_rate, []).append(run)
+    best = max(by_rate.values(), key=lambda found: statistics.median(run.chosen for run in found))
+    return sorted(best, key=lambda run: run.chosen)[len(best) // 2]
+
+
 def table_of(runs: Sequence[FineTuningResult]) -> Table:
     """Median and spread over the seeds of each learning rate; the best one, by the development split, is marked."""
     by_rate: dict[float, list[FineTuningResult]] = {}
     for run in runs:
         by_rate.setdefault(run.learning_rate, []).append(run)
-    best = max(by_rate, key=lambda rate: statistics.median(run.chosen for run in by_rate[rate]))
+    best = best_of(runs).learning_rate
     metrics = [name for name in runs[0].scores if name.split("/", 1)[1] == runs[0].metric or name.startswith("test/")]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("learning rate", "seeds", *metrics):

@@ -15,7 +15,7 @@ from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.task import Task
-from training.setup.refusals import refusing
+from training.setup.parsing import refusing
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.checkpoint import checkpoint_name, load_weights, read_state

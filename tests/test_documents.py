@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import generate
+import predict
+import show
+import summarize
 from evaluation.study.parse import parse as parse_study
 from models.generation.decoding import Decoding
 from tests.helpers import ROOT, make_cli
@@ -39,6 +42,55 @@ def test_every_training_command_of_the_readme_is_valid(
         (tmp_path / name).write_text("text", encoding="utf-8")
     cli = make_cli([argument for argument in arguments if argument not in ("--trainer.devices", "8")])
     assert cli.folder.parent == Path("runs")
+
+
+def all_commands() -> list[str]:
+    """Every command of the README in its order, lines that go on put together."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = "\n".join(FENCE.findall(text)).replace("\\\n", " ").splitlines()
+    found = [line for line in lines if line.startswith(("python ", "torchrun "))]
+    inline = re.findall(r"`(python (?:show|summarize)\.py [^`]*)`", text)
+    return [*found, *inline]
+
+
+def test_no_command_of_the_readme_takes_the_folder_of_an_earlier_one_and_each_run_that_it_names_is_made_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for folder in ("texts", "reports"):
+        (tmp_path / folder).mkdir()
+    for name in (
+        "texts/a.txt",
+        "reports/a.txt",
+        *("articles.jsonl", "reviews.jsonl", "train.jsonl", "validation.jsonl"),
+    ):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    made: list[str] = []
+    for command in all_commands():
+        words = shlex.split(command)
+        script = next(Path(word).name for word in words if word.endswith(".py"))
+        arguments = words[words.index(next(word for word in words if word.endswith(".py"))) + 1 :]
+        used = re.findall(r"\bruns/([\w.-]+)", command)
+        assert script == "show.py" or all(name in made for name in used), command
+        if script == "train.py":
+            made.append(make_cli([word for word in arguments if word not in ("--trainer.devices", "8")]).folder.name)
+        elif script == "finetune.py" and not any("--grid." in word for word in arguments):
+            task = arguments[arguments.index("--config") + 1]
+            made.append(f"{Path(task).stem}-{used[0]}-s0")
+    assert len(made) == len(set(made))
+
+
+SCRIPTS_OF_PARSERS = {"predict.py": predict.parse, "summarize.py": summarize.parse, "show.py": show.parse}
+
+
+@pytest.mark.parametrize(
+    "command", [line for line in all_commands() if line.split()[1] in SCRIPTS_OF_PARSERS and "config.yaml" not in line]
+)
+def test_every_other_command_of_the_readme_parses(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command)
+    assert SCRIPTS_OF_PARSERS[words[1]](words[2:])
 
 
 @pytest.mark.parametrize("command", commands("generate.py"))

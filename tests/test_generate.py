@@ -123,6 +123,21 @@ def test_every_setting_of_the_decoding_is_an_option(runs: Runs, capsys: pytest.C
     assert len({json.loads(line)["text"] for line in lines}) == 3
 
 
+def test_samples_without_a_temperature_are_drawn_at_a_named_one_and_stand_apart(
+    runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = runs("causal_lm")
+    capsys.readouterr()
+    assert generate.main([run, "The cat", "The dog", *SHORT, "--samples", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "2 samples are drawn at --temperature 0.8" in printed.err
+    headings = [line for line in printed.out.splitlines() if line.startswith("---")]
+    assert headings == [f"--- text {text}, sample {sample} of 2 ---" for text in (1, 2) for sample in (1, 2)]
+    given = asked(capsys, run, "The cat", "The dog", *SHORT, "--samples", "2", "--temperature", "0.8")
+    assert given == printed.out
+    assert asked(capsys, run, "The cat", *SHORT, "--samples", "2").startswith("--- sample 1 of 2 ---\n")
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_terminal_reads_piece_by_piece_what_a_pipe_reads_at_once(
     objective: str, runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -174,7 +189,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_answer_stays_json(
         ("causal_lm", ["x", "--temprature", "1"], "did you mean 'temperature'?"),
         ("causal_lm", ["x", "--temperature", "warm"], "temperature"),
         ("causal_lm", ["x", "--temperature", "-1"], "temperature = -1.0 must not be negative"),
-        ("causal_lm", ["x", "--samples", "2"], "samples = 2 need a temperature above 0"),
+        ("causal_lm", ["x", "--samples", "2", "--beams", "2"], "samples = 2 need a temperature above 0"),
         ("causal_lm", ["x", "--candidates", "2"], "candidates = 2: a causal LM"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_run_is_measured_by_all_that_is_asked(
 def test_the_table_says_what_stands_beside_a_score(run: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score.main([str(run), "--minimal_pairs", str(pairs), "--scorer", "all"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "minimal_pairs: length only" in said
+    assert "minimal_pairs: chance 50.0%, length only" in said
     assert "unigram" in said
     assert "phenomenon minimal_pairs minimal_pairs/one_span minimal_pairs/eos_encoder x" in said
     assert "a negative control, not to be ranked across objectives" in said
@@ -77,7 +77,7 @@ def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys:
         (["--minimal_pairs", "nowhere"], "minimal_pairs.files: no JSON lines at 'nowhere'"),
         (["--last_word", "nowhere.jsonl"], "last_word.files: no file at 'nowhere.jsonl'"),
         (["--scorer", "pll"], "--scorer pll needs --minimal_pairs"),
-        (["--precision", "half"], "continuation.precision: Expected"),
+        (["--precision", "half"], "continuation.precision: 'half' is none of float32"),
         (["--passages", "0"], "continuation.passages = 0 must be at least 1"),
         (["--minimal_pair", "nowhere"], "minimal_pair"),
     ],

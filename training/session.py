@@ -1,5 +1,6 @@
 """One session of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ from common.errors import UserError
 from common.files import write_whole
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
 from training.monitoring.display import Display
-from training.monitoring.logs import MetricsCsv, finish, log_artifact, make_wandb_logger, wandb_mode
-from training.monitoring.telemetry import Telemetry, named_validation
+from training.monitoring.logs import MetricsCsv, wandb_mode
+from training.monitoring.telemetry import Telemetry
+from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights, make_wandb_logger
 from training.setup.cli import RunCLI
 from training.setup.hardware import peak_memory
 from training.setup.settings import LoggingSettings
@@ -95,7 +97,7 @@ class RunMetadata(RunCallback):
                     "steps": trainer.global_step,
                     **self.telemetry.consumed(trainer, module),
                     "seconds": round(module.progress.elapsed, 1),
-                    **named_validation(module),
+                    **module.validation_numbers,
                     **module.references(),
                     "windows_sha256": data.windows_sha256(trainer.global_step),
                     "peak_memory_bytes": peak_memory(module.device),
@@ -112,10 +114,16 @@ def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Log
         wandb_id = folder.read_info().get("wandb_id", "")
         loggers.append(
             make_wandb_logger(
-                folder.path, settings, mode=mode, run_id=wandb_id, job_type=cli.job_type, tags=cli.tags, config=config
+                folder.path,
+                settings,
+                mode=mode,
+                run_id=wandb_id,
+                job_type=cli.job_type,
+                tags=cli.tags,
+                config=as_numbers(config),
             )
         )
-    return loggers
+    return [*loggers, *(cli.trainer_settings.loggers or ())]
 
 
 class Logs(RunCallback):
@@ -158,6 +166,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)
     module.compiles, module.checkpoint_gradients = cli.config.compile, cli.config.gradient_checkpointing
     folder, config = RunFolder(cli.folder), cli.resolved_config()
+    is_new = not folder.path.exists()
     lock = _take_folder(cli, folder, config) if trainer.is_global_zero else None
     try:
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
@@ -177,26 +186,24 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         trainer.loggers = _loggers(cli, folder, config)
         saving = Checkpoints(folder.checkpoints, checkpoints)
         schedule = ValidationSchedule(validate_every_steps=cli.config_init["validation"].every_steps)
-        # A step is measured before it is saved, and saved before anything may stop the run.
-        own = [
-            Signals(folder.checkpoints),
-            Logs(),
-            schedule,
-            telemetry,
-            Display(telemetry),
-            RunMetadata(folder, telemetry, parent),
-        ]
+        # A step is measured before it is saved, and saved before anything may stop the run; a callback of the user
+        # that ends it does so before the summary is written.
+        first = [Signals(folder.checkpoints), Logs(), schedule, telemetry, Display(telemetry)]
+        metadata = [RunMetadata(folder, telemetry, parent), WandbRun(folder, cli.begins_with)]
+        own = [*first, *(cli.trainer_settings.callbacks or ()), *metadata]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
-        with _closing(trainer, folder):
+        with _closing(trainer, folder, saving):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
         return folder.read_summary() or {}
     finally:
         if lock is not None:
             lock.release()
+            if is_new and not folder.has_started:  # refused before it read its data: nothing in it is worth keeping
+                shutil.rmtree(folder.path, ignore_errors=True)
 
 
 @contextmanager
-def _closing(trainer: Trainer, folder: RunFolder) -> Iterator[None]:
+def _closing(trainer: Trainer, folder: RunFolder, saving: Checkpoints) -> Iterator[None]:
     """Closes the W&B run however this session ends, and sends what came of it where it came to its end."""
     has_failed = True
     try:
@@ -207,5 +214,7 @@ def _closing(trainer: Trainer, folder: RunFolder) -> Iterator[None]:
             if isinstance(logger, WandbLogger) and logger._experiment is not None:
                 newest = checkpoints_in(folder.checkpoints)
                 if not has_failed and newest:
-                    log_artifact(logger, folder.path, newest[0])
+                    best = next((path for path in newest if path.name == saving.best["name"]), None)
+                    scores_best = "scores" in (folder.read_summary() or {})
+                    log_weights(logger, folder, newest=newest[0], best=best, scores_best=scores_best)
                 finish(logger, failed=has_failed)

@@ -4,12 +4,32 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from data.store.tokenizer import VocabularyFormat, tokenizer_fingerprint
+from common.errors import UserError
+from data.store.tokenizer import KINDS, VocabularyFormat, tokenizer_fingerprint
 from data.text.corpora import Corpus
 
 FORMAT = 1  # of the folder and of all that turns text into it; with another number every store is built anew
+
+
+def tokenizer_file(named: str) -> str:
+    """A kind of tokenizer, or the file that a path stands for: itself, or that in a folder, such as a run's.
+
+    Raises:
+        UserError: where the folder holds none.
+    """
+    folder = Path(named)
+    if named in KINDS or not folder.is_dir():
+        return named
+    places = (folder, folder.parent.parent)  # a run or what transformers saved; a run's checkpoint
+    found = next((file for place in places if (file := place / "tokenizer.json").is_file()), None)
+    if found is None:
+        raise UserError(
+            f"data.tokenizer: no tokenizer.json in '{folder}', which may be a run or what transformers saved"
+        )
+    return str(found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,11 @@ from typing import Any
 
 from evaluation.record.record import StudyRecord
 from evaluation.report.verdicts import sentence
-from training.monitoring.logs import finish, make_wandb_logger, wandb_mode
+from training.monitoring.logs import wandb_mode
+from training.monitoring.wandb_run import artifact_name, finish, make_wandb_logger
 from training.setup.settings import LoggingSettings
 
 FILES = ("report.html", "results.json")
-
-
-def artifact_name(name: str) -> str:
-    """A study's name as an artifact may have it."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name)
 
 
 def numbers(record: StudyRecord) -> dict[str, float]:
@@ -68,7 +64,7 @@ def publish(record: StudyRecord, folder: Path, settings: LoggingSettings, *, dec
     }
     filled = {name: wandb.Table(columns=columns, data=data) for name, (columns, data) in tables.items() if data}
     run.log({f"study/{name}": table for name, table in filled.items()})
-    artifact = wandb.Artifact(f"{artifact_name(record.name)}-report", type="report")
+    artifact = wandb.Artifact(artifact_name(record.name, "report"), type="report")
     for name in FILES:
         artifact.add_file(str(folder / name))
     artifact.add_dir(str(folder / "figures"), name="figures")

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from common.errors import UserError
 from evaluation.scoring.results import Evaluation
 from training.setup.messages import nearest
-from training.setup.refusals import refusing
+from training.setup.parsing import refusing
 
 TASKS = Path(__file__).parent / "tasks"
 

@@ -14,6 +14,7 @@ from data.store.store import read_manifest
 from evaluation.record.record import TextRecord
 from evaluation.study.checks import check_arms, question_of
 from evaluation.study.study import Study
+from evaluation.study.timing import seconds_of_a_step
 from models.transformer.accounting import count_parameters
 from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
@@ -49,6 +50,7 @@ class ArmPlan:
         total_steps, tuning_steps: of a run and of one of the sweep; None where a clock decides.
         branches: in the order declared.
         devices: that a run has.
+        seconds_per_step: of a few real steps here; None where they were not measured.
     """
 
     objective: str
@@ -65,6 +67,14 @@ class ArmPlan:
     tuning_steps: int | None = None
     branches: tuple[BranchPlan, ...] = ()
     devices: int = 1
+    seconds_per_step: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of a whole run, by the steps that were measured."""
+        return (
+            None if self.total_steps is None or not self.seconds_per_step else self.total_steps * self.seconds_per_step
+        )
 
     @property
     def flops(self) -> float | None:
@@ -151,6 +161,9 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         tuning_steps=tuned.total_steps(cost) if study.learning_rates else None,
         branches=tuple(_branches(study, label, module.optimizer_config, cost, total)),
         devices=config["trainer"]["devices"] if isinstance(config["trainer"]["devices"], int) else 1,
+        seconds_per_step=seconds_of_a_step(
+            module, data, device=trainer.strategy.root_device, precision=config["trainer"]["precision"]
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """A study from its declaration to its last run: what is over is not repeated, what was interrupted goes on."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,12 @@ def jobs_of(study: Study, plan: Plan, study_dir: StudyDir) -> Jobs:
     return jobs
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Removes a folder in which nothing but its lock lies: that of a command which was refused."""
+    if {path.name for path in folder.glob("*")} | {path.name for path in folder.glob(".*")} <= {".lock"}:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def locked(study_dir: StudyDir) -> Iterator[None]:
     """Holds the study for this process.
@@ -82,6 +89,7 @@ def locked(study_dir: StudyDir) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        remove_if_empty(study_dir.folder)
 
 
 def _declares(entry: dict[str, Any], study: Study, fingerprint: str) -> bool:
@@ -165,6 +173,10 @@ def estimate(study: Study, plan: Plan, jobs: Jobs) -> tuple[dict[str, float], st
         flops = {label: arm.flops or 0.0 for label, arm in plan.arms.items()}
         times = {label: flops[label] * sum(rate[label]) / len(rate[label]) for label in plan.arms}
         return times, "times are estimated from this study's finished runs"
+    measured = {label: arm.seconds for label, arm in plan.arms.items()}
+    if all(seconds is not None for seconds in measured.values()):
+        times = {label: seconds or 0.0 for label, seconds in measured.items()}
+        return times, "times are estimated from a few real steps of each arm, without validation and evaluations"
     device = torch.device(resolved(TrainerSettings()).accelerator)
     peak = peak_flops(device, torch.bfloat16)
     if peak is None:

@@ -255,8 +255,6 @@ class FineTuning(ExactModule):
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
-        if not self.selects_by_loss:
-            self.validation_metrics = self._metrics_of_collected()
         cost = self.validation_cost()
         if cost < self.best_cost:
             self.best_cost, self.best_step, self.stale = cost, self.global_step, 0
@@ -265,7 +263,10 @@ class FineTuning(ExactModule):
         if self.tuning.patience is not None and self.stale >= self.tuning.patience:
             self.trainer.should_stop = True
 
-    def _metrics_of_collected(self) -> dict[str, float]:
+    def measure_validation(self) -> dict[str, float]:
+        """The task's metrics, where they are what the weights are chosen by."""
+        if self.selects_by_loss:
+            return {}
         everything, self.collected = of_all_processes(self.collected), {}
         rows, examples = self.data.validated
         outputs = [everything[index] for index in range(len(examples))]

@@ -55,6 +55,7 @@ class Pretraining(ExactModule):
         self.num_blocks = self.plans[MAIN].num_blocks
         self.network: Network | None = None
         self._term_of = term_of
+        self.at_unigram_entropy = objective.at_unigram_entropy
 
     # --- before anything is built ---
 
@@ -73,6 +74,21 @@ class Pretraining(ExactModule):
             raise UserError(
                 f"data.window = {window} raw tokens make {needed} positions, but body.max_positions = {limit}; "
                 f"the longest window that fits is {self.longest_window(limit)}"
+            )
+
+    def check_memory(self, window: int, micro_batch_size: int, available: int) -> None:
+        """Raises UserError where the states that a step keeps for its backward pass cannot fit into so many bytes.
+
+        Counted is the least of them: one state a position and block, in two bytes a number.
+        """
+        encoder, decoder, _ = self.objective.max_lengths(window)
+        states = encoder * self.num_blocks[0] + decoder * self.num_blocks[1]
+        needed = 2 * micro_batch_size * self.config.width * states
+        if needed > available:
+            raise UserError(
+                f"data.window = {window} with {micro_batch_size} windows at once takes {needed / 1e9:,.0f} GB at the "
+                f"very least, and there are {available / 1e9:,.0f} GB: choose a smaller data.window or "
+                f"data.micro_batch_size"
             )
 
     def check_init_from(self) -> None:
@@ -164,17 +180,14 @@ class Pretraining(ExactModule):
         state = checkpoint["state_dict"].items()
         checkpoint["state_dict"] = {f"network.{name.removeprefix('network.')}": tensor for name, tensor in state}
 
-    def on_validation_epoch_end(self) -> None:
-        """Adds bits per byte where the objective gives the text a likelihood (`likelihood_term`)."""
-        super().on_validation_epoch_end()
+    def measure_validation(self) -> dict[str, float]:
+        """Bits per byte, where the objective gives the text a likelihood (`likelihood_term`)."""
         term = self.objective.likelihood_term
-        if term is not None:
-            store = self.data.held_out_windows.store
-            bits_per_token = self.validation_results[term].loss / math.log(2)
-            self.validation_metrics = {"bits_per_byte": bits_per_token * len(store.tokens) / store.num_bytes}
-
-    def note_at_unigram_entropy(self) -> str:
-        return self.objective.at_unigram_entropy
+        if term is None:
+            return {}
+        store = self.data.held_out_windows.store
+        bits_per_token = self.validation_results[term].loss / math.log(2)
+        return {"bits_per_byte": bits_per_token * len(store.tokens) / store.num_bytes}
 
     # --- what it costs ---
 

@@ -43,9 +43,11 @@ class InferenceStrategy:
 
     Attributes:
         reads_marks: whether it generates what stands behind marks in a text, such as [MASK].
+        example: a text to begin with, as a user would write it; None where nothing is generated.
     """
 
     reads_marks: bool = False
+    example: str | None = None
 
     def special_targets(self, vocabulary: Vocabulary) -> list[int]:
         """The special tokens beside EOS that training had as targets; no other is generated."""

@@ -28,6 +28,8 @@ class ContinueText(InferenceStrategy):
         predicts_first: whether the first token of a document was a target in training.
     """
 
+    example: str | None = "Thank you for"
+
     def __init__(self, *, predicts_first: bool = True) -> None:
         self.predicts_first = predicts_first
 

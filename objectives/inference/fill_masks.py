@@ -43,6 +43,7 @@ class FillMasks(InferenceStrategy):
     """Each text, as one segment, with every [MASK] filled; probabilities in float64."""
 
     reads_marks = True
+    example: str | None = "Thank you for [MASK] me to your [MASK] ."
 
     def encoded(self, objective: Objective, prompts: Prompts) -> list[tuple[Window, Example]]:
         """The texts, with a label at every mask.

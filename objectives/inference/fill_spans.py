@@ -60,6 +60,7 @@ class FillSpans(InferenceStrategy):
     """Fills in the spans that the marks of each text stand for; the k-th mark is read as the k-th sentinel."""
 
     reads_marks = True
+    example: str | None = "Thank you [MASK] party ."
 
     def special_targets(self, vocabulary: Vocabulary) -> list[int]:
         return vocabulary.sentinels.tolist()

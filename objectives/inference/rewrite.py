@@ -27,6 +27,7 @@ class Rewrite(InferenceStrategy):
     """Restores each text: a [MASK] stands for any number of tokens, and sentences may be out of order."""
 
     reads_marks = True
+    example: str | None = "Thank you [MASK] party ."
 
     def special_targets(self, vocabulary: Vocabulary) -> list[int]:
         return [vocabulary.bos]

@@ -9,7 +9,7 @@ from data.stream.batch import Batch
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.weights.load import made
-from training.setup.refusals import refusing
+from training.setup.parsing import refusing
 
 SET_BY_THE_SCHEDULE = ("keep_documents_apart", "init_from")
 

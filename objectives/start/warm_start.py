@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from torch import Tensor, nn
 
 from common.errors import UserError
+from data.store.recipe import tokenizer_file
 from data.store.tokenizer import KINDS
 from data.text.files import sha256_of_file
 from models.presets import TransformerConfig
@@ -186,7 +187,8 @@ def take_tokenizer(config: Namespace) -> str | None:
     if named in KINDS:
         config.data.tokenizer = str(path)
         return f"the tokenizer is that of {where}, not a new '{named}'"
-    if not Path(named).is_file() or sha256_of_file(Path(named)) != sha256_of_file(path):
+    file = Path(tokenizer_file(named))
+    if not file.is_file() or sha256_of_file(file) != sha256_of_file(path):
         raise UserError(
             f"data.tokenizer = {named} is not the tokenizer of model.init_args.init_from = {where}, whose weights know "
             f"its own ids alone: leave data.tokenizer out"

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from safetensors.torch import save
 from tokenizers import Tokenizer, processors
 from tokenizers.decoders import ByteLevel
@@ -14,11 +15,15 @@ from torch import Tensor
 
 from common.errors import UserError
 from data.store.tokenizer import SPELLINGS, Vocabulary
-from models.huggingface.settings import family_named, family_of, to_huggingface_config
+from models.bodies.make import BodyConfig
+from models.huggingface.families import FAMILIES
+from models.huggingface.settings import check_representable, family_named, family_of, to_huggingface_config
 from models.huggingface.weights import entries, left_out, to_huggingface
+from models.presets import TransformerConfig
 from models.transformer.transformer import Transformer
-from objectives.core.base import DecoderAttention, SpecialTokenTemplate
+from objectives.core.base import DecoderAttention, Objective, SpecialTokenTemplate
 from objectives.core.network import MAIN
+from objectives.weights.card import data_of, model_card
 from objectives.weights.load import TrainedRun
 from training.storage.checkpoint import checkpoint_step, write_whole
 from training.storage.run_dir import RunFolder
@@ -172,58 +177,62 @@ def exported_body(run: TrainedRun, role: str, class_name: str | None) -> Exporte
     return ExportedBody("" if role == MAIN else role, name, config, weights)
 
 
-def model_card(run: TrainedRun, name: str) -> str:
-    """What a reader of the folder should know: what it was trained on, for how long, and what came of it."""
+def card_of(run: TrainedRun, class_name: str) -> str:
+    """The model card of a pretraining run."""
     folder = RunFolder(run.folder)
-    info, summary = folder.read_info(), folder.read_summary()
-    data, step = info["data"], checkpoint_step(run.checkpoint)
+    info, summary = folder.read_info(), folder.read_summary() or {}
     objective = run.config["model"]["class_path"].rsplit(".", 1)[-1]
-    sources = data["recipe"]["corpus"]["source"]
-    named = ", ".join(f"`{part['name'] if isinstance(part, dict) else part}`" for part in sources)
-    budget = {name: value for name, value in run.config["budget"].items() if value is not None}
+    scores = {key: value for key, value in summary.items() if key.startswith("validation/")}
+    scores |= {
+        key: summary[key] for key in ("unigram_entropy", "ln_vocabulary", "raw_tokens", "flops") if key in summary
+    }
     attention = "causal" if run.objective.uses_encoder else run.objective.decoder_attention
-    lines = [
-        "---",
-        "library_name: transformers",
-        f"tags: [{objective}, pretraining]",
-        "---",
-        f"# {run.folder.name}",
-        "",
-        f"A `{name}`, trained with {objective} (seed {run.config['seed']}) for {step:,} optimizer steps.",
-        "",
-        *([NOTES[attention], ""] if NOTES[attention] else []),
-        "## Data",
-        "",
-        f"{named}: {data['train']['tokens']:,} training tokens in {data['train']['documents']:,} documents; "
-        f"{run.vocabulary.size:,} ids. Windows of {run.window} tokens.",
-        "",
-        "## Budget",
-        "",
-        "".join(f"- {key}: {value}\n" for key, value in budget.items()).rstrip(),
-        f"- parameters: {info['parameters']:,}",
-        "",
-        "## Results on held-out text",
-        "",
-        *_results(summary),
-        "",
-        "Losses are in nats, of this objective's own question; losses of different objectives are not to be ranked.",
-        "",
-        "## Every setting",
-        "",
-        "```yaml",
-        yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True).rstrip(),
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+    windows = f"{run.vocabulary.size:,} ids; windows of {run.window} tokens."
+    return model_card(
+        name=run.folder.name,
+        class_name=class_name,
+        what=f"A `{class_name}`, trained with {objective} (seed {run.config['seed']}) for "
+        f"{checkpoint_step(run.checkpoint):,} optimizer steps. {NOTES[attention]}".rstrip(),
+        tags=[objective, "pretraining"],
+        data=[*data_of(info), windows],
+        config=run.config,
+        parameters=info["parameters"],
+        scores=scores,
+        scores_are="On held-out text. Losses are in nats a label, of this objective's own targets; losses of different "
+        "objectives are not to be ranked.",
+    )
 
 
-def _results(summary: Mapping[str, Any] | None) -> list[str]:
-    if summary is None:
-        return ["This run is not finished."]
-    results = {key: value for key, value in summary.items() if key.startswith("validation/")}
-    results |= {key: summary[key] for key in ("unigram_entropy", "ln_vocabulary", "raw_tokens", "flops")}
-    return ["| | |", "|---|---|", *(f"| {key} | {value:.6g} |" for key, value in results.items())]
+def _class_for(objective: Objective, body: TransformerConfig, blocks: tuple[int, int]) -> str:
+    """The class that a run with this objective and body will be.
+
+    Raises:
+        UserError: where none is.
+    """
+    family = family_of(body, blocks)
+    check_representable(body, blocks)
+    known = {entry.ours.split(".")[0] for entry in entries(body, blocks, family)}
+    known |= {name.split(".")[0] for name in left_out(family)}
+    if lost := [name for name in objective.heads(body) if name not in known]:
+        raise UserError(f"{family.name} has no place for {', '.join(lost)}")
+    return family.name
+
+
+def export_readiness(objective: Objective, body: BodyConfig, blocks: tuple[int, int]) -> str:
+    """Whether a run will export to transformers, and, if not, which preset would, in a line."""
+    if not isinstance(body, TransformerConfig):
+        return "will not export to transformers (no class of transformers is this body)"
+    try:
+        return f"will export to transformers, as {_class_for(objective, body, blocks)}"
+    except UserError as error:
+        reason = error
+    fitting = []
+    for preset in FAMILIES:
+        with suppress(UserError):
+            _class_for(objective, replace(body, preset=preset), blocks)
+            fitting.append(preset)
+    remedy = f"; --body.preset {' or '.join(fitting)} would" if fitting else ""
+    return f"will not export to transformers ({reason}){remedy}"
 
 
 def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) -> str:
@@ -264,7 +273,7 @@ def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) 
             (home / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
             template, longest = objective.template, run.max_positions
             write_tokenizer(home, run.tokenizer, vocabulary, template, max_positions=longest, pads_left=goes_on)
-            (home / "README.md").write_text(model_card(run, body.name), encoding="utf-8")
+            (home / "README.md").write_text(card_of(run, body.name), encoding="utf-8")
 
     write_whole(folder, fill)
     return ", ".join(f"{body.name}{f' in {body.folder}/' * bool(body.folder)}" for body in bodies)

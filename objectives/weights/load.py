@@ -21,7 +21,7 @@ from objectives.core.network import BodyPlan, Network
 from objectives.core.prompts import Generation, Prompts
 from objectives.core.strategy import Scorer
 from objectives.start.pretrained import config_of
-from training.setup.refusals import refusing
+from training.setup.parsing import refusing
 from training.storage.checkpoint import load_weights
 from training.storage.config_file import flat
 from training.storage.run_dir import RunFolder
@@ -135,6 +135,11 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
     """
     run = RunFolder(folder)
     checkpoint, config = run.checkpoint(step), run.read_config()
+    if "model" not in config:
+        raise UserError(
+            f"'{folder}' was fine-tuned, and this takes a pretraining run: predict.py predicts with it, summarize.py "
+            f"has its scores, and export.py exports it"
+        )
     _check_config(run, config)
     objective, body = objective_of(config), config_of(config["body"])
     tokenizer = load_tokenizer(run.tokenizer)

@@ -12,11 +12,14 @@ import pytest
 from rich.console import Console
 
 import finetune
+import generate
 import predict
+import score
 import summarize
 from finetuning.cli import FineTuningCLI
 from finetuning.grid import Grid, grid_of, spread, table_of
 from tests.helpers import ROOT, run_script
+from training.monitoring.next_command import command
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult
 
@@ -166,7 +169,8 @@ def test_arguments_files_and_standard_input_are_answered_alike(
 ) -> None:
     texts = ["the cat sees", "", "a big river 강을 보고"]
     from_arguments = asked(capsys, str(tuned), *texts)
-    assert [set(line) for line in from_arguments] == [{"label", "probabilities"}] * 3
+    assert [set(line) for line in from_arguments] == [{"input", "label", "probabilities"}] * 3
+    assert [line["input"] for line in from_arguments] == texts
     assert all(sum(line["probabilities"].values()) == pytest.approx(1) for line in from_arguments)
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     rows = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
@@ -174,6 +178,9 @@ def test_arguments_files_and_standard_input_are_answered_alike(
     for more in ((), ("--batch_size", "1")):
         for name in ("texts.txt", "texts.jsonl"):
             found = asked(capsys, str(tuned), "--file", str(tmp_path / name), *more)
+            assert [line["input"] for line in found] == [
+                text if name == "texts.txt" else {"text": text} for text in texts
+            ]
             for line, expected in zip(found, from_arguments, strict=True):
                 assert line["label"] == expected["label"]
                 assert line["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
@@ -192,7 +199,7 @@ def test_a_person_reads_the_label_and_how_likely_it_is(tuned: Path, capsys: Capt
     [
         ((), "there is nothing to predict"),
         (("text", "--file", "texts.txt"), "give texts or --file, not both"),
-        (("--file", "not_there.txt"), "No such file"),
+        (("--file", "not_there.txt"), "not_there.txt: there is no such file"),
         (("text", "--batch_size", "0"), "--batch_size = 0 must be at least 1"),
         (("no json", "--jsonl"), "text, line 1: not JSON on one line"),
         (('{"txt": "a"}', "--jsonl"), "no text under 'text' (there is: txt)"),
@@ -212,6 +219,27 @@ def test_a_run_that_was_only_pretrained_is_refused(pretrained: dict[str, Path], 
     assert "is not a run" in capsys.readouterr().err
 
 
+def test_a_fine_tuned_run_is_neither_continued_nor_scored_and_the_message_names_what_is_meant(
+    tuned: Path, capsys: Capture
+) -> None:
+    for main, arguments in ((generate.main, ["text"]), (score.main, [])):
+        assert status_of(main, [str(tuned), *arguments]) == 2
+        assert f"'{tuned}' was fine-tuned" in capsys.readouterr().err
+
+
+def test_the_first_and_the_last_line_are_whether_it_exports_and_the_next_command(
+    tiny_task: Command, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert status_of(finetune.main, tiny_task("classification", "causal_lm")) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "runs/tuned will export to transformers, as LlamaForSequenceClassification"
+    script = command("predict.py", Path("runs/tuned"), "It was a pleasure .")
+    assert lines[-1] == f"next: {script}"
+    assert status_of(finetune.main, tiny_task("classification", "masked_lm", "--name", "other")) == 0
+    assert "will not export to transformers (no class of transformers is" in capsys.readouterr().err.splitlines()[0]
+
+
 def test_a_fine_tuned_run_is_no_checkpoint_to_begin_with(tuned: Path, tiny_task: Command, capsys: Capture) -> None:
     command = [*without("--checkpoint", tiny_task("classification", "masked_lm")), "--checkpoint", str(tuned)]
     assert status_of(finetune.main, command) == 2
@@ -223,7 +251,7 @@ def test_a_fine_tuned_run_stands_in_the_table_of_runs(
 ) -> None:
     assert status_of(summarize.main, [str(tuned), str(pretrained["masked_lm"])]) == 0
     headings, first, second = [line.split() for line in capsys.readouterr().out.splitlines()][:3]
-    assert first[:3] == ["tuned", "classification", "finished"]
+    assert first[:3] == ["tuned", "tiny", "finished"]
     assert first[-4:-2] == ["-", "-"]
     assert first[-2].startswith("test/")
     assert second[-2:] == ["6.174", "-"]
@@ -238,4 +266,4 @@ def test_the_scripts_run_as_a_user_runs_them(tiny_task: Command, tmp_path: Path)
     assert "test/span_f1" in done.stdout
     assert "Traceback" not in done.stderr
     done = run_script("predict.py", str(tmp_path / "runs/tuned"), "-", "--json", stdin="the cat\nthe river\n")
-    assert [set(json.loads(line)) for line in done.stdout.splitlines()] == [{"entities"}] * 2
+    assert [set(json.loads(line)) for line in done.stdout.splitlines()] == [{"input", "entities"}] * 2

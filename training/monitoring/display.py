@@ -123,7 +123,7 @@ class Display(RunCallback):
             self.has_reported_plateau = True
             self.console.print(
                 f"  {name} is at the unigram entropy: the model knows how frequent tokens are, not yet what follows "
-                f"from their neighbours. {module.note_at_unigram_entropy()}".rstrip(),
+                f"from their neighbours. {module.at_unigram_entropy}".rstrip(),
                 soft_wrap=True,
             )
 

@@ -1,6 +1,5 @@
 """What is measured while a run goes on: losses, speed, utilisation, waiting, against everything consumed so far."""
 
-import math
 import time
 from typing import Any, Protocol, cast
 
@@ -10,7 +9,7 @@ from lightning.pytorch import Trainer
 from training.monitoring.callbacks import RunCallback
 from training.setup.hardware import peak_flops
 from training.step.module import ExactModule
-from training.step.terms import Result
+from training.step.terms import named_results
 
 # Of the matrix products; of every other precision it is bfloat16.
 DTYPES = {"32-true": torch.float32, "64-true": torch.float32, "16-mixed": torch.float16}
@@ -20,26 +19,6 @@ class TimedLoader(Protocol):
     """What is needed of the loader: the seconds spent waiting for it so far."""
 
     seconds_waited: float
-
-
-def named_validation(module: ExactModule) -> dict[str, float]:
-    """What the last validation found: losses, accuracies, and the metrics that a module has beside them."""
-    metrics = {f"validation/{name}": value for name, value in module.validation_metrics.items()}
-    results, beside = module.validation_results, module.beside_loss
-    loss = sum(result.loss for name, result in results.items() if name not in beside)
-    return {**named_results("validation", results, accuracy=True), "validation/loss": loss, **metrics}
-
-
-def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) -> dict[str, float]:
-    """`train/loss`, the sum, and `train/masked` and so on, its terms; with accuracies where they were counted."""
-    metrics = {f"{prefix}/loss": sum(result.loss for result in results.values())}
-    for name, result in results.items():
-        if not result.num:  # of a member of a schedule whose turn it is not
-            continue
-        metrics[f"{prefix}/{name}"] = result.loss
-        if accuracy and not math.isnan(result.accuracy):  # a number is neither right nor wrong
-            metrics[f"{prefix}/{name}_accuracy"] = result.accuracy
-    return metrics
 
 
 class Telemetry(RunCallback):
@@ -116,6 +95,7 @@ class Telemetry(RunCallback):
         metrics |= {f"train/{name}": result.loss for name, result in module.training_measures.read().items()}
         metrics["train/gradient_norm"] = module.gradient_norm
         metrics["train/learning_rate"] = module.learning_rate
+        module.log_dict(metrics, logger=False, batch_size=1)  # for callbacks that monitor a number
         self._log(trainer, module, {**metrics, **self._speed(trainer, module)})
         self._mark(trainer, module)
 
@@ -123,7 +103,7 @@ class Telemetry(RunCallback):
         self.validation_started = time.perf_counter()
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
-        metrics = named_validation(module)
+        metrics = module.validation_numbers
         references = {f"reference/{name}": value for name, value in module.references().items()}
         self._log(trainer, module, {**metrics, **references})
         self.paused += time.perf_counter() - self.validation_started

@@ -1,6 +1,6 @@
 """From a command line to a run: LightningCLI with the groups of settings that a run has, and with its own messages."""
 
-import inspect
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from common.ranges import SEED, check_name, check_ranges
 from training.setup.endings import leave
-from training.setup.messages import OneLineErrors
+from training.setup.parsing import OneLineErrors
 from training.setup.precision import Product, candidates, fastest, measured_rates, products_of, rates_line
 from training.setup.ranks import agreed
 from training.setup.settings import (
@@ -57,11 +57,13 @@ class Parser(OneLineErrors, LightningArgumentParser):
 
     def valid_names(self) -> Iterator[str]:
         yield from super().valid_names()
-        for cls in _subclasses(self.objective):
-            yield f"{cls.__module__}.{cls.__name__}"
-            for parent in cls.__mro__:
-                if "__init__" in vars(parent):
-                    yield from (f"model.init_args.{name}" for name in inspect.signature(parent.__init__).parameters)
+        for key, base in self.class_settings().items():
+            for class_path, settings in self.settings_of(base).items():
+                yield class_path
+                yield from (f"{key}.init_args.{name}" for name in settings)
+
+    def class_settings(self) -> dict[str, type]:
+        return {"model": self.objective}
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
         """A config's settings; those of an earlier edition have today's names."""
@@ -71,12 +73,6 @@ class Parser(OneLineErrors, LightningArgumentParser):
         if "arguments are required: model" in message:
             leave("which objective? Name its config, such as --config configs/masked_lm.yaml")
         super().error(message, ex)
-
-
-def _subclasses(cls: type) -> Iterator[type]:
-    for subclass in cls.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)
 
 
 def one_budget(arguments: Sequence[str]) -> list[str]:
@@ -253,9 +249,17 @@ class RunCLI(LightningCLI):
         return self.config.model.class_path.rsplit(".", 2)[-2]
 
     @property
+    def begins_with(self) -> Path | None:
+        """The run or checkpoint whose weights this run begins with, where it does."""
+        where = self.config.branch_from or self.config.get("model.init_args.init_from")
+        return None if where is None else Path(where)
+
+    @property
     def folder(self) -> Path:
-        """The run's folder: `--name`, or the objective's module and the seed."""
+        """The run's folder: `--name`, or the objective's module and the seed; a trial of a sweep has W&B's id too."""
         given = self.config.name
         name = given if given is not None else f"{self.objective_name}-s{self.config.seed}"
+        if "WANDB_SWEEP_ID" in os.environ and (trial := os.environ.get("WANDB_RUN_ID")):
+            name = name if name.endswith(f"-{trial}") else f"{name}-{trial}"
         check_name("name", name, "the folder of the run lies in --runs")
         return self.config.runs / name

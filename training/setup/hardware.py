@@ -1,5 +1,6 @@
 """What the machine can do: the peak that utilisation is measured against, and the memory that a run has had."""
 
+import os
 import re
 import resource
 import sys
@@ -85,6 +86,13 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16):
         listed = listed_flops(torch.cuda.get_device_name(device))
     return measured_flops(device, dtype) if listed is None else listed
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of a GPU's memory, or, for another device, of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_memory(device: torch.device) -> int:

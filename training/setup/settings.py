@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
+
 from common.ranges import STEPS, check_ranges, count, positive
 
 WandbMode = Literal["auto", "online", "offline", "off"]
@@ -24,6 +27,10 @@ class TrainerSettings:
             over matrix products of the run's sizes; a run that goes on keeps what it began with. `16-mixed` is for GPUs
             without bf16 (before Ampere): the loss is scaled, and the scale stands in the checkpoint.
         deterministic: uses deterministic kernels on a GPU, some of them slower.
+        callbacks: further callbacks of Lightning, each by its class path and init_args; numbers that they may monitor
+            are those of metrics.csv, such as validation/loss.
+        loggers: further loggers of Lightning, likewise; they log what W&B logs.
+        profiler: `simple` or `advanced` (Lightning's profilers), which write to the run's folder.
     """
 
     accelerator: Accelerator = "auto"
@@ -32,6 +39,9 @@ class TrainerSettings:
     strategy: StrategyName = "auto"
     precision: Precision = "auto"
     deterministic: bool = False
+    callbacks: list[Callback] | None = None
+    loggers: list[Logger] | None = None
+    profiler: Literal["simple", "advanced"] | None = None
 
     def __post_init__(self) -> None:
         check_ranges("trainer.", {"devices": count(4096), "num_nodes": count(65536)}, vars(self))
@@ -44,7 +54,8 @@ class LoggingSettings:
     Args:
         every_steps: optimizer steps between two logs.
         wandb: Weights & Biases: `online`, `offline` or `off`; `auto` is online where a key is set, else offline.
-        project: W&B project.
+        project: W&B project; by default WANDB_PROJECT, or objective-lab.
+        entity: W&B user or team; by default WANDB_ENTITY, or the key's.
         group: W&B group, such as the name of a comparison.
         tags: W&B tags, beside the objective and the preset.
         private: sends no command line, git remote, machine or package list to W&B.
@@ -53,7 +64,8 @@ class LoggingSettings:
 
     every_steps: int = 10
     wandb: WandbMode = "auto"
-    project: str = "objective-lab"
+    project: str | None = None
+    entity: str | None = None
     group: str | None = None
     tags: tuple[str, ...] = ()
     private: bool = False

@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -109,6 +110,7 @@ def _strategy(settings: TrainerSettings) -> Strategy | str:
     return DDPStrategy(gradient_as_bucket_view=True) if world > 1 or settings.strategy == "ddp" else "auto"
 
 
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 _NOISE = (
     "💡",
     "GPU available",
@@ -172,6 +174,7 @@ def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         inference_mode=settings.strategy != "fsdp",
+        profiler=settings.profiler and PROFILERS[settings.profiler](dirpath=folder, filename=settings.profiler),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -23,7 +23,7 @@ from training.step.micro import Request, StepBatch, dropout_seed
 from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.step.scaling import LossScale
 from training.step.stops import Diverged
-from training.step.terms import Result, Sums, Term
+from training.step.terms import Result, Sums, Term, named_validation
 
 
 class ExactModule(lightning.LightningModule, ABC):
@@ -47,6 +47,7 @@ class ExactModule(lightning.LightningModule, ABC):
         self.gradient_norm = self.learning_rate = self.flops_per_step = math.nan
         self.requests: set[Request] = set()  # of this process
         self.agreed: set[Request] = set()  # of any process, as of the beginning of the step
+        self.at_unigram_entropy = ""  # what it means for this model that its loss is there
         self.initialized_from: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
         self.average: WeightAverage | None = None  # of the weights, where optimizer.ema_decay is set
         self._saved_average: tuple[dict[str, Tensor], int] | None = None  # of the checkpoint that the run goes on from
@@ -73,10 +74,6 @@ class ExactModule(lightning.LightningModule, ABC):
     def headline_metrics(self) -> dict[str, float]:
         """Those of `validation_metrics` that are printed; all of them are logged."""
         return self.validation_metrics
-
-    def note_at_unigram_entropy(self) -> str:
-        """What it means for this model that its loss is there; empty where nothing is known of it."""
-        return ""
 
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         """Raises UserError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
@@ -221,7 +218,19 @@ class ExactModule(lightning.LightningModule, ABC):
         self.validation_sums.add(self.terms(batch, count_correct=True))
 
     def on_validation_epoch_end(self) -> None:
+        """Takes what the validation found, for the callbacks of a run, and for those that monitor a number."""
         self.validation_results = self.validation_sums.read()
+        self.validation_metrics = self.measure_validation()
+        self.log_dict(self.validation_numbers, logger=False, batch_size=1)
+
+    def measure_validation(self) -> dict[str, float]:
+        """What the validation found beside the loss terms; `validation_results` holds these already."""
+        return {}
+
+    @property
+    def validation_numbers(self) -> dict[str, float]:
+        """What the last validation found, by the names under which it is logged."""
+        return named_validation(self.validation_results, self.validation_metrics, self.beside_loss)
 
     # --- optimizer ---
 

@@ -1,6 +1,7 @@
 """Loss terms: sums with their divisors, added up over batches and devices."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +39,27 @@ class Result(NamedTuple):
     loss: float
     accuracy: float
     num: int
+
+
+def named_results(prefix: str, results: dict[str, Result], *, accuracy: bool) -> dict[str, float]:
+    """`train/loss`, the sum, and `train/masked` and so on, its terms; with accuracies where they were counted."""
+    metrics = {f"{prefix}/loss": sum(result.loss for result in results.values())}
+    for name, result in results.items():
+        if not result.num:  # of a member of a schedule whose turn it is not
+            continue
+        metrics[f"{prefix}/{name}"] = result.loss
+        if accuracy and not math.isnan(result.accuracy):  # a number is neither right nor wrong
+            metrics[f"{prefix}/{name}_accuracy"] = result.accuracy
+    return metrics
+
+
+def named_validation(
+    results: dict[str, Result], metrics: Mapping[str, float], beside: Collection[str]
+) -> dict[str, float]:
+    """What a validation found: losses, whose sum leaves out the terms `beside` it, accuracies, and further metrics."""
+    loss = sum(result.loss for name, result in results.items() if name not in beside)
+    named = {f"validation/{name}": value for name, value in metrics.items()}
+    return {**named_results("validation", results, accuracy=True), "validation/loss": loss, **named}
 
 
 class Sums:

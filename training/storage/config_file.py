@@ -28,6 +28,7 @@ FREE = (
         "validation",
     ),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic"),
+    *("trainer.loggers", "trainer.profiler"),
     *("data.micro_batch_size", "data.workers", "data.cache"),
 )
 

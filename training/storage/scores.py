@@ -8,6 +8,7 @@ runs/NAME/
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,9 @@ def write_predictions(run: RunFolder, lines: Iterable[Mapping[str, Any]]) -> Non
     """Writes predictions.jsonl; in each line `scores` has the row's part in every metric that is a mean of rows."""
     with written_whole(run.path / PREDICTIONS) as writing, writing.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def read_predictions(run: RunFolder, most: int) -> list[dict[str, Any]]:
+    """The first lines of predictions.jsonl, at most so many."""
+    with (run.path / PREDICTIONS).open(encoding="utf-8") as file:
+        return [json.loads(line) for line in islice(file, most)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.report.publish import artifact_name, numbers, publish
+from evaluation.report.publish import numbers, publish
 from evaluation.report.report import write_report
 from tests.evaluation.report.made_up import make_record
 from tests.training.monitoring.test_wandb import records
@@ -19,10 +19,6 @@ def test_means_are_named_by_arm_and_metric_with_the_ends_of_their_intervals() ->
         assert found[name] == summary.mean
         assert (found.get(f"{name}/low"), found.get(f"{name}/high")) == (summary.low, summary.high)
     assert not any(name.endswith("/low") for name in numbers(make_record(seeds=1)))
-
-
-def test_a_name_of_an_artifact_has_no_other_signs() -> None:
-    assert artifact_name("four objectives, 한국어") == "four_objectives_____"
 
 
 def test_nothing_is_written_where_it_is_off(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ HYPOTHESIS = "hypotheses: [{{arm: {}, against: causal, metric: {}, direction: {}
         (WHOLE + HYPOTHESIS.format("masked", "blimp", "less"), "needs the metric 'blimp', which no evaluation"),
         (WHOLE + HYPOTHESIS.format("causal", "validation_loss", "less"), "compares an arm with itself"),
         (WHOLE + HYPOTHESIS.format("masked", "validation_loss", "equivalent"), "equivalent needs one above 0"),
-        (WHOLE + HYPOTHESIS.format("masked", "validation_loss", "better"), "direction: Expected a"),
+        (WHOLE + HYPOTHESIS.format("masked", "validation_loss", "better"), "'better' is none of greater, less"),
         (WHOLE.replace(MASKED, f"{{config: {MASKED}, settings: {{budget.steps: 3}}}}"), "sets budget.steps = 3, which"),
         (WHOLE.replace(MASKED, f"{{config: {MASKED}, settings: {{seed: 3}}}}"), "sets seed = 3, which is the study's"),
         (WHOLE + "shared: {settings: {name: mine}}\n", "shared sets name = mine, which is the study's"),

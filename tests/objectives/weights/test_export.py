@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+import yaml
 from transformers import AutoTokenizer, GenerationConfig, pipeline
 
 import export
@@ -14,6 +15,7 @@ from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
 from objectives.start.pretrained import open_pretrained
+from objectives.weights.card import pipeline_of
 from objectives.weights.export import export_run
 from tests.helpers import predicted, run_script, train_in_process
 from tests.objectives.start.folders import Exported, class_of, last_validation, losses, trained
@@ -148,6 +150,12 @@ def test_the_model_card_tells_data_budget_and_results(exported: Exported) -> Non
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert f"{summary['validation/loss']:.6g}" in card
     assert "made_up.jsonl" in card
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["license"] == "unknown"
+    assert head["pipeline_tag"] == pipeline_of(
+        json.loads((exported.folder / "config.json").read_text())["architectures"][0]
+    )
+    assert all(f"## {part}" in card for part in ("Usage", "Data", "Budget", "Scores", "Licence", "Every setting"))
     assert "- steps: 30" in card
     assert f"- parameters: {sum(p.numel() for p in exported.run.network.parameters()):,}" in card
 

@@ -106,7 +106,7 @@ def test_one_budget_on_the_command_line_takes_the_others_back() -> None:
     assert one_budget(both) == both
 
 
-OTHER_SCRIPTS = ("tasks", "comparisons")  # configs of finetune.py and compare.py
+OTHER_SCRIPTS = ("tasks", "comparisons", "sweeps")  # configs of finetune.py, of compare.py and of W&B
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in OTHER_SCRIPTS)
 
 

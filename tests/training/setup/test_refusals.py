@@ -7,8 +7,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from common.errors import UserError
-from training.setup.messages import OneLineErrors
-from training.setup.refusals import refusing
+from training.setup.parsing import OneLineErrors, refusing
 
 
 @dataclass
