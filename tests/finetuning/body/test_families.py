@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from common.errors import UserError
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned, predictions_of
 from tests.finetuning.made_tasks import TASKS, WRITTEN
@@ -50,13 +51,11 @@ def test_a_run_answers_from_its_folder_alone_as_it_was_scored(
 
 
 @pytest.mark.parametrize(("task", "objective"), sorted(SENSELESS))
-def test_what_makes_no_sense_is_refused_with_the_reason(
-    tiny_task: Command, capsys: pytest.CaptureFixture[str], task: str, objective: str
-) -> None:
-    with pytest.raises(SystemExit):
+def test_what_makes_no_sense_is_refused_with_the_reason(tiny_task: Command, task: str, objective: str) -> None:
+    with pytest.raises(UserError) as refused:
         opened(tiny_task(task, objective))
     reasons = {"masked_lm": "cannot generate one token after another"}
-    assert reasons.get(objective, "needs a source that its encoder reads") in capsys.readouterr().err
+    assert reasons.get(objective, "needs a source that its encoder reads") in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +69,13 @@ def test_what_makes_no_sense_is_refused_with_the_reason(
 )
 def test_pooling_and_attention_that_a_family_has_not_are_refused(
     tiny_task: Command,
-    capsys: pytest.CaptureFixture[str],
     objective: str,
     arguments: tuple[str, ...],
     expected: str,
 ) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError) as refused:
         opened(tiny_task("classification", objective, *arguments))
-    assert expected in capsys.readouterr().err
+    assert expected in str(refused.value)
 
 
 @pytest.mark.parametrize(
