@@ -114,7 +114,7 @@ class FineTuningCLI(RunCLI):
     @property
     def tags(self) -> list[str]:
         """The task, the checkpoint, and the preset."""
-        return [self.objective_name, Path(self.config.checkpoint).name, self.start.body.preset]
+        return [self.objective_name, Path(self.config.checkpoint).name, getattr(self.start.body, "preset", "recurrent")]
 
     @property
     def begins_with(self) -> Path | None:

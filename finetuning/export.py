@@ -36,6 +36,7 @@ from finetuning.tasks.token_classification import TokenClassification
 from models.huggingface.families import FAMILIES
 from models.huggingface.settings import check_representable, to_huggingface_config
 from models.huggingface.weights import to_huggingface
+from models.presets import TransformerConfig
 from objectives.core.base import SpecialTokenTemplate as Roles
 from objectives.weights.export import ROLES, special_ids, write_json, write_tokenizer
 from training.storage.checkpoint import write_whole
@@ -111,13 +112,20 @@ def _check(module: FineTuning) -> None:
         raise UserError("task.form = number: transformers' class of this decoder has no bias, which a number needs")
 
 
+def _shape_of(module: FineTuning) -> TransformerConfig:
+    """Raises UserError where the body is of a kind that transformers has not."""
+    if not isinstance(module.start.body, TransformerConfig):
+        raise UserError("body.kind = recurrent: transformers has no class of recurrent models")
+    return module.start.body
+
+
 def class_of(module: FineTuning) -> str:
     """The class of transformers that a fine-tuned model is.
 
     Raises:
         UserError: where none is.
     """
-    preset = module.start.body.preset
+    preset = _shape_of(module).preset
     if isinstance(module, GenerativeFineTuning):
         return FAMILIES[preset].name
     found = CLASSES.get(type(module), {}).get(preset)
@@ -133,17 +141,17 @@ def _body_of(module: FineTuning) -> dict[str, Tensor]:
     """The body's tensors under their names."""
     start = module.start
     state = {name: tensor for name, tensor in module.state_dict().items() if name.startswith("body.")}
-    tensors = to_huggingface(state, start.body, start.num_blocks, copies=False)
+    tensors = to_huggingface(state, _shape_of(module), start.num_blocks, copies=False)
     if isinstance(module, GenerativeFineTuning):
         return tensors
-    return {f"{CLASSES[type(module)][start.body.preset].body}{name}": tensor for name, tensor in tensors.items()}
+    return {f"{CLASSES[type(module)][_shape_of(module).preset].body}{name}": tensor for name, tensor in tensors.items()}
 
 
 def _head_of(module: FineTuning) -> dict[str, Tensor]:
     """The head's tensors under their names; numbers come out on their own scale."""
     if isinstance(module, GenerativeFineTuning):
         return {}
-    found = CLASSES[type(module)][module.start.body.preset]
+    found = CLASSES[type(module)][_shape_of(module).preset]
     state = {name.removeprefix("head."): tensor for name, tensor in module.state_dict().items()}
     tensors = {f"{found.head}.{kind}": state[f"classifier.{kind}"] for kind in ("weight", "bias")
                if f"classifier.{kind}" in state}  # fmt: skip
@@ -238,7 +246,7 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
     module, start = tuned.module, tuned.module.start
     name, roles = class_of(module), _roles_of(module)
     config = to_huggingface_config(
-        start.body, start.num_blocks, vocab_size=start.vocabulary.size, max_positions=start.max_positions
+        _shape_of(module), start.num_blocks, vocab_size=start.vocabulary.size, max_positions=start.max_positions
     )
     ids = special_ids(roles, start.vocabulary)
     weights = {**_body_of(module), **_head_of(module)}
@@ -260,7 +268,7 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
             max_positions=_longest_read(module),
             pads_left=pads_left,
         )
-        if start.body.parts.num_segments:  # two texts have token types
+        if _shape_of(module).parts.num_segments:  # two texts have token types
             path = writing / "tokenizer_config.json"
             written = json.loads(path.read_text(encoding="utf-8"))
             write_json(path, {**written, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]})

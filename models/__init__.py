@@ -4,4 +4,4 @@ Torch alone: no text, no Lightning. Begin with `presets.py` (which parts there a
 (what they make together).
 """
 
-ROOMS = (".", "attention", "transformer", "bodies", "generation", "huggingface")  # lowest first
+ROOMS = (".", "attention", "transformer", "recurrent", "bodies", "generation", "huggingface")  # lowest first

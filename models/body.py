@@ -58,12 +58,14 @@ class Body(nn.Module, ABC):
         num_blocks: of encoder and decoder.
         reads_segments: whether an encoder's positions have token types.
         has_position_table: whether a sequence can be no longer than a table of positions.
+        initial_bound: weights are drawn uniformly from this bound on both sides of 0, where there is one.
     """
 
     vocab_size: int
     num_blocks: tuple[int, int]
     reads_segments: bool = False
     has_position_table: bool = False
+    initial_bound: float | None = None
 
     @property
     @abstractmethod
@@ -113,6 +115,9 @@ class Body(nn.Module, ABC):
     def stacks(self) -> tuple[nn.Module | None, nn.Module | None]:
         """The modules of encoder and decoder."""
         return getattr(self, "encoder", None), getattr(self, "decoder", None)
+
+    def finish_initialisation(self) -> None:
+        """Sets the first values that are neither drawn nor 0 nor 1, once all others are there."""
 
     def drop_head(self) -> None:
         """Leaves out the head over the vocabulary, for a body that predicts no tokens."""

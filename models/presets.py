@@ -149,6 +149,24 @@ RANGES = {
 }
 
 
+def share_out(layers: int | tuple[int, int], *, encoder: bool, decoder: bool) -> tuple[int, int]:
+    """Layers of an encoder and of a decoder, from `body.layers`: both of them, or how many there are in all.
+
+    Raises:
+        UserError: where they cannot be shared out so.
+    """
+    if isinstance(layers, tuple):
+        if (layers[0] > 0, layers[1] > 0) != (encoder, decoder):
+            wanted = " and ".join(["an encoder"] * encoder + ["a decoder"] * decoder)
+            raise UserError(f"body.layers = {list(layers)}, but this objective needs {wanted} alone")
+        return layers
+    if not (encoder and decoder):
+        return layers * encoder, layers * decoder
+    if layers < 2:
+        raise UserError(f"body.layers = {layers} must be at least 2 for an encoder and a decoder")
+    return layers - layers // 2, layers // 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """Shape of the shared Transformer; what parts it has is the preset's.
@@ -239,13 +257,4 @@ class TransformerConfig:
         Raises:
             UserError: where `layers` cannot be shared out so.
         """
-        if isinstance(self.layers, tuple):
-            if (self.layers[0] > 0, self.layers[1] > 0) != (encoder, decoder):
-                wanted = " and ".join(["an encoder"] * encoder + ["a decoder"] * decoder)
-                raise UserError(f"body.layers = {list(self.layers)}, but this objective needs {wanted} alone")
-            return self.layers
-        if not (encoder and decoder):
-            return self.layers * encoder, self.layers * decoder
-        if self.layers < 2:
-            raise UserError(f"body.layers = {self.layers} must be at least 2 for an encoder and a decoder")
-        return self.layers - self.layers // 2, self.layers // 2
+        return share_out(self.layers, encoder=encoder, decoder=decoder)

@@ -166,6 +166,7 @@ class ReplacedTokenDetection(Objective):
         return {MAIN: detector, GENERATOR: BodyPlan(config=config, num_blocks=detector.num_blocks, shares=MAIN)}
 
     def heads(self, config: BodyConfig) -> dict[str, nn.Module]:
+        assert isinstance(config, TransformerConfig)
         return {"detector": Detector(config)}
 
     def written(self, network: Network, states_ND: Tensor, batch: Batch) -> Tensor:

@@ -4,9 +4,9 @@ Shapes: B batch, S positions read, T decoder positions, D width.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from common.errors import UserError
 from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch
+from models.bodies import make as bodies
+from models.bodies.make import BodyConfig, config_from
 from models.presets import PresetName, TransformerConfig
 from models.transformer.transformer import Transformer
 from objectives.core.base import Objective
@@ -97,7 +99,7 @@ class Start:
         tokenizer_file: where the tokenizer lies.
     """
 
-    body: TransformerConfig
+    body: BodyConfig
     num_blocks: tuple[int, int]
     max_positions: int
     is_limited: bool
@@ -116,7 +118,7 @@ class Start:
 
     def describe(self) -> dict[str, Any]:
         """What a run folder keeps, beside the tokenizer, to make the model anew."""
-        settings = {name: getattr(self.body, name) for name in TransformerConfig.__dataclass_fields__}
+        settings = {entry.name: getattr(self.body, entry.name) for entry in fields(self.body)}
         settings["layers"] = list(settings["layers"]) if isinstance(settings["layers"], tuple) else settings["layers"]
         return {
             "body": settings,
@@ -130,11 +132,8 @@ class Start:
     def of_description(cls, described: dict[str, Any], tokenizer_file: Path) -> "Start":
         """What `describe` kept."""
         tokenizer = load_tokenizer(tokenizer_file)
-        settings = dict(described["body"])
-        if isinstance(settings["layers"], list):
-            settings["layers"] = tuple(settings["layers"])
         return cls(
-            body=TransformerConfig(**settings),
+            body=config_from(described["body"]),
             num_blocks=tuple(described["num_blocks"]),
             max_positions=described["max_positions"],
             is_limited=described["is_limited"],
@@ -178,13 +177,15 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
         template, own = _pretrained_on(config, vocabulary)
         own = longest or own
     else:
+        assert isinstance(pretrained.body, TransformerConfig)
         template = template_of_preset(pretrained.body.preset, pretrained.num_blocks, vocabulary)
         own = longest or DEFAULT_LENGTH
     start = Start(
         body=pretrained.body,
         num_blocks=pretrained.num_blocks,
         max_positions=own,
-        is_limited=pretrained.body.parts.positions in ("learned", "sinusoidal"),
+        is_limited=isinstance(pretrained.body, TransformerConfig)
+        and pretrained.body.parts.positions in ("learned", "sinusoidal"),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         template=template,
@@ -196,13 +197,14 @@ def start_from(where: str) -> tuple[Start, Pretrained]:
 def make_body(
     start: Start, *, dropout: float, encoder: bool = True, decoder: bool = True, head: bool = True
 ) -> Transformer:
-    """A Transformer of that shape, without the stacks and the head over the vocabulary that a task leaves out."""
-    body = Transformer(
+    """A body of that shape, without the stacks and the head over the vocabulary that a task leaves out."""
+    made = bodies.make_body(
         replace(start.body, dropout=dropout),
         num_blocks=start.num_blocks,
         vocab_size=start.vocabulary.size,
         max_positions=start.max_positions,
     )
+    body = cast(Transformer, made)  # any body has its stacks and its head under these names
     if not encoder:
         body.encoder = None
     if not decoder:

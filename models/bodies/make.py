@@ -1,11 +1,54 @@
 """From settings to a body: another kind joins by its settings in the union and its class in the table."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from common.errors import UserError
+from models.body import Body
 from models.presets import TransformerConfig
-from models.transformer.embeddings import SharedEmbeddings
+from models.recurrent.config import RecurrentConfig
+from models.recurrent.recurrent import Recurrent
 from models.transformer.transformer import Transformer
 
-BodyConfig = TransformerConfig  # the union of the settings of all bodies, of which the Transformer is the only one yet
-BODIES: dict[type, type[Transformer]] = {TransformerConfig: Transformer}
+BodyConfig = TransformerConfig | RecurrentConfig  # the union of the settings of all bodies
+BODIES: dict[type, type[Transformer] | type[Recurrent]] = {TransformerConfig: Transformer, RecurrentConfig: Recurrent}
+KINDS: dict[str, type[TransformerConfig] | type[RecurrentConfig]] = {
+    "transformer": TransformerConfig,
+    "recurrent": RecurrentConfig,
+}
+
+
+def config_class(kind: str | None) -> type[TransformerConfig] | type[RecurrentConfig]:
+    """The settings of the body that `body.kind` names; of the Transformer where nothing names one.
+
+    Raises:
+        UserError: where there is no such body.
+    """
+    name = kind or "transformer"
+    if name not in KINDS:
+        raise UserError(f"body.kind = {name} is none of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def keys_of_others(config: type) -> set[str]:
+    """The settings that other bodies have and this one has not."""
+    own = {field.name for field in fields(config)}
+    return {field.name for other in KINDS.values() for field in fields(other)} - own
+
+
+def config_from(settings: Mapping[str, Any]) -> BodyConfig:
+    """The body that `body` of a run's config.yaml describes.
+
+    Raises:
+        UserError: where its settings are not this version's.
+    """
+    try:
+        layers = settings["layers"]
+        settings = {**settings, "layers": tuple(layers) if isinstance(layers, Iterable) else layers}
+        return config_class(settings.get("kind"))(**settings)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"the settings of body in config.yaml are not this version's ({error})") from None
 
 
 def make_body(
@@ -14,8 +57,8 @@ def make_body(
     num_blocks: tuple[int, int],
     vocab_size: int,
     max_positions: int,
-    embeddings: SharedEmbeddings | None = None,
-) -> Transformer:
+    embeddings: Any = None,
+) -> Body:
     """The body that these settings describe, its weights not yet initialised.
 
     Args:
@@ -23,7 +66,7 @@ def make_body(
         num_blocks: of encoder and decoder.
         vocab_size: V.
         max_positions: longest sequence of either stack.
-        embeddings: of another body, to hold in place of new ones.
+        embeddings: of another body of its class, to hold in place of new ones.
     """
     sizes = {"num_blocks": num_blocks, "vocab_size": vocab_size, "max_positions": max_positions}
-    return BODIES[type(config)](config, **sizes, embeddings=embeddings)
+    return BODIES[type(config)](config, **sizes, embeddings=embeddings)  # pyright: ignore[reportArgumentType]

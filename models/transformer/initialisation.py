@@ -12,6 +12,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from models.body import Body
 from models.transformer.layers import EMBEDDING_STD
 from models.transformer.names import first_edition_name
 from models.transformer.transformer import Transformer
@@ -69,6 +70,14 @@ def draw_normal(parameter: Tensor, stds: list[tuple[int, float]], *, name: str, 
 
 
 @torch.no_grad()
+def draw_uniform(parameter: Tensor, bound: float, *, name: str, seed: int) -> None:
+    """Fills a matrix with uniform numbers between -bound and bound."""
+    numbers = torch.empty(parameter.shape, dtype=torch.float32, device="cpu")
+    generator = torch.Generator(device="cpu").manual_seed(parameter_seed(name, seed))
+    parameter.copy_(numbers.uniform_(-bound, bound, generator=generator))
+
+
+@torch.no_grad()
 def initialise(module: nn.Module, seed: int, *, prefix: str = "", kept: Collection[int] = ()) -> None:
     """Gives every parameter of a Transformer, or of a head beside one, its first value.
 
@@ -88,7 +97,12 @@ def initialise(module: nn.Module, seed: int, *, prefix: str = "", kept: Collecti
                 stds = _stds(name, parameter, transformer) if transformer else [(parameter.shape[0], EMBEDDING_STD)]
                 shared_name = first_edition_name(name) if transformer is not None else name
                 shared_name = shared_name.replace(sole_stack, "encoder.", 1) if sole_stack else shared_name
+                if isinstance(module, Body) and module.initial_bound is not None:
+                    draw_uniform(parameter, module.initial_bound, name=prefix + name, seed=seed)
+                    continue
                 draw_normal(parameter, stds, name=prefix + shared_name, seed=seed)
+    if isinstance(module, Body):
+        module.finish_initialisation()
 
 
 def initialise_children(root: nn.Module, seed: int) -> None:

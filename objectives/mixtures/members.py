@@ -7,6 +7,7 @@ from typing import Any
 from common.errors import UserError
 from data.stream.batch import Batch
 from models.bodies.make import BodyConfig
+from models.presets import TransformerConfig
 from objectives.core.base import Objective
 from objectives.weights.load import made
 from training.setup.parsing import refusing
@@ -72,6 +73,11 @@ def check_stacks(objectives: dict[str, Objective], body: BodyConfig) -> None:
         raise UserError(
             f"model.init_args.members share one set of weights, so that all have both stacks or each has one alone; "
             f"here {each}"
+        )
+    if not isinstance(body, TransformerConfig):
+        raise UserError(
+            f"model.init_args.members: {each}; a recurrent encoder reads in both directions, and its decoder from the "
+            f"left"
         )
     if body.parts.positions == "relative":
         raise UserError(

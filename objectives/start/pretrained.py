@@ -17,6 +17,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.files import read_json
+from models.bodies.make import BodyConfig, config_from
 from models.huggingface.settings import from_huggingface_config, read_family
 from models.huggingface.weights import from_huggingface
 from models.presets import TransformerConfig
@@ -41,7 +42,7 @@ class Pretrained:
     """
 
     origin: str
-    body: TransformerConfig
+    body: BodyConfig
     num_blocks: tuple[int, int]
     state: dict[str, Tensor]
     sha256: str
@@ -63,21 +64,12 @@ def num_blocks_of(state: dict[str, Tensor]) -> tuple[int, int]:
     return counts["encoder"], counts["decoder"]
 
 
-def _num_blocks(config: TransformerConfig, state: dict[str, Tensor]) -> tuple[int, int]:
+def _num_blocks(config: BodyConfig, state: dict[str, Tensor]) -> tuple[int, int]:
     """Blocks of encoder and decoder of a run, whose layers may share them."""
-    found = num_blocks_of(state)
-    if config.share_layers is None:
-        return found
-    return config.num_blocks(encoder=found[0] > 0, decoder=found[1] > 0)
-
-
-def config_of(settings: dict[str, Any]) -> TransformerConfig:
-    """The shape that `body` of a run's config.yaml describes."""
-    try:
-        layers = settings["layers"]
-        return TransformerConfig(**{**settings, "layers": tuple(layers) if isinstance(layers, list) else layers})
-    except (KeyError, TypeError) as error:
-        raise UserError(f"the settings of body in config.yaml are not this version's ({error})") from None
+    stacks = [any(name.startswith(f"body.{stack}.") for name in state) for stack in ("encoder", "decoder")]
+    if isinstance(config, TransformerConfig) and config.share_layers is None:
+        return num_blocks_of(state)
+    return config.num_blocks(encoder=stacks[0], decoder=stacks[1])
 
 
 def of_run(folder: Path, step: int | None = None) -> Pretrained:
@@ -91,8 +83,8 @@ def of_run(folder: Path, step: int | None = None) -> Pretrained:
     state = {name.removeprefix("network."): tensor for name, tensor in read_weights(checkpoint).items()}
     return Pretrained(
         origin=f"{folder}, step {checkpoint_step(checkpoint):,}",
-        body=config_of(settings),
-        num_blocks=_num_blocks(config_of(settings), state),
+        body=config_from(settings),
+        num_blocks=_num_blocks(config_from(settings), state),
         state=state,
         sha256=read_json(checkpoint / "sha256.json", remedy="")["weights.safetensors"],
     )

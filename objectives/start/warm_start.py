@@ -13,7 +13,8 @@ from common.errors import UserError
 from data.store.recipe import tokenizer_file
 from data.store.tokenizer import KINDS
 from data.text.files import sha256_of_file
-from models.presets import TransformerConfig
+from models.bodies.make import BodyConfig
+from models.recurrent.config import RecurrentConfig
 from objectives.start.pretrained import Pretrained, tokenizer_of
 
 STACKS: tuple[str, ...] = ("encoder", "decoder")
@@ -65,8 +66,11 @@ def sources_of_stacks(theirs: tuple[int, int], ours: tuple[int, int]) -> dict[st
     return {name: name if name in there else None for name in wanted}
 
 
-def _sizes(config: TransformerConfig) -> dict[str, object]:
+def _sizes(config: BodyConfig) -> dict[str, object]:
     """What must be the same for weights to fit, under the names of the settings."""
+    if isinstance(config, RecurrentConfig):
+        names = ("kind", "cell", "width", "attention", "input_feeding")
+        return {name: getattr(config, name) for name in names}
     return {
         "preset": config.preset,
         "positions": config.parts.positions,
@@ -80,8 +84,13 @@ def _sizes(config: TransformerConfig) -> dict[str, object]:
     }
 
 
-def check_fits(pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]) -> None:
+def check_fits(pretrained: Pretrained, config: BodyConfig, num_blocks: tuple[int, int]) -> None:
     """Raises UserError, with both numbers and the settings that fit, where the body has another shape."""
+    if type(pretrained.body) is not type(config):
+        kinds = [getattr(body, "kind", "transformer") for body in (pretrained.body, config)]
+        raise UserError(
+            f"model.init_args.init_from: {pretrained.origin} has body.kind = {kinds[0]}, and here it is {kinds[1]}"
+        )
     theirs, ours = _sizes(pretrained.body), _sizes(config)
     depth, wanted = (dict(zip(STACKS, blocks, strict=True)) for blocks in (pretrained.num_blocks, num_blocks))
     sources = sources_of_stacks(pretrained.num_blocks, num_blocks)
@@ -140,9 +149,7 @@ def _as_many_rows(name: str, theirs: Tensor, ours: Tensor, report: Report) -> Te
     return torch.cat([theirs, rest])
 
 
-def begin_with(
-    module: nn.Module, pretrained: Pretrained, config: TransformerConfig, num_blocks: tuple[int, int]
-) -> Report:
+def begin_with(module: nn.Module, pretrained: Pretrained, config: BodyConfig, num_blocks: tuple[int, int]) -> Report:
     """Puts trained weights into a module that has a Transformer of this shape as `body`.
 
     Ids are taken to mean the same in both. Tables of tokens and of positions are cut or lengthened; tensors that the

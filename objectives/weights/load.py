@@ -15,12 +15,11 @@ from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabula
 from data.stream.batch import Batch, Example
 from data.stream.collate import collate
 from data.stream.windows import Window
-from models.bodies.make import BodyConfig
+from models.bodies.make import BodyConfig, config_from
 from objectives.core.base import Objective
 from objectives.core.network import BodyPlan, Network
 from objectives.core.prompts import Generation, Prompts
 from objectives.core.strategy import Scorer
-from objectives.start.pretrained import config_of
 from training.setup.parsing import refusing
 from training.storage.checkpoint import load_weights
 from training.storage.config_file import flat
@@ -141,7 +140,7 @@ def load_run(folder: Path, *, step: int | None = None) -> TrainedRun:
             f"has its scores, and export.py exports it"
         )
     _check_config(run, config)
-    objective, body = objective_of(config), config_of(config["body"])
+    objective, body = objective_of(config), config_from(config["body"])
     tokenizer = load_tokenizer(run.tokenizer)
     vocabulary, window = vocabulary_of(tokenizer), config["data"]["window"]
     objective.check_vocabulary(vocabulary)

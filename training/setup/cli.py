@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast, get_args
 
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -31,6 +31,7 @@ from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
+from training.storage.body_kind import chosen_body, of_this_body
 from training.storage.branch import ParentRun
 from training.storage.old_names import renamed_config
 from training.storage.run_dir import RunFolder
@@ -51,9 +52,11 @@ class Parser(OneLineErrors, LightningArgumentParser):
 
     Attributes:
         objective: the class that they are subclasses of.
+        bodies: the union of the settings of bodies, and the one of this run.
     """
 
     objective: type = ExactModule
+    bodies: tuple[Any, Any] = (None, None)
 
     def valid_names(self) -> Iterator[str]:
         yield from super().valid_names()
@@ -66,8 +69,17 @@ class Parser(OneLineErrors, LightningArgumentParser):
         return {"model": self.objective}
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
-        """A config's settings; those of an earlier edition have today's names."""
-        return super().parse_string(renamed_config(content), *args, **kwargs)
+        """A config's settings; those of an earlier edition have today's names, those of another body are left out."""
+        return super().parse_string(self.for_body(renamed_config(content)), *args, **kwargs)
+
+    def for_body(self, content: str) -> str:
+        """The text of a config without settings of other bodies, where it is for a run with any of them."""
+        try:
+            settings = get_loader("yaml")(content)
+        except yaml.YAMLError:  # the parser that reads the text names the mistake
+            return content
+        changed = of_this_body(settings, *self.bodies)
+        return content if changed == settings else yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if "arguments are required: model" in message:
@@ -90,7 +102,7 @@ class RunCLI(LightningCLI):
         objective: class whose subclasses `model` may name.
         module: makes the LightningModule from an objective and from body, optimizer, budget and seed.
         data: class of `data`.
-        body: class of `body`, which is given to the objective.
+        body: class of `body`, which is given to the objective, or a union of such classes.
         defaults: configuration that lies under every other.
         arguments: the command line, without the program's name.
         only_data: builds the data alone, and needs no objective.
@@ -109,7 +121,7 @@ class RunCLI(LightningCLI):
         self,
         objective: type,
         data: type[LightningDataModule],
-        body: type,
+        body: Any,
         module: Callable[..., ExactModule] | None = None,
         *,
         defaults: Path,
@@ -118,7 +130,13 @@ class RunCLI(LightningCLI):
         settle: Callable[[Namespace], str | None] | None = None,
         precision: Precision | None = None,
     ) -> None:
-        self.objective, self.module, self.body = objective, module, body
+        self.objective, self.module, self.bodies = objective, module, body
+        self.body = chosen_body(body, arguments)
+        # Only a config that is named is read without settings of other bodies, so the defaults are named as well.
+        is_default = not get_args(body) or self.body is get_args(body)[0]
+        before = [] if is_default else ["--config", str(defaults)]
+        below = [str(defaults)] if is_default else []
+        parser_of_runs = type("ParserOfBody", (self.parser_of_runs,), {"bodies": (body, self.body)})
         self.only_data, self.settle, self.precision = only_data, settle, precision
         self.measured: dict[Precision, float] = {}
         super().__init__(
@@ -126,9 +144,9 @@ class RunCLI(LightningCLI):
             data,
             subclass_mode_model=True,
             save_config_callback=None,
-            parser_class=self.parser_of_runs,
-            parser_kwargs={"default_config_files": [str(defaults)], "allow_abbrev": False},
-            args=one_budget(arguments),
+            parser_class=parser_of_runs,
+            parser_kwargs={"default_config_files": below, "allow_abbrev": False},
+            args=[*before, *one_budget(arguments)],
             run=False,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -241,7 +259,7 @@ class RunCLI(LightningCLI):
     @property
     def tags(self) -> list[str]:
         """What W&B finds this run by, beside its `logging.tags`."""
-        return [self.objective_name, self.config.body.preset]
+        return [self.objective_name, self.config.body.get("preset") or self.config.body.kind]
 
     @property
     def objective_name(self) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from models.recurrent.config import RecurrentConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from tests.helpers import ROOT, TINY, metrics_of, shared, train_in_process
 from tests.objectives.contract.contract import LAWS_OF_TEXT
 from tests.objectives.contract.contract_model import LAWS_OF_MODELS, LAWS_OF_PICTURES
 
-FOLDERS = ("configs", "configs/papers", "configs/schedules")
+FOLDERS = ("configs", "configs/papers", "configs/schedules", "configs/ancestors")
 CONFIGS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.yaml") if path.name != "base.yaml")
 LAWS: list[tuple[Callable[[Any], None], bool]] = [  # and whether they hold for what trains the objective
     *((law, False) for law in [*LAWS_OF_TEXT, *LAWS_OF_PICTURES]),
@@ -39,6 +40,7 @@ from numpy.random import Generator
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.windows import Window, Windows
+from models.recurrent.config import RecurrentConfig
 from objectives.core.base import Objective
 
 
@@ -94,6 +96,10 @@ def objective_of(config: Path, **more: Any) -> Objective:
 def module_of(config: Path, **more: Any) -> Pretraining:
     """What trains it, over a small Transformer of its preset."""
     settings, objective = yaml.safe_load(config.read_text(encoding="utf-8")), objective_of(config, **more)
+    own = settings.get("body", {})
+    if own.get("kind") == "recurrent":
+        body = {**own, "layers": tuple(min(n, 1) for n in own["layers"])} if isinstance(own["layers"], list) else own
+        return Pretraining(objective, **{**shared(), "body": RecurrentConfig(**{**body, "width": 32})})
     apart = {"document_masking": objective.keep_documents_apart}
     return Pretraining(objective, **shared(**{**settings.get("body", {}), **SMALL, **apart, "layers": 2}))
 

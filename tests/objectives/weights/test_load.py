@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
+from models.bodies.make import config_from
 from objectives.core.pretraining import Pretraining
-from objectives.start.pretrained import config_of
 from objectives.weights.load import objective_of
 from tests.helpers import OBJECTIVES, make_cli
 
@@ -20,7 +20,7 @@ def test_the_objective_is_the_one_that_the_config_describes(name: str, tiny_run:
     module = cast(Pretraining, cli.model)
     assert type(found) is type(module.objective)
     assert module.seed == 5
-    assert module.config == config_of(cli.resolved_config()["body"])
+    assert module.config == config_from(cli.resolved_config()["body"])
 
 
 def test_settings_of_another_version_are_named_in_one_line(tiny_run: Command) -> None:
