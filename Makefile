@@ -7,7 +7,7 @@ DEMO_NAME ?= demo
 PARALLEL := -q -n auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-lowest test-all mutants check format bench docs clean
+.PHONY: help install demo test test-lowest test-all test-faults mutants check format bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ test-lowest: .venv-lowest/installed ## the default tests with the lowest version
 	.venv-lowest/bin/python -m pytest $(PARALLEL)
 
 test-all: .venv/installed ## the default tests and the slow end-to-end ones
-	$(BIN)/python -m pytest $(PARALLEL) -m ''
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not faults'
+
+test-faults: .venv/installed ## kills at every write, flipped bits, bad settings, full disks; FAULTS_KILLS=100 and more
+	$(BIN)/python -m pytest -q -m faults tests/faults
 
 mutants: .venv/installed ## the tests against a hundred careless mistakes, one at a time; half an hour and more
 	$(BIN)/python -m tests.mutation.run

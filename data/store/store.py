@@ -94,6 +94,8 @@ def find_or_build(recipe: Recipe, cache: Path, report: Callable[[str], None] = p
         UserError: where the corpus cannot be read or does not hold what the recipe names.
     """
     folder = cache / recipe.fingerprint()
+    if folder.exists() and not damaged_files(folder):  # without a lock, which a read-only disk does not give
+        return folder
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f".{folder.name}.lock"):
         if folder.exists():
