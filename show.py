@@ -3,6 +3,7 @@
     python show.py "Thank you for inviting me to your party last week ."
     python show.py --file essay.txt --seed 3 --denoising.permute_rate 0 --span_corruption.mean_span_length 5
     python show.py --config configs/papers/t5.yaml --window 7
+    python show.py --html page.html "Thank you for inviting me ." "초대 해 주셔서 감사 합니다 ."
     python show.py --config runs/NAME/config.yaml "A text cut by the tokenizer of that run."
 
 A text alone is cut into words. With --config it is cut by the tokenizer of that run, and --window shows a window of
@@ -21,16 +22,17 @@ from rich.table import Table
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
+from common.files import write_whole
 from common.terminal import visible
 from data.datamodule import DataModule
-from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
+from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.order import Purpose, generator
-from data.stream.windows import TokensInMemory, Window, Windows
-from data.text.cleaning import sentences
+from data.stream.windows import Window, Windows
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
+from objectives.inspection.text import text_alone, windows_of_text
 from training.setup.cli import RunCLI
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
@@ -39,8 +41,6 @@ from training.storage.yaml_text import read_yaml
 
 CONFIGS = Path(__file__).parent / "configs"
 SHARED: set[str | int] = {"z_loss", "init_from", "keep_documents_apart"}
-# The rest of the corpus, from which next-sentence prediction draws its random segments.
-ANOTHER_DOCUMENT = "The train was late . It had rained all day , and nobody had an umbrella . So they walked home ."
 DRAWS = 300  # of the same text, from which rates are measured
 
 
@@ -51,10 +51,10 @@ def class_named(path: str) -> type[Objective]:
 
 
 def objective_configs(named: list[Path] | None) -> dict[str, dict[str, Any]]:
-    """`model` of each config, by its objective's file: of those named, or of every objective there is."""
+    """`model` of each config: of those named, by their objectives' files; or of every one there is, by its own name."""
     paths = named or [path for path in sorted(CONFIGS.glob("*.yaml")) if path.name != "base.yaml"]
-    models = [renamed_settings(read_yaml(path)).get("model") for path in paths]
-    return {model["class_path"].split(".")[-2]: model for model in models if model}
+    models = [(path.stem, renamed_settings(read_yaml(path)).get("model")) for path in paths]
+    return {model["class_path"].split(".")[-2] if named else stem: model for stem, model in models if model}
 
 
 def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
@@ -64,7 +64,8 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     named = first.parse_known_args(arguments)[0].config
     parser = OneLineErrors(description=__doc__, allow_abbrev=False)
     parser.describes_script = named is None
-    parser.add_argument("text", nargs="?", help="the text; - reads standard input")
+    parser.add_argument("text", nargs="*", help="the text; - reads standard input; several with --html")
+    parser.add_argument("--html", type=Path, help="writes a page to play with: one file, no server, no network")
     parser.add_argument("--file", type=Path, help="a file that holds the text")
     parser.add_argument(
         "--config", type=str, action="append", help="a config whose objective and tokenizer are shown; may be repeated"
@@ -80,17 +81,10 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     return parsed, {name: class_named(model["class_path"])(**vars(parsed[name])) for name, model in models.items()}
 
 
-def windows_of_text(text: str, tokenizer: Tokenizer, vocabulary: Vocabulary) -> Windows:
-    """The text as one window, and another document for random segments."""
-    documents = [
-        [tokenizer.encode(sentence, add_special_tokens=False).ids for sentence in sentences(document)]
-        for document in (text.strip(), ANOTHER_DOCUMENT)
-    ]
-    tokens = TokensInMemory.of(documents)
-    length = sum(map(len, documents[0]))
-    if not length:
-        raise UserError("there is no text to show")
-    return Windows(tokens, length=length, rule="within_document", end_token=vocabulary.eos)
+def texts_of(parsed: Namespace) -> list[str]:
+    """The texts that the command line names."""
+    named = [parsed.file.read_text(encoding="utf-8", errors="replace")] if parsed.file else parsed.text
+    return [sys.stdin.read() if text == "-" else text for text in named]
 
 
 def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabulary]:
@@ -99,19 +93,17 @@ def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabul
     Raises:
         UserError: where there is no such text or window.
     """
-    text = parsed.file.read_text(encoding="utf-8", errors="replace") if parsed.file else parsed.text
-    text = sys.stdin.read() if text == "-" else text
+    texts = texts_of(parsed)
+    if len(texts) > 1:
+        raise UserError(f"{len(texts)} texts: name one, in quotes, or write a page of several with --html FILE")
+    text = texts[0] if texts else None
     if parsed.window is None and text is None:
         raise UserError('give a text, such as "Thank you for inviting me .", or --file, or --config with --window')
     if not parsed.config:
         if parsed.window is not None:
             raise UserError("--window needs a --config that names a corpus")
-        tokenizer = train_tokenizer(
-            iter([text, ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17, vocabulary_format=2
-        )
-        vocabulary = vocabulary_of(tokenizer)
-        windows = windows_of_text(text, tokenizer, vocabulary)
-        return windows, windows[0], tokenizer, vocabulary
+        assert text is not None
+        return text_alone(text)
     options = [option for path in parsed.config for option in ("--config", path)]
     defaults = CONFIGS / "base.yaml"
     cli = RunCLI(Objective, DataModule, BodyConfig, defaults=defaults, arguments=options, only_data=True)
@@ -142,11 +134,30 @@ def table_of_rates(objective: Objective, window: Window, windows: Windows, vocab
     return table
 
 
+def write_viewer(parsed: Namespace, objectives: dict[str, Objective], console: Console) -> None:
+    """Writes the page of the texts under the objectives.
+
+    Raises:
+        UserError: where there is no text, or a token store is named.
+    """
+    from objectives.inspection.viewer.html import viewer_html
+
+    texts = texts_of(parsed)
+    if not texts or parsed.window is not None:
+        raise UserError('--html needs a text: python show.py --html page.html "Thank you for inviting me ."')
+    kinds = {name: (type(one), vars(parsed[name])) for name, one in objectives.items()}
+    write_whole(parsed.html, viewer_html(kinds, texts))
+    console.print(f"{parsed.html}: open it in a browser", soft_wrap=True, markup=False)
+
+
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     console = Console(highlight=False)
     parsed, objectives = parse(arguments)
+    if parsed.html:
+        write_viewer(parsed, objectives, console)
+        return 0
     windows, window, tokenizer, vocabulary = what_to_show(parsed)
     painter = Painter(vocabulary, lambda ids: visible(tokenizer.decode(list(ids), skip_special_tokens=False)))
     drawn = []

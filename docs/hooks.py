@@ -23,12 +23,12 @@ from rich.table import Table  # noqa: E402
 
 import show  # noqa: E402
 from data.datamodule import DataModule  # noqa: E402
-from data.store.tokenizer import train_tokenizer, vocabulary_of  # noqa: E402
 from data.stream.order import Purpose, generator  # noqa: E402
 from models.bodies.make import BodyConfig  # noqa: E402
 from objectives.core.base import Objective  # noqa: E402
 from objectives.core.pretraining import Pretraining  # noqa: E402
 from objectives.inspection.picture import Painter, Panel, picture  # noqa: E402
+from objectives.inspection.text import text_alone  # noqa: E402
 from training.setup.cli import RunCLI  # noqa: E402
 
 SENTENCES = {
@@ -43,15 +43,11 @@ def panels_of(model: dict[str, Any], text: str, seed: int) -> tuple[list[Panel],
     kind = show.class_named(model["class_path"])
     settings = {key: value for key, value in model.get("init_args", {}).items() if key not in show.SHARED}
     objective = kind(**settings)
-    tokenizer = train_tokenizer(
-        iter([text, show.ANOTHER_DOCUMENT]), kind="byte_bpe", vocab_size=1 << 17, vocabulary_format=2
-    )
-    vocabulary = vocabulary_of(tokenizer)
-    windows = show.windows_of_text(text, tokenizer, vocabulary)
+    windows, window, tokenizer, vocabulary = text_alone(text)
     painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
-    rng = generator(seed, Purpose.DISPLAY, 0, windows[0].index)
-    panels = painter.panels(windows[0], objective.corruption(vocabulary)(windows[0], rng, windows))
-    return panels, show.table_of_rates(objective, windows[0], windows, vocabulary, seed)
+    rng = generator(seed, Purpose.DISPLAY, 0, window.index)
+    panels = painter.panels(window, objective.corruption(vocabulary)(window, rng, windows))
+    return panels, show.table_of_rates(objective, window, windows, vocabulary, seed)
 
 
 def _html(panels: list[Panel]) -> str:
@@ -132,7 +128,7 @@ def results_page() -> str:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made of the code."""
-    pages = {f"objectives/{name}.md": objective_page(name, *of_one) for name, *of_one in configs()}
+    pages = {f"objectives/{name}.md": objective_page(name, model, path) for name, model, path in configs()}
     pages |= {"settings.md": settings_page(), "results.md": results_page()}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))

@@ -2,3 +2,5 @@
 
 Begin with `picture.py`.
 """
+
+ROOMS = (".", "viewer")  # lowest first

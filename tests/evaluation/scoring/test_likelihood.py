@@ -26,7 +26,7 @@ from tests.evaluation.scorers import (
     some_texts,
     tokens,
 )
-from tests.evaluation.statistics.naive import NAIVE, log_probabilities, naive_causal, naive_log_likelihood
+from tests.evaluation.statistics.naive import NAIVE, log_probabilities, naive_causal, naive_score
 from tests.objectives.texts import BOS, EOS, FIRST, VOCABULARY, key
 
 FEW_IDS = Vocabulary(
@@ -247,5 +247,5 @@ class PrefixLM(Mute):
 def test_a_fifth_objective_is_scored_once_it_names_a_strategy() -> None:
     run, texts = run_of(PrefixLM), some_texts()
     found = likelihoods(run, "suffix", texts).log_likelihoods
-    naive = [naive_log_likelihood(run, [*prefix.tolist(), EOS], [BOS], text.tolist()) for text, prefix in texts]
+    naive = [naive_score(run, [*prefix.tolist(), EOS], [BOS], text.tolist()) for text, prefix in texts]
     assert found == pytest.approx(naive, rel=1e-10)
