@@ -16,6 +16,8 @@ Everything lies in studies/NAME. The same command again does what is left to do:
 repeated, interrupted ones go on, and failed ones are tried again. See README.md.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import shlex
 import sys
 from pathlib import Path

@@ -10,6 +10,8 @@ detection over bert is ELECTRA, its generator in a folder within. Nothing else i
 Of a fine-tuned run the best weights are taken, and transformers' pipeline answers as predict.py does.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import shlex
 import sys
 from pathlib import Path

@@ -7,6 +7,8 @@ winning. The same command again resumes the run. A grid of settings is one comma
         --grid.learning_rates [1e-4,3e-4,1e-3] --grid.seeds [0,1,2]
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import sys
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import

@@ -11,6 +11,8 @@ length for every [MASK] or <extra_id_0>, <extra_id_1> and so on. Where a termina
 while it is being generated.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import inspect
 import json
 import sys

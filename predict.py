@@ -10,6 +10,8 @@ Two texts of one input are parted by a tab. A prediction is a line; with --json,
 its input.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import json
 import sys
 from pathlib import Path

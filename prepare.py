@@ -7,6 +7,8 @@
 The settings are those of train.py; a run with the same ones finds the store. Prints where it lies and what is in it.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import sys
 from pathlib import Path
 

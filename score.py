@@ -10,6 +10,8 @@ objective's primary scorer, and by those named behind --scorer (all: by all that
 in the run's folder, so that an interrupted command goes on where it was.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import json
 import sys
 from pathlib import Path

@@ -10,6 +10,8 @@ A text alone is cut into words. With --config it is cut by the tokenizer of that
 its corpus; a token store that is not there yet is built first.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import argparse
 import importlib
 import sys

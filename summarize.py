@@ -9,6 +9,8 @@ Runs that go on or were stopped have their last numbers. Losses of different obj
 each with its own two landmarks; they are not to be ranked, since each objective has prediction targets of its own.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import csv
 import json
 import sys

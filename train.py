@@ -8,6 +8,8 @@ Settings are those of configs/base.yaml, of every --config after it, and of the 
 The same command again goes on where the run stopped. See README.md.
 """
 
+import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
+
 import sys
 from pathlib import Path
 from typing import cast

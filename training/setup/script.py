@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from common import startup
 from training.setup.endings import OUR_MISTAKE, ending_of, leave
 from training.step.stops import RunStopped, SignalReceived
 
@@ -25,7 +26,7 @@ def _signals() -> Iterator[None]:
         yield
         return
     owner = os.getpid()
-    defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.getsignal(number) for number in startup.DEFAULTS}
 
     def stop(number: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:
@@ -33,14 +34,14 @@ def _signals() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    taken = [number for number, default in defaults.items() if signal.getsignal(number) == default]
+    taken = [number for number, default in startup.DEFAULTS.items() if before[number] in (default, startup.leave)]
     for number in taken:
         signal.signal(number, stop)
     try:
         yield
     finally:
         for number in taken:
-            signal.signal(number, defaults[number])
+            signal.signal(number, before[number])
 
 
 def _any_text_can_be_printed() -> None:

@@ -1,0 +1,69 @@
+"""A signal while a script still loads its libraries ends it as one that comes later: 128 + its number, quietly."""
+
+import ast
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+SCRIPTS = sorted(ROOT.glob("*.py"))
+NAMES = [path.name for path in SCRIPTS]
+
+
+def interrupted(name: str, number: signal.Signals, loading: str) -> tuple[int, str]:
+    """The status of a script, and what it wrote, where the signal comes while it loads a module."""
+    command = [sys.executable, "-X", "importtime", name, "--help"]  # each module is named once it is loaded
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.rpartition("|")[2].strip().startswith(loading):
+                break
+        process.send_signal(number)
+        _, written = process.communicate()
+    return process.returncode, "".join(line for line in written.splitlines(True) if not line.startswith("import time"))
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "status"), [("summarize.py", signal.SIGINT, 130), ("train.py", signal.SIGTERM, 143)]
+)
+def test_a_signal_while_libraries_are_loaded_is_quiet(name: str, number: signal.Signals, status: int) -> None:
+    assert interrupted(name, number, "jsonargparse.") == (status, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loading", ["common.startup", "typing_extensions", "jsonargparse.", "torch."])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signal_whenever_it_comes_is_quiet(name: str, number: signal.Signals, loading: str) -> None:
+    told = "stopped; the same command goes on from there\n" * (name == "compare.py")
+    status, written = interrupted(name, number, loading)
+    assert status == 128 + number
+    assert written in ("", told)
+
+
+def test_a_signal_that_the_shell_ignores_stays_ignored() -> None:
+    program = (
+        f"import signal, __main__; __main__.__file__ = {str(ROOT / 'train.py')!r}; "
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); from common.startup import leave; "
+        "print(*(signal.getsignal(number) == leave for number in (signal.SIGTERM, signal.SIGINT)), "
+        "signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "True False True\n", ran.stderr
+
+
+def test_what_imports_a_script_keeps_its_signals() -> None:
+    import common.startup
+
+    assert common.startup.leave not in (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_every_script_takes_signals_before_it_loads_anything_else(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    first = next(node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    assert ast.unparse(first) == "import common.startup"
