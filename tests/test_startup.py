@@ -16,7 +16,7 @@ NAMES = [path.name for path in SCRIPTS]
 
 def interrupted(name: str, number: signal.Signals, loading: str) -> tuple[int, str]:
     """The status of a script, and what it wrote, where the signal comes while it loads a module."""
-    command = [sys.executable, "-X", "importtime", name, "--help"]  # each module is named once it is loaded
+    command = [sys.executable, "-X", "importtime", name, "no/such/run"]  # each module is named once it is loaded
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
