@@ -19,6 +19,7 @@ from data.stream.order import order_sha256
 from data.stream.sharding import ShardedData
 from data.stream.windows import WindowRule, Windows
 from data.text.corpora import EMBEDDED, Corpus, DocumentRule
+from data.text.encodings import AUTO, checked_encoding
 
 WORKERS_BESIDE_A_GPU = 4  # a CPU is better off without: the step uses all cores, and the loader needs a twentieth
 
@@ -69,8 +70,11 @@ class DataModule(ShardedData):
         validation: files, or the split of a hub dataset, that validation reads; by default documents of the corpus
             are set aside by their hash.
         validation_fraction: share of the documents that is set aside.
-        text_column: column that holds the text.
+        text_column: column that holds the text; `meta.text` is `text` within `meta`.
         documents: what a document of a .txt file is; `auto` is a file where there are several, else a paragraph.
+            `sentence_per_line` is BERT's form: a sentence a line, and a blank line between documents.
+        encoding: of files that are not UTF-8, such as cp949; `auto` follows a byte-order mark, and refuses by name
+            what looks like another encoding.
         tokenizer: `byte_bpe`, `wordpiece` or `unigram`, trained on the corpus, or the path of a tokenizer.json or
             of a folder that holds one, such as a run.
         vocab_size: number of ids of a tokenizer trained here.
@@ -102,6 +106,7 @@ class DataModule(ShardedData):
         validation_fraction: float = 0.05,
         text_column: str = "text",
         documents: DocumentRule = "auto",
+        encoding: str = AUTO,
         tokenizer: str = "byte_bpe",
         vocab_size: int = 8192,
         vocabulary_format: VocabularyFormat | None = None,
@@ -125,6 +130,7 @@ class DataModule(ShardedData):
             split=split,
             text_column=text_column,
             documents=documents,
+            encoding=checked_encoding(encoding),
         )
         self.recipe = Recipe(
             corpus=corpus_read,

@@ -16,13 +16,14 @@ from tokenizers import Tokenizer
 from common.errors import UserError
 from data.store.recipe import Recipe
 from data.store.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
-from data.text.cleaning import clean, sentences
+from data.text.cleaning import clean
 from data.text.corpora import Corpus
 
 SPLITS = ("train", "validation")
 TOKENIZER_SAMPLE_BYTES = 200_000_000  # of training text, from which a tokenizer is trained
 SENTENCES_AT_ONCE = 4_096
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: its multiples spread evenly over 32 bits
+Cut = Callable[[str], Iterator[str]]  # a document into its sentences
 _HEADER = struct.Struct("<QQ")  # of a document in the spool: hash, number of bytes
 
 
@@ -31,13 +32,26 @@ def document_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
-def _spool(corpus: Corpus, path: Path, warnings: Counter[str]) -> list[int]:
+def _warn_of_replacements(corpus: Corpus, characters: Counter[str], report: Callable[[str], None]) -> None:
+    """Reports which share of the text stands for bytes that were not UTF-8."""
+    if bad := characters["bad"]:
+        report(
+            f"warning: {bad:,} of {characters['all']:,} characters ({bad / characters['all']:.2%}) of {corpus.key} are "
+            f"U+FFFD, which stands for bytes that are not UTF-8; where they are of another encoding, name it with "
+            f"data.encoding"
+        )
+
+
+def _spool(corpus: Corpus, path: Path, warnings: Counter[str], report: Callable[[str], None]) -> list[int]:
     """Writes the cleaned documents of a corpus one after another; returns the least and the greatest hash.
 
     Raises:
         UserError: where the text column does not hold text.
     """
     extremes: list[int] = []
+    characters: Counter[str] = Counter()
+    if hidden := len(corpus.hidden_files()):
+        warnings["hidden files (left out)"] += hidden
     with path.open("wb") as file:
         for text in corpus.texts():
             warnings["read"] += 1
@@ -48,6 +62,8 @@ def _spool(corpus: Corpus, path: Path, warnings: Counter[str]) -> list[int]:
                 encoded, key = cleaned.encode(), document_hash(cleaned)
                 file.write(_HEADER.pack(key, len(encoded)) + encoded)
                 extremes = [min([key, *extremes]), max([key, *extremes])]
+                characters.update(all=len(cleaned), bad=cleaned.count("\ufffd"))
+    _warn_of_replacements(corpus, characters, report)
     return extremes
 
 
@@ -59,14 +75,14 @@ def _spooled(path: Path) -> Iterator[tuple[int, str]]:
             yield key, file.read(length).decode()
 
 
-def _tokenizer_sample(texts: Iterator[tuple[int, str]], num_bytes: int) -> Iterator[str]:
+def _tokenizer_sample(texts: Iterator[tuple[int, str]], num_bytes: int, cut: Cut) -> Iterator[str]:
     """Sentences of every document, evenly spread, as many as make `TOKENIZER_SAMPLE_BYTES`.
 
     Whole documents would not do: of a few enormous ones it might take none.
     """
     share = min(1.0, TOKENIZER_SAMPLE_BYTES / max(num_bytes, 1))
     for key, text in texts:
-        for number, sentence in enumerate(sentences(text)):
+        for number, sentence in enumerate(cut(text)):
             if (key + number * _GOLDEN) % 2**32 < share * 2**32:
                 yield sentence
 
@@ -114,7 +130,7 @@ class _SplitWriter:
         return dict(self.counts)
 
 
-def _write_split(texts: Iterator[str], tokenizer: Tokenizer, writer: _SplitWriter) -> None:
+def _write_split(texts: Iterator[str], cut: Cut, tokenizer: Tokenizer, writer: _SplitWriter) -> None:
     """Tokenises documents, thousands of sentences at a time on all cores."""
     waiting: list[str | None] = []  # sentences; None closes a document
 
@@ -129,7 +145,7 @@ def _write_split(texts: Iterator[str], tokenizer: Tokenizer, writer: _SplitWrite
         waiting.clear()
 
     for text in texts:
-        for sentence in sentences(text):
+        for sentence in cut(text):
             waiting.append(sentence)
             if len(waiting) >= SENTENCES_AT_ONCE:
                 flush()
@@ -163,9 +179,9 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     warnings: Counter[str] = Counter()
     spools = {split: folder / f"{split}.spool" for split in SPLITS}
     report(f"reading {', '.join(recipe.corpus.source)}")
-    extremes = _spool(recipe.corpus, spools["train"], warnings)
+    extremes = _spool(recipe.corpus, spools["train"], warnings, report)
     threshold = 0
-    if recipe.validation and not _spool(recipe.validation, spools["validation"], warnings):
+    if recipe.validation and not _spool(recipe.validation, spools["validation"], warnings, report):
         raise UserError(f"data.validation = '{', '.join(recipe.validation.source)}' holds no text")
     if not extremes:
         raise UserError(f"data.corpus = '{', '.join(recipe.corpus.source)}' holds no text ({_listed(warnings)})")
@@ -180,7 +196,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
 
     if recipe.tokenizer in KINDS:
         report(f"training a {recipe.tokenizer} tokenizer of {recipe.vocab_size:,} ids")
-        sample = _tokenizer_sample(documents("train"), spools["train"].stat().st_size)
+        sample = _tokenizer_sample(documents("train"), spools["train"].stat().st_size, recipe.corpus.sentences)
         size, vocabulary_format = recipe.vocab_size, recipe.vocabulary_format
         tokenizer = train_tokenizer(sample, kind=recipe.tokenizer, vocab_size=size, vocabulary_format=vocabulary_format)
     else:
@@ -193,7 +209,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
         report(f"tokenising {split}")
         end = vocabulary.eos if recipe.end_of_document else None
         writer = _SplitWriter(folder / split, counts["dtype"], end, warnings)
-        _write_split((text for _, text in documents(split)), tokenizer, writer)
+        _write_split((text for _, text in documents(split)), recipe.corpus.sentences, tokenizer, writer)
         counts[split] = writer.close()
         if not counts[split]["tokens"]:
             raise UserError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sentencex import get_sentence_boundaries  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 
@@ -12,6 +12,7 @@ _BLOCK_CHARACTERS = 8_192  # sentencex slows down with the square of what it is 
 _WRAPPED_LINE_CHARACTERS = 120  # a longer line is a paragraph of its own, a shorter one may be part of one
 
 _PARAGRAPH_END = re.compile(rf"\n[ \t]*\n\s*|(?<=[^\n]{{{_WRAPPED_LINE_CHARACTERS}}})\n")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -66,21 +67,30 @@ def _sentences_of_block(block: str) -> Iterator[str]:
         start += cuts[-1]
 
 
+def _with_white_space_before(pieces: Iterable[str]) -> Iterator[str]:
+    """The same text in pieces that begin with the white space before them; what is at the end stays with the last."""
+    last, held = "", ""  # the last piece met, and the white space behind it
+    for piece in pieces:
+        body = piece.rstrip()
+        if not body:
+            held += piece
+            continue
+        if last:
+            yield last
+        last, held = held + body, piece[len(body) :]
+    if last + held:
+        yield last + held
+
+
 def sentences(text: str) -> Iterator[str]:
     """The sentences of `text`, English or Korean; joined they are `text`.
 
     White space between two sentences is the beginning of the second, so that a tokenizer that cuts before white
     space sees in the sentences just what it sees in the whole text; white space at the end belongs to the last.
     """
-    last, held = "", ""  # the last sentence met, and the white space behind it
-    for block in _blocks(text):
-        for sentence in _sentences_of_block(block):
-            body = sentence.rstrip()
-            if not body:
-                held += sentence
-                continue
-            if last:
-                yield last
-            last, held = held + body, sentence[len(body) :]
-    if last + held:
-        yield last + held
+    return _with_white_space_before(piece for block in _blocks(text) for piece in _sentences_of_block(block))
+
+
+def line_sentences(text: str) -> Iterator[str]:
+    """The lines of `text`, each a sentence, cut as `sentences` cuts."""
+    return _with_white_space_before(line[0] for line in _LINE.finditer(text))

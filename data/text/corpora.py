@@ -13,9 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
+from data.text.cleaning import line_sentences, sentences
 from data.text.embedded import embedded_documents, versions
-from data.text.files import FORMATS, changed_while_read, decoded_lines, files_of, sha256_of_file, suffix_of
-from data.text.formats import RepeatedColumn, Rows, rows_of
+from data.text.encodings import AUTO, TextForm
+from data.text.files import (
+    FORMATS,
+    changed_while_read,
+    decoded_lines,
+    files_of,
+    form_of,
+    hidden_files,
+    sha256_of_file,
+    suffix_of,
+)
+from data.text.formats import RepeatedColumn, Rows, looked_up, rows_of
 from data.text.sources import hub_rows, read_or_named
 
 if TYPE_CHECKING:
@@ -24,12 +35,14 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if not kind.startswith("conll"))
 STREAMS = {"text", "jsonl", "json"}  # of which one corpus may have several kinds
-DocumentRule = Literal["auto", "file", "paragraph", "line"]
+DocumentRule = Literal["auto", "file", "paragraph", "line", "sentence_per_line"]
 
 
-def text_documents(path: Path, rule: DocumentRule, digest: "Digest | None" = None) -> Iterator[str]:
-    """Documents of a text file: the whole of it, its paragraphs (parted by blank lines) or its lines."""
-    lines = decoded_lines(path, digest)
+def text_documents(
+    path: Path, rule: DocumentRule, digest: "Digest | None" = None, encoding: str = AUTO
+) -> Iterator[str]:
+    """Documents of a text file: the whole of it, what blank lines part, or its lines."""
+    lines = decoded_lines(path, digest, encoding)
     if rule == "file":
         yield "".join(lines)
     elif rule == "line":
@@ -50,7 +63,9 @@ class Corpus:
         split: split of a hub dataset.
         text_column: column that holds the text (jsonl, json, csv, tsv, parquet and hub datasets).
         documents: what one document of a `.txt` file is. `auto`: a file, where several are given; the paragraphs
-            between blank lines, where it is one file.
+            between blank lines, where it is one file. `sentence_per_line`: what blank lines part, and each line of
+            it is a sentence (the form of BERT's own data); so are the lines of texts from other kinds of files.
+        encoding: of files that are not UTF-8, as `checked_encoding` gives it; `auto` follows byte-order marks.
         key: the setting that named the source; for messages only.
     """
 
@@ -59,6 +74,7 @@ class Corpus:
     split: str = "train"
     text_column: str = "text"
     documents: DocumentRule = "auto"
+    encoding: str = AUTO
     key: str = "data.corpus"
 
     @property
@@ -82,6 +98,10 @@ class Corpus:
                 raise UserError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
         return files
 
+    def hidden_files(self) -> list[Path]:
+        """The hidden files of folders and globs, which are left out."""
+        return [file for name in self.source for file in hidden_files(name, SUFFIXES)] if self.files() else []
+
     def held_out(self, validation: tuple[str, ...]) -> "Corpus":
         """The corpus that validation reads: another split where this is a hub dataset, else other files."""
         is_local = self.is_embedded or self.files()
@@ -94,6 +114,10 @@ class Corpus:
             return self.documents
         return "paragraph" if len(self.hashed_files) == 1 else "file"
 
+    def sentences(self, document: str) -> Iterator[str]:
+        """A cleaned document cut into sentences; joined they are the document."""
+        return (line_sentences if self.documents == "sentence_per_line" else sentences)(document)
+
     @cached_property
     def hashed_files(self) -> list[tuple[Path, str]]:
         """`files` with the hash of each, taken once: the text is what they held then, and `texts` holds to it."""
@@ -102,22 +126,33 @@ class Corpus:
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the text without reading it as documents: file hashes, versions, or the hub's names."""
         identity: dict[str, Any] = asdict(self)
-        del identity["key"]
+        del identity["key"], identity["encoding"]  # each file has its own
         if self.is_embedded:
             identity["versions"] = versions()
         elif self.hashed_files:
-            identity["source"] = [{"name": file.name, "sha256": digest} for file, digest in self.hashed_files]
+            identity["source"] = [
+                {"name": file.name, "sha256": digest, **self._other_form(file)} for file, digest in self.hashed_files
+            ]
             identity["documents"] = self.document_rule()
         return identity
 
+    def _other_form(self, file: Path) -> dict[str, str]:
+        """How a file is read where it is not read as UTF-8 of lines that line feeds end."""
+        if FORMATS[suffix_of(file)] == "parquet":
+            return {}
+        form = form_of(file, self.encoding)
+        usual = asdict(TextForm())
+        return {name: value for name, value in asdict(form).items() if value != usual[name]}
+
     def _texts_of(self, rows: Rows) -> Iterator[Any]:
         for origin, row in rows:
-            if self.text_column not in row:
+            found = looked_up(row, self.text_column)
+            if found is None:
                 has = ", ".join(row)
                 raise UserError(f"{origin} has no column '{self.text_column}' (it has: {has}); set data.text_column")
-            if isinstance(row[self.text_column], RepeatedColumn):
-                raise UserError(row[self.text_column].refusal())
-            yield row[self.text_column]
+            if isinstance(found[0], RepeatedColumn):
+                raise UserError(found[0].refusal())
+            yield found[0]
 
     def _read(self) -> Iterator[Any]:
         column, rule = self.text_column, self.document_rule()
@@ -127,9 +162,9 @@ class Corpus:
             kind = FORMATS[suffix_of(file)]
             digest = hashlib.sha256()
             if kind == "text":
-                yield from text_documents(file, rule, digest)
+                yield from text_documents(file, rule, digest, self.encoding)
             else:
-                yield from self._texts_of(rows_of(file, kind, column=column, digest=digest))
+                yield from self._texts_of(rows_of(file, kind, column=column, digest=digest, encoding=self.encoding))
             if digest.hexdigest() != sha256:
                 raise changed_while_read(file)
 

@@ -4,13 +4,16 @@ import glob
 import gzip
 import hashlib
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
+from data.text.encodings import AUTO, SAMPLE_BYTES, TextForm, text_form
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
@@ -39,17 +42,42 @@ def suffix_of(path: Path) -> str:
     return Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
 
 
+def _is_hidden(parts: Sequence[str]) -> bool:
+    """Whether a name below a folder is hidden, or lies in what other programs leave beside files."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _found(name: str, folder_suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:
+    """What `local_files` gives, and the hidden files that it leaves out."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return [path], []
+    if path.is_dir():
+        root = path
+        found = [file for file in path.rglob("*") if file.is_file() and suffix_of(file) in folder_suffixes]
+    else:
+        parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+        root = Path(*parts)
+        found = [Path(file) for file in glob.glob(str(path), recursive=True, include_hidden=True)]
+        found = [file for file in found if file.is_file()]
+        if _is_hidden(path.relative_to(root).parts):  # a pattern of hidden names means them
+            return sorted(found), []
+    hidden = {file for file in found if _is_hidden(file.relative_to(root).parts)}
+    return sorted(set(found) - hidden), sorted(hidden)
+
+
 def local_files(name: str, folder_suffixes: Collection[str] = FORMATS) -> list[Path]:
     """The file of a path, or those of a glob, or those of a folder that have one of these suffixes.
 
-    They are sorted; the list is empty where the name names none.
+    They are sorted; the list is empty where the name names none. Hidden files of folders and globs (`._a.txt`, what
+    lies in `.ipynb_checkpoints` or `__MACOSX`) are left out.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file() and suffix_of(file) in folder_suffixes)
-    if path.is_file():
-        return [path]
-    return sorted(Path(found) for found in glob.glob(str(path), recursive=True) if Path(found).is_file())
+    return _found(name, folder_suffixes)[0]
+
+
+def hidden_files(name: str, folder_suffixes: Collection[str] = FORMATS) -> list[Path]:
+    """The hidden files that `local_files` leaves out."""
+    return _found(name, folder_suffixes)[1]
 
 
 def looks_like_a_path(name: str) -> bool:
@@ -74,7 +102,9 @@ def files_of(names: Sequence[str], *, key: str, folder_suffixes: Collection[str]
         return []
     for name, files in found.items():
         if not files:
-            raise UserError(f"{key}: no file at '{name}' (looked from {Path.cwd()})")
+            hidden = len(hidden_files(name, folder_suffixes))
+            left_out = f"; {hidden} hidden files are left out" if hidden else ""
+            raise UserError(f"{key}: no file at '{name}' (looked from {Path.cwd()}){left_out}")
     return [file for files in found.values() for file in files]
 
 
@@ -111,18 +141,41 @@ class _HashedFile(io.RawIOBase):
         super().close()
 
 
-def decoded_lines(path: Path, digest: "Digest | None" = None) -> Iterator[str]:
-    """Lines with their own line ends, of a plain file or of one that gzip packed; only a line feed ends a line.
-
-    Bytes that are not UTF-8 become U+FFFD. The file's own bytes, as they were read, go into `digest`.
+@contextmanager
+def _unpacked(path: Path, digest: "Digest") -> Iterator[IO[bytes]]:
+    """A plain file, or what gzip packed in it; the file's own bytes, as they are read, go into `digest`.
 
     Raises:
         UserError: where the file cannot be read.
     """
     try:
-        with io.BufferedReader(_HashedFile(path, digest or hashlib.sha256()), buffer_size=1 << 18) as raw:
-            file = gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw
-            for line in file:
-                yield line.decode("utf-8", errors="replace")
+        with io.BufferedReader(_HashedFile(path, digest), buffer_size=1 << 18) as raw:
+            yield gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
+
+
+def form_of(path: Path, encoding: str = AUTO) -> TextForm:
+    """The encoding and the line ends of a file; `encoding` is what the user named.
+
+    Raises:
+        UserError: where the file cannot be read, or is of an encoding that nothing declares.
+    """
+    with _unpacked(path, hashlib.sha256()) as file:
+        sample = file.read(SAMPLE_BYTES)
+    return text_form(path, sample, is_whole=len(sample) < SAMPLE_BYTES, encoding=encoding)
+
+
+def decoded_lines(path: Path, digest: "Digest | None" = None, encoding: str = AUTO) -> Iterator[str]:
+    """Lines with their own line ends, of a plain file or of one that gzip packed.
+
+    Only a line feed ends a line, or a carriage return where a file has no line feed. Bytes that make no character
+    become U+FFFD. The file's own bytes, as they were read, go into `digest`.
+
+    Raises:
+        UserError: where the file cannot be read, or is of an encoding that nothing declares.
+    """
+    with _unpacked(path, digest or hashlib.sha256()) as file:
+        sample = file.read(SAMPLE_BYTES)
+        form = text_form(path, sample, is_whole=len(sample) < SAMPLE_BYTES, encoding=encoding)
+        yield from form.lines(itertools.chain([sample], iter(lambda: file.read(SAMPLE_BYTES), b"")))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from data.text.conll import conll_rows, conllu_rows
+from data.text.encodings import AUTO
 from data.text.files import Format, Lines, Row, Rows, changed_while_read, decoded_lines
 
 if TYPE_CHECKING:
@@ -36,17 +37,27 @@ class RepeatedColumn:
         return f"{self.path} names a column twice ({', '.join(self.names)})"
 
 
-def lines_of(path: Path, digest: "Digest | None" = None) -> Iterator[tuple[int, str]]:
+def looked_up(row: Row, column: str) -> tuple[Any] | None:
+    """The value in a column, in a tuple of its own; `translation.en` is `en` within `translation`."""
+    if column in row:
+        return (row[column],)
+    value: Any = row
+    for part in column.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return (value,)
+
+
+def lines_of(path: Path, digest: "Digest | None" = None, encoding: str = AUTO) -> Iterator[tuple[int, str]]:
     """The lines of a file and their numbers from 1, without line ends and byte-order mark.
 
-    Only a line feed ends a line, so that U+2028 and their like stay within a text.
+    Only a line feed ends a line (or a carriage return in a file without one), so that U+2028 and their like stay
+    within a text.
     """
-    for number, line in enumerate(decoded_lines(path, digest), start=1):
-        if number == 1:
-            if line.count("\x00") * 4 > len(line):
-                raise UserError(f"{path}: looks like UTF-16, and is read as UTF-8; convert it first")
-            line = line.removeprefix("\ufeff")
-        yield number, line.removesuffix("\n").removesuffix("\r")
+    for number, line in enumerate(decoded_lines(path, digest, encoding), start=1):
+        whole = line.removeprefix("\ufeff") if number == 1 else line
+        yield number, whole.removesuffix("\n").removesuffix("\r")
 
 
 def _records(path: Path, lines: Lines, kind: str) -> Iterator[tuple[int, list[str]]]:
@@ -151,6 +162,8 @@ def _json(path: Path, lines: Lines) -> Rows:
         raise UserError(f"{path}, line {number}: not JSON ({error})") from None
     rows = whole["data"] if isinstance(whole, dict) and isinstance(whole.get("data"), list) else whole
     rows = [rows] if isinstance(rows, dict) else rows
+    if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
+        rows = [{"text": row} for row in rows]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path}: not a list of JSON objects")
     if rows and "paragraphs" in rows[0]:
@@ -191,7 +204,8 @@ def _parquet(path: Path, column: str | None, digest: "Digest | None") -> Rows:
     before = _state(path)
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
-        columns = [column] if column in schema.names else None
+        names = [] if column is None else [column, column.partition(".")[0]]
+        columns = next(([name] for name in names if name in schema.names), None)
         named = with_class_names(datasets.Features.from_arrow_schema(schema))
         rows = (row for batch in file.iter_batches(PARQUET_ROWS, columns=columns) for row in batch.to_pylist())
         for number, row in enumerate(rows, start=1):
@@ -230,6 +244,7 @@ def rows_of(
     header: Sequence[str] = (),
     column: str | None = None,
     digest: "Digest | None" = None,
+    encoding: str = AUTO,
 ) -> Rows:
     """Every row of a local file of some kind, in order, with its origin.
 
@@ -239,11 +254,12 @@ def rows_of(
         header: names of the columns of a csv, tsv or CoNLL file that does not name them itself.
         column: the only one that is needed; of a parquet file no other is read then.
         digest: takes in the bytes of the file as they are read; it has them all behind the last row.
+        encoding: of the file, unless it is parquet; `auto` recognises UTF-8 and what a byte-order mark declares.
 
     Raises:
         UserError: where the file cannot be read, naming the line.
     """
-    lines = lines_of(path, digest)
+    lines = lines_of(path, digest, encoding)
     if kind in ("csv", "tsv"):
         yield from _table(path, lines, kind, header)
     elif kind == "conll":

@@ -20,8 +20,9 @@ def hub_rows(name: str, configuration: str | None, split: str, *, column: str | 
 
     datasets.disable_progress_bars()
     found: Any = datasets.load_dataset(name, configuration, split=split)
-    if column in found.column_names:
-        found = found.select_columns([column])  # so that the others, such as images, are not decoded
+    names = [] if column is None else [column, column.partition(".")[0]]
+    if needed := next((name for name in names if name in found.column_names), None):
+        found = found.select_columns([needed])  # so that the others, such as images, are not decoded
     named = with_class_names(found.features)
     for number, row in enumerate(found, start=1):
         yield f"{name}, row {number}", named(row)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from common.errors import UserError
-from data.text.formats import RepeatedColumn
+from data.text.formats import RepeatedColumn, looked_up
 from data.text.sources import RowSource
 from finetuning.data.rows import DataWarnings
 from finetuning.data.values import is_missing, unwritten
@@ -43,18 +43,7 @@ class ColumnReader:
             yield self
 
     def __contains__(self, column: str) -> bool:
-        return self._look_up(column) is not None
-
-    def _look_up(self, column: str) -> tuple[Any] | None:
-        """The value in a column, in a tuple of its own; `translation.en` is `en` within `translation`."""
-        if column in self.row:
-            return (self.row[column],)
-        value: Any = self.row
-        for part in column.split("."):
-            if not isinstance(value, dict) or part not in value:
-                return None
-            value = value[part]
-        return (value,)
+        return looked_up(self.row, column) is not None
 
     def value(self, column: str) -> Any:
         """The value in a column.
@@ -62,7 +51,7 @@ class ColumnReader:
         Raises:
             UserError: where the row has no such column.
         """
-        found = self._look_up(column)
+        found = looked_up(self.row, column)
         if found is not None:
             if isinstance(found[0], RepeatedColumn):
                 raise UserError(f"{self.source.key}: {found[0].refusal()}")

@@ -167,7 +167,7 @@ def test_the_tokenizer_learns_from_an_even_sample_however_long_the_documents(
     num_bytes = sum(map(len, documents))
     for share in (0.1, 0.5, 1.0, 2.0):
         monkeypatch.setattr("data.store.ingest.TOKENIZER_SAMPLE_BYTES", share * num_bytes)
-        sample = list(_tokenizer_sample(((document_hash(text), text) for text in documents), num_bytes))
+        sample = list(_tokenizer_sample(((document_hash(text), text) for text in documents), num_bytes, sentences))
         assert len(sample) == pytest.approx(min(share, 1.0) * 20_000, rel=0.1 if share < 1 else 0)
         halves = sum(int(sentence.split()[1].rstrip(".")) < 10_000 for sentence in sample)
         assert halves == pytest.approx(len(sample) / 2, rel=0.1)
@@ -216,3 +216,53 @@ def test_validation_files_without_text_are_refused(tmp_path: Path) -> None:
     empty = write_jsonl(tmp_path / "empty.jsonl", [" "])
     with pytest.raises(ValueError, match=r"data\.validation = '.*empty\.jsonl' holds no text"):
         build(tmp_path, ["some text."], validation=Corpus(source=(str(empty),)))
+
+
+BERT_FORM = "Dr. Kim went home. It was late\n  She slept!\nThen she woke\n\n 둘째 문서이다\n끝. 정말 끝\n\n"
+
+
+def test_in_berts_form_each_line_is_a_sentence_and_blank_lines_part_documents(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text(BERT_FORM * 6, encoding="utf-8")
+    (tmp_path / "held_out.txt").write_text(BERT_FORM, encoding="utf-8")
+    corpus = Corpus(source=(str(tmp_path / "corpus.txt"),), documents="sentence_per_line")
+    recipe = Recipe(corpus=corpus, validation=corpus.held_out((str(tmp_path / "held_out.txt"),)), vocab_size=420)
+    folder = find_or_build(recipe, tmp_path / "cache", report=lambda line: None)
+    tokenizer, _ = read_tokenizer(folder)
+    lines = [
+        "Dr. Kim went home. It was late",
+        "\n  She slept!",
+        "\nThen she woke\n",
+        " 둘째 문서이다",
+        "\n끝. 정말 끝\n",
+    ]
+    for split, times in {"train": 6, "validation": 1}.items():
+        documents = documents_in(TokenStore(folder, split))
+        found = [[tokenizer.decode(sentence) for sentence in document] for document in documents]
+        assert found == [lines[:3], lines[3:]] * times
+    assert recipe.fingerprint() != Recipe(corpus=Corpus(source=corpus.source, documents="paragraph")).fingerprint()
+
+
+def test_the_hidden_files_of_a_folder_are_counted_where_there_are_any(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "b.txt", "._a.txt"):
+        (tmp_path / "texts" / name).write_text(f"This is {name}.")
+    recipe = Recipe(corpus=Corpus(source=(str(tmp_path / "texts"),)), vocab_size=420)
+    lines: list[str] = []
+    folder = find_or_build(recipe, tmp_path / "cache", report=lines.append)
+    assert read_manifest(folder)["warnings"]["hidden files (left out)"] == 1
+    assert any("1 hidden files (left out)" in line for line in lines)
+
+
+def test_the_share_of_bytes_that_are_no_characters_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(b"\n\n".join(f"Text {number}: caf".encode() + b"\xe9" for number in range(2)))
+    lines: list[str] = []
+    recipe = Recipe(corpus=Corpus(source=(str(path),)), vocab_size=420)
+    find_or_build(recipe, tmp_path / "cache", report=lines.append)
+    [warning] = [line for line in lines if "U+FFFD" in line]
+    assert "2 of 25 characters (8.00%) of data.corpus" in warning
+    assert "data.encoding" in warning
+    lines.clear()
+    recipe = Recipe(corpus=Corpus(source=(str(path),), encoding="cp1252"), vocab_size=420)
+    find_or_build(recipe, tmp_path / "cache", report=lines.append)
+    assert not [line for line in lines if "U+FFFD" in line]

@@ -258,3 +258,65 @@ def test_the_fingerprint_follows_what_changes_the_documents(tmp_path: Path) -> N
     assert len({json.dumps(corpus.fingerprint(), sort_keys=True) for corpus in corpora}) == len(corpora)
     decided = Corpus(source=(str(path),)).fingerprint()
     assert decided == Corpus(source=(str(path),), documents="paragraph").fingerprint()
+
+
+HIDDEN = ("._a0.txt", ".ipynb_checkpoints/a0-checkpoint.txt", "__MACOSX/._a0.txt", "__MACOSX/a0.txt", "b/.git/x.txt")
+
+
+@pytest.mark.parametrize("source", ["", "**/*.txt", "*/*.txt", "*.txt"])
+def test_hidden_files_are_left_out_and_counted(source: str, tmp_path: Path) -> None:
+    root = tmp_path / ".corpora" / "mine"  # that a folder above is hidden says nothing
+    for name in ("a0.txt", "b/a1.txt", *HIDDEN):
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        (root / name).write_text(name)
+    corpus = Corpus(source=(str(root / source),), documents="file")
+    shown = {"*/*.txt": ["b/a1.txt"], "*.txt": ["a0.txt"]}.get(source, ["a0.txt", "b/a1.txt"])
+    assert list(corpus.texts()) == shown
+    num_hidden = {"*/*.txt": 3, "*.txt": 1}.get(source, len(HIDDEN))
+    assert len(corpus.hidden_files()) == num_hidden
+
+
+def test_a_hidden_file_that_is_named_is_read(tmp_path: Path) -> None:
+    for name in (".notes.txt", ".more.txt"):
+        (tmp_path / name).write_text(name)
+    assert read(tmp_path / ".notes.txt") == [".notes.txt"]
+    assert read(tmp_path / ".*.txt") == [".more.txt", ".notes.txt"]
+    with pytest.raises(ValueError, match=r"no file at '.*'.*2 hidden files are left out"):
+        read(tmp_path)
+
+
+def test_cells_of_a_table_are_text_as_they_are_written(tmp_path: Path) -> None:
+    cells = ["0042", "1e5", "3.50", "True", "2024-01-02"]
+    assert read(write_csv(tmp_path / "a.csv", cells)) == cells
+    assert read(write_tsv(tmp_path / "a.tsv", cells)) == cells
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_text_column_that_a_table_has_twice_is_refused(suffix: str, tmp_path: Path) -> None:
+    mark = "," if suffix == "csv" else "\t"
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(f"text{mark}text{mark}n\none{mark}two{mark}3\n")
+    with pytest.raises(ValueError, match=r"names a column twice \(text, text, n\)"):
+        read(path)
+    assert read(path, text_column="n") == ["3"]
+
+
+def test_the_text_may_stand_within_another_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    rows = [{"meta": {"text": text, "n": 1}} for text in TEXTS]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pq.write_table(pa.table({"other": [0] * 3, "meta": [row["meta"] for row in rows]}), tmp_path / "a.parquet")
+    for suffix in ("json", "jsonl", "parquet"):
+        assert read(tmp_path / f"a.{suffix}", text_column="meta.text") == TEXTS
+        with pytest.raises(ValueError, match=r"has no column 'meta\.txt'"):
+            read(tmp_path / f"a.{suffix}", text_column="meta.txt")
+    found = datasets.Dataset.from_list(rows)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, split: found)
+    assert read("owner/name", text_column="meta.text") == TEXTS
+
+
+def test_a_json_array_of_texts_is_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(TEXTS))
+    assert read(tmp_path / "a.json") == TEXTS

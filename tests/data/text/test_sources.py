@@ -119,7 +119,7 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
     (folder / "number.json").write_text("7")
     (folder / "squad.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "c"}]}]}))
     (folder / "uneven.conll").write_text("a\tO\nb\n")
-    (folder / "utf16.csv").write_bytes("text,label\none,1\n".encode("utf-16"))
+    (folder / "utf16.csv").write_bytes("text,label\none,1\n".encode("utf-16-le"))
     (folder / "a.pdf").write_text("a")
     (folder / "broken.parquet").write_text("no parquet")
     (folder / "folder").mkdir()
@@ -146,7 +146,7 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
         "number": ({"name": ("number.json",)}, ["number.json: not a list of JSON objects"]),
         "squad": ({"name": ("squad.json",)}, ["squad.json: not the form of SQuAD's files", "qas"]),
         "conll": ({"name": ("uneven.conll",)}, ["uneven.conll, line 2: 1 columns where there are 2 (tokens, tags)"]),
-        "utf16": ({"name": ("utf16.csv",)}, ["utf16.csv: looks like UTF-16"]),
+        "utf16": ({"name": ("utf16.csv",)}, ["utf16.csv: is not UTF-8 and looks like utf-16-le"]),
         "parquet": ({"name": ("broken.parquet",)}, ["task.train: cannot read 'broken.parquet'"]),
         "hub": ({"name": ("nobody/nothing",)}, ["task.train: cannot read 'nobody/nothing'"]),
     }

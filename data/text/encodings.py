@@ -1,0 +1,136 @@
+"""The encoding of a file: UTF-8, what its byte-order mark declares, what a setting names, or a refusal by name."""
+
+import codecs
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+
+AUTO = "auto"
+SAMPLE_BYTES = 1 << 18  # of a file, by which its encoding is recognised
+_RECOGNISED_BYTES = 1 << 15  # of these; charset-normalizer's time grows with them
+_BLANKS = [0x09, 0x0A, 0x0D, 0x20]  # as they stand in UTF-16
+_LEAST_BAD_SHARE = 0.002  # of the characters: the accents of English text in Latin-1 are about as many
+_LEAST_BAD = 3  # one or two stray bytes are damage, and no encoding
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip (the longer ones first)
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How the bytes of a file stand for lines: their encoding, and what ends a line (a lone CR in old files)."""
+
+    encoding: str = "utf-8"
+    line_end: str = "\n"
+
+    def lines(self, chunks: Iterable[bytes]) -> Iterator[str]:
+        """The lines of a file with their own ends; bytes that make no character become U+FFFD."""
+        decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
+        held: list[str] = []  # of a line that goes on
+        for text in chain(map(decoder.decode, chunks), (decoder.decode(b"", True) for _ in range(1))):
+            first, *others = text.split(self.line_end)
+            held.append(first)
+            for line in others:
+                yield "".join(held) + self.line_end
+                held = [line]
+        if rest := "".join(held):
+            yield rest
+
+
+def checked_encoding(name: str) -> str:
+    """The encoding that `data.encoding` names, by the one name that Python has for it; `auto` as it is.
+
+    Raises:
+        UserError: where there is none of that name.
+    """
+    if name == AUTO:
+        return name
+    try:
+        "a".encode(name or "none")  # refuses what encodes no text, such as base64
+        codecs.getincrementaldecoder(name)
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise UserError(
+            f"data.encoding = '{name}' is no encoding that Python knows (auto, utf-8, utf-16-le, cp949, shift_jis, ...)"
+        ) from None
+
+
+def _utf16_without_mark(sample: bytes) -> str | None:
+    """The byte order of UTF-16, recognised by blanks and line ends, or by every other byte being zero."""
+    whole = sample[: len(sample) // 2 * 2]
+    for order, other in (("<u2", ">u2"), (">u2", "<u2")):
+        units, turned = np.frombuffer(whole, order), np.frombuffer(whole, other)
+        blanks, by_chance = (np.isin(these, _BLANKS).sum() for these in (units, turned))
+        narrow = (units < 128).sum() - (units == 0).sum()
+        is_spaced = blanks * 50 >= len(units) and blanks > 3 * by_chance
+        if len(units) and (is_spaced or narrow * 2 >= len(units)):
+            encoding = "utf-16-le" if order == "<u2" else "utf-16-be"
+            decoded = codecs.getincrementaldecoder(encoding)(errors="replace").decode(whole)
+            return encoding if decoded.count("\ufffd") * 100 <= len(decoded) else None
+    return None
+
+
+def _legacy(sample: bytes, text: str) -> str | None:
+    """The likely encodings of a sample that is not UTF-8, the likeliest first; None where it is damaged UTF-8.
+
+    Args:
+        sample: of the file.
+        text: the same as UTF-8, with U+FFFD.
+    """
+    bad = text.count("\ufffd")
+    good = len(text) - bad - sum(character < "\x80" for character in text)
+    if bad < max(_LEAST_BAD, _LEAST_BAD_SHARE * len(text)) or bad < good:
+        return None
+    from charset_normalizer import from_bytes  # slow to import
+
+    middle = next((place for place, byte in enumerate(sample) if byte > 127), 0)
+    start = sample.rfind(b"\n", 0, middle) + 1  # so that what is cut off is no half character
+    matches = list(from_bytes(sample[start : start + _RECOGNISED_BYTES].rpartition(b"\n")[0] or sample))
+    if not matches:
+        return None
+    names = list(dict.fromkeys([*matches[0].could_be_from_charset[:2], *(match.encoding for match in matches)]))
+    if "cp1252" in names and not matches[0].multi_byte_usage:
+        names.remove("cp1252")
+        names.insert(0, "cp1252")  # Western Europe's, of which the others differ in letters that are rare
+    return f"{names[0]} (or {', '.join(names[1:4])})" if len(names) > 1 else names[0]
+
+
+def text_form(path: Path, sample: bytes, *, is_whole: bool, encoding: str = AUTO) -> TextForm:
+    """How a file is read, by its first bytes.
+
+    A byte-order mark is a declaration, and is followed. Without one a file is UTF-8, of which single bytes may be
+    damaged.
+
+    Args:
+        path: of the file; for messages.
+        sample: its first bytes.
+        is_whole: whether they are all of it.
+        encoding: as `checked_encoding` gives it.
+
+    Raises:
+        UserError: where the bytes are of another encoding that nothing declares, by the name of that encoding.
+    """
+    if encoding == AUTO:
+        marked = (name for mark, name in _MARKS.items() if sample.startswith(mark))
+        chosen = next(marked, "utf-8")
+    else:
+        chosen = encoding
+    text = codecs.getincrementaldecoder(chosen)(errors="replace").decode(sample, is_whole)
+    if encoding == AUTO and chosen == "utf-8":
+        looks_like = _utf16_without_mark(sample) or _legacy(sample, text)
+        if looks_like:
+            first = looks_like.partition(" ")[0]
+            raise UserError(
+                f"{path}: is not UTF-8 and looks like {looks_like}: a corpus takes it with data.encoding = {first} "
+                f"(utf-8 reads it with U+FFFD for what is none); for a task convert it "
+                f"(iconv -f {first} -t UTF-8)"
+            )
+    return TextForm(chosen, "\r" if "\r" in text and "\n" not in text else "\n")
