@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust end their messages
 
 
 def sync(path: Path) -> None:
@@ -21,18 +24,51 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path, writing: Path | None = None) -> Iterator[None]:
+    """Has what the system refuses within the block name `path`.
+
+    An error of `write` or `fsync` names none, and those of libraries in Rust are no OSErrors.
+
+    Args:
+        path: what is being written, as the user knows it.
+        writing: where it lies for so long; an error that names this, or what is in it, names `path` in its place.
+
+    Raises:
+        OSError: of what the system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_within = writing is not None and Path(os.fsdecode(error.filename or "")).is_relative_to(writing)
+        if error.errno is not None and (error.filename is None or is_within):
+            error.filename = str(path)
+        raise
+    except UserError:
+        raise
+    except Exception as error:
+        if not (refused := _SYSTEM_ERROR.search(str(error))):
+            raise
+        number = int(refused[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place when the block ends without an exception.
 
     The file is flushed to the disk before it is renamed; after an exception nothing is left of it, and what stood at
     `path` before still stands.
+
+    Raises:
+        OSError: where the system refuses to write, naming `path`.
     """
     writing = path.with_name(f".{path.name}.writing")
     try:
-        yield writing
-        sync(writing)
-        writing.replace(path)
-        sync(path.parent)
+        with naming(path, writing):
+            yield writing
+            sync(writing)
+            writing.replace(path)
+            sync(path.parent)
     finally:
         writing.unlink(missing_ok=True)
 

@@ -8,14 +8,12 @@ have to be saved; and no exception is raised, since a library that is being load
 import os
 import signal
 import sys
-from pathlib import Path
-from types import FrameType
 
 # What Python does by default, which is where a signal is nobody's: one that nohup ignores stays ignored.
 DEFAULTS = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
 
-def leave(number: int, frame: FrameType | None) -> None:
+def leave(number: int, frame: object) -> None:
     """Ends the process; nothing else runs in it."""
     os._exit(128 + number)
 
@@ -23,7 +21,8 @@ def leave(number: int, frame: FrameType | None) -> None:
 def _is_script() -> bool:
     """Whether a script of this repository is what was started, rather than a test or a child that imports it."""
     file = getattr(sys.modules["__main__"], "__file__", None)
-    return file is not None and Path(file).resolve().parent == Path(__file__).resolve().parents[1]
+    folder, own = (os.path.dirname(os.path.realpath(path)) for path in (file or "", __file__))  # noqa: PTH120 - pathlib
+    return file is not None and folder == os.path.dirname(own)  # noqa: PTH120 - takes longer to load than all this
 
 
 if _is_script():

@@ -19,6 +19,7 @@ from training.monitoring.logs import MetricsCsv, wandb_mode
 from training.monitoring.telemetry import Telemetry
 from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights, make_wandb_logger
 from training.setup.cli import RunCLI
+from training.setup.endings import MACHINE, ending_of
 from training.setup.hardware import peak_memory
 from training.setup.settings import LoggingSettings
 from training.step.module import ExactModule
@@ -155,6 +156,15 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> File
     return lock
 
 
+def _note_what_is_saved(error: Exception, folder: RunFolder) -> None:
+    """Adds the newest checkpoint to a failure of the machine, for the line in which it ends."""
+    ending = ending_of(error)
+    if ending is not None and ending.status == MACHINE:
+        newest = next(iter(checkpoints_in(folder.checkpoints)), None)
+        saved = f"{newest} is whole, and the same command goes on from there"
+        error.add_note(saved if newest else f"{folder.path} holds no checkpoint yet")
+
+
 def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """Trains to the end of the budget, from where the run stopped if it did, and returns its summary.
 
@@ -195,6 +205,9 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         with _closing(trainer, folder, saving):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
         return folder.read_summary() or {}
+    except Exception as error:
+        _note_what_is_saved(error, folder)
+        raise
     finally:
         if lock is not None:
             lock.release()

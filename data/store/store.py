@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock
 from tokenizers import Tokenizer
 
-from common.files import sync
+from common.files import naming, sync
 from data.store.ingest import SPLITS, ingest
 from data.store.recipe import Recipe
 from data.store.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
@@ -42,30 +42,43 @@ def _entropy(path: Path, dtype: str, size: int) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
+def _fill(recipe: Recipe, building: Path, report: Callable[[str], None]) -> None:
+    """Writes the files of a store, the manifest last."""
+    counts, warnings = ingest(recipe, building, report)
+    vocabulary = vocabulary_of(load_tokenizer(building / "tokenizer.json"))
+    for split in SPLITS:
+        tokens = building / split / "tokens.bin"
+        counts[split]["unigram_entropy"] = _entropy(tokens, counts["dtype"], vocabulary.size)
+    files = sorted(path for path in building.rglob("*") if path.is_file())
+    manifest = {
+        "recipe": recipe.description,
+        **counts,
+        "warnings": dict(warnings),
+        "sha256": {str(path.relative_to(building)): sha256_of_file(path) for path in files},
+    }
+    manifest["seal"] = _seal(manifest)
+    (building / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+    for path in building.rglob("*"):
+        sync(path)
+
+
 def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
-    """Writes a store into `folder`, all but visibly: beside it first, then renamed."""
+    """Writes a store into `folder`, all but visibly: beside it first, then renamed.
+
+    Raises:
+        OSError: where the system refuses to write, naming `folder`.
+    """
     building = folder.with_name(f".{folder.name}.building")  # ours alone, under the lock; a killed build left it
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
     try:
-        counts, warnings = ingest(recipe, building, report)
-        vocabulary = vocabulary_of(load_tokenizer(building / "tokenizer.json"))
-        for split in SPLITS:
-            tokens = building / split / "tokens.bin"
-            counts[split]["unigram_entropy"] = _entropy(tokens, counts["dtype"], vocabulary.size)
-        files = sorted(path for path in building.rglob("*") if path.is_file())
-        manifest = {
-            "recipe": recipe.description,
-            **counts,
-            "warnings": dict(warnings),
-            "sha256": {str(path.relative_to(building)): sha256_of_file(path) for path in files},
-        }
-        manifest["seal"] = _seal(manifest)
-        (building / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
-        for path in building.rglob("*"):
-            sync(path)
-        building.rename(folder)
-        sync(folder.parent)
+        with naming(folder, building):
+            building.mkdir(parents=True)
+            _fill(recipe, building, report)
+            building.rename(folder)
+            sync(folder.parent)
+    except OSError as error:
+        error.add_note("nothing of this store is kept, and the same command builds it from its beginning")
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

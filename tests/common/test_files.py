@@ -1,13 +1,18 @@
 """Law 11: nothing is written in place. A file exists whole or not at all, and no module writes one otherwise."""
 
 import ast
+import errno
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from common.errors import MachineError, UserError
 from common.files import write_whole, written_whole
 from tests.helpers import ROOT
 
@@ -84,3 +89,45 @@ def test_no_module_writes_a_file_in_place() -> None:
         for write in _writes(path)
     ]
     assert found == []
+
+
+def full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_the_system_refuses_to_write_names_the_file_that_was_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.json"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_whole(path, "text")
+    assert raised.value.filename == str(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_whole(path, "text")
+    assert raised.value.filename == str(path)
+
+
+def test_what_a_library_in_rust_was_refused_is_an_error_of_the_system(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    tensors = {"a": np.zeros(1 << 16, np.uint8)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised, written_whole(tmp_path / "file") as writing:
+            save_file(tensors, writing)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, "no", "corpus.txt"), UserError("x (os error 28)"), MachineError("x")]
+)
+def test_an_error_that_names_its_own_file_stays_as_it_is(tmp_path: Path, error: Exception) -> None:
+    before = str(error)
+    with pytest.raises(type(error)) as raised, written_whole(tmp_path / "file"):
+        raise error
+    assert raised.value is error
+    assert str(error) == before

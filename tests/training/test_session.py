@@ -13,6 +13,8 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, run_script, train_in_process, weights_of
 from tests.processes import Script
@@ -253,3 +255,22 @@ def test_the_settings_in_a_run_folder_are_a_config_that_gives_the_same_run(tiny_
     assert yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["window"] == 32
     assert train_in_process(["--config", str(config), "--name", "second"]) == 0
     assert_same_run(tmp_path / "runs/second", tmp_path / "runs/first")
+
+
+def test_a_full_disk_names_the_checkpoint_that_is_whole(
+    tiny_run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, save = tiny_run("causal_lm", "full", "--budget.steps", "4", "--checkpoints.every_steps", "2"), save_file
+
+    def fills_up(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if "step-00000004" in str(path):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save(tensors, path)
+
+    monkeypatch.setattr("training.storage.checkpoint.save_file", fills_up)
+    assert train_in_process(command) == 4
+    line, folder = capsys.readouterr().err.splitlines()[-1], tmp_path / "runs/full/checkpoints"
+    assert f"error: {folder / 'step-00000004'}: No space left on device; free some space" in line
+    assert line.endswith(f"{folder / 'step-00000002'} is whole, and the same command goes on from there")
+    monkeypatch.undo()
+    assert train_in_process(command) == 0

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from common.files import written_whole
+from common.files import naming, written_whole
 from training.setup.settings import WandbMode
 from training.storage.run_dir import RunFolder
 
@@ -56,7 +56,7 @@ class MetricsCsv(Logger):
             self.columns += new
             self._write([*self.folder.read_metrics(), row])
             return
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns).writerow(row)
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

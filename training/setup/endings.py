@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).parents[2]
 _REMEDIES = {
     errno.ENOSPC: "free some space, or name a folder on another disk",
     errno.EDQUOT: "free some of the quota, or name a folder on another disk",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or name a folder on another disk",
     errno.EROFS: "name a folder that can be written to",
     errno.EACCES: "give this user the permission, or name another path",
     errno.EPERM: "give this user the permission, or name another path",

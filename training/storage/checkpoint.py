@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.errors import UserError
-from common.files import read_json, sync
+from common.files import naming, read_json, sync
 from training.storage.old_names import renamed_parameter
 
 OTHER_CHECKPOINT = "remove this checkpoint, and the one before it is used"
@@ -100,20 +100,24 @@ def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
     """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced.
 
     Its files have the mode that the umask gives: safetensors' own is for the user alone.
+
+    Raises:
+        OSError: where the system refuses to write, naming `folder`.
     """
     writing = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
     try:
-        fill(writing)
-        mode = writing.stat().st_mode & 0o666
-        for path in writing.iterdir():
-            path.chmod(mode)
-            sync(path)
-        sync(writing)
-        _drop(folder)
-        writing.rename(folder)
-        sync(folder.parent)
+        with naming(folder, writing):
+            writing.mkdir(parents=True)
+            fill(writing)
+            mode = writing.stat().st_mode & 0o666
+            for path in writing.iterdir():
+                path.chmod(mode)
+                sync(path)
+            sync(writing)
+            _drop(folder)
+            writing.rename(folder)
+            sync(folder.parent)
     finally:
         shutil.rmtree(writing, ignore_errors=True)
 

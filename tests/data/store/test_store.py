@@ -1,7 +1,9 @@
 """The store on disk: found again, never half there, never damaged, built once whoever asks."""
 
+import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -179,6 +181,23 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         find_or_build(Recipe(corpus=Corpus(source=(str(path),))), tmp_path / "cache", report=lambda line: None)
     assert stores_in(tmp_path / "cache") == []
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+
+
+def test_a_build_that_does_not_fit_names_the_store_and_leaves_nothing(corpus_file: Path, tmp_path: Path) -> None:
+    recipe = Recipe(corpus=Corpus(source=(str(corpus_file),)), vocab_size=480)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (1 << 10, 1 << 15, corpus_file.stat().st_size):  # in the documents, the tokenizer, the tokens
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as raised:
+                find_or_build(recipe, tmp_path, report=lambda line: None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(tmp_path / recipe.fingerprint()))
+        assert raised.value.__notes__ == [
+            "nothing of this store is kept, and the same command builds it from its beginning"
+        ]
+        assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 def test_of_processes_that_want_one_store_one_builds_it(corpus_file: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Checkpoints: whole or not there, hashed, and nothing in them that needs unpickling."""
 
+import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import time
@@ -184,3 +186,18 @@ def test_a_checkpoint_that_is_dropped_or_replaced_is_never_half_there(
     SafeCheckpointIO().remove_checkpoint(folder)
     assert checkpoints_in(tmp_path) == []
     assert all(path.name.endswith(".writing") for path in removed)
+
+
+def test_a_checkpoint_that_does_not_fit_names_its_place_and_leaves_the_one_before(tmp_path: Path) -> None:
+    write_checkpoint(checkpoint(), tmp_path / "step-00000001")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (64, 600):  # in the weights, and in state.json
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as raised:
+                write_checkpoint({**checkpoint(), "note": "x" * 2000}, tmp_path / "step-00000002")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(tmp_path / "step-00000002"))
+    assert newest_sound(tmp_path, print) == tmp_path / "step-00000001"
+    assert [*tmp_path.iterdir()] == [tmp_path / "step-00000001"]
