@@ -27,6 +27,14 @@ CONFIG = Path(__file__).parent / "configs/masked_lm.yaml"
 BASE = Path(__file__).parent / "configs/base.yaml"
 
 
+def per_word(counts: dict[str, int]) -> str:
+    """Tokens a word and the share that is unknown; "" for a store that was built before they were counted."""
+    words, unknown = counts.get("words", 0), counts.get("unknown", 0)
+    shares = [f"{counts['tokens'] / words:.2f} tokens a word"] * bool(words)
+    shares += [f"{unknown / counts['tokens']:.2%} of the tokens unknown"] * bool(unknown)
+    return "".join(f"{share}, " for share in shares)
+
+
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
@@ -42,7 +50,7 @@ def main(arguments: list[str]) -> int:
         console.print(
             f"{split:<12} {counts['documents']:,} documents, {counts['sentences']:,} sentences, "
             f"{counts['tokens']:,} tokens, {len(windows):,} windows of {data.window}; "
-            f"{counts['bytes'] / counts['tokens']:.2f} bytes a token, "
+            f"{counts['bytes'] / counts['tokens']:.2f} bytes a token, {per_word(counts)}"
             f"unigram entropy {counts['unigram_entropy']:.3f} nats",
             soft_wrap=True,
         )

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
+from common.errors import UserError
+from data.store.pieces import puts_blank_before
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example, MaxLengths
 from data.stream.windows import Window, Windows
@@ -100,6 +102,15 @@ class FillInTheMiddle(Objective):
         self.rate, self.suffix_first = rate, suffix_first
         self.level: Level = level
         self.inference = FillMiddle(suffix_first=suffix_first == 1)
+
+    def check_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Raises UserError where the vocabulary lacks the marks, or its tokenizer would put blanks into words."""
+        super().check_vocabulary(vocabulary)
+        if self.level == "character" and vocabulary.tokenizer and puts_blank_before(vocabulary.tokenizer):
+            raise UserError(
+                "model.init_args.level = 'character' tokenises parts of words, and this data.tokenizer puts a blank "
+                "before each text: take level = token"
+            )
 
     def corrupt(self, window: Window, rng: Generator, windows: Windows, *, vocabulary: Vocabulary) -> Example:
         """Some documents rearranged; what the character level makes longer than the longest is cut at the end."""

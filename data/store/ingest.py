@@ -14,6 +14,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from common.errors import UserError
+from data.store.fit import SAMPLE_BYTES as FIT_SAMPLE_BYTES
+from data.store.fit import described, warn_of_misfit, warn_of_unknown
+from data.store.pieces import Cut, sentence_tokens
 from data.store.recipe import Recipe
 from data.store.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 from data.text.cleaning import clean
@@ -21,9 +24,7 @@ from data.text.corpora import Corpus
 
 SPLITS = ("train", "validation")
 TOKENIZER_SAMPLE_BYTES = 200_000_000  # of training text, from which a tokenizer is trained
-SENTENCES_AT_ONCE = 4_096
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: its multiples spread evenly over 32 bits
-Cut = Callable[[str], Iterator[str]]  # a document into its sentences
 _HEADER = struct.Struct("<QQ")  # of a document in the spool: hash, number of bytes
 
 
@@ -75,12 +76,12 @@ def _spooled(path: Path) -> Iterator[tuple[int, str]]:
             yield key, file.read(length).decode()
 
 
-def _tokenizer_sample(texts: Iterator[tuple[int, str]], num_bytes: int, cut: Cut) -> Iterator[str]:
-    """Sentences of every document, evenly spread, as many as make `TOKENIZER_SAMPLE_BYTES`.
+def _tokenizer_sample(texts: Iterator[tuple[int, str]], num_bytes: int, cut: Cut, wanted: int) -> Iterator[str]:
+    """Sentences of every document, evenly spread, as many as make `wanted` bytes.
 
     Whole documents would not do: of a few enormous ones it might take none.
     """
-    share = min(1.0, TOKENIZER_SAMPLE_BYTES / max(num_bytes, 1))
+    share = min(1.0, wanted / max(num_bytes, 1))
     for key, text in texts:
         for number, sentence in enumerate(cut(text)):
             if (key + number * _GOLDEN) % 2**32 < share * 2**32:
@@ -90,13 +91,13 @@ def _tokenizer_sample(texts: Iterator[tuple[int, str]], num_bytes: int, cut: Cut
 class _SplitWriter:
     """Appends tokens to the files of one split and notes where documents and sentences begin."""
 
-    def __init__(self, folder: Path, dtype: str, end: int | None, warnings: Counter[str]) -> None:
+    def __init__(self, folder: Path, dtype: str, end: int | None, unknown: int, warnings: Counter[str]) -> None:
         folder.mkdir()
         self.files: dict[str, BinaryIO] = {
             name: (folder / f"{name}.bin").open("wb") for name in ("tokens", "sentence_starts", "document_starts")
         }
-        self.dtype, self.end, self.warnings = dtype, end, warnings
-        self.counts = Counter(tokens=0, sentences=0, documents=0, bytes=0)
+        self.dtype, self.end, self.unknown, self.warnings = dtype, end, unknown, warnings
+        self.counts = Counter(tokens=0, sentences=0, documents=0, bytes=0, words=0, unknown=0)
         self._document_tokens = 0
 
     def _append(self, name: str, values: list[int], dtype: str) -> None:
@@ -112,7 +113,7 @@ class _SplitWriter:
         self._append("sentence_starts", [self.counts["tokens"]], "int64")
         self._append("tokens", ids, self.dtype)
         self._document_tokens += len(ids)
-        self.counts.update(tokens=len(ids), sentences=1, bytes=num_bytes)
+        self.counts.update(tokens=len(ids), sentences=1, bytes=num_bytes, unknown=ids.count(self.unknown))
 
     def close_document(self) -> None:
         """Ends the open document; one without a token leaves no trace but its count."""
@@ -132,25 +133,17 @@ class _SplitWriter:
 
 def _write_split(texts: Iterator[str], cut: Cut, tokenizer: Tokenizer, writer: _SplitWriter) -> None:
     """Tokenises documents, thousands of sentences at a time on all cores."""
-    waiting: list[str | None] = []  # sentences; None closes a document
 
-    def flush() -> None:
-        pieces = [piece for piece in waiting if piece is not None]
-        encodings = iter(tokenizer.encode_batch_fast(pieces, add_special_tokens=False))
-        for piece in waiting:
-            if piece is None:
-                writer.close_document()
-            else:
-                writer.add_sentence(next(encodings).ids, len(piece.encode()))
-        waiting.clear()
+    def counted() -> Iterator[str]:
+        for text in texts:
+            writer.counts["words"] += len(text.split())
+            yield text
 
-    for text in texts:
-        for sentence in cut(text):
-            waiting.append(sentence)
-            if len(waiting) >= SENTENCES_AT_ONCE:
-                flush()
-        waiting.append(None)
-    flush()
+    for sentences in sentence_tokens(counted(), cut, tokenizer):
+        for ids, num_bytes in sentences:
+            writer.add_sentence(ids, num_bytes)
+        if not sentences:
+            writer.close_document()
 
 
 def _threshold(recipe: Recipe, extremes: list[int]) -> int:
@@ -194,9 +187,10 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
         chosen = range(threshold, 2**64) if split == "train" else range(threshold)
         return ((key, text) for key, text in _spooled(spools["train"]) if key in chosen)
 
+    num_bytes = spools["train"].stat().st_size
     if recipe.tokenizer in KINDS:
         report(f"training a {recipe.tokenizer} tokenizer of {recipe.vocab_size:,} ids")
-        sample = _tokenizer_sample(documents("train"), spools["train"].stat().st_size, recipe.corpus.sentences)
+        sample = _tokenizer_sample(documents("train"), num_bytes, recipe.corpus.sentences, TOKENIZER_SAMPLE_BYTES)
         size, vocabulary_format = recipe.vocab_size, recipe.vocabulary_format
         tokenizer = train_tokenizer(sample, kind=recipe.tokenizer, vocab_size=size, vocabulary_format=vocabulary_format)
     else:
@@ -208,12 +202,16 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     for split in SPLITS:
         report(f"tokenising {split}")
         end = vocabulary.eos if recipe.end_of_document else None
-        writer = _SplitWriter(folder / split, counts["dtype"], end, warnings)
+        writer = _SplitWriter(folder / split, counts["dtype"], end, vocabulary.unk, warnings)
         _write_split((text for _, text in documents(split)), recipe.corpus.sentences, tokenizer, writer)
         counts[split] = writer.close()
         if not counts[split]["tokens"]:
             raise UserError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")
-        report("{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**counts[split]))
+        report(described(counts[split]))
+        warn_of_unknown(counts[split], split, report)
+    if recipe.tokenizer not in KINDS:
+        sample = _tokenizer_sample(documents("train"), num_bytes, recipe.corpus.sentences, FIT_SAMPLE_BYTES)
+        warn_of_misfit(sample, tokenizer, counts["train"]["tokens"], report)
     for spool in spools.values():
         spool.unlink(missing_ok=True)
     report(f"documents: {_listed(warnings)}")

@@ -7,9 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+
 from common.errors import UserError
-from data.store.tokenizer import KINDS, VocabularyFormat, tokenizer_fingerprint
+from data.store.pieces import cuts_before_white_space
+from data.store.tokenizer import KINDS, VocabularyFormat, load_tokenizer
 from data.text.corpora import Corpus
+from data.text.files import sha256_of_file
 
 FORMAT = 1  # of the folder and of all that turns text into it; with another number every store is built anew
 
@@ -30,6 +34,26 @@ def tokenizer_file(named: str) -> str:
             f"data.tokenizer: no tokenizer.json in '{folder}', which may be a run or what transformers saved"
         )
     return str(found)
+
+
+def tokenizer_fingerprint(
+    tokenizer: str, vocab_size: int, vocabulary_format: VocabularyFormat = 1
+) -> dict[str, str | int]:
+    """What identifies a tokenizer before it is there: how it is trained, or the hash of its file.
+
+    The first format is not named, so that stores keep the names that they had before there was a second; nor is what
+    reads sentence by sentence, as all tokenizers did at first.
+    """
+    newer: dict[str, str | int] = {} if vocabulary_format == 1 else {"vocabulary_format": vocabulary_format}
+    if tokenizer in KINDS:
+        return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__, **newer}
+    path = Path(tokenizer)
+    if not path.is_file():
+        raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+    sha256 = sha256_of_file(path)
+    if not cuts_before_white_space(load_tokenizer(path, sha256=sha256)):
+        newer["reads"] = "whole documents"
+    return {"sha256": sha256, **newer}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from common.errors import UserError
-from data.text.files import changed_while_read, sha256_of_file
+from data.text.files import changed_while_read
 
 TokenizerKind = Literal["byte_bpe", "wordpiece", "unigram"]
 KINDS: tuple[TokenizerKind, ...] = ("byte_bpe", "wordpiece", "unigram")
@@ -277,19 +276,3 @@ def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
         marks=_marks_of(tokenizer),
         tokenizer=tokenizer,
     )
-
-
-def tokenizer_fingerprint(
-    tokenizer: str, vocab_size: int, vocabulary_format: VocabularyFormat = 1
-) -> dict[str, str | int]:
-    """What identifies a tokenizer before it is there: how it is trained, or the hash of its file.
-
-    The first format is not named, so that stores keep the names that they had before there was a second.
-    """
-    newer: dict[str, str | int] = {} if vocabulary_format == 1 else {"vocabulary_format": vocabulary_format}
-    if tokenizer in KINDS:
-        return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__, **newer}
-    path = Path(tokenizer)
-    if not path.is_file():
-        raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
-    return {"sha256": sha256_of_file(path), **newer}

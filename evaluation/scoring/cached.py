@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 
 from common.errors import UserError
 from common.files import write_whole
+from data.store.pieces import continuing
 from evaluation.scoring import likelihood
 from evaluation.scoring.likelihood import POSITIONS_AT_ONCE, Likelihoods, Precision, PrefixedTokens, score
 from objectives.inference import likelihood as scorers
@@ -40,11 +41,19 @@ class Passage(NamedTuple):
 
 
 def tokens_of(tokenizer: Tokenizer, passages: Sequence[Passage]) -> list[PrefixedTokens]:
-    """Passages as ids; what stands before and the text are cut each by itself."""
-    texts = [text for passage in passages for text in (passage.text, passage.prefix)]
-    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    ids = iter([np.array(encoding.ids, dtype=np.int64) for encoding in encodings])
-    return [PrefixedTokens(text=text, prefix=prefix) for text, prefix in zip(ids, ids, strict=True)]
+    """Passages as ids; what stands before and the text are cut each by itself, the text as one that goes on."""
+
+    def ids_of(one: Tokenizer, texts: Iterable[str]) -> list[np.ndarray]:
+        encodings = one.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    prefixes = ids_of(tokenizer, (passage.prefix for passage in passages))
+    alone = iter(ids_of(tokenizer, (passage.text for passage in passages if not passage.prefix)))
+    behind = iter(ids_of(continuing(tokenizer), (passage.text for passage in passages if passage.prefix)))
+    return [
+        PrefixedTokens(text=next(behind if passage.prefix else alone), prefix=prefix)
+        for passage, prefix in zip(passages, prefixes, strict=True)
+    ]
 
 
 def several(names: str | Sequence[str]) -> tuple[str, ...]:

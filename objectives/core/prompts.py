@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import numpy as np
 from common.errors import UserError
 from common.ranges import check_ranges, count
 from data.store.decoding import decode_text
+from data.store.pieces import continuing
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import NOWHERE
 from data.stream.windows import Window
-from data.text.cleaning import clean, sentences
+from data.text.cleaning import clean
 from models.generation.decoding import Decoding
 
 MARK = re.compile(r"\[MASK\]")  # what a user writes for hidden text; all other text is text
@@ -109,18 +111,19 @@ class Prompts:
         """int64[length], a text cleaned and cut as in training, the k-th mark in it as the k-th of `ids`.
 
         White space belongs to the token that follows it, so the space before a mark is part of the hidden text, and
-        one at the end part of the text that follows.
+        one at the end part of the text that follows. A part behind a mark goes on, so that a tokenizer which puts a
+        blank before a text puts none before it.
         """
         text = clean(text, Counter())
         parts = [part.removesuffix(" ") for part in (marks.split(text) if marks else [text])]
-        tokens = self._tokens(parts[0])
+        tokens = self.tokenizer.encode(parts[0], add_special_tokens=False).ids
         for part, mark in zip(parts[1:], ids, strict=False):
-            tokens += [mark, *self._tokens(part)]
+            tokens += [mark, *self._continuing.encode(part, add_special_tokens=False).ids]
         return np.array(tokens, dtype=np.int64)
 
-    def _tokens(self, text: str) -> list[int]:
-        encodings = (self.tokenizer.encode(sentence, add_special_tokens=False) for sentence in sentences(text))
-        return [token for encoding in encodings for token in encoding.ids]
+    @cached_property
+    def _continuing(self) -> Tokenizer:
+        return continuing(self.tokenizer)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids, special ones by their names, without bytes that make no character."""

@@ -158,7 +158,7 @@ def test_named_validation_files_are_the_validation_and_nothing_is_set_aside(tmp_
 
 @pytest.mark.parametrize("sentences_each", [1, 1_000, 20_000])
 def test_the_tokenizer_learns_from_an_even_sample_however_long_the_documents(
-    sentences_each: int, monkeypatch: pytest.MonkeyPatch
+    sentences_each: int,
 ) -> None:
     documents = [
         " ".join(f"Number {index * sentences_each + place}." for place in range(sentences_each))
@@ -166,8 +166,8 @@ def test_the_tokenizer_learns_from_an_even_sample_however_long_the_documents(
     ]
     num_bytes = sum(map(len, documents))
     for share in (0.1, 0.5, 1.0, 2.0):
-        monkeypatch.setattr("data.store.ingest.TOKENIZER_SAMPLE_BYTES", share * num_bytes)
-        sample = list(_tokenizer_sample(((document_hash(text), text) for text in documents), num_bytes, sentences))
+        texts = ((document_hash(text), text) for text in documents)
+        sample = list(_tokenizer_sample(texts, num_bytes, sentences, round(share * num_bytes)))
         assert len(sample) == pytest.approx(min(share, 1.0) * 20_000, rel=0.1 if share < 1 else 0)
         halves = sum(int(sentence.split()[1].rstrip(".")) < 10_000 for sentence in sample)
         assert halves == pytest.approx(len(sample) / 2, rel=0.1)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from data.store.recipe import tokenizer_fingerprint
 from data.store.tokenizer import (
     KINDS,
     NUM_SENTINELS,
@@ -16,7 +17,6 @@ from data.store.tokenizer import (
     TokenizerKind,
     load_tokenizer,
     sentinel,
-    tokenizer_fingerprint,
     train_tokenizer,
     vocabulary_of,
 )
@@ -162,12 +162,17 @@ def test_the_fingerprint_follows_kind_size_and_the_content_of_a_file(tmp_path: P
     assert tokenizer_fingerprint("byte_bpe", 500) != tokenizer_fingerprint("byte_bpe", 501)
     assert tokenizer_fingerprint("byte_bpe", 500) != tokenizer_fingerprint("unigram", 500)
     first, second = tmp_path / "a.json", tmp_path / "b.json"
-    first.write_text("one")
-    second.write_text("one")
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    for path in (first, second):
+        tokenizer.save(str(path))
     before = tokenizer_fingerprint(str(first), 500)
     assert before == tokenizer_fingerprint(str(second), 600)
-    second.write_text("two")
-    assert before != tokenizer_fingerprint(str(second), 500)
+    assert set(before) == {"sha256"}
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.save(str(second))
+    assert before["sha256"] != tokenizer_fingerprint(str(second), 500)["sha256"]
+    assert tokenizer_fingerprint(str(second), 500)["reads"] == "whole documents"
 
 
 @pytest.mark.parametrize("name", ["bpe", "nowhere/tokenizer.json"])

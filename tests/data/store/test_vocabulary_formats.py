@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from common.errors import UserError
 from data.datamodule import DataModule
-from data.store.recipe import Recipe
+from data.store.recipe import Recipe, tokenizer_fingerprint
 from data.store.store import find_or_build, read_tokenizer
 from data.store.tokenizer import (
     KINDS,
@@ -18,7 +18,6 @@ from data.store.tokenizer import (
     TokenizerKind,
     load_tokenizer,
     special_tokens,
-    tokenizer_fingerprint,
     train_tokenizer,
     vocabulary_of,
 )

@@ -1,0 +1,56 @@
+"""How well a tokenizer fits a text: tokens a word and a byte, tokens that are unknown, and what its own would take."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from data.store.tokenizer import KINDS, train_tokenizer
+
+Report = Callable[[str], None]
+SAMPLE_BYTES = 2_000_000  # of the text, half to train a tokenizer on and half to count tokens in
+_OWN_IDS = 8_192  # of that tokenizer, at most: more would not be learned from the sample
+_FAR_MORE = 1.5  # times the tokens
+_MANY_UNKNOWN = 0.01  # of the tokens
+
+
+def described(counts: dict[str, Any]) -> str:
+    """What a split holds, in one line."""
+    line = "{documents:,} documents, {sentences:,} sentences, {tokens:,} tokens".format(**counts)
+    words = f"{counts['tokens'] / counts['words']:.2f} a word, " if counts["words"] else ""
+    unknown = f", {counts['unknown'] / counts['tokens']:.2%} of them unknown" if counts["unknown"] else ""
+    return f"{line} ({words}{counts['tokens'] / counts['bytes']:.3f} a byte){unknown}"
+
+
+def warn_of_unknown(counts: dict[str, Any], split: str, report: Report) -> None:
+    """Warns where a vocabulary lacks much of the text: every word that it lacks is the same token."""
+    share = counts["unknown"] / counts["tokens"]
+    if share > _MANY_UNKNOWN:
+        report(
+            f"warning: {share:.1%} of the tokens of {split} are unknown to the vocabulary, and one and the same token "
+            f"to the model: choose data.tokenizer = {KINDS[0]}, which represents every text, or a larger vocab_size"
+        )
+
+
+def warn_of_misfit(sentences: Iterable[str], tokenizer: Tokenizer, num_tokens: int, report: Report) -> None:
+    """Warns where a tokenizer from elsewhere takes far more tokens than one trained on the text itself.
+
+    Args:
+        sentences: an even sample of the text.
+        tokenizer: from elsewhere.
+        num_tokens: that it made of the whole text.
+        report: takes the warning.
+    """
+    held = list(sentences)
+    ids = max(min(tokenizer.get_vocab_size(), _OWN_IDS), 512)
+    own = train_tokenizer(iter(held[::2]), kind="byte_bpe", vocab_size=ids)
+    taken, needed = (
+        sum(len(encoding.ids) for encoding in one.encode_batch_fast(held[1::2] or held, add_special_tokens=False))
+        for one in (tokenizer, own)
+    )
+    if needed and taken > _FAR_MORE * needed:
+        report(
+            f"warning: data.tokenizer makes {num_tokens:,} tokens of this corpus, {taken / needed:.1f} times as many "
+            f"as one of {ids:,} ids that is trained on it (about {round(num_tokens * needed / taken):,}): its "
+            f"vocabulary is of another language or kind of text"
+        )
