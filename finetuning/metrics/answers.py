@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from common.errors import UserError
 from data.text.graphemes import whole_graphemes
 from finetuning.metrics.spans import Spans
 
@@ -19,15 +18,9 @@ def sliding_windows(num_tokens: int, *, length: int, stride: int) -> list[tuple[
     Args:
         num_tokens: of the context; 0 has one window without a token.
         length: tokens of a window; the last one ends with the context and may be shorter.
-        stride: tokens from the beginning of one window to that of the next.
-
-    Raises:
-        UserError: where a window has no room, or tokens would fall between two.
+        stride: tokens from the beginning of one window to that of the next, at most `length`.
     """
-    if not 1 <= stride <= length:
-        raise UserError(
-            f"stride = {stride} must be at least 1 and at most the {length} tokens that a window has for its context"
-        )
+    assert 1 <= stride <= length, "no token falls between two windows"
     num_more = -(-max(num_tokens - length, 0) // stride)
     return [(start, min(start + length, num_tokens)) for start in range(0, num_more * stride + 1, stride)]
 

@@ -38,14 +38,9 @@ class Score:
 
 
 def mean_of(items: Iterable[float]) -> Score:
-    """The score that is the mean of its items.
-
-    Raises:
-        UserError: where there is none.
-    """
+    """The score that is the mean of its items, at least one."""
     scores = np.asarray(list(items), dtype=np.float64)
-    if not len(scores):
-        raise UserError("there is nothing to score: no item")
+    assert len(scores), "no split is without a row"
     return Score(value=float(scores.mean()), items=scores)
 
 
@@ -57,8 +52,7 @@ def harmonic_f1(both: float, predicted: float, wanted: float) -> float:
 def _labels(predictions: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     predicted, wanted = np.asarray(predictions), np.asarray(references)
     assert predicted.shape == wanted.shape, "every prediction has its reference"
-    if not len(wanted):
-        raise UserError("there is nothing to score: no item")
+    assert len(wanted), "no split is without a row"
     return predicted, wanted
 
 
@@ -94,14 +88,10 @@ def micro_f1(predictions: ArrayLike, references: ArrayLike) -> Score:
 
 
 def f1(predictions: ArrayLike, references: ArrayLike) -> Score:
-    """F1 of the second of two labels, id 1.
-
-    Raises:
-        UserError: where there are more labels than two.
-    """
+    """F1 of the second of two labels, id 1, one an item."""
     predicted, wanted = _labels(predictions, references)
-    if predicted.ndim > 1 or max(predicted.max(), wanted.max()) > 1:
-        raise UserError("task.metric = 'f1' is of two labels, one a text: take macro_f1 or micro_f1")
+    assert predicted.ndim == 1, "one label an item"
+    assert max(predicted.max(), wanted.max()) <= 1, "two labels"
     return _f1(predicted, wanted, "macro", [1])
 
 
@@ -156,8 +146,7 @@ def span_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[
         correct.update(entity.kind for entity in entities & gold)
         found.update(entity.kind for entity in entities)
         expected.update(entity.kind for entity in gold)
-    if not references:
-        raise UserError("there is nothing to score: no sentence")
+    assert references, "no split is without a row"
     both, num_found, num_expected = correct.total(), found.total(), expected.total()
     parts = {"precision": both / max(num_found, 1), "recall": both / max(num_expected, 1)}
     kinds = sorted(found | expected)

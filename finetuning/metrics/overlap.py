@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import regex
 
-from common.errors import UserError
 from finetuning.metrics.metrics import Score, harmonic_f1, mean_of
 
 Unit = Literal["word", "character"]
@@ -106,8 +105,7 @@ def rougeL_characters(predictions: Sequence[str], references: Sequence[Sequence[
 def _by_number(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[Any]]:
     """The first references of all texts, then the second ones, None where a text has so many not."""
     assert len(predictions) == len(references), "every prediction has its references"
-    if not predictions:
-        raise UserError("there is nothing to score: no item")
+    assert predictions, "no split is without a row"
     return [list(column) for column in itertools.zip_longest(*references)]
 
 

@@ -185,8 +185,7 @@ class Recurrent(Body):
         embeddings: Any = None,
     ) -> None:
         super().__init__()
-        if embeddings is not None:
-            raise UserError("body.kind = recurrent: a recurrent body shares no embeddings with another")
+        assert embeddings is None, "a recurrent body has no `embeddings` for another"
         self.config, self.num_blocks, self.vocab_size = config, num_blocks, vocab_size
         self.initial_bound = config.initial_bound
         self.token_table = nn.Embedding(vocab_size, config.width)

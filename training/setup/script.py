@@ -89,6 +89,7 @@ def script(*, interrupted: str = "") -> Callable[[Main], Main]:
                     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - else Python fails to flush it once more
                     if isinstance(error, BrokenPipeError):
                         return BROKEN_PIPE
+                    error.filename = error.filename or "standard output"
                 ending = ending_of(error)
                 if ending is None:
                     error.add_note(OUR_MISTAKE)

@@ -3,6 +3,7 @@
 import ast
 import multiprocessing
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,26 @@ def test_an_output_that_nobody_reads_any_more_ends_a_script_quietly() -> None:
     process.start()
     process.join()
     assert process.exitcode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_an_output_that_does_not_fit_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @script()
+    def main(arguments: list[str]) -> int:
+        print("text")
+        return 0
+
+    output = Path("/dev/full").open("w")  # noqa: SIM115 - closing it fails
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(SystemExit) as left:
+        main([])
+    sys.stdout.close()
+    with pytest.raises(OSError, match="No space left"):
+        output.close()
+    assert left.value.code == 4
+    assert "error: standard output: No space left on device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.py")), ids=lambda path: path.name)
