@@ -173,7 +173,9 @@ def train_tokenizer(
         trainer = trainers.UnigramTrainer(unk_token="<unk>", **shared)
     try:
         tokenizer.train_from_iterator(texts, trainer)
-    except Exception as error:  # the library raises bare Exceptions
+    except Exception as error:
+        if type(error) is not Exception:  # the library raises bare ones; others come of the texts
+            raise
         raise UserError(
             f"data.tokenizer = '{kind}' cannot be trained with data.vocab_size = {vocab_size}: {error}"
         ) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
+from common.files import naming
 from data.text.encodings import AUTO, SAMPLE_BYTES, TextForm, text_form
 
 if TYPE_CHECKING:
@@ -146,12 +147,15 @@ def _unpacked(path: Path, digest: "Digest") -> Iterator[IO[bytes]]:
     """A plain file, or what gzip packed in it; the file's own bytes, as they are read, go into `digest`.
 
     Raises:
-        UserError: where the file cannot be read.
+        UserError: where what was packed is damaged.
+        OSError: where the system refuses to read, naming the file.
     """
     try:
-        with io.BufferedReader(_HashedFile(path, digest), buffer_size=1 << 18) as raw:
+        with naming(path), io.BufferedReader(_HashedFile(path, digest), buffer_size=1 << 18) as raw:
             yield gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
         raise UserError(f"{path}: cannot be read ({error})") from error
 
 

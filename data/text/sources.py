@@ -1,15 +1,22 @@
 """Where rows come from: a hub data set, or local files; each row with its origin ("train.tsv, line 12")."""
 
+import errno
 import itertools
+import traceback
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from common.errors import UserError
+from common.errors import MachineError, UserError
 from data.text.files import FORMATS, Format, Row, Rows, files_of, suffix_of
 from data.text.formats import lines_of, rows_of, with_class_names
 
+REPOSITORY = Path(__file__).parents[2]
+# What the system refuses, however sound the file may be.
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM)
+LOST_NETWORK = {"ConnectionError", "TimeoutError", "TransportError"}  # Python's, those of requests and of httpx
 FormatSetting = Literal["auto", Format]
 Item = TypeVar("Item")
 
@@ -28,8 +35,18 @@ def hub_rows(name: str, configuration: str | None, split: str, *, column: str | 
         yield f"{name}, row {number}", named(row)
 
 
+def _is_ours(error: Exception) -> bool:
+    """Whether an error comes of a line of this repository, and not of the file or the library that it reads."""
+    if isinstance(error, OSError | EOFError | UnicodeError | zlib.error):  # of what such a line has Python read
+        return False
+    innermost = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return innermost.is_relative_to(REPOSITORY) and "site-packages" not in innermost.parts
+
+
 def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Item]:
     """The same items; the dozen kinds of error that libraries raise where they cannot read become one, on one line.
+
+    Errors of this repository's own lines stay what they are, and so does what the system refuses.
 
     Args:
         items: what is read.
@@ -38,13 +55,21 @@ def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Ite
 
     Raises:
         UserError: where something cannot be read, naming the setting and the source or its file and line.
+        MachineError: where the hub cannot be reached.
     """
     try:
         yield from items
+    except UserError as error:  # which names file and line
+        raise UserError(f"{key}: {error}") from error
     except Exception as error:
-        if type(error) is UserError:  # our own, which names file and line
-            raise UserError(f"{key}: {error}") from error
         reason = " ".join(str(error.__cause__ or error).split())
+        if not LOST_NETWORK.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+            raise MachineError(
+                f"{key}: cannot read '{name}': {reason}. No file has that name here, and the hub cannot be reached: "
+                f"try again, or name files"
+            ) from error
+        if _is_ours(error) or isinstance(error, MemoryError) or getattr(error, "errno", None) in REFUSALS:
+            raise
         raise UserError(f"{key}: cannot read '{name}': {reason}") from error
 
 

@@ -187,7 +187,8 @@ class CachedScorer:
             self.cache.mkdir(parents=True, exist_ok=True)
             _write(scores, path)
         except OSError as error:
-            raise UserError(f"scores cannot be kept in {self.cache} ({error}): name another folder as cache") from error
+            error.add_note(f"scores are kept in {self.cache}: name another folder as cache")
+            raise
         return scores
 
     def _digest(self, name: str, passages: Sequence[Passage]) -> str:

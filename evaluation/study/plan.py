@@ -136,7 +136,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         module.objective.check_vocabulary(data.vocabulary)
         module.objective.check_data(data.training_windows)
         network = module.build(vocab_size=data.vocabulary.size, window=data.window)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
     cast(Any, trainer).datamodule, module.trainer = data, trainer
     cost, tuned = module.step_cost(), Budget(**{study.measure: study.amount * study.tuning_share})

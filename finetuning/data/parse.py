@@ -143,7 +143,7 @@ def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> 
         try:
             for tag in row.tags:
                 parse_tag(tag)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{source.key}: {row.origin}: {error}") from None
     iob1 = is_iob1(row.tags for row in rows)
     in_bio = []

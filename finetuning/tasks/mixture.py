@@ -126,7 +126,7 @@ class MixtureTask(Task):
             try:
                 for split, rows in read_splits(task, warnings).items():
                     found.setdefault(split, []).extend(self._mixed(part, rows))
-            except ValueError as error:
+            except UserError as error:
                 raise UserError(f"task.tasks, {task.name}: {error}") from error
         return found
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.errors import UserError
+from common.errors import MachineError, UserError
 from common.files import read_json
 from models.bodies.make import BodyConfig, config_from
 from models.huggingface.settings import from_huggingface_config, read_family
@@ -152,7 +152,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except LocalEntryNotFoundError as error:
-        raise UserError(f"'{name}' is no folder here, and the hub cannot be reached to look for it there") from error
+        raise MachineError(f"'{name}' is no folder here, and the hub cannot be reached to look for it there") from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise UserError(f"'{name}' is neither a folder nor on the hub ({str(error).splitlines()[0]})") from error
 
@@ -162,6 +162,7 @@ def located(where: str) -> Path:
 
     Raises:
         UserError: where there is neither.
+        MachineError: where the hub cannot be reached.
     """
     folder = Path(where)
     if folder.is_dir():

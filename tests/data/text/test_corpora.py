@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import MachineError
 from data.text.corpora import Corpus, DocumentRule
 from tests.helpers import write_jsonl
 
@@ -174,7 +175,6 @@ def bad_files(folder: Path) -> dict[str, tuple[tuple[str, ...], list[str]]]:
         "parquet": (("broken.parquet",), ["data.corpus", "broken.parquet"]),
         "gz": (("broken.txt.gz",), ["broken.txt.gz", "cannot be read"]),
         "cut gz": (("cut.txt.gz",), ["cut.txt.gz", "cannot be read"]),
-        "hub": (("nobody/nothing",), ["data.corpus", "nobody/nothing", "Hub"]),
     }
 
 
@@ -182,7 +182,7 @@ def bad_files(folder: Path) -> dict[str, tuple[tuple[str, ...], list[str]]]:
     "mistake",
     [
         *("missing", "glob", "second", "folder", "no name", "empty name", "suffix", "mixed", "json", "list"),
-        *("json column", "csv column", "parquet column", "empty csv", "uneven csv", "parquet", "gz", "cut gz", "hub"),
+        *("json column", "csv column", "parquet column", "empty csv", "uneven csv", "parquet", "gz", "cut gz"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +193,11 @@ def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path, monkeypatch
     message = str(raised.value)
     assert "\n" not in message
     assert [word for word in words if word not in message] == []
+
+
+def test_a_hub_that_cannot_be_reached_is_the_machines() -> None:
+    with pytest.raises(MachineError, match=r"data\.corpus: cannot read 'nobody/nothing': .*the hub cannot be reached"):
+        read("nobody/nothing")
 
 
 def test_a_hub_dataset_is_read_by_its_name_configuration_split_and_column(monkeypatch: pytest.MonkeyPatch) -> None:

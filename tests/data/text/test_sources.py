@@ -1,22 +1,26 @@
 """Sources: every form gives the rows that stand in it, and every mistake is told in one line."""
 
 import csv
+import errno
 import gzip
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import MachineError, UserError
 from data.text.formats import rows_of
-from data.text.sources import RowSource
+from data.text.sources import RowSource, read_or_named
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=60)
 
@@ -148,7 +152,6 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
         "conll": ({"name": ("uneven.conll",)}, ["uneven.conll, line 2: 1 columns where there are 2 (tokens, tags)"]),
         "utf16": ({"name": ("utf16.csv",)}, ["utf16.csv: is not UTF-8 and looks like utf-16-le"]),
         "parquet": ({"name": ("broken.parquet",)}, ["task.train: cannot read 'broken.parquet'"]),
-        "hub": ({"name": ("nobody/nothing",)}, ["task.train: cannot read 'nobody/nothing'"]),
     }
 
 
@@ -167,7 +170,7 @@ MISTAKES = [
         "uneven tsv",
     ),
     *("short csv", "quotes", "header alone", "empty", "json", "list", "broken", "lines", "number", "squad"),
-    *("conll", "utf16", "parquet", "hub"),
+    *("conll", "utf16", "parquet"),
 ]
 
 
@@ -220,3 +223,44 @@ def test_an_empty_split_of_a_hub_data_set_is_an_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(datasets, "load_dataset", lambda *names, split: datasets.Dataset.from_dict({"text": []}))
     with pytest.raises(ValueError, match=r"task\.test: split 'test' of 'owner/name' holds no rows"):
         list(RowSource(name=("owner/name",), split="test", key="task.test").rows())
+
+
+def raising(error: Exception) -> Iterator[int]:
+    yield 1
+    raise error
+
+
+def decoded() -> Iterator[str]:
+    yield b"\xff".decode()
+
+
+def test_a_hub_that_cannot_be_reached_is_the_machines() -> None:
+    with pytest.raises(MachineError, match=r"task\.train: cannot read 'nobody/nothing': .*the hub cannot be reached"):
+        list(RowSource(name=("nobody/nothing",)).rows())
+
+
+@pytest.mark.parametrize("kind", [httpx.ConnectError, requests.exceptions.ConnectionError, TimeoutError])
+def test_a_lost_network_is_the_machines_whichever_library_names_it(kind: type[Exception]) -> None:
+    with pytest.raises(MachineError, match="x: cannot read 'a'"):
+        list(read_or_named(raising(kind("no route")), key="x", name="a"))
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "no", "a.csv"), OSError(errno.EIO, "no"), MemoryError()]
+)
+def test_what_the_system_refuses_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        list(read_or_named(raising(error), key="x", name="a"))
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("error", [AssertionError(), KeyError("column"), ValueError("of a line of ours")])
+def test_a_mistake_of_ours_is_not_taken_for_a_damaged_file(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        list(read_or_named(raising(error), key="x", name="a"))
+    assert raised.value is error
+
+
+def test_what_python_cannot_read_is_the_files() -> None:
+    with pytest.raises(UserError, match=r"x: cannot read 'a': .*can't decode"):
+        list(read_or_named(decoded(), key="x", name="a"))

@@ -83,8 +83,9 @@ def test_scores_lie_in_the_folder_that_is_named(folder: Path, tmp_path: Path) ->
     assert not (folder / "scores").exists()
     assert [path.suffix for path in (tmp_path / "elsewhere").iterdir()] == [".safetensors"]
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"scores cannot be kept in .*file.*: name another folder as cache"):
+    with pytest.raises(FileExistsError) as raised:
         CachedScorer(load_run(folder), cache=tmp_path / "file").score("log_likelihood", PASSAGES)
+    assert raised.value.__notes__ == [f"scores are kept in {tmp_path / 'file'}: name another folder as cache"]
 
 
 def test_whoever_waits_is_told_of_what_is_remembered_too(folder: Path) -> None:

@@ -176,3 +176,12 @@ def test_auto_precision_is_measured_once_for_all_arms_or_is_that_of_runs_there_a
     assert precisions() == ["64-true", "bf16-mixed", "bf16-mixed"]
     assert precisions(second="32-true", named="64-true") == ["64-true", "32-true", "32-true"]
     assert precisions(named="64-true") == ["64-true", "32-true", "32-true"]  # which `auto` does not follow
+
+
+def test_a_mistake_of_ours_in_an_arm_is_not_the_users(planned: Planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("of a line of ours")
+
+    monkeypatch.setattr("objectives.core.pretraining.Pretraining.check_window", fails)
+    with pytest.raises(ValueError, match=r"^of a line of ours$"):
+        planned({"causal": CAUSAL})

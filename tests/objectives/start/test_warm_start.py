@@ -291,9 +291,9 @@ def test_relative_positions_are_not_carried_from_one_direction_to_both() -> None
 # --- what is refused ---
 
 
-def refused(arguments: list[str]) -> str:
+def refused(arguments: list[str], *, status: int = 2) -> str:
     done = run_script("train.py", *arguments)
-    assert done.returncode == 2
+    assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert "[data]" not in done.stderr, "refused before anything is read"
     return done.stderr.strip().splitlines()[-1]
@@ -340,7 +340,8 @@ def test_a_folder_that_cannot_be_read_is_refused_in_one_line(
 
 
 def test_a_name_that_is_neither_here_nor_within_reach_is_refused(tiny_run: Command, tmp_path: Path) -> None:
-    assert "the hub cannot be reached" in refused(tiny_run("causal_lm", "run", *init_from("nobody/nothing")))
+    unreached = tiny_run("causal_lm", "run", *init_from("nobody/nothing"))
+    assert "the hub cannot be reached" in refused(unreached, status=4)
     assert "neither a folder nor a name" in refused(tiny_run("causal_lm", "run", *init_from("a/b/c")))
 
 
