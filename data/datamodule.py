@@ -66,7 +66,8 @@ class DataModule(ShardedData):
     Args:
         corpus: `embedded`, the name of a hub dataset, or local .txt, .jsonl, .csv or .parquet files, folders or globs.
         configuration: configuration of a hub dataset, such as wikitext-2-raw-v1.
-        split: split of a hub dataset that is trained on.
+        split: split of a hub dataset that is trained on, or of a folder in which `datasets` saved several.
+        revision: commit, branch or tag of a hub dataset; by default its newest text, whose commit names the store.
         validation: files, or the split of a hub dataset, that validation reads; by default documents of the corpus
             are set aside by their hash.
         validation_fraction: share of the documents that is set aside.
@@ -76,7 +77,7 @@ class DataModule(ShardedData):
         encoding: of files that are not UTF-8, such as cp949; `auto` follows a byte-order mark, and refuses by name
             what looks like another encoding.
         tokenizer: `byte_bpe`, `wordpiece` or `unigram`, trained on the corpus, or the path of a tokenizer.json or
-            of a folder that holds one, such as a run.
+            of a folder that holds one, such as a run, or the name of a model on the hub.
         vocab_size: number of ids of a tokenizer trained here.
         vocabulary_format: 2 gives the tokenizer UL2's mode tokens and the marks of fill-in-the-middle; by default 1,
             without them. A tokenizer.json of this project is read as it is.
@@ -102,6 +103,7 @@ class DataModule(ShardedData):
         corpus: str | list[str] = EMBEDDED,
         configuration: str | None = None,
         split: str = "train",
+        revision: str | None = None,
         validation: str | list[str] | None = None,
         validation_fraction: float = 0.05,
         text_column: str = "text",
@@ -128,6 +130,7 @@ class DataModule(ShardedData):
             source=_tuple(corpus),
             configuration=configuration,
             split=split,
+            revision=revision,
             text_column=text_column,
             documents=documents,
             encoding=checked_encoding(encoding),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import tokenizers
 
-from common.errors import UserError
+from common.errors import MachineError, UserError
 from data.store.pieces import cuts_before_white_space
 from data.store.tokenizer import KINDS, VocabularyFormat, load_tokenizer
 from data.text.corpora import Corpus
@@ -18,15 +19,45 @@ from data.text.files import sha256_of_file
 FORMAT = 1  # of the folder and of all that turns text into it; with another number every store is built anew
 
 
-def tokenizer_file(named: str) -> str:
-    """A kind of tokenizer, or the file that a path stands for: itself, or that in a folder, such as a run's.
+def _of_the_hub(name: str) -> str:
+    """The tokenizer.json of a model on the hub, or of the copy in the cache that transformers uses as well.
 
     Raises:
-        UserError: where the folder holds none.
+        UserError: where there is no such model, or it has no such file.
+        MachineError: where the hub is not reached, and there is no copy.
+    """
+    import huggingface_hub  # slow to import
+    from huggingface_hub import errors
+
+    try:
+        return huggingface_hub.hf_hub_download(name, "tokenizer.json")
+    except errors.EntryNotFoundError as error:
+        if not isinstance(error, errors.LocalEntryNotFoundError):
+            raise UserError(f"data.tokenizer: '{name}' on the hub has no tokenizer.json") from error
+        if "/" in name:
+            raise MachineError(
+                f"data.tokenizer = '{name}': the hub is not reached, and no copy of its tokenizer.json is in the cache"
+            ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        if "/" in name:
+            raise UserError(f"data.tokenizer: '{name}' is no model of the hub that can be read") from error
+    return name
+
+
+def tokenizer_file(named: str) -> str:
+    """A kind of tokenizer, or the file that a name stands for: itself, that in a folder such as a run's, or the hub's.
+
+    A name that is nowhere is given back as it is.
+
+    Raises:
+        UserError: where the folder or the model of that name holds none.
+        MachineError: where it would have to come from the hub, which is not reached.
     """
     folder = Path(named)
-    if named in KINDS or not folder.is_dir():
+    if named in KINDS or folder.is_file():
         return named
+    if not folder.is_dir():
+        return _of_the_hub(named) if re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", named) and ".json" not in named else named
     places = (folder, folder.parent.parent)  # a run or what transformers saved; a run's checkpoint
     found = next((file for place in places if (file := place / "tokenizer.json").is_file()), None)
     if found is None:
@@ -49,7 +80,9 @@ def tokenizer_fingerprint(
         return {"kind": tokenizer, "vocab_size": vocab_size, "library": tokenizers.__version__, **newer}
     path = Path(tokenizer)
     if not path.is_file():
-        raise UserError(f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)} or a tokenizer.json)")
+        raise UserError(
+            f"data.tokenizer: no file '{path}' (it takes {', '.join(KINDS)}, a tokenizer.json, or a model of the hub)"
+        )
     sha256 = sha256_of_file(path)
     if not cuts_before_white_space(load_tokenizer(path, sha256=sha256)):
         newer["reads"] = "whole documents"

@@ -23,17 +23,20 @@ from data.text.files import (
     files_of,
     form_of,
     hidden_files,
+    local_files,
+    saved_split,
     sha256_of_file,
     suffix_of,
 )
 from data.text.formats import RepeatedColumn, Rows, looked_up, rows_of
-from data.text.sources import hub_rows, read_or_named
+from data.text.sources import hub_revision, hub_rows, read_or_named
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
 EMBEDDED = "embedded"
 SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if not kind.startswith("conll"))
+FOLDER_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".arrow")  # which lie in caches, too
 STREAMS = {"text", "jsonl", "json"}  # of which one corpus may have several kinds
 DocumentRule = Literal["auto", "file", "paragraph", "line", "sentence_per_line"]
 
@@ -58,9 +61,10 @@ class Corpus:
     """What to read.
 
     Args:
-        source: `embedded`, a hub dataset's name, or local files, folders and globs.
+        source: `embedded`, a hub dataset's name, or local files, folders (also of `save_to_disk`) and globs.
         configuration: configuration of a hub dataset (`wikitext-2-raw-v1`).
-        split: split of a hub dataset.
+        split: split of a hub dataset, or of a folder in which `datasets` saved several.
+        revision: commit, branch or tag of a hub dataset; by default its main branch.
         text_column: column that holds the text (jsonl, json, csv, tsv, parquet and hub datasets).
         documents: what one document of a `.txt` file is. `auto`: a file, where several are given; the paragraphs
             between blank lines, where it is one file. `sentence_per_line`: what blank lines part, and each line of
@@ -72,6 +76,7 @@ class Corpus:
     source: tuple[str, ...] = (EMBEDDED,)
     configuration: str | None = None
     split: str = "train"
+    revision: str | None = None
     text_column: str = "text"
     documents: DocumentRule = "auto"
     encoding: str = AUTO
@@ -91,7 +96,8 @@ class Corpus:
             return []
         if not all(self.source or [""]):
             raise UserError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
-        files = files_of(self.source, key=self.key, folder_suffixes=SUFFIXES)
+        names = tuple(saved_split(name, self.split, self.key) for name in self.source)
+        files = files_of(names, key=self.key, folder_suffixes=FOLDER_SUFFIXES)
         for file in files:
             if suffix_of(file) not in SUFFIXES:
                 kinds = ", ".join(sorted(SUFFIXES))
@@ -100,11 +106,12 @@ class Corpus:
 
     def hidden_files(self) -> list[Path]:
         """The hidden files of folders and globs, which are left out."""
-        return [file for name in self.source for file in hidden_files(name, SUFFIXES)] if self.files() else []
+        return [file for name in self.source for file in hidden_files(name, FOLDER_SUFFIXES)] if self.files() else []
 
     def held_out(self, validation: tuple[str, ...]) -> "Corpus":
-        """The corpus that validation reads: another split where this is a hub dataset, else other files."""
-        is_local = self.is_embedded or self.files()
+        """The corpus that validation reads: another split of a hub dataset or a saved one, else other files."""
+        is_saved = len(self.source) == 1 and saved_split(self.source[0], self.split, self.key) != self.source[0]
+        is_local = (self.is_embedded or self.files()) and not (is_saved and not local_files(validation[0]))
         change = {"source": validation} if is_local else {"split": validation[0]}
         return replace(self, key="data.validation", **change)
 
@@ -123,10 +130,15 @@ class Corpus:
         """`files` with the hash of each, taken once: the text is what they held then, and `texts` holds to it."""
         return [(file, sha256_of_file(file)) for file in self.files()]
 
+    @cached_property
+    def commit(self) -> str | None:
+        """The commit of a hub dataset, taken once: the text is what it held then. None where it cannot be learned."""
+        return hub_revision(self.source[0], self.configuration, self.revision)
+
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the text without reading it as documents: file hashes, versions, or the hub's names."""
         identity: dict[str, Any] = asdict(self)
-        del identity["key"], identity["encoding"]  # each file has its own
+        del identity["key"], identity["encoding"], identity["revision"]  # each file has an encoding of its own
         if self.is_embedded:
             identity["versions"] = versions()
         elif self.hashed_files:
@@ -134,11 +146,13 @@ class Corpus:
                 {"name": file.name, "sha256": digest, **self._other_form(file)} for file, digest in self.hashed_files
             ]
             identity["documents"] = self.document_rule()
+        elif self.commit is not None:
+            identity["revision"] = self.commit
         return identity
 
     def _other_form(self, file: Path) -> dict[str, str]:
         """How a file is read where it is not read as UTF-8 of lines that line feeds end."""
-        if FORMATS[suffix_of(file)] == "parquet":
+        if FORMATS[suffix_of(file)] in ("parquet", "arrow"):
             return {}
         form = form_of(file, self.encoding)
         usual = asdict(TextForm())
@@ -157,7 +171,8 @@ class Corpus:
     def _read(self) -> Iterator[Any]:
         column, rule = self.text_column, self.document_rule()
         if not self.hashed_files:
-            yield from self._texts_of(hub_rows(self.source[0], self.configuration, self.split, column=column))
+            options = {"column": column, "revision": self.commit}
+            yield from self._texts_of(hub_rows(self.source[0], self.configuration, self.split, **options))
         for file, sha256 in self.hashed_files:
             kind = FORMATS[suffix_of(file)]
             digest = hashlib.sha256()

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import json
 import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row]]  # with their origins
 Lines = Iterable[tuple[int, str]]  # with their numbers
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "conll", "conllu", "text", "paragraphs", "parallel"]
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "conllu", "text", "paragraphs", "parallel"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".json": "json",
     ".parquet": "parquet",
+    ".arrow": "arrow",
     ".conll": "conll",
     ".conllu": "conllu",
     ".iob2": "conll",
@@ -48,11 +50,43 @@ def _is_hidden(parts: Sequence[str]) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
+def _saved_state(folder: Path) -> tuple[list[Path], str | None]:
+    """The files, in order, and the split of a data set that `datasets` saved with `save_to_disk`.
+
+    Raises:
+        UserError: where its list of files is damaged.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return [folder / file["filename"] for file in state["_data_files"]], state.get("_split")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'state.json'}: no list of the files of a saved data set ({error})") from None
+
+
+def saved_split(name: str, split: str, key: str) -> str:
+    """The folder of a split, where a name is that of several splits that `datasets` saved; any other name as it is.
+
+    Raises:
+        UserError: where what was saved holds no such split.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "dataset_dict.json").is_file():
+        held = sorted(file.parent.name for file in folder.glob("*/state.json"))
+        if split not in held:
+            raise UserError(f"{key}: '{name}' has no split '{split}' (it has: {', '.join(held) or 'none'})")
+        return str(folder / split)
+    if split != "train" and (folder / "state.json").is_file() and (found := _saved_state(folder)[1]) != split:
+        raise UserError(f"{key}: '{name}' is one data set (split: {found}), and has no split '{split}'")
+    return name
+
+
 def _found(name: str, folder_suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:
     """What `local_files` gives, and the hidden files that it leaves out."""
     path = Path(name).expanduser()
     if path.is_file():
         return [path], []
+    if (path / "state.json").is_file():
+        return _saved_state(path)[0], []
     if path.is_dir():
         root = path
         found = [file for file in path.rglob("*") if file.is_file() and suffix_of(file) in folder_suffixes]

@@ -193,21 +193,23 @@ def _state(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _parquet(path: Path, column: str | None, digest: "Digest | None") -> Rows:
-    """Rows of a parquet file; classes that `datasets` kept as numbers are their names.
+def _columnar(path: Path, kind: Format, column: str | None, digest: "Digest | None") -> Rows:
+    """Rows of a parquet file, or of one that `datasets` saved; classes that are kept as numbers are their names.
 
     It is read here and there, so that it is hashed behind its last row, and must be as it was before the first.
     """
     import datasets  # slow to import
-    from pyarrow import parquet
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
 
     before = _state(path)
-    with parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
+    with parquet.ParquetFile(path) if kind == "parquet" else ipc.open_stream(pa.OSFile(str(path))) as file:
+        schema = file.schema_arrow if kind == "parquet" else file.schema
         names = [] if column is None else [column, column.partition(".")[0]]
-        columns = next(([name] for name in names if name in schema.names), None)
+        columns = next(([name] for name in names if name in schema.names), schema.names)
         named = with_class_names(datasets.Features.from_arrow_schema(schema))
-        rows = (row for batch in file.iter_batches(PARQUET_ROWS, columns=columns) for row in batch.to_pylist())
+        batches = file.iter_batches(PARQUET_ROWS, columns=columns) if kind == "parquet" else file
+        rows = (row for batch in batches for row in batch.select(columns).to_pylist())
         for number, row in enumerate(rows, start=1):
             yield f"{path.name}, row {number}", named(row)
     if digest is not None:
@@ -252,9 +254,9 @@ def rows_of(
         path: of the file.
         kind: its format.
         header: names of the columns of a csv, tsv or CoNLL file that does not name them itself.
-        column: the only one that is needed; of a parquet file no other is read then.
+        column: the only one that is needed; of a parquet or arrow file no other is read then.
         digest: takes in the bytes of the file as they are read; it has them all behind the last row.
-        encoding: of the file, unless it is parquet; `auto` recognises UTF-8 and what a byte-order mark declares.
+        encoding: of a file of text; `auto` recognises UTF-8 and what a byte-order mark declares.
 
     Raises:
         UserError: where the file cannot be read, naming the line.
@@ -266,8 +268,8 @@ def rows_of(
         yield from conll_rows(path, lines, header)
     elif kind == "conllu":
         yield from conllu_rows(path, lines, header)
-    elif kind == "parquet":
-        yield from _parquet(path, column, digest)
+    elif kind in ("parquet", "arrow"):
+        yield from _columnar(path, kind, column, digest)
     else:
         readers = {"json": _json, "jsonl": _json_lines, "text": _text, "paragraphs": _paragraphs}
         yield from readers[kind](path, lines)

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import re
 import traceback
 import zlib
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from common.errors import MachineError, UserError
-from data.text.files import FORMATS, Format, Row, Rows, files_of, suffix_of
+from data.text.files import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
 from data.text.formats import lines_of, rows_of, with_class_names
 
 REPOSITORY = Path(__file__).parents[2]
@@ -21,12 +22,42 @@ FormatSetting = Literal["auto", Format]
 Item = TypeVar("Item")
 
 
-def hub_rows(name: str, configuration: str | None, split: str, *, column: str | None = None) -> Rows:
+def hub_revision(name: str, configuration: str | None, revision: str | None = None) -> str | None:
+    """The commit of a hub data set: of what the hub holds, else of the copy in the cache of `datasets`.
+
+    Args:
+        name: of the data set.
+        configuration: its configuration.
+        revision: a commit, which is given back as it is; a branch or a tag; by default the main branch.
+
+    Returns:
+        None where neither the hub nor a copy is reached; reading the rows gives the reason.
+    """
+    if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    import datasets  # slow to import
+
+    chosen = {} if revision is None else {"revision": revision}
+    try:
+        return datasets.load_dataset_builder(name, configuration, **chosen).hash
+    except Exception:  # of a dozen kinds; whoever reads the rows meets it again, and it is named there
+        return None
+
+
+def hub_rows(
+    name: str,
+    configuration: str | None,
+    split: str,
+    *,
+    column: str | None = None,
+    revision: str | None = None,
+) -> Rows:
     """The rows of a split of a hub data set, classes as their names; of its columns only one, where one is named."""
     import datasets  # slow to import
 
     datasets.disable_progress_bars()
-    found: Any = datasets.load_dataset(name, configuration, split=split)
+    chosen = {} if revision is None else {"revision": revision}
+    found: Any = datasets.load_dataset(name, configuration, split=split, **chosen)
     names = [] if column is None else [column, column.partition(".")[0]]
     if needed := next((name for name in names if name in found.column_names), None):
         found = found.select_columns([needed])  # so that the others, such as images, are not decoded
@@ -120,7 +151,8 @@ class RowSource:
         """
         if not self.name or not all(self.name):
             raise UserError(f"{self.key} names nothing: give a hub data set, or files")
-        return files_of(self.name, key=self.key, folder_suffixes=())
+        names = tuple(saved_split(name, self.split, self.key) for name in self.name)
+        return files_of(names, key=self.key, folder_suffixes=())
 
     def kind(self) -> Format:
         """`format` with `auto` decided.

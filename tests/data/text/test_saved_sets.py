@@ -1,0 +1,149 @@
+"""Folders that `datasets` saved are read as they are, and a hub data set is known by its commit."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from common.errors import MachineError, UserError
+from data.store.recipe import Recipe, tokenizer_file
+from data.store.store import find_or_build
+from data.store.tokenizer import load_tokenizer, train_tokenizer
+from data.text.corpora import Corpus
+from data.text.sources import RowSource
+from tests.helpers import made_up_documents
+
+TEXTS = made_up_documents(30)
+FEATURES = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"]))
+
+
+def saved(folder: Path, texts: list[str], **settings: Any) -> Path:
+    rows = {"text": texts, "label": [number % 2 for number in range(len(texts))]}
+    datasets.Dataset.from_dict(rows, features=FEATURES).save_to_disk(folder, **settings)
+    return folder
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Path:
+    parts = {"train": TEXTS[:20], "validation": TEXTS[20:]}
+    made = {split: datasets.Dataset.from_dict({"text": texts, "n": [0] * len(texts)}) for split, texts in parts.items()}
+    datasets.DatasetDict(made).save_to_disk(tmp_path / "several")
+    return tmp_path / "several"
+
+
+def test_a_folder_that_was_saved_is_a_corpus_in_its_order(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "one", TEXTS, num_shards=3)
+    corpus = Corpus(source=(str(folder),))
+    assert list(corpus.texts()) == TEXTS
+    assert [source["name"] for source in corpus.fingerprint()["source"]] == sorted(
+        file.name for file in folder.glob("*.arrow")
+    )
+    store = find_or_build(Recipe(corpus=corpus, vocab_size=420), tmp_path / "cache", report=lambda line: None)
+    other = saved(tmp_path / "two", TEXTS[::-1], num_shards=3)
+    assert Recipe(corpus=Corpus(source=(str(other),)), vocab_size=420).fingerprint() != store.name
+
+
+def test_a_folder_of_several_splits_is_read_split_by_split(splits: Path) -> None:
+    corpus = Corpus(source=(str(splits),))
+    assert list(corpus.texts()) == TEXTS[:20]
+    assert list(corpus.held_out(("validation",)).texts()) == TEXTS[20:]
+    assert corpus.fingerprint() != corpus.held_out(("validation",)).fingerprint()
+    with pytest.raises(UserError, match=r"has no split 'test' \(it has: train, validation\)"):
+        list(Corpus(source=(str(splits),), split="test").texts())
+
+
+def test_a_folder_that_was_saved_is_the_rows_of_a_task(splits: Path, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "one", TEXTS[:2])
+    rows = [{"text": TEXTS[0], "label": "bad"}, {"text": TEXTS[1], "label": "good"}]
+    assert [row for _, row in RowSource(name=(str(folder),)).rows()] == rows
+    held_out = RowSource(name=(str(splits),), split="validation")
+    assert [row["text"] for _, row in held_out.rows()] == TEXTS[20:]
+    with pytest.raises(UserError, match=r"task\.test: '.*one' is one data set .*has no split 'test'"):
+        list(RowSource(name=(str(folder),), split="test", key="task.test").rows())
+
+
+def test_a_damaged_list_of_files_is_refused_by_name(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "one", TEXTS)
+    (folder / "state.json").write_text("{}")
+    with pytest.raises(UserError, match=r"state\.json: no list of the files of a saved data set"):
+        Corpus(source=(str(folder),)).files()
+
+
+class Hub:
+    """A hub data set of which there are several commits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.head, self.read = "a" * 40, list[Any]()
+        monkeypatch.setattr(datasets, "load_dataset_builder", self.builder)
+        monkeypatch.setattr(datasets, "load_dataset", self.dataset)
+
+    def builder(self, name: str, configuration: str | None, revision: str | None = None) -> Any:
+        return type("Builder", (), {"hash": {"v1": "c" * 40, None: self.head}[revision]})
+
+    def dataset(self, *names: str | None, split: str, revision: str | None = None) -> datasets.Dataset:
+        self.read.append(revision)
+        return datasets.Dataset.from_dict({"text": TEXTS})
+
+
+def test_a_hub_data_set_that_changed_has_another_store_and_each_is_read_at_its_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub(monkeypatch)
+    before = Corpus(source=("owner/name",))
+    assert before.fingerprint()["revision"] == "a" * 40
+    hub.head = "b" * 40
+    after = Corpus(source=("owner/name",))
+    assert Recipe(corpus=before).fingerprint() != Recipe(corpus=after).fingerprint()
+    assert [list(corpus.texts()) for corpus in (before, after)] == [TEXTS] * 2
+    assert hub.read == ["a" * 40, "b" * 40]
+    pinned = Corpus(source=("owner/name",), revision="a" * 40)
+    assert pinned.fingerprint() == before.fingerprint()
+    assert Corpus(source=("owner/name",), revision="v1").fingerprint()["revision"] == "c" * 40
+    assert pinned.held_out(("test",)).commit == "a" * 40
+
+
+def test_local_and_embedded_text_has_no_revision(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\n\nb")
+    assert "revision" not in Corpus().fingerprint()
+    assert "revision" not in Corpus(source=(str(tmp_path / "a.txt"),)).fingerprint()
+
+
+def test_a_tokenizer_is_taken_by_the_name_of_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    copy = tmp_path / "models--owner--name"
+    snapshot = copy / "snapshots" / ("d" * 40)
+    snapshot.mkdir(parents=True)
+    (copy / "refs").mkdir()
+    (copy / "refs" / "main").write_text("d" * 40)
+    train_tokenizer(iter(TEXTS), kind="byte_bpe", vocab_size=420).save(str(snapshot / "tokenizer.json"))
+    assert huggingface_hub.constants.HF_HUB_OFFLINE
+    assert Path(tokenizer_file("owner/name")) == snapshot / "tokenizer.json"
+    assert load_tokenizer(Path(tokenizer_file("owner/name"))).get_vocab_size() == 420
+    with pytest.raises(MachineError, match=r"data\.tokenizer = 'owner/other': the hub is not reached"):
+        tokenizer_file("owner/other")
+    (snapshot / "tokenizer.json").unlink()
+    with pytest.raises((MachineError, UserError), match=r"owner/name"):
+        tokenizer_file("owner/name")
+    assert tokenizer_file("bpe") == "bpe"
+    assert tokenizer_file("nowhere/tokenizer.json") == "nowhere/tokenizer.json"
+
+
+@pytest.mark.parametrize("kind", ["EntryNotFoundError", "RepositoryNotFoundError"])
+def test_a_model_without_a_tokenizer_json_and_a_name_of_none_are_refused(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def refuse(name: str, file: str) -> str:
+        raise getattr(errors, kind)("no such thing", **({"response": answer} if kind.startswith("Rep") else {}))
+
+    answer = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(UserError, match=r"data\.tokenizer: 'owner/name'"):
+        tokenizer_file("owner/name")
