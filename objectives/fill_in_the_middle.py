@@ -53,6 +53,7 @@ def cut(tokens: np.ndarray, level: Level, rng: Generator, vocabulary: Vocabulary
     if not text or CUT_CHARACTER in text:
         first, second = boundaries(len(tokens), rng)
         return Parts(tokens[:first], tokens[first:second], tokens[second:])
+    assert vocabulary.tokenizer is not None
     first, second = boundaries(len(text), rng)
     parts = (text[:first], text[first:second], text[second:])
     encoded = (vocabulary.tokenizer.encode(part, add_special_tokens=False).ids for part in parts)

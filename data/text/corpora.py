@@ -154,7 +154,10 @@ class Corpus:
         """How a file is read where it is not read as UTF-8 of lines that line feeds end."""
         if FORMATS[suffix_of(file)] in ("parquet", "arrow"):
             return {}
-        form = form_of(file, self.encoding)
+        try:
+            form = form_of(file, self.encoding)
+        except UserError as error:
+            raise UserError(f"{self.key}: {error}") from error
         usual = asdict(TextForm())
         return {name: value for name, value in asdict(form).items() if value != usual[name]}
 
@@ -171,8 +174,9 @@ class Corpus:
     def _read(self) -> Iterator[Any]:
         column, rule = self.text_column, self.document_rule()
         if not self.hashed_files:
-            options = {"column": column, "revision": self.commit}
-            yield from self._texts_of(hub_rows(self.source[0], self.configuration, self.split, **options))
+            name, commit = self.source[0], self.commit
+            rows = hub_rows(name, self.configuration, self.split, column=column, revision=commit)
+            yield from self._texts_of(rows)
         for file, sha256 in self.hashed_files:
             kind = FORMATS[suffix_of(file)]
             digest = hashlib.sha256()

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
 from common.files import naming
@@ -177,7 +177,7 @@ class _HashedFile(io.RawIOBase):
 
 
 @contextmanager
-def _unpacked(path: Path, digest: "Digest") -> Iterator[IO[bytes]]:
+def _unpacked(path: Path, digest: "Digest") -> Iterator[io.BufferedIOBase]:
     """A plain file, or what gzip packed in it; the file's own bytes, as they are read, go into `digest`.
 
     Raises:

@@ -203,7 +203,8 @@ def _columnar(path: Path, kind: Format, column: str | None, digest: "Digest | No
     from pyarrow import ipc, parquet
 
     before = _state(path)
-    with parquet.ParquetFile(path) if kind == "parquet" else ipc.open_stream(pa.OSFile(str(path))) as file:
+    with parquet.ParquetFile(path) if kind == "parquet" else ipc.open_stream(pa.OSFile(str(path))) as opened:
+        file: Any = opened
         schema = file.schema_arrow if kind == "parquet" else file.schema
         names = [] if column is None else [column, column.partition(".")[0]]
         columns = next(([name] for name in names if name in schema.names), schema.names)

@@ -37,7 +37,7 @@ def hub_revision(name: str, configuration: str | None, revision: str | None = No
         return revision
     import datasets  # slow to import
 
-    chosen = {} if revision is None else {"revision": revision}
+    chosen: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         return datasets.load_dataset_builder(name, configuration, **chosen).hash
     except Exception:  # of a dozen kinds; whoever reads the rows meets it again, and it is named there
@@ -56,7 +56,7 @@ def hub_rows(
     import datasets  # slow to import
 
     datasets.disable_progress_bars()
-    chosen = {} if revision is None else {"revision": revision}
+    chosen: dict[str, Any] = {} if revision is None else {"revision": revision}
     found: Any = datasets.load_dataset(name, configuration, split=split, **chosen)
     names = [] if column is None else [column, column.partition(".")[0]]
     if needed := next((name for name in names if name in found.column_names), None):

@@ -13,8 +13,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from data.store.ingest import _tokenizer_sample, document_hash
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
+from data.stream.windows import Windows
 from data.text.cleaning import clean, sentences
 from data.text.corpora import Corpus
+from objectives.masked_lm import MaskedLM
 from tests.helpers import made_up_documents, write_jsonl
 
 ODD = [
@@ -266,3 +268,21 @@ def test_the_share_of_bytes_that_are_no_characters_is_reported(tmp_path: Path) -
     recipe = Recipe(corpus=Corpus(source=(str(path),), encoding="cp1252"), vocab_size=420)
     find_or_build(recipe, tmp_path / "cache", report=lines.append)
     assert not [line for line in lines if "U+FFFD" in line]
+
+
+def test_next_sentence_prediction_cuts_berts_form_at_its_lines(tmp_path: Path) -> None:
+    lines = [f"{'Dr. Kim and Mr. Lee ' * (number % 3)}went home {number}" for number in range(60)]
+    (tmp_path / "corpus.txt").write_text("\n\n".join("\n".join(lines[at : at + 6]) for at in range(0, 60, 6)))
+    corpus = Corpus(source=(str(tmp_path / "corpus.txt"),), documents="sentence_per_line")
+    folder = find_or_build(Recipe(corpus=corpus, vocab_size=500), tmp_path / "cache", report=lambda line: None)
+    tokenizer, vocabulary = read_tokenizer(folder)
+    windows = Windows(TokenStore(folder, "train"), length=48, end_token=vocabulary.eos)
+    objective = MaskedLM(noise_density=0.15, next_sentence=True)
+    objective.check_data(windows)
+    cuts = [
+        tokenizer.decode(window.tokens[start : start + 2].tolist())
+        for window in (windows[index] for index in range(len(windows)))
+        for start in np.setdiff1d(window.sentence_starts, window.document_starts)
+    ]
+    assert cuts
+    assert all(text.startswith("\n") for text in cuts)

@@ -27,7 +27,9 @@ def saved(folder: Path, texts: list[str], **settings: Any) -> Path:
 @pytest.fixture
 def splits(tmp_path: Path) -> Path:
     parts = {"train": TEXTS[:20], "validation": TEXTS[20:]}
-    made = {split: datasets.Dataset.from_dict({"text": texts, "n": [0] * len(texts)}) for split, texts in parts.items()}
+    made: Any = {
+        split: datasets.Dataset.from_dict({"text": texts, "n": [0] * len(texts)}) for split, texts in parts.items()
+    }
     datasets.DatasetDict(made).save_to_disk(tmp_path / "several")
     return tmp_path / "several"
 
