@@ -124,6 +124,8 @@ def _known(error: BaseException) -> Ending | None:
         return Ending(f"a file is damaged, or is no UTF-8 ({text})", USER)
     if isinstance(error, RecursionError) and _innermost_package(error):
         return Ending(f"a file is nested too deeply to be read ({_innermost_package(error)})", USER)
+    if isinstance(error, ValueError) and text.startswith("embedded null"):  # as Python has it, of any path
+        return Ending("a path holds the character NUL, which no name of a file can", USER)
     if "TransportError" in names:  # httpx's, of the hub
         return Ending(f"the network cannot be reached ({text}): try again, or name what lies here", MACHINE)
     return None

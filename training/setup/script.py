@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from common import startup
+from common.errors import UserError
 from training.setup.endings import OUR_MISTAKE, ending_of, leave
 from training.step.stops import RunStopped, SignalReceived
 
@@ -51,6 +52,13 @@ def _any_text_can_be_printed() -> None:
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raises UserError for what no file can hold as text: bytes that are no UTF-8, which Python has as surrogates."""
+    for argument in arguments:
+        if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
+            raise UserError(f"the argument {ascii(argument)} is no text in UTF-8")
+
+
 def _can_print() -> bool:
     """Whether standard output takes what was written to it."""
     try:
@@ -78,6 +86,7 @@ def script(*, interrupted: str = "") -> Callable[[Main], Main]:
             _any_text_can_be_printed()
             try:
                 with _signals():
+                    _check_text(arguments)
                     status = main(arguments)
                     sys.stdout.flush()
                     return status

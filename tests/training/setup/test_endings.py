@@ -38,6 +38,7 @@ USERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "text that is no JSON": (lambda _: json.loads(""), "no JSON"),
     "bytes that are no UTF-8": (lambda _: b"\xff".decode(), "no UTF-8"),
     "JSON that is nested too deeply": (lambda _: json.loads("[" * 100_000), "nested too deeply"),
+    "a path with a NUL": (lambda folder: (folder / "\0").mkdir(), "NUL"),
     "a package that is not installed": (lambda _: __import__("no_such_package"), "pip install no_such_package"),
 }
 

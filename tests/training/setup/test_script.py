@@ -163,3 +163,17 @@ def test_every_script_ends_by_it(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     (main,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
     assert [ast.unparse(decorator).split("(")[0] for decorator in main.decorator_list] == ["script"]
+
+
+@pytest.mark.parametrize("argument", ["--data.corpus=\0", "caf\udce9", "--name=\ud800"])
+def test_an_argument_that_is_no_text_is_refused_by_every_script(
+    capsys: pytest.CaptureFixture[str], argument: str
+) -> None:
+    @script()
+    def main(arguments: list[str]) -> int:
+        raise AssertionError("never reached")
+
+    with pytest.raises(SystemExit) as left:
+        main([argument])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(f"error: the argument {ascii(argument)} is no text in UTF-8\n")
