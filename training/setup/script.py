@@ -56,7 +56,7 @@ def _check_text(arguments: Sequence[str]) -> None:
     """Raises UserError for what no file can hold as text: bytes that are no UTF-8, which Python has as surrogates."""
     for argument in arguments:
         if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
-            raise UserError(f"the argument {ascii(argument)} is no text in UTF-8")
+            raise UserError(f"the argument {argument!a} is no text in UTF-8")
 
 
 def _can_print() -> bool:

@@ -176,4 +176,4 @@ def test_an_argument_that_is_no_text_is_refused_by_every_script(
     with pytest.raises(SystemExit) as left:
         main([argument])
     assert left.value.code == 2
-    assert capsys.readouterr().err.endswith(f"error: the argument {ascii(argument)} is no text in UTF-8\n")
+    assert capsys.readouterr().err.endswith(f"error: the argument {argument!a} is no text in UTF-8\n")
