@@ -44,17 +44,27 @@ def test_every_training_command_of_the_readme_is_valid(
     assert cli.folder.parent == Path("runs")
 
 
-def all_commands() -> list[str]:
-    """Every command of the README in its order, lines that go on put together."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+# Documents whose commands are run one after another, as a reader does.
+PAGES = ("pretrain", "generate", "finetune", "score", "huggingface", "clusters", "compare", "objectives/index")
+SEQUENCES = {
+    "README.md": ["README.md"],
+    "README.ko.md": ["README.ko.md"],
+    "docs": [f"docs/{page}.md" for page in PAGES],
+}
+
+
+def all_commands(sequence: str) -> list[str]:
+    """Every command of some documents in its order, lines that go on put together."""
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in SEQUENCES[sequence])
     lines = "\n".join(FENCE.findall(text)).replace("\\\n", " ").splitlines()
     found = [line for line in lines if line.startswith(("python ", "torchrun "))]
     inline = re.findall(r"`(python (?:show|summarize)\.py [^`]*)`", text)
     return [*found, *inline]
 
 
-def test_no_command_of_the_readme_takes_the_folder_of_an_earlier_one_and_each_run_that_it_names_is_made_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_no_command_takes_the_folder_of_an_earlier_one_and_each_run_that_it_names_is_made_before(
+    sequence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
@@ -67,7 +77,7 @@ def test_no_command_of_the_readme_takes_the_folder_of_an_earlier_one_and_each_ru
     ):
         (tmp_path / name).write_text("text", encoding="utf-8")
     made: list[str] = []
-    for command in all_commands():
+    for command in all_commands(sequence):
         words = shlex.split(command)
         script = next(Path(word).name for word in words if word.endswith(".py"))
         arguments = words[words.index(next(word for word in words if word.endswith(".py"))) + 1 :]
@@ -85,9 +95,15 @@ SCRIPTS_OF_PARSERS = {"predict.py": predict.parse, "summarize.py": summarize.par
 
 
 @pytest.mark.parametrize(
-    "command", [line for line in all_commands() if line.split()[1] in SCRIPTS_OF_PARSERS and "config.yaml" not in line]
+    "command",
+    dict.fromkeys(
+        line
+        for sequence in SEQUENCES
+        for line in all_commands(sequence)
+        if line.split()[1] in SCRIPTS_OF_PARSERS and "config.yaml" not in line
+    ),
 )
-def test_every_other_command_of_the_readme_parses(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_other_command_parses(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     words = shlex.split(command)
     assert SCRIPTS_OF_PARSERS[words[1]](words[2:])
@@ -109,14 +125,24 @@ def test_every_study_of_the_readme_can_be_declared(command: str, monkeypatch: py
     assert options.studies == Path("studies")
 
 
-def test_the_study_in_the_readme_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_in_the_documents_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    fences = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    fences = FENCE.findall((ROOT / "docs/compare.md").read_text(encoding="utf-8"))
     (shown,) = [fence for fence in fences if fence.startswith("arms:")]
     (tmp_path / "shown.yaml").write_text(shown, encoding="utf-8")
     study, _ = parse_study(["--config", str(tmp_path / "shown.yaml")])
     assert len(study.arms) == 4
     assert len(study.hypotheses) == 2
+
+
+def test_the_readme_is_short_and_its_korean_sibling_has_the_same_commands_and_links() -> None:
+    english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
+    assert len(english.splitlines()) <= 150
+    links = [re.findall(r"\]\((docs/[\w./]+|[A-Z]+\.md|results/README\.md)\)", text) for text in (english, korean)]
+    assert set(links[0]) == set(links[1])
+    of_both = [[line for line in all_commands(name) if "show.py" not in line] for name in ("README.md", "README.ko.md")]
+    assert of_both[0] == of_both[1]
+    assert re.search("[가-힣]", korean)
 
 
 def test_there_are_commands_to_check() -> None:
@@ -129,7 +155,7 @@ def test_there_are_commands_to_check() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_the_documents_name_are_there(document: Path) -> None:
     for name in NAMED_FILE.findall(document.read_text(encoding="utf-8")):
-        assert (ROOT / name).exists() or name.endswith("prefix_lm.py"), name
+        assert (ROOT / name).exists() or "my_objective" in name, name
 
 
 def test_the_makefile_lists_every_target_with_a_reason() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT, made_up_documents, write_jsonl
-from tests.test_documents import all_commands
+from tests.test_documents import SEQUENCES, all_commands
 
 # Shapes and budgets of seconds in place of README's; everything else is as README has it.
 SMALL = (
@@ -71,14 +71,15 @@ def runnable(command: str) -> list[str] | None:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_run_one_after_another_in_a_clean_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_the_commands_run_one_after_another_in_a_clean_folder(
+    sequence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_files(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.setenv("WANDB_MODE", "offline")
     failed = []
-    for command in all_commands():
+    for command in all_commands(sequence):
         if (words := runnable(command)) is None:
             continue
         line = [sys.executable, str(ROOT / words[0]), *words[1:]]

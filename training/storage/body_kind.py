@@ -6,6 +6,7 @@ name it is the first of the union.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,7 +35,7 @@ def kind_of(settings: Any) -> str | None:
 
 def _named(arguments: Sequence[str]) -> Iterator[str]:
     """The kinds that a command line names, in its order, the last of which counts."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         option, _, value = argument.partition("=")
         value = value or following
         if option == FLAG:
