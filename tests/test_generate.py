@@ -188,7 +188,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_answer_stays_json(
         ("causal_lm", ["x", "--step", "1"], "has no checkpoint of step 1; it has 4, 3"),
         ("causal_lm", ["x", "--temprature", "1"], "did you mean 'temperature'?"),
         ("causal_lm", ["x", "--temperature", "warm"], "temperature"),
-        ("causal_lm", ["x", "--temperature", "-1"], "temperature = -1.0 must not be negative"),
+        ("causal_lm", ["x", "--temperature", "-1"], "temperature = -1.0 must be at least 0 and at most"),
         ("causal_lm", ["x", "--samples", "2", "--beams", "2"], "samples = 2 need a temperature above 0"),
         ("causal_lm", ["x", "--candidates", "2"], "candidates = 2: a causal LM"),
     ],

@@ -74,10 +74,10 @@ def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--minimal_pairs", "nowhere"], "minimal_pairs.files: no JSON lines at 'nowhere'"),
+        (["--minimal_pairs", "nowhere"], "minimal_pairs.files: no pairs (JSON lines, or Zorro's .txt) at 'nowhere'"),
         (["--last_word", "nowhere.jsonl"], "last_word.files: no file at 'nowhere.jsonl'"),
         (["--scorer", "pll"], "--scorer pll needs --minimal_pairs"),
-        (["--precision", "half"], "continuation.precision: 'half' is none of float32"),
+        (["--precision", "half"], "continuation.precision: 'half' is none of auto, float32"),
         (["--passages", "0"], "continuation.passages = 0 must be at least 1"),
         (["--minimal_pair", "nowhere"], "minimal_pair"),
     ],

@@ -17,7 +17,7 @@ from common.errors import UserError
 from training.setup.command_line import keep_schema
 from training.setup.endings import leave
 from training.setup.messages import one_line
-from training.storage.yaml_text import check_yaml
+from training.storage.yaml_text import YamlRefused, check_yaml
 
 _PARSERS = ("jsonargparse", "yaml")  # whose own errors are about what the user wrote
 
@@ -64,7 +64,10 @@ def load_yaml(text: str) -> Any:
         yaml.YAMLError: also for what `check_yaml` refuses.
     """
     check_yaml(text)
-    return _LOAD_YAML(text)
+    try:
+        return _LOAD_YAML(text)
+    except ValueError as error:  # a number of thousands of digits, a date that there is not
+        raise YamlRefused(str(error)) from error
 
 
 _LOAD_YAML = get_loader("yaml")

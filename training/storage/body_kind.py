@@ -21,7 +21,7 @@ FLAG = "--body.kind"
 def _read(path: str) -> Any:
     try:
         return get_loader("yaml")(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the parser that reads the file names the mistake
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):  # the parser that reads the file names the mistake
         return None
 
 

@@ -231,7 +231,10 @@ def test_every_arm_is_tuned_on_seeds_of_its_own_and_branches_off_to_smaller_budg
         ({"evaluations": {"continuatio": {}}}, "needs the metric 'continuation', which no evaluation"),
         ({"evaluations": {"blimp": {}}, "hypotheses": []}, "'blimp' is no evaluation; they are continuation"),
         ({"evaluations": {"continuation": {"pasages": 4}}}, "did you mean 'continuation.passages'?"),
-        ({"evaluations": {"minimal_pairs": {"files": ["/nowhere"]}}, "hypotheses": []}, "no JSON lines at '/nowhere'"),
+        (
+            {"evaluations": {"minimal_pairs": {"files": ["/nowhere"]}}, "hypotheses": []},
+            "no pairs (JSON lines, or Zorro's .txt) at '/nowhere'",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_trained(

@@ -139,4 +139,5 @@ def test_every_script_begins_with_what_can_be_answered_at_once(name: str) -> Non
     packages = ("common", "data", "evaluation", "finetuning", "models", "objectives", "training")
     own = tuple(f"{verb} {package}." for verb in ("import", "from") for package in packages)
     imports = [line for line in lines if line.startswith(own)]
-    assert imports[0].startswith("import training.setup.command_line")
+    assert imports[0].startswith("import common.startup")
+    assert imports[1].startswith("import training.setup.command_line")
