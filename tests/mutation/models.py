@@ -171,8 +171,8 @@ MUTANTS = [
     ),
     Mutant(
         file="models/presets.py",
-        original="self.layers - self.layers // 2, self.layers // 2",
-        replacement="self.layers // 2, self.layers - self.layers // 2",
+        original="return layers - layers // 2, layers // 2",
+        replacement="return layers // 2, layers - layers // 2",
         mistake="the odd block goes to the decoder",
         tests=(PRESETS,),
     ),

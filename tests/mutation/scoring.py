@@ -39,8 +39,8 @@ MUTANTS = [
     ),
     Mutant(
         file="evaluation/scoring/likelihood.py",
-        original="np.subtract.at(log_likelihoods, owners_N, losses_N)",
-        replacement="log_likelihoods[owners_N] -= losses_N",
+        original="np.subtract.at(log_likelihoods, owners_N, losses_N * weighted_N)",
+        replacement="log_likelihoods[owners_N] -= losses_N * weighted_N",
         mistake="of several labels of a text in one batch only the last counts",
         tests=(SCORING,),
     ),

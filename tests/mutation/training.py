@@ -154,7 +154,7 @@ MUTANTS = [
         tests=(CHECKPOINT,),
     ),
     Mutant(
-        file="training/storage/run_dir.py",
+        file="training/storage/config_file.py",
         original='"data.micro_batch_size", "data.workers"',
         replacement='"data.micro_batch_size", "data.batch_size", "data.workers"',
         mistake="a run may go on with another batch size",

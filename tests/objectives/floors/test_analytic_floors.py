@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models.transformer.transformer
+import models.transformer.stack
 from data.stream.batch import Example
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window
@@ -143,7 +143,7 @@ def reads_what_it_says(_window: Window, example: Example) -> Example:
 
 def test_a_decoder_without_its_mask_falls_below_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        models.transformer.transformer,
+        models.transformer.stack,
         "prepare",
         lambda mask, *args, **kwargs: prepare(mask._replace(is_causal=False), *args, **kwargs),
     )
