@@ -46,17 +46,16 @@ def cut(tokens: np.ndarray, level: Level, rng: Generator, vocabulary: Vocabulary
     Cut by characters, each part is tokenised by itself, so that tokens are cut as a user's cursor cuts them. Tokens
     whose text begins or ends within a character are cut between tokens.
     """
-    text = ""
-    if level == "character":
-        assert vocabulary.tokenizer is not None, "characters need the tokenizer of the vocabulary"
-        text = vocabulary.tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
-    if not text or CUT_CHARACTER in text:
+    tokenizer = vocabulary.tokenizer if level == "character" else None
+    assert tokenizer is not None or level == "token", "characters need the tokenizer of the vocabulary"
+    text = "" if tokenizer is None else tokenizer.decode(tokens.tolist(), skip_special_tokens=False)
+    if tokenizer is None or not text or CUT_CHARACTER in text:
         first, second = boundaries(len(tokens), rng)
         return Parts(tokens[:first], tokens[first:second], tokens[second:])
     assert vocabulary.tokenizer is not None
     first, second = boundaries(len(text), rng)
     parts = (text[:first], text[first:second], text[second:])
-    encoded = (vocabulary.tokenizer.encode(part, add_special_tokens=False).ids for part in parts)
+    encoded = (tokenizer.encode(part, add_special_tokens=False).ids for part in parts)
     return Parts(*(np.array(ids, dtype=np.int64) for ids in encoded))
 
 

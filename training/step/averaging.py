@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
@@ -36,7 +37,7 @@ class WeightAverage:
         assert not self.is_in_place
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self.other.values()), list(self.weights.values()), 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.other.values()), list(self.weights.values()), self.updates)
 
     @torch.no_grad()
     def swap(self) -> None:
