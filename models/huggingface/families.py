@@ -46,7 +46,8 @@ _T5_SIZES = {
     "head_width": ("d_kv",),
     "feed_forward_width": ("d_ff",),
     "encoder_blocks": ("num_layers",),
-    "decoder_blocks": ("num_decoder_layers",),
+    # by the second, transformers 5 knows how many layers the cache of `generate` has; it takes the encoder's otherwise
+    "decoder_blocks": ("num_decoder_layers", "decoder_layers"),
     "num_heads": ("num_heads",),
 }
 _T5_FIXED = {

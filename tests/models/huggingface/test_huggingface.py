@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoConfig, DynamicCache, PreTrainedModel
 
 from models.huggingface.families import FAMILIES
 from models.huggingface.settings import from_huggingface_config, to_huggingface_config
@@ -101,6 +101,20 @@ def test_there_and_back_every_size_is_the_same(preset: PresetName, seed: int) ->
     assert back.layers == num_blocks
     again = to_huggingface_config(back, num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
     assert again == theirs
+
+
+@pytest.mark.parametrize("num_blocks", [(1, 3), (3, 1)])
+@pytest.mark.parametrize("preset", ["bart", "t5", "t5_v1_1"])
+def test_the_cache_of_the_class_has_the_layers_of_the_decoder(
+    preset: PresetName, num_blocks: tuple[int, int], tmp_path: Path
+) -> None:
+    """Also in the config that transformers saves of it."""
+    config = TransformerConfig(preset=preset, width=16, num_heads=2)
+    written = to_huggingface_config(config, num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
+    made = AutoConfig.for_model(**written)
+    made.save_pretrained(tmp_path)
+    for theirs in (made, AutoConfig.from_pretrained(tmp_path)):
+        assert len(DynamicCache(config=theirs)) == num_blocks[1]
 
 
 @pytest.mark.parametrize("preset", FAMILIES)
