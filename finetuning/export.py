@@ -194,8 +194,7 @@ def _generation_of(module: GenerativeFineTuning) -> dict[str, Any]:
         most += len(template.target_before)  # which transformers generates as well
         most = min(most, start.max_positions) if start.is_limited else most
         settings["forced_bos_token_id"] = next(iter(template.target_before), None)
-    never = start.vocabulary.never_targets(*template.target_before, *template.target_behind).tolist()
-    return {**settings, "max_new_tokens": most, "suppress_tokens": never}
+    return {**settings, "max_new_tokens": most, "suppress_tokens": module.never.tolist()}
 
 
 def _settings_of(module: FineTuning) -> dict[str, Any]:

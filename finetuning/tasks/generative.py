@@ -154,6 +154,12 @@ class GenerativeFineTuning(FineTuning):
 
     # --- loss and generation ---
 
+    @property
+    def never(self) -> np.ndarray:
+        """int64[...], the special ids that are not generated, since training never had them as targets."""
+        template = self.start.template
+        return self.start.vocabulary.never_targets(*template.target_before, *template.target_behind)
+
     def scores(self, batch: Batch) -> Tensor:
         """[N, V] in float32 at least, at the labels."""
         assert self.body is not None
@@ -193,7 +199,7 @@ class GenerativeFineTuning(FineTuning):
                 sources=sources,
                 decoding=decoding,
                 eos=template.target_behind[0],
-                never=self.start.vocabulary.never_targets(*template.target_before, *template.target_behind),
+                never=self.never,
                 max_positions=most,
                 num_forced=len(template.target_before),
             )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from finetuning.data.rows import DataWarnings
-from models.generation.decoding import candidates
+from models.generation.decoding import candidates, without
 from tests.finetuning.made_tasks import sentences
 from tests.finetuning.pipelines import KOREAN_TEXTS, LONG, TEXTS, TOLERANCE, Export, cases, pipeline, predicted
 
@@ -155,7 +155,11 @@ def test_a_continuation_is_drawn_from_the_same_probabilities(exported: Export) -
         said = model.generate(**encoded, max_new_tokens=4, output_scores=True, return_dict_in_generate=True)
     with torch.no_grad():
         logits = model(said.sequences).logits[0]
+    module = cast(Any, tuned.module)
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    assert set(module.never.tolist()) == special - {tokenizer.eos_token_id} != set()  # EOS alone was a target
     for step, scores in enumerate(said.scores):
-        expected = candidates(logits[encoded["input_ids"].shape[1] - 1 + step][None], cast(Any, tuned.module).decoding)
+        logits_1V = logits[encoded["input_ids"].shape[1] - 1 + step][None]
+        expected = candidates(without(logits_1V, module.never), module.decoding)
         torch.testing.assert_close(scores.softmax(dim=-1), expected)
         assert 1 < int((expected > 0).sum()) < expected.shape[1]
