@@ -158,9 +158,13 @@ class RowSource:
         """`format` with `auto` decided.
 
         Raises:
-            UserError: where a suffix is unknown, or suffixes differ.
+            UserError: where it is no format, a suffix is unknown, or suffixes differ.
         """
         if self.format != "auto":
+            if self.format not in get_args(Format):  # null passes the command line
+                raise UserError(
+                    f"{self.key}: its format = {self.format} is none of auto, {', '.join(get_args(Format))}"
+                )
             return self.format
         suffixes = {suffix_of(file): file for file in self.files()}
         for suffix, file in suffixes.items():
