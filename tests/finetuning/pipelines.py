@@ -26,6 +26,11 @@ def predicted(tuned: FineTunedRun, inputs: list[Any]) -> list[dict[str, Any]]:
     return [fields for _, fields in tuned.predict(inputs)]
 
 
+def readable(text: str) -> str:
+    """A text that transformers generated without the bytes that make no character, and blanks around it."""
+    return text.replace("\ufffd", "").strip()
+
+
 def pipeline(task: str, folder: Path, **settings: Any) -> Any:
     from transformers import pipeline
 
