@@ -30,8 +30,8 @@ BASE = Path(__file__).parent / "configs/base.yaml"
 def per_word(counts: dict[str, int]) -> str:
     """Tokens a word and the share that is unknown; "" for a store that was built before they were counted."""
     words, unknown = counts.get("words", 0), counts.get("unknown", 0)
-    shares = [f"{counts['tokens'] / words:.2f} tokens a word"] * bool(words)
-    shares += [f"{unknown / counts['tokens']:.2%} of the tokens unknown"] * bool(unknown)
+    shares = [f"{counts['tokens'] / words:.2f} tokens a word"] if words else []
+    shares += [f"{unknown / counts['tokens']:.2%} of the tokens unknown"] if unknown else []
     return "".join(f"{share}, " for share in shares)
 
 

@@ -171,6 +171,8 @@ def from_huggingface_config(theirs: Mapping[str, Any]) -> tuple[TransformerConfi
     dropout = theirs.get(family.dropout[0], 0.0)
     if not isinstance(dropout, int | float):
         raise UserError(f"config.json: {family.dropout[0]} = {dropout!r:.60} must be a number")
-    return TransformerConfig(preset=preset, layers=(encoder, decoder), dropout=float(dropout), **sizes), theirs[
-        "vocab_size"
-    ]
+    try:
+        config = TransformerConfig(preset=preset, layers=(encoder, decoder), dropout=float(dropout), **sizes)
+    except UserError as error:  # of our settings, of which the user wrote none
+        raise UserError(f"config.json: {error}") from None
+    return config, theirs["vocab_size"]

@@ -71,7 +71,7 @@ def test_a_window_longer_than_the_positions_is_refused_with_the_longest(objectiv
 
 def test_where_no_window_fits_the_longest_is_none() -> None:
     with pytest.raises(ValueError, match=r"data\.window = 1 raw tokens make 3 positions.* that fits is 0"):
-        module_of(made(Denoising), max_positions=2).check_window(1)
+        module_of(made(Denoising, mean_span_length=1), max_positions=2).check_window(1)
 
 
 @every_objective

@@ -205,7 +205,7 @@ GPT2 = {"model_type": "gpt2", "vocab_size": 8, "n_embd": 8, "n_layer": 1, "n_hea
         ({**GPT2, "n_layer": -1}, "n_layer"),
         ({**GPT2, "n_layer": 1.5}, "n_layer"),
         ({**GPT2, "vocab_size": None}, "vocab_size"),
-        ({**GPT2, "n_embd": 10**12}, "config.json|shape"),
+        ({**GPT2, "n_embd": 10**12}, r"config\.json: body\.width = 1000000000000 must be at least 1 and at most"),
         ({**GPT2, "n_embd": 12}, "config.json|shape|rows"),
         ({**GPT2, "model_type": ["gpt2"]}, "model_type"),
         ({**GPT2, "resid_pdrop": {}}, "pdrop"),
@@ -214,7 +214,7 @@ GPT2 = {"model_type": "gpt2", "vocab_size": 8, "n_embd": 8, "n_layer": 1, "n_hea
 def test_a_crafted_config_of_transformers_is_refused(tmp_path: Path, config: Any, named: str) -> None:
     (tmp_path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     save_file({"transformer.wte.weight": torch.zeros(8, 8)}, tmp_path / "model.safetensors")
-    if isinstance(config, dict) and config["n_embd"] in (12, 10**12):
+    if isinstance(config, dict) and config["n_embd"] == 12:
         pretrained = open_pretrained(str(tmp_path))  # whose one table is compared where a run begins with it
         assert pretrained.state["body.token_table.weight"].shape == (8, 8)
         return
