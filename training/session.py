@@ -137,7 +137,7 @@ class Logs(RunCallback):
 
 
 def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> FileLock:
-    """Makes the folder this run's: locked, with its settings in it.
+    """Makes the folder this run's, and locks it.
 
     Raises:
         UserError: where another process or another run has it.
@@ -149,11 +149,17 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> File
             rank_zero_info(f"set the run in {folder.path} aside, as {aside}")
             lock.release()
             lock = folder.lock()
-    folder.check_same(config)
-    folder.write_config(config)
+    folder.check_same(config, cli.setting_defaults(config))
+    return lock
+
+
+def _begin_session(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> None:
+    """Records with which settings and by what this session is computed, and logs what changed since the last."""
+    folder.write_config(config, cli.setting_defaults(config))
     if not folder.has_started:
         folder.write_info(threads=cli.threads, **({"flops_per_second": cli.measured} if cli.measured else {}))
-    return lock
+    if changed := folder.begin_session():
+        rank_zero_info(changed)
 
 
 def _note_what_is_saved(error: Exception, folder: RunFolder) -> None:
@@ -182,11 +188,11 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
             rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
             return summary
-        if trainer.is_global_zero and (changed := folder.begin_session()):
-            rank_zero_info(changed)
+        if trainer.is_global_zero:
+            _begin_session(cli, folder, config)
         parent = ParentRun(cli.config.branch_from) if cli.config.branch_from is not None else None
         if parent and trainer.is_global_zero and not checkpoints_in(folder.checkpoints):
-            parent.check_settings(config)
+            parent.check_settings(config, cli.setting_defaults(config))
             parent.copy_to(folder)
         resumed = folder.checkpoint_to_resume(rank_zero_warn) if parent or cli.config.resume == "auto" else None
         if resumed:

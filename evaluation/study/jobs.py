@@ -1,7 +1,7 @@
 """The runs of a study: which there are, where each lies, and what became of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,7 +14,7 @@ from evaluation.study.plan import Plan
 from evaluation.study.study import Study, amounts, run_name, tuning_name
 from training.step.stops import Diverged
 from training.storage.checkpoint import checkpoint_name
-from training.storage.config_file import differences
+from training.storage.config_file import NONE, differences
 from training.storage.run_dir import RunFolder
 
 
@@ -144,11 +144,12 @@ class Job:
         """The files that its outcome is read from."""
         return [path for path in (self.run.path / "summary.json", self._failure) if path.is_file()]
 
-    def check_same(self, config: dict[str, Any], data: dict[str, str]) -> None:
+    def check_same(self, config: dict[str, Any], data: dict[str, str], defaults: Mapping[str, Any] = NONE) -> None:
         """Refuses to take another run for this one.
 
         Args:
             config: every setting of the arm.
+            defaults: of these settings.
             data: hashes of the token store's files.
 
         Raises:
@@ -163,7 +164,7 @@ class Job:
         rate = config["optimizer"]["learning_rate"] if self.learning_rate is None else self.learning_rate
         now = {**config, "seed": self.seed, "optimizer": {**config["optimizer"], "learning_rate": rate}}
         budgets = [amounts(before["budget"]), amounts({**config["budget"], self.measure: self.amount})]
-        changed = differences({**before, "budget": budgets[0]}, {**now, "budget": budgets[1]})
+        changed = differences({**before, "budget": budgets[0]}, {**now, "budget": budgets[1]}, defaults)
         if changed:
             raise UserError(
                 f"{self.run.path} holds a run with other settings ({'; '.join(changed)}): give this study another "

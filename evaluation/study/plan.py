@@ -42,6 +42,7 @@ class ArmPlan:
         question: settings of the objective, which decide what its validation loss is over.
         settings: the others that may differ between arms, by their dotted names.
         config: every setting, as the run of the first seed has it.
+        defaults: of these settings, nested or under dotted names.
         layers: blocks of encoder and decoder.
         parameters, non_embedding, active: all; those beside the token and position tables; those of the blocks and
             the head that a position goes through, on the average over the positions of both stacks.
@@ -57,6 +58,7 @@ class ArmPlan:
     question: dict[str, Any]
     settings: dict[str, Any]
     config: dict[str, Any]
+    defaults: dict[str, Any]
     layers: tuple[int, int]
     parameters: int
     non_embedding: int
@@ -151,6 +153,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         question=question_of(config),
         settings={**of_one_arm, "data.batch_size": data.batch_size, "precision": config["trainer"]["precision"]},
         config=config,
+        defaults=cli.setting_defaults(config),
         layers=module.num_blocks,
         parameters=count_parameters(network),
         non_embedding=non_embedding,

@@ -67,7 +67,8 @@ def jobs_of(study: Study, plan: Plan, study_dir: StudyDir) -> Jobs:
     branches = branch_jobs(study, plan, [job for job in runs if job.outcome()[0] == "finished"])
     jobs = Jobs(tuning=tuning, runs=runs, branches=branches, rates=rates)
     for job in jobs.all:
-        job.check_same(plan.arms[job.arm].config, plan.data)
+        arm = plan.arms[job.arm]
+        job.check_same(arm.config, plan.data, arm.defaults)
     return jobs
 
 

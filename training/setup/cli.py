@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from common.ranges import SEED, check_name, check_ranges
 from training.setup.endings import leave
-from training.setup.parsing import OneLineErrors
+from training.setup.parsing import OneLineErrors, setting_defaults
 from training.setup.precision import Product, candidates, fastest, measured_rates, products_of, rates_line
 from training.setup.ranks import agreed
 from training.setup.settings import (
@@ -33,7 +33,7 @@ from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
 from training.storage.body_kind import chosen_body, of_this_body
 from training.storage.branch import ParentRun
-from training.storage.old_names import renamed_config
+from training.storage.old_names import renamed_config, resolved_settings
 from training.storage.run_dir import RunFolder
 
 GROUPS = {
@@ -254,7 +254,11 @@ class RunCLI(LightningCLI):
         """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
         config["trainer"]["precision"] = self.trainer_settings.precision
-        return config
+        return resolved_settings(config)
+
+    def setting_defaults(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The default of each of these settings: what a run that was made before there was one had."""
+        return setting_defaults(self.parser, config)
 
     @property
     def tags(self) -> list[str]:

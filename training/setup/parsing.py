@@ -173,3 +173,40 @@ class OneLineErrors(ArgumentParser):
             super().error(message, ex)
         line = one_line(message, self.valid_names(), self.choices())
         leave(f"{self._file}: {line}" if self._file else line)
+
+
+def _defaults_in(parser: ArgumentParser) -> dict[str, Any]:
+    """The defaults of a parser as config.yaml writes settings, without those of the configs that lie under it."""
+    below, parser.default_config_files = parser.default_config_files, []
+    try:
+        defaults = parser.get_defaults()
+    finally:
+        parser.default_config_files = below
+    return yaml.safe_load(parser.dump(defaults, skip_unset=False, skip_validation=True, format="yaml")) or {}
+
+
+def _defaults_of_class(class_path: str) -> dict[str, Any]:
+    parser = ArgumentParser(exit_on_error=False)
+    made_by = pkgutil.resolve_name(class_path)  # a class, or a function that returns an object of one
+    add = parser.add_class_arguments if isinstance(made_by, type) else parser.add_function_arguments
+    add(made_by, fail_untyped=False)
+    return _defaults_in(parser)
+
+
+def _named_classes(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted path of each `init_args` in a config, in lists by numbers; and the class that takes them."""
+    entries = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in entries:
+        yield from _named_classes(value, f"{path}{key}.")
+    if isinstance(tree, dict) and "class_path" in tree and "init_args" in tree:
+        yield f"{path}init_args", tree["class_path"]
+
+
+def setting_defaults(parser: ArgumentParser, config: dict[str, Any]) -> dict[str, Any]:
+    """The default of every setting that a run has by the signatures of today, nested or under dotted names.
+
+    Args:
+        parser: of the run, which knows the groups of settings.
+        config: every setting of the run, which names the classes of its objective or its tasks.
+    """
+    return _defaults_in(parser) | {path: _defaults_of_class(class_path) for path, class_path in _named_classes(config)}

@@ -6,6 +6,7 @@ comes to what a run of its own to that budget would have come to, bit by bit.
 
 import csv
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from common.files import written_whole
 from training.step.module import ExactModule
 from training.step.optim import learning_rate_factor
 from training.storage.checkpoint import checkpoint_step, damage, write_whole
-from training.storage.config_file import differences
+from training.storage.config_file import NONE, differences
 from training.storage.run_dir import RunFolder
 
 
@@ -38,9 +39,10 @@ class ParentRun:
         self.total_steps: int | None = info.get("total_steps")
         self.data: dict[str, str] = info.get("data", {}).get("sha256", {})
 
-    def check_settings(self, config: dict[str, Any]) -> None:
+    def check_settings(self, config: dict[str, Any], defaults: Mapping[str, Any] = NONE) -> None:
         """Raises UserError where a branch has other settings than its budget."""
-        changed = [line for line in differences(self.folder.read_config(), config) if not line.startswith("budget.")]
+        lines = differences(self.folder.read_config(), config, defaults)
+        changed = [line for line in lines if not line.startswith("budget.")]
         if changed:
             raise UserError(f"a branch of {self.folder.path} differs from it in its budget alone, and here "
                              f"{'; '.join(changed)}")  # fmt: skip

@@ -1,16 +1,18 @@
 """config.yaml: read without executing anything, and what may differ where the same run goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from common.errors import UserError
-from training.storage.old_names import renamed_settings
+from training.storage.old_names import resolved_settings
 from training.storage.yaml_text import check_yaml
 
 RESTORE = "restore it from a copy, or begin the run anew with --resume never"
+NONE: Mapping[str, Any] = MappingProxyType({})
 _GROUPS = ("body", "budget", "data", "logging", "optimizer")
 
 # What a run may go on with otherwise than it began: how it is computed and shown, not what is computed.
@@ -33,7 +35,7 @@ FREE = (
 )
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested dictionaries under their dotted names."""
     for key, value in tree.items():
         if isinstance(value, dict) and value:
@@ -49,11 +51,32 @@ def _numbered(value: Any) -> Any:
     return {key: _numbered(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """`key: before -> now` for every setting that must not change and did; of a mixture's tasks by their numbers."""
-    old, new = (dict(flat(_numbered(settings))) for settings in (before, now))
-    keys = [key for key in {**old, **new} if not any(key == name or key.startswith(f"{name}.") for name in FREE)]
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+def changed_settings(
+    before: dict[str, Any], now: dict[str, Any], defaults: Mapping[str, Any] = NONE
+) -> dict[str, tuple[Any, Any]]:
+    """Both values of every setting that differs, by its dotted name; of a mixture's tasks by their numbers.
+
+    A setting that `before` does not name, since there was none when that was written, had its default of today; null
+    is as good as no setting.
+
+    Args:
+        before: every setting of the earlier run or session.
+        now: every setting of this one.
+        defaults: of the signatures of today, nested or under dotted names.
+    """
+    old, new, default = (dict(flat(_numbered(settings))) for settings in (before, now, defaults))
+    values = {key: (old.get(key, default.get(key)), new.get(key)) for key in {**old, **new}}
+    return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], defaults: Mapping[str, Any] = NONE) -> list[str]:
+    """`key: before -> now` for every setting that must not change and did, by `changed_settings`."""
+    changed = changed_settings(before, now, defaults).items()
+    return [
+        f"{key}: {old} -> {new}"
+        for key, (old, new) in changed
+        if not any(key == name or key.startswith(f"{name}.") for name in FREE)
+    ]
 
 
 def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
@@ -70,9 +93,4 @@ def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
         raise UserError(f"{path} is damaged (no YAML of settings: {reason}); {RESTORE}") from None
     if not isinstance(config, dict) or not all(isinstance(config.get(group, {}), dict) for group in _GROUPS):
         raise UserError(f"{path} is damaged (it does not hold the settings of a run); {RESTORE}")
-    return renamed_settings(config)
-
-
-def without_null(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are set to something: a new one that is null is as good as one that there was not."""
-    return {key: value for key, value in flat(config) if value is not None}
+    return resolved_settings(config)

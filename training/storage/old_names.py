@@ -32,6 +32,7 @@ SETTINGS = {  # by their dotted paths in a config
     "model.init_args.optimizer.final": "model.init_args.optimizer.min_lr_ratio",
     "model.init_args.optimizer.clip": "model.init_args.optimizer.max_grad_norm",
 }
+SECOND_SEGMENT = {True: "next_sentence", False: "none"}  # of a masked LM, by what its `next_sentence` was
 STUDY = {"forks": "branches", "departures": "deviations"}  # of a declaration, and of results.json
 INFO = {"begun_with": "initialized_from", "data.faults": "data.warnings"}  # of run.json
 METRICS = {"train/stranger_share": "train/random_segment_share"}
@@ -67,6 +68,23 @@ def _renamed(tree: Any, names: dict[str, str], path: str = "") -> Any:
 def renamed_settings(config: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run, or of an arm of a study: those of config.yaml, of a user's config, dotted ones as well."""
     return _renamed(config, SETTINGS)
+
+
+def resolved_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Every setting of a run by today's names; of two settings for one thing, the more general one has it.
+
+    A masked LM's `next_sentence` is read into `second_segment`, over which it goes where it is not null.
+    """
+    config = renamed_settings(config)
+    model = config.get("model")
+    if not isinstance(model, dict) or model.get("class_path") != "objectives.masked_lm.MaskedLM":
+        return config
+    given = model.get("init_args")
+    if not isinstance(given, dict) or "next_sentence" not in given:
+        return config
+    rest = {name: value for name, value in given.items() if name != "next_sentence"}
+    second = SECOND_SEGMENT.get(given["next_sentence"])
+    return {**config, "model": {**model, "init_args": rest | ({} if second is None else {"second_segment": second})}}
 
 
 def renamed_config(text: str) -> str:

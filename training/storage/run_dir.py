@@ -17,7 +17,7 @@ import hashlib
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from common.errors import UserError
 from common.files import read_sealed, write_sealed, write_whole
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
-from training.storage.config_file import RESTORE, differences, parse_settings, without_null
+from training.storage.config_file import NONE, RESTORE, changed_settings, differences, parse_settings
 from training.storage.old_names import renamed_info, renamed_metrics
 from training.storage.provenance import changes, provenance, session
 
@@ -90,7 +90,7 @@ class RunFolder:
         """Whether a run got as far as its data, so that there is something to go on with."""
         return "data" in self.read_info() or bool(checkpoints_in(self.checkpoints))
 
-    def check_same(self, config: dict[str, Any]) -> None:
+    def check_same(self, config: dict[str, Any], defaults: Mapping[str, Any] = NONE) -> None:
         """Refuses to go on with a run of other settings; one that failed before it began may be set right.
 
         Raises:
@@ -100,7 +100,7 @@ class RunFolder:
             return
         if "data" not in self.read_info():
             raise UserError(f"{self.path / 'run.json'} is missing, without which the run cannot go on; {RESTORE}")
-        changed = differences(self.read_config(), config)
+        changed = differences(self.read_config(), config, defaults)
         if changed:
             raise UserError(
                 f"{self.path} holds a run with other settings ({'; '.join(changed)}): give this one another --name, or "
@@ -121,11 +121,11 @@ class RunFolder:
         path = self.path / "config.yaml"
         return parse_settings(path, self._recorded(path))
 
-    def write_config(self, config: dict[str, Any]) -> None:
+    def write_config(self, config: dict[str, Any], defaults: Mapping[str, Any] = NONE) -> None:
         """Writes config.yaml, or, for a later session that is computed otherwise, config-2.yaml and so on."""
         number, path = 1, self.path / "config.yaml"
         while path.exists() and self.has_started:
-            if without_null(parse_settings(path, path.read_bytes())) == without_null(config):
+            if not changed_settings(parse_settings(path, path.read_bytes()), config, defaults):
                 return
             number += 1
             path = self.path / f"config-{number}.yaml"

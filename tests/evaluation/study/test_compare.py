@@ -143,7 +143,7 @@ def test_a_run_that_diverges_is_told_and_the_others_go_on(
     compare: Compare, write_study: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     config = str(ROOT / "configs/causal_lm.yaml")
-    settings = {"learning_rate": "1000", "weight_decay": "1000", "schedule": "constant"}  # each step: weights times -1e6
+    settings = {"learning_rate": "1000", "weight_decay": "1000", "schedule": "constant"}
     wild = {"config": config, "settings": {f"optimizer.{name}": value for name, value in settings.items()}}
     command = write_study(arms={"wild": wild, "causal": config}, seeds=[0], hypotheses=[], evaluations={})
     assert compare(command) == 1

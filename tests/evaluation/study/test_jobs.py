@@ -69,6 +69,7 @@ def plan_of(study: Study, *, layers: tuple[int, int] = (2, 0), branches: tuple[B
         "question": {},
         "settings": {"optimizer.schedule": "wsd", "optimizer.learning_rate": 1e-3},
         "config": CONFIG,
+        "defaults": {},
         "parameters": 1000,
         "non_embedding": 600,
         "active": 600,

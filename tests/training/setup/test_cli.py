@@ -11,6 +11,7 @@ import yaml
 from models.presets import PRESETS
 from tests.helpers import ROOT, make_cli, run_script, train_in_process
 from training.setup.cli import one_budget
+from training.storage.config_file import changed_settings, flat
 
 Command = Callable[..., list[str]]
 
@@ -135,6 +136,18 @@ def test_presets_on_the_command_line_are_those_of_the_models(tiny_run: Command) 
     for preset in PRESETS:
         cli = make_cli(tiny_run("masked_lm", "preset", "--body.preset", preset))
         assert cli.config_init["body"].preset == preset
+
+
+def test_the_defaults_of_settings_are_those_of_signatures_and_not_of_configs(tiny_run: Command) -> None:
+    """Of every setting that config.yaml holds, as it holds them; so what a config does not set is its default."""
+    cli = make_cli(tiny_run("masked_lm", "of_signatures", "--model.init_args.unit", "word"))
+    config = cli.resolved_config()
+    defaults = cli.setting_defaults(config)
+    changed = changed_settings({}, config, defaults)
+    assert changed["model.init_args.unit"] == ("token", "word")
+    assert changed["optimizer.learning_rate"][0] == 1e-3  # the signature's, where base.yaml has another
+    assert not {"optimizer.betas", "checkpoints.at_steps", "data.encoding", "model.init_args.z_loss"} & changed.keys()
+    assert dict(flat(config)).keys() <= {*dict(flat(defaults)), "model.class_path"}
 
 
 def test_the_seed_decides_first_weights_dropout_and_the_order_of_the_windows(tiny_run: Command) -> None:

@@ -8,6 +8,8 @@ import yaml
 
 from finetuning.tasks.task import Task
 from objectives.core.base import Objective
+from objectives.masked_lm import MaskedLM
+from tests.objectives.texts import made
 from training.storage import old_names
 from training.storage.old_names import (
     is_old_declaration,
@@ -17,8 +19,10 @@ from training.storage.old_names import (
     renamed_parameter,
     renamed_settings,
     renamed_study,
+    resolved_settings,
 )
 
+MASKED_LM = "objectives.masked_lm.MaskedLM"
 OLD = {
     "model": {
         "class_path": "objectives.schedule.Schedule",
@@ -72,6 +76,28 @@ def test_what_is_called_as_today_is_left_alone(rename: Any) -> None:
     assert rename(NEW) == NEW
     study = {"arms": {"a": {"settings": {"body.layers": "4"}}}, "branches": [1], "deviations": []}
     assert rename(study) == study
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved"),
+    [
+        ({"next_sentence": True}, {"second_segment": "next_sentence"}),
+        ({"next_sentence": False}, {"second_segment": "none"}),
+        ({"next_sentence": False, "second_segment": "next_sentence"}, {"second_segment": "none"}),  # it goes over it
+        ({"next_sentence": None, "second_segment": "sentence_order"}, {"second_segment": "sentence_order"}),
+        ({"unit": "word"}, {"unit": "word"}),
+    ],
+)
+def test_what_next_sentence_was_is_the_second_segment_of_a_masked_lm(
+    given: dict[str, Any], resolved: dict[str, Any]
+) -> None:
+    def config(class_path: str, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"model": {"class_path": class_path, "init_args": settings}, "seed": 0}
+
+    assert resolved_settings(config(MASKED_LM, given)) == config(MASKED_LM, resolved)
+    assert resolved_settings(config("theirs.Objective", given)) == config("theirs.Objective", given)
+    if "sentence_order" not in given.values():
+        assert made(MaskedLM, **given).second_segment == made(MaskedLM, **resolved).second_segment
 
 
 def test_every_class_is_where_its_name_leads() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.storage.config_file import FREE, differences, flat
+from training.storage.config_file import FREE, changed_settings, differences, flat
 from training.storage.run_dir import RunFolder
 
 
@@ -19,6 +19,22 @@ def test_of_a_list_of_settings_only_what_changed_is_named() -> None:
     before = {"task": {"tasks": [{"name": "a"}, {"name": "b", "limit": 1}], "rates": [1, 2]}}
     now = {"task": {"tasks": [{"name": "a"}, {"name": "b", "limit": 2}], "rates": [1, 3]}}
     assert differences(before, now) == ["task.tasks.1.limit: 1 -> 2", "task.rates: [1, 2] -> [1, 3]"]
+
+
+def test_a_setting_that_an_older_run_does_not_name_was_its_default_of_today() -> None:
+    defaults = {"data": {"encoding": "auto"}, "task.tasks.0.init_args": {"columns": {}, "first_label": 0}}
+    task = {"name": "a", "columns": {}, "first_label": 0}
+    before = {"data": {"window": 4}, "task": {"tasks": [{"init_args": {"name": "a"}}]}}
+    now = {"data": {"window": 4, "encoding": "auto"}, "task": {"tasks": [{"init_args": task}]}}
+    assert changed_settings(before, now, defaults) == {}
+    now["data"]["encoding"] = "cp949"
+    task["columns"] = {"test": {"text": "body"}}
+    assert differences(before, now, defaults) == [
+        "data.encoding: auto -> cp949",
+        "task.tasks.0.init_args.columns.test.text: None -> body",
+    ]
+    assert differences({"data": {"encoding": "utf-8"}}, {"data": {"encoding": "auto"}}, defaults)  # as it was named
+    assert differences({"data.gone": 1, "seed": 0}, {"seed": 0}, defaults) == ["data.gone: 1 -> None"]
 
 
 def test_how_a_run_is_computed_is_free_and_what_is_computed_is_not() -> None:
