@@ -228,7 +228,7 @@ def export_readiness(module: FineTuning) -> str:
     """Whether a fine-tuned model of this kind will export to transformers, and, if not, why, in a line."""
     try:
         name = class_of(module)
-        check_representable(module.start.body, module.start.num_blocks)
+        check_representable(_shape_of(module), module.start.num_blocks)
     except UserError as error:
         return f"will not export to transformers ({error})"
     return f"will export to transformers, as {name}"
