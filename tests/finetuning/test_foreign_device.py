@@ -14,8 +14,8 @@ Command = Callable[..., list[str]]
     ("task", "objective"),
     [
         ("regression", "masked_lm"),
-        ("entities", "denoising"),
-        ("questions", "masked_lm"),
+        pytest.param("entities", "denoising", marks=pytest.mark.slow),
+        pytest.param("questions", "masked_lm", marks=pytest.mark.slow),
         ("text_to_text", "span_corruption"),
     ],
 )

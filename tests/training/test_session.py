@@ -237,9 +237,10 @@ def test_recomputed_steps_differ_from_plain_ones_in_their_last_digits_alone(tiny
     [
         # One block, and as few graphs as a run has: none without gradients but that of the last validation.
         ("causal_lm", ("--body.layers", "1", "--validation.every_steps", "4", "--logging.examples", "0")),
-        pytest.param("span_corruption", (), marks=pytest.mark.slow),
+        ("span_corruption", ()),
     ],
 )
+@pytest.mark.slow
 def test_compiled_steps_differ_from_plain_ones_in_their_last_digits_alone(
     tiny_run: Command, tmp_path: Path, objective: str, shape: tuple[str, ...]
 ) -> None:

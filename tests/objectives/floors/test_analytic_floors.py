@@ -102,12 +102,12 @@ def span_corruption(steps: int = 1100) -> Training:
     return Training(module=module_of(objective, steps, **settings), optimum=least, window=8, steps=steps, batch_size=64)
 
 
-LONG = (masked_diffusion, infilling, deletion, span_corruption)  # a minute or so each
+LONG = (masked_lm, denoising, masked_diffusion, infilling, deletion, span_corruption)  # half a minute to two
 
 
 @pytest.mark.parametrize(
     "training",
-    [causal_lm, masked_lm, denoising, *(pytest.param(long, marks=pytest.mark.slow) for long in LONG)],
+    [causal_lm, *(pytest.param(long, marks=pytest.mark.slow) for long in LONG)],
     ids=lambda training: training.__name__,
 )
 def test_a_short_training_ends_near_the_optimum_and_never_below_it(training: Callable[[], Training]) -> None:
