@@ -4,7 +4,7 @@ import contextlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from common.errors import UserError
 from data.datamodule import DataModule
@@ -101,7 +101,7 @@ def _clis(study: Study, defaults: Path, earlier: Mapping[str, Precision]) -> dic
     for label in sorted(study.arms, key=lambda label: label not in earlier):
         clis[label] = _cli(study, label, defaults, earlier.get(label, decided))
         if clis[label].config.trainer.precision == "auto":
-            decided = decided or clis[label].trainer_settings.precision
+            decided = decided or cast(Precision, clis[label].trainer_settings.precision)
     return {label: clis[label] for label in study.arms}
 
 
