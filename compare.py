@@ -13,7 +13,7 @@ Folders of runs that exist, in place of a declaration, are put into one report, 
     python compare.py runs/causal_lm-s* runs/masked_lm-s* --evaluations '[continuation]'
 
 Everything lies in studies/NAME. The same command again does what is left to do: runs that are finished are not
-repeated, interrupted ones go on, and failed ones are tried again. See README.md.
+repeated, interrupted ones go on, and failed ones are tried again. See docs/compare.md.
 """
 
 import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded

@@ -5,7 +5,7 @@ Settings are those of configs/base.yaml, of every --config after it, and of the 
     python train.py --config configs/causal_lm.yaml --config configs/shapes/small.yaml --data.corpus my_texts/ \
         --budget.raw_tokens 100M --trainer.devices 8
 
-The same command again goes on where the run stopped. See README.md.
+The same command again goes on where the run stopped. See docs/pretrain.md.
 """
 
 import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded

@@ -105,7 +105,7 @@ def _seal(content: dict[str, Any]) -> str:
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON file whole, with the hash of what it says in it."""
+    """Writes a JSON file whole, with the hash of its content in it."""
     plain = json.loads(json.dumps(content))
     write_whole(path, json.dumps({**plain, "seal": _seal(plain)}, indent=2, ensure_ascii=False))
 
@@ -114,7 +114,7 @@ def read_sealed(path: Path, *, remedy: str) -> tuple[dict[str, Any], bool]:
     """What `write_sealed` was given, and whether it was sealed: files of earlier versions are not.
 
     Raises:
-        UserError: where the file is torn, is no JSON object, or says something else than was written.
+        UserError: where the file is torn, is no JSON object, or holds something else than was written.
     """
     content = read_json(path, remedy=remedy)
     seal = content.pop("seal", None)

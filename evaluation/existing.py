@@ -15,7 +15,7 @@ from rich.console import Console
 from common.errors import UserError
 from evaluation.excerpts import excerpts, held_out
 from evaluation.findings import find
-from evaluation.outcome import hardware, metrics_of, print_means, run_record
+from evaluation.outcome import hardware, metrics_of, print_means, run_record, versions
 from evaluation.plateau import is_on_plateau, ordinary_losses
 from evaluation.record.kinds import Status
 from evaluation.record.record import ArmRecord, StudyRecord, TextRecord
@@ -166,7 +166,7 @@ def compare_runs(
         losses = ordinary_losses(findings.jobs)
         first = {run.arm: run for run in reversed(finished)}
         texts, drawn, generated = excerpts({label: first[label] for label in arms})
-        info, text = runs[0].run.read_info(), _text(finished[0].run)
+        text = _text(finished[0].run)
         record = StudyRecord(
             name=study_dir.folder.name,
             question="",
@@ -194,7 +194,7 @@ def compare_runs(
             samples=tuple(drawn),
             continuations=tuple(generated),
             hardware=hardware(),
-            versions={"python": info.get("python", ""), "commit": info.get("commit") or "", **info.get("versions", {})},
+            versions=versions(runs),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         write_report(record, study_dir.folder)

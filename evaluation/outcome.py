@@ -75,6 +75,7 @@ def _curve(job: MeasuredRun) -> tuple[PointRecord, ...]:
 
 
 def run_record(job: MeasuredRun, results: Results) -> RunRecord:
+    """What became of a run, what it cost and what it scored."""
     status, reason = job.outcome()
     summary, cost = job.run.read_summary() if status == "finished" else None, None
     if summary is not None:
@@ -138,14 +139,15 @@ def metrics_of(found: Mapping[str, Results]) -> tuple[MetricRecord, ...]:
 
 
 def hardware() -> str:
+    """The devices of this machine, in a few words."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return f"{os.cpu_count()} CPU cores, {platform.machine()}"
 
 
-def _versions(jobs: Sequence[Job]) -> dict[str, str]:
+def versions(runs: Sequence[MeasuredRun]) -> dict[str, str]:
     """Of packages, Python and this project, as the first run had them."""
-    info = next((info for job in jobs if (info := job.run.read_info())), {})
+    info = next((info for run in runs if (info := run.run.read_info())), {})
     return {"python": info.get("python", ""), "commit": info.get("commit") or "", **info.get("versions", {})}
 
 
@@ -191,7 +193,7 @@ def record_of(
         samples=tuple(drawn),
         continuations=tuple(generated),
         hardware=hardware(),
-        versions=_versions(jobs.all),
+        versions=versions(jobs.all),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

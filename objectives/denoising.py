@@ -60,7 +60,7 @@ class Denoising(Objective):
     template: SpecialTokenTemplate = SpecialTokenTemplate(("bos",), ("eos",), decoder_start="eos")
     token_term: str = "token"
     at_unigram_entropy: str = (
-        "A denoiser leaves it when its decoder has learned to copy what the encoder reads (README, Expected curves)"
+        "A denoiser leaves it when its decoder has learned to copy what the encoder reads (docs/objectives)"
     )
     inference: InferenceStrategy = Rewrite()
 

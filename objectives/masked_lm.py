@@ -67,9 +67,7 @@ class MaskedLM(Objective):
     uses_decoder: bool = False
     template: SpecialTokenTemplate = SpecialTokenTemplate(before=("cls",), behind=("sep",))
     token_term: str = "masked"
-    at_unigram_entropy: str = (
-        "A masked LM may rest here for thousands of steps: that is normal (README, Expected curves)"
-    )
+    at_unigram_entropy: str = "A masked LM may rest here for thousands of steps: that is normal (docs/objectives)"
     inference: InferenceStrategy = FillMasks()
 
     def __init__(

@@ -44,7 +44,7 @@ class SpanCorruption(Objective):
     token_term: str = "span"
     at_unigram_entropy: str = (
         "Sentinels, a third of the labels, are learned soon: the tokens of the text rest here until the decoder finds "
-        "the places in the encoder that sentinels stand for (README, Expected curves)"
+        "the places in the encoder that sentinels stand for (docs/objectives)"
     )
     inference: InferenceStrategy = FillSpans()
 

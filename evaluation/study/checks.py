@@ -4,7 +4,7 @@ import contextlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from common.errors import UserError
 from data.datamodule import DataModule
@@ -99,9 +99,9 @@ def _clis(study: Study, defaults: Path, earlier: Mapping[str, Precision]) -> dic
     clis: dict[str, RunCLI] = {}
     decided: Precision | None = None
     for label in sorted(study.arms, key=lambda label: label not in earlier):
-        clis[label] = _cli(study, label, defaults, earlier.get(label, decided))
+        clis[label] = _cli(study, label, defaults, earlier.get(label) or decided)
         if clis[label].config.trainer.precision == "auto":
-            decided = decided or cast(Precision, clis[label].trainer_settings.precision)
+            decided = decided or clis[label].trainer_settings.precision
     return {label: clis[label] for label in study.arms}
 
 

@@ -16,10 +16,9 @@ from data.stream.batch import Example
 from data.stream.windows import Window
 from objectives.causal_lm import CausalLM
 from objectives.fill_in_the_middle import FillInTheMiddle, Parts, boundaries, cut, most_documents, rearranged
-from tests.helpers import made_up_documents, make_cli, make_windows, metrics_of, train_in_process, weights_of
+from tests.helpers import made_up_documents, make_windows, metrics_of, train_in_process, weights_of
+from tests.objectives.exactness import train_exactly_and_go_on
 from tests.objectives.texts import EOS, VOCABULARY, key, made, numbered, standard_error, window_of
-from tests.training.test_session import At, Killed, assert_same_run, killed
-from training.session import train
 
 Command = Callable[..., list[str]]
 WINDOWS = make_windows(VOCABULARY)
@@ -175,21 +174,9 @@ def test_it_trains_exactly_goes_on_bit_by_bit_fills_a_gap_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = (*SECOND, "--model.init_args.level", "character")
-    exact = (*own, "--budget.steps", "3", "--trainer.precision", "64-true")
-    for micro in (8, 1):
-        command = tiny_run("fill_in_the_middle", f"micro-{micro}", *exact, "--data.micro_batch_size", str(micro))
-        assert train_in_process(command) == 0
-    whole, split = (weights_of(tmp_path / f"runs/micro-{micro}") for micro in (8, 1))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(split[name], tensor, rtol=0, atol=1e-12)
-    saving = (*own, "--budget.steps", "5", "--checkpoints.every_steps", "1")
-    assert train_in_process(tiny_run("fill_in_the_middle", "whole", *saving)) == 0
-    with pytest.raises(Killed):
-        train(make_cli(tiny_run("fill_in_the_middle", "broken", *saving)), [At(3, killed)])
-    assert train_in_process(tiny_run("fill_in_the_middle", "broken", *saving)) == 0
-    assert_same_run(tmp_path / "runs/broken", tmp_path / "runs/whole")
-    assert any(row.get("train/documents rearranged") for row in metrics_of(tmp_path / "runs/whole"))
-    run = str(tmp_path / "runs/whole")
+    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "fill_in_the_middle", *own)
+    assert any(row.get("train/documents rearranged") for row in metrics_of(whole))
+    run = str(whole)
     capsys.readouterr()
     assert generate.main([run, "the old [MASK] sees a bird.", "the old", "--json", "--max_new_tokens", "4"]) == 0
     filled, continued = (json.loads(line) for line in capsys.readouterr().out.splitlines())

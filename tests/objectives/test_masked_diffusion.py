@@ -21,11 +21,10 @@ from data.stream.loader import CorruptedWindows
 from models.generation.decoding import Decoding
 from objectives.inference.unmask import scored, unmasked
 from objectives.masked_diffusion import EPSILON, MaskedDiffusion, hidden_share, rate_and_weight, slope
-from tests.helpers import make_cli, make_windows, metrics_of, train_in_process, weights_of
+from tests.helpers import make_windows, metrics_of, train_in_process
+from tests.objectives.exactness import train_exactly_and_go_on
 from tests.objectives.floors.markov import MarkovChain
 from tests.objectives.texts import FIRST, MASK, VOCABULARY, assert_distributed, batch_of, built, key, made, window_of
-from tests.training.test_session import At, Killed, assert_same_run, killed
-from training.session import train
 
 Command = Callable[..., list[str]]
 V, L = 3, 4
@@ -310,20 +309,8 @@ def test_the_most_confident_are_filled_first_and_steps_share_them_evenly() -> No
 
 
 def test_law_2_and_3_hold_with_weighted_losses_and_an_average_of_the_weights(tiny_run: Command, tmp_path: Path) -> None:
-    exact = ("--budget.steps", "3", "--trainer.precision", "64-true", "--optimizer.ema_decay", "0.9")
-    for micro in (8, 1):
-        command = tiny_run("masked_diffusion", f"micro-{micro}", *exact, "--data.micro_batch_size", str(micro))
-        assert train_in_process(command) == 0
-    whole, split = (weights_of(tmp_path / f"runs/micro-{micro}") for micro in (8, 1))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(split[name], tensor, rtol=0, atol=1e-12)
-    saving = ("--budget.steps", "5", "--optimizer.ema_decay", "0.9", "--checkpoints.every_steps", "1")
-    assert train_in_process(tiny_run("masked_diffusion", "whole", *saving)) == 0
-    with pytest.raises(Killed):
-        train(make_cli(tiny_run("masked_diffusion", "broken", *saving)), [At(3, killed)])
-    assert train_in_process(tiny_run("masked_diffusion", "broken", *saving)) == 0
-    assert_same_run(tmp_path / "runs/broken", tmp_path / "runs/whole")
-    assert all(float(row["train/hidden"]) > 0 for row in metrics_of(tmp_path / "runs/whole") if row.get("train/hidden"))
+    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "masked_diffusion", "--optimizer.ema_decay", "0.9")
+    assert all(float(row["train/hidden"]) > 0 for row in metrics_of(whole) if row.get("train/hidden"))
 
 
 def test_it_generates_and_is_scored_as_a_bound(

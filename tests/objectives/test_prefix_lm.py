@@ -19,7 +19,8 @@ from objectives.causal_lm import CausalLM
 from objectives.core.pretraining import Pretraining
 from objectives.inference.continue_prefix import behind_prefix
 from objectives.prefix_lm import PrefixLM, cut_documents, least_prefix
-from tests.helpers import make_cli, make_windows, train_in_process, weights_of
+from tests.helpers import make_windows
+from tests.objectives.exactness import train_exactly_and_go_on
 from tests.objectives.texts import (
     EOS,
     FIRST,
@@ -33,8 +34,6 @@ from tests.objectives.texts import (
     numbered,
     window_of,
 )
-from tests.training.test_session import At, Killed, assert_same_run, killed
-from training.session import train
 
 Command = Callable[..., list[str]]
 WINDOWS = make_windows(VOCABULARY)
@@ -183,20 +182,8 @@ def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], stacks: str
 ) -> None:
     own = ("--model.init_args.stacks", stacks)
-    exact = (*own, "--budget.steps", "3", "--trainer.precision", "64-true")
-    for micro in (8, 1):
-        command = tiny_run("prefix_lm", f"micro-{micro}", *exact, "--data.micro_batch_size", str(micro))
-        assert train_in_process(command) == 0
-    whole, split = (weights_of(tmp_path / f"runs/micro-{micro}") for micro in (8, 1))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(split[name], tensor, rtol=0, atol=1e-12)
-    saving = (*own, "--budget.steps", "5", "--checkpoints.every_steps", "1")
-    assert train_in_process(tiny_run("prefix_lm", "whole", *saving)) == 0
-    with pytest.raises(Killed):
-        train(make_cli(tiny_run("prefix_lm", "broken", *saving)), [At(3, killed)])
-    assert train_in_process(tiny_run("prefix_lm", "broken", *saving)) == 0
-    assert_same_run(tmp_path / "runs/broken", tmp_path / "runs/whole")
-    run = str(tmp_path / "runs/whole")
+    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "prefix_lm", *own)
+    run = str(whole)
     capsys.readouterr()
     for more in ((), ("--beams", "2")):
         assert generate.main([run, "the old cat", "--json", "--max_new_tokens", "4", *more]) == 0

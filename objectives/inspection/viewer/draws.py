@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
+from data.stream.batch import Example
 from data.stream.collate import collate
 from data.stream.order import Purpose, generator
-from data.stream.windows import Window, Windows
+from data.stream.windows import Window
 from models.attention.masks import Mask, visible_keys
 from objectives.core.base import Objective
 from objectives.inspection.picture import Painter
@@ -57,13 +57,10 @@ def _sees(causal: bool, prefixes: Sequence[int] | None, length: int) -> str | li
     return ["".join(str(int(key)) for key in row) for row in visible.reshape(length, length).tolist()]
 
 
-def draw(
-    objective: Objective, window: Window, windows: Windows, painter: Painter, vocabulary: Vocabulary, seed: int
-) -> Draw:
-    """One corruption: its panels as rows of [text, kind], who sees whom in each stack, and its counts."""
-    example = objective.corruption(vocabulary)(window, generator(seed, Purpose.DISPLAY, 0, window.index), windows)
+def draw(objective: Objective, window: Window, example: Example, painter: Painter) -> Draw:
+    """One corruption: its panels as rows of [text, kind], and who sees whom in each stack."""
     batch = collate(
-        [window], [example], pad=vocabulary.pad, max_lengths=objective.max_lengths(len(window)),
+        [window], [example], pad=painter.vocabulary.pad, max_lengths=objective.max_lengths(len(window)),
         keep_documents_apart=False,
     )  # fmt: skip
     panels = painter.panels(window, example)
@@ -111,9 +108,9 @@ def draws_of(kind: type[Objective], settings: Mapping[str, Any], text: str, seed
         key = "/".join(str(knobs[name].index(value)) for name, value in values.items())
         corrupt, counts = objective.corruption(vocabulary), []
         for seed in range(seeds):
-            draws[f"{key}:{seed}"] = draw(objective, window, windows, painter, vocabulary, seed)
-            rng = generator(seed, Purpose.DISPLAY, 0, window.index)
-            counts.append(count(window, corrupt(window, rng, windows), vocabulary))
+            example = corrupt(window, generator(seed, Purpose.DISPLAY, 0, window.index), windows)
+            draws[f"{key}:{seed}"] = draw(objective, window, example, painter)
+            counts.append(count(window, example, vocabulary))
         over_all, nominal = measured(counts), objective.nominal_rates(len(window))
         rates[key] = {name: [round(rate, 4), nominal.get(name)] for name, rate in over_all.items() if rate}
     defaults = {name: steps.index(settings.get(name, inspect.signature(kind).parameters[name].default))

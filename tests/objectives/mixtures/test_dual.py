@@ -19,10 +19,9 @@ from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from objectives.masked_diffusion import MaskedDiffusion
 from objectives.mixtures.dual import Dual
-from tests.helpers import make_cli, make_windows, metrics_of, train_in_process, weights_of
+from tests.helpers import make_windows, metrics_of, train_in_process, weights_of
+from tests.objectives.exactness import train_exactly_and_go_on
 from tests.objectives.texts import FIRST, VOCABULARY, batch_of, built, examples_of, key, made, mean_loss, standard_error
-from tests.training.test_session import At, Killed, assert_same_run, killed
-from training.session import train
 
 Command = Callable[..., list[str]]
 WINDOWS = make_windows(VOCABULARY, length=24)
@@ -118,21 +117,9 @@ def test_n54_causal_windows_do_not_react_to_what_follows_and_the_others_do() -> 
 def test_it_trains_exactly_goes_on_bit_by_bit_generates_both_ways_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    exact = ("--budget.steps", "3", "--trainer.precision", "64-true")
-    for micro in (8, 1):
-        command = tiny_run("dual", f"micro-{micro}", *exact, "--data.micro_batch_size", str(micro))
-        assert train_in_process(command) == 0
-    whole, split = (weights_of(tmp_path / f"runs/micro-{micro}") for micro in (8, 1))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(split[name], tensor, rtol=0, atol=1e-12)
-    saving = ("--budget.steps", "5", "--checkpoints.every_steps", "1")
-    assert train_in_process(tiny_run("dual", "whole", *saving)) == 0
-    with pytest.raises(Killed):
-        train(make_cli(tiny_run("dual", "broken", *saving)), [At(3, killed)])
-    assert train_in_process(tiny_run("dual", "broken", *saving)) == 0
-    assert_same_run(tmp_path / "runs/broken", tmp_path / "runs/whole")
-    assert any(row.get("train/hidden") for row in metrics_of(tmp_path / "runs/whole"))
-    run = str(tmp_path / "runs/whole")
+    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "dual")
+    assert any(row.get("train/hidden") for row in metrics_of(whole))
+    run = str(whole)
     capsys.readouterr()
     assert generate.main([run, "the [MASK] sees [MASK]", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["masks"]) == 2

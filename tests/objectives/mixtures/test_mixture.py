@@ -19,7 +19,8 @@ from objectives.core.base import Objective
 from objectives.mixtures.mixture import MixtureOfDenoisers
 from objectives.prefix_lm import PrefixLM
 from objectives.span_corruption import SpanCorruption
-from tests.helpers import ROOT, make_cli, make_windows, metrics_of, train_in_process, weights_of
+from tests.helpers import ROOT, make_windows, metrics_of, train_in_process, weights_of
+from tests.objectives.exactness import train_exactly_and_go_on
 from tests.objectives.texts import (
     EOS,
     SENTINELS,
@@ -33,8 +34,6 @@ from tests.objectives.texts import (
     mean_loss,
     standard_error,
 )
-from tests.training.test_session import At, Killed, assert_same_run, killed
-from training.session import train
 
 Command = Callable[..., list[str]]
 UL2 = yaml.safe_load((ROOT / "configs/papers/ul2.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
@@ -180,24 +179,12 @@ def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored_with_its_m
     model = {"class_path": "objectives.mixtures.mixture.MixtureOfDenoisers", "init_args": UL2}
     members.write_text(yaml.safe_dump({"model": model, "data": {"vocabulary_format": 2}}), encoding="utf-8")
     own = ("--config", str(members), "--data.window", "64")  # no span is longer than its window
-    exact = (*own, "--budget.steps", "3", "--trainer.precision", "64-true")
-    for micro in (8, 1):
-        command = tiny_run("span_corruption", f"micro-{micro}", *exact, "--data.micro_batch_size", str(micro))
-        assert train_in_process(command) == 0
-    whole, split = (weights_of(tmp_path / f"runs/micro-{micro}") for micro in (8, 1))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(split[name], tensor, rtol=0, atol=1e-12)
-    saving = (*own, "--budget.steps", "5", "--checkpoints.every_steps", "1")
-    assert train_in_process(tiny_run("span_corruption", "whole", *saving)) == 0
-    with pytest.raises(Killed):
-        train(make_cli(tiny_run("span_corruption", "broken", *saving)), [At(3, killed)])
-    assert train_in_process(tiny_run("span_corruption", "broken", *saving)) == 0
-    assert_same_run(tmp_path / "runs/broken", tmp_path / "runs/whole")
-    rows = metrics_of(tmp_path / "runs/whole")
+    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "span_corruption", *own)
+    rows = metrics_of(whole)
     found = {name for name in NAMES if rows[-1].get(f"validation/{name}")}  # eight windows may leave one out
     assert len(found) >= 4
     assert rows[-1]["validation/loss"] == rows[-1]["validation/token"]
-    run = str(tmp_path / "runs/whole")
+    run = str(whole)
     capsys.readouterr()
     assert generate.main([run, "the [MASK] sees", "the old cat", "--json", "--max_new_tokens", "4"]) == 0
     filled, continued = (json.loads(line) for line in capsys.readouterr().out.splitlines())
