@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from data.datamodule import DataModule
 from data.store.store import TokenStore, read_tokenizer
@@ -186,11 +186,14 @@ def torchrun(*arguments: str, processes: int = 2, timeout: float = 300) -> subpr
 
 
 def several_processes(*arguments: str, processes: int = 2, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Runs train.py in several processes that talk by gloo, each in the environment in which torchrun starts it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Runs train.py in several processes that talk by gloo, each in the environment in which torchrun starts it.
+
+    The store by which they meet is this process's, as torchrun's is its own: it outlives the first of them.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    port = store.port
     group = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "tests"}
+    group["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     place = {**group, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
     environments = [{**place, "RANK": rank, "LOCAL_RANK": rank} for rank in range(processes)]
     with ExitStack() as started:

@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import DistError, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
+from common.errors import MachineError
+
+WAIT = timedelta(minutes=3)  # for the first process to begin: its imports alone can take a minute on a shared disk
 _STORES: list[TCPStore] = []  # kept open: the process group takes the same port, and the same server
 
 
@@ -31,6 +35,9 @@ def agreed(name: str, decide: Callable[[], str], *, devices: int, num_nodes: int
         decide: is called in the first process alone.
         devices: processes of each machine.
         num_nodes: machines.
+
+    Raises:
+        MachineError: in another process, where the first one has ended before it decided, or was never started.
     """
     if devices * num_nodes == 1:
         return decide()
@@ -39,11 +46,20 @@ def agreed(name: str, decide: Callable[[], str], *, devices: int, num_nodes: int
     address, port = environment.main_address, environment.main_port
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address, str(port)  # for processes that Lightning starts
     has_server = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # torchrun's
-    store = TCPStore(
-        address, port, is_master=rank == 0 and not has_server, wait_for_workers=False, multi_tenant=not has_server
-    )
-    _STORES.append(store)
-    key = f"objective-lab/{name}/{len(_STORES)}"  # of the same number in every process: all run the same commands
-    if rank == 0:
-        store.set(key, decide())
-    return store.get(key).decode()
+    is_master = rank == 0 and not has_server
+    try:
+        store = TCPStore(
+            address, port, is_master=is_master, timeout=WAIT, wait_for_workers=False, multi_tenant=not has_server
+        )
+        _STORES.append(store)
+        key = f"objective-lab/{name}/{len(_STORES)}"  # of the same number in every process: all run the same commands
+        if rank == 0:
+            store.set(key, decide())
+        return store.get(key).decode()
+    except DistError as error:
+        if rank == 0:
+            raise MachineError(f"MASTER_PORT = {port} cannot be listened at: name a port that is free") from error
+        raise MachineError(
+            f"the first process of the run does not answer at {address}:{port} (MASTER_ADDR, MASTER_PORT) within "
+            f"{WAIT.total_seconds():.0f} s: what ended it stands in its own output"
+        ) from error

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +16,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from common.errors import MachineError
 from objectives.core.pretraining import Pretraining
 from tests.helpers import ROOT, make_cli, train_in_process
 from training.setup import cli as setup
-from training.setup import precision
+from training.setup import precision, ranks
 from training.setup.precision import Product, fastest, measured_rates, products_of, rates_line
 from training.setup.settings import Precision
 
@@ -146,20 +148,26 @@ def test_a_named_precision_is_not_measured(tiny_run: Command, measured: Callable
 
 RANK = """
 import sys
+import torch
 from training.setup.ranks import agreed
 for name in ("first", "second"):
     print(agreed(name, lambda: f"{name} of rank {sys.argv[1]}", devices=2, num_nodes=1), flush=True)
+torch.distributed.init_process_group("gloo", rank=int(sys.argv[1]), world_size=2)
+ranks = torch.tensor([int(sys.argv[1]) + 1])
+torch.distributed.all_reduce(ranks)
+print(ranks.item(), flush=True)
 sys.stdin.read()
 """
 
 
-def test_the_first_process_decides_for_all_and_waits_for_none() -> None:
+def test_the_first_process_decides_for_all_and_waits_for_none_and_the_group_meets_at_the_same_port() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with contextlib.ExitStack() as started:
+        processes: list[subprocess.Popen[str]] = []
         for rank in ("0", "1"):  # the second begins when the first has decided
             environment = {**place, "LOCAL_RANK": rank}
             process = started.enter_context(
@@ -168,6 +176,21 @@ def test_the_first_process_decides_for_all_and_waits_for_none() -> None:
             started.callback(process.kill)
             assert process.stdout is not None
             assert [process.stdout.readline() for _ in range(2)] == ["first of rank 0\n", "second of rank 0\n"]
+            processes.append(process)
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "3\n"
+
+
+def test_a_process_whose_first_one_has_ended_says_where_it_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    monkeypatch.setattr(ranks, "WAIT", timedelta(seconds=1))
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", port), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MachineError, match=f"the first process of the run does not answer at 127.0.0.1:{port}"):
+        ranks.agreed("threads", lambda: "1", devices=2, num_nodes=1)
 
 
 def test_a_gpu_that_emulates_bf16_is_measured_in_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
