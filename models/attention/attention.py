@@ -6,7 +6,7 @@ Shapes: B batch, T queries, S keys, D width, H query heads, K key and value head
 from torch import Tensor, nn
 
 from models.attention.cache import KeysAndValues
-from models.attention.kernels import KernelMask, attend
+from models.attention.kernels import Kernel, KernelMask
 from models.attention.positions import rotate
 from models.presets import TransformerConfig
 
@@ -34,6 +34,7 @@ class Attention(nn.Module):
             self.key_value = nn.Linear(config.width, key_value, bias=parts.biases)
         else:
             self.query_key_value = nn.Linear(config.width, inner + key_value, bias=parts.biases)
+        self.kernel = Kernel()
         self.output = nn.Linear(inner, config.width, bias=parts.biases)
 
     def _heads(self, states: Tensor) -> Tensor:
@@ -67,5 +68,5 @@ class Attention(nn.Module):
         if cache is not None and not self.is_cross:
             key_BKSC, value_BKSC = cache.append(key_BKSC, value_BKSC)
         dropout = self.dropout if self.training else 0.0
-        mixed_BHTC = attend(query_BHTC, key_BKSC, value_BKSC, mask, scale=self.scale, dropout=dropout)
+        mixed_BHTC = self.kernel(query_BHTC, key_BKSC, value_BKSC, mask, self.scale, dropout)
         return self.output(mixed_BHTC.transpose(1, 2).flatten(-2))

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.attention.masks import Mask, dense_bias
+from models.attention.masks import HIDDEN, Mask, dense_bias, visible_keys
 
 # In bf16 on a CPU, batched matmuls beat the fused kernel's backward pass fourfold at 128 keys and break even near 512.
 LONGEST_KEYS_FOR_MATMULS = 512
@@ -61,3 +61,33 @@ def attend(
         dropout_p=dropout,
         enable_gqa=H != K,
     )
+
+
+class Kernel(nn.Module):
+    """`attend` as a module of each attention, so that a hook sees what it is given and what it returns."""
+
+    def forward(
+        self, query_BHTC: Tensor, key_BKSC: Tensor, value_BKSC: Tensor, mask: KernelMask, scale: float, dropout: float
+    ) -> Tensor:
+        return attend(query_BHTC, key_BKSC, value_BKSC, mask, scale=scale, dropout=dropout)
+
+
+def attention_weights(query_BHTC: Tensor, key_BKSC: Tensor, mask: KernelMask, *, scale: float) -> Tensor:
+    """[B, H, T, S], the weights by which `attend` mixes values, before dropout, by the plain formula.
+
+    The sum over keys is 1, and hidden keys have exactly 0; a query that sees none, which only padding can be, has 0
+    everywhere. In float32 at least, whatever the precision of the kernel.
+    """
+    wide = torch.float64 if query_BHTC.dtype == torch.float64 else torch.float32
+    (H, T), (K, S) = query_BHTC.shape[1:3], key_BKSC.shape[1:3]
+    with torch.autocast(query_BHTC.device.type, enabled=False):
+        key_BHSC = key_BKSC.to(wide).repeat_interleave(H // K, dim=1)
+        scores_BHTS = scale * (query_BHTC.to(wide) @ key_BHSC.mT)
+        if mask.is_causal:
+            visible = visible_keys(Mask(is_causal=True), T, S, device=scores_BHTS.device)
+        else:
+            visible = None if mask.bias is None else mask.bias > HIDDEN / 2
+            scores_BHTS = scores_BHTS if mask.bias is None else scores_BHTS + mask.bias.to(wide)
+        if visible is None:
+            return scores_BHTS.softmax(dim=-1)
+        return torch.where(visible, scores_BHTS, HIDDEN).softmax(dim=-1) * visible

@@ -57,7 +57,7 @@ class RecurrentAttentionLayer(nn.Module):
         self.scores = Scores(kind, width)
         self.combine = nn.Linear(2 * width, width, bias=False)
 
-    def context(self, queries_BTD: Tensor, memory_BSD: Tensor, visible_BS: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, queries_BTD: Tensor, memory_BSD: Tensor, visible_BS: Tensor | None) -> tuple[Tensor, Tensor]:
         """[B, T, D] the mixture of the encoder's states, and [B, T, S] its weights."""
         weights_BTS = weights_of(self.scores(queries_BTD, memory_BSD), visible_BS)
         return weights_BTS.to(memory_BSD.dtype) @ memory_BSD, weights_BTS

@@ -116,7 +116,7 @@ class RecurrentDecoder(nn.Module):
         if not self.feeds and not self.attends_before and starts_B is None:
             states_BTD, cache.states = self._through(tokens_BTD, cache.states)
             if self.attention is not None and memory_BSD is not None:
-                context_BTD, _ = self.attention.context(states_BTD, memory_BSD, visible_BS)
+                context_BTD, _ = self.attention(states_BTD, memory_BSD, visible_BS)
                 states_BTD = self.attention.combined(context_BTD, states_BTD)
             return self.dropout(states_BTD)
         outputs = []
@@ -143,14 +143,14 @@ class RecurrentDecoder(nn.Module):
             return state_B1D
         if self.attends_before:
             query_B1D = cache.states[-1][0][:, None]
-            context_B1D, _ = attention.context(query_B1D, memory_BSD, visible_BS)
+            context_B1D, _ = attention(query_B1D, memory_BSD, visible_BS)
             state_B1D, cache.states = self._through(torch.cat([token_B1D, context_B1D], dim=-1), cache.states)
             return attention.combined(context_B1D, state_B1D)
         if self.feeds:
             fed_BD = torch.zeros_like(token_B1D[:, 0]) if cache.feed_BD is None else cache.feed_BD
             token_B1D = torch.cat([token_B1D, fed_BD[:, None]], dim=-1)
         state_B1D, cache.states = self._through(token_B1D, cache.states)
-        context_B1D, _ = attention.context(state_B1D, memory_BSD, visible_BS)
+        context_B1D, _ = attention(state_B1D, memory_BSD, visible_BS)
         combined_B1D = attention.combined(context_B1D, state_B1D)
         cache.feed_BD = combined_B1D[:, 0]
         return combined_B1D

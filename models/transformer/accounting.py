@@ -27,7 +27,9 @@ def linear_flops(module: nn.Module, positions: float) -> float:
 def _attention_flops(attention: Attention, queries: float, keys: float) -> float:
     """Projections, scores and mixture; a causal one counts the scores that its mask hides, as it computes them."""
     sources = {"query": queries, "key_value": keys, "query_key_value": queries, "output": queries}
-    projections = sum(linear_flops(layer, sources[name]) for name, layer in attention.named_children())
+    projections = sum(
+        linear_flops(layer, sources[name]) for name, layer in attention.named_children() if name in sources
+    )
     return projections + 4 * attention.query_heads * attention.head_width * queries * keys
 
 

@@ -40,7 +40,7 @@ def some_inputs(rows: int = 3, source: int = 7, target: int = 5) -> Inputs:
 def test_dot_attention_of_the_worked_example() -> None:
     """N44."""
     layer = RecurrentAttentionLayer("dot", 2).double()
-    context, weights = layer.context(QUERY, KEYS, None)
+    context, weights = layer(QUERY, KEYS, None)
     assert layer.scores(QUERY, KEYS).flatten().tolist() == [1, 2, 3]
     expected = torch.tensor([0.09003, 0.24473, 0.66524], dtype=torch.float64)
     torch.testing.assert_close(weights.flatten(), expected, rtol=0, atol=1e-5)
@@ -58,7 +58,7 @@ def test_additive_attention_of_the_worked_example() -> None:
             matrix.weight.copy_(torch.eye(2))
         scores.score.weight.fill_(1.0)
     found = scores(QUERY, KEYS).flatten()
-    context, weights = layer.context(QUERY, KEYS, None)
+    context, weights = layer(QUERY, KEYS, None)
     for values, expected in (
         (found, [1.92806, 1.75665, 1.95908]),
         (weights.flatten(), [0.34795, 0.29314, 0.35891]),
@@ -137,7 +137,7 @@ def test_weights_sum_to_one_and_are_zero_on_padding(attention: Any) -> None:
         torch.randn(2, n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) for n in (5, 3)
     )
     visible = torch.arange(5) < torch.tensor([[3], [0]])
-    _, weights = layer.context(queries, keys, visible)
+    _, weights = layer(queries, keys, visible)
     torch.testing.assert_close(weights[0].sum(-1), torch.ones(3, dtype=torch.float64))
     assert not weights[0, :, 3:].any()
     assert not weights[1].any()
