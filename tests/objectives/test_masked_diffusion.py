@@ -20,7 +20,7 @@ from data.stream.batch import EARLIER, IGNORE, Example
 from data.stream.loader import CorruptedWindows
 from models.generation.decoding import Decoding
 from objectives.inference.unmask import scored, unmasked
-from objectives.masked_diffusion import EPSILON, MaskedDiffusion, hidden_share, rate_and_weight, slope
+from objectives.masked_diffusion import EPSILON, Estimator, MaskedDiffusion, hidden_share, rate_and_weight, slope
 from tests.helpers import make_windows, metrics_of, train_in_process
 from tests.objectives.exactness import train_exactly_and_go_on
 from tests.objectives.floors.markov import MarkovChain
@@ -89,7 +89,8 @@ def test_n31_any_number_of_hidden_tokens_chosen_at_once_gives_the_same_entropy()
 def test_n32_and_n36_weights_times_rates_are_one() -> None:
     """So a constant predictor loses ln V, and a window of one token its cross entropy; 0.999 of it in MDLM's."""
     for schedule in ("linear", "cosine"):
-        for estimator, expected in (("bound", 1.0), ("mdlm", 1 - EPSILON)):
+        estimators: tuple[tuple[Estimator, float], ...] = (("bound", 1.0), ("mdlm", 1 - EPSILON))
+        for estimator, expected in estimators:
             pairs = [rate_and_weight(u, schedule, estimator) for u in TIMES]
             mean = float(np.mean([rate * weight for rate, weight in pairs]))
             assert mean == pytest.approx(expected, rel=2e-3 if schedule == "cosine" else 1e-9)

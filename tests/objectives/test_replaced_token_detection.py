@@ -276,5 +276,6 @@ def test_both_networks_are_exported_with_their_own_predictions(corpus_file: Path
         torch.testing.assert_close(logits, theirs, rtol=0, atol=1e-5)
         torch.testing.assert_close(filled, their_filled, rtol=0, atol=1e-4)
     back = open_pretrained(str(tmp_path / "folder"))
+    assert isinstance(back.body, TransformerConfig)
     assert back.body.width_of_embeddings == 16
     assert torch.equal(back.state["detector.dense.weight"], run.network.state_dict()["detector.dense.weight"])

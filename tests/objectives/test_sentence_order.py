@@ -231,7 +231,9 @@ def test_a_run_is_exported_begun_with_and_scored_as_there(corpus_file: Path, cac
 
     back, own_run = open_pretrained(str(tmp_path / "folder")), open_pretrained(str(tmp_path / "run"))
     assert back.num_blocks == own_run.num_blocks == (2, 0)
-    assert back.body.share_layers == own_run.body.share_layers == 1
+    for body in (back.body, own_run.body):
+        assert isinstance(body, TransformerConfig)
+        assert body.share_layers == 1
     state = run.network.state_dict()
     assert all(torch.equal(back.state[name], state[name]) for name in state)
     inputs = Inputs(encoder_ids_BS=batch.encoder_ids_BS, segments_BS=batch.segments_BS)

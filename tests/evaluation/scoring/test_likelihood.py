@@ -31,7 +31,13 @@ from tests.objectives.texts import BOS, EOS, FIRST, VOCABULARY, key
 
 FEW_IDS = Vocabulary(
     size=12,
-    **{role: index for index, role in enumerate(("pad", "eos", "unk", "bos", "cls", "sep", "mask"))},
+    pad=0,
+    eos=1,
+    unk=2,
+    bos=3,
+    cls=4,
+    sep=5,
+    mask=6,
     sentinels=np.array([7]),
     is_special=np.arange(12) < 8,
     begins_word=np.arange(12) >= 8,

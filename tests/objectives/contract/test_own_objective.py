@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from models.presets import TransformerConfig
+from models.transformer.transformer import Transformer
 from objectives.causal_lm import CausalLM
 from objectives.core.network import BodyPlan, Network
 from objectives.weights.load import load_run
@@ -143,7 +144,10 @@ def test_it_trains_validates_and_loads(command: Command, tmp_path: Path) -> None
     names = {name.split(".")[0] for name in weights_of(folder)}
     assert names == {"body", "generator", "detector"}
     run = load_run(folder)
-    assert run.network.role("generator").config.width == run.body.width // 2
+    generator = run.network.role("generator")
+    assert isinstance(generator, Transformer)
+    assert isinstance(run.body, TransformerConfig)
+    assert generator.config.width == run.body.width // 2
 
 
 def test_its_step_does_not_depend_on_how_it_is_split(command: Command, tmp_path: Path) -> None:

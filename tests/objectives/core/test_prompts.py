@@ -12,6 +12,7 @@ from data.stream.batch import IGNORE, Example
 from data.stream.collate import collate
 from data.stream.windows import Window
 from models.body import Inputs
+from models.transformer.transformer import Transformer
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.core.network import Network
@@ -137,6 +138,7 @@ def test_a_corrupted_text_is_read_as_training_reads_it(
         for name in ("decoder_ids_BT", "decoder_documents_BT"):  # the decoder reads on from its first position
             if name in trained:
                 trained[name] = [row[:1] for row in trained[name]]
+        assert isinstance(module.network.body, Transformer)
         if module.network.body.config.preset != "bert":
             trained.pop("segments_BS", None)
         trained.pop("encoder_documents_BS" if not module.objective.keep_documents_apart else "", None)

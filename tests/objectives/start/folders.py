@@ -13,6 +13,7 @@ from transformers.models.auto import modeling_auto
 
 from data.stream.batch import Batch
 from data.stream.loader import HeldOutWindows
+from models.presets import TransformerConfig
 from objectives.weights.load import TrainedRun, load_run
 from tests.helpers import ROOT, TINY, opened, train_in_process
 
@@ -74,6 +75,7 @@ def losses(model: Any, run: TrainedRun, batch: Batch) -> dict[str, Tensor]:
         lengths = torch.full((len(batch.indices),), length)
         lengths = lengths if batch.encoder_lengths_B is None else batch.encoder_lengths_B
         inputs["attention_mask"] = (torch.arange(length) < lengths[:, None]).long()
+        assert isinstance(run.body, TransformerConfig)
         if run.body.parts.num_segments:
             inputs["token_type_ids"] = batch.segments_BS
         if kinds["decoder"] is not None:

@@ -14,6 +14,7 @@ import export
 from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
+from models.presets import TransformerConfig
 from objectives.start.pretrained import open_pretrained
 from objectives.weights.card import pipeline_of
 from objectives.weights.export import export_run
@@ -207,5 +208,6 @@ def test_an_encoder_of_lab_is_two_classes(corpus_file: Path, cache: Path, tmp_pa
         ours = run.network.body.logits(run.network.body(Inputs(encoder_ids_BS=ids)))
         torch.testing.assert_close(model.eval()(ids).logits, ours, rtol=0, atol=1e-4)
     back = open_pretrained(str(folder))
+    assert isinstance(back.body, TransformerConfig)
     assert (back.body.preset, back.num_blocks) == ("lab", (2, 0))
     assert torch.equal(back.state["body.token_table.weight"], run.network.state_dict()["body.token_table.weight"])

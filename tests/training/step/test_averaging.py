@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.errors import UserError
 from objectives.weights.load import load_run
@@ -59,10 +60,10 @@ def test_swapping_twice_changes_nothing_and_a_checkpoint_is_the_same_either_way(
 
 def test_a_weight_with_two_names_is_averaged_once_and_saved_under_both() -> None:
     one = nn.ModuleDict({"a": module(), "b": module()})
-    one["b"].weight = one["a"].weight
+    one["b"].weight = shared = cast(Tensor, one["a"].weight)
     average = WeightAverage(one, 0.9)
     with torch.no_grad():
-        one["a"].weight.fill_(4.0)
+        shared.fill_(4.0)
     average.update()
     assert len(average.other) == 1
     checkpoint = {"state_dict": dict(one.state_dict())}
