@@ -4,11 +4,15 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, V vocabulary
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from common.errors import UserError
+
+# What computes attention under a mask that is more than the causal one: SDPA, which takes it as a dense tensor, or
+# FlexAttention, which compiles it and skips what it hides.
+AttentionKernel = Literal["dense", "flex"]
 
 
 class Inputs(NamedTuple):
@@ -131,6 +135,9 @@ class Body(nn.Module, ABC):
         """
         if is_on:
             raise UserError(f"gradient_checkpointing = true: {type(self).__name__} keeps all states; leave it out")
+
+    def use_attention(self, kernel: AttentionKernel) -> None:
+        """Computes attention under masks by that kernel; the numbers are the same but for rounding."""
 
     @abstractmethod
     def layers(self) -> list[list[nn.Module]]:

@@ -3,36 +3,105 @@
 Shapes: B batch, T queries, S keys, H query heads, K key and value heads, G = H / K, C width of a head.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from models.attention.masks import HIDDEN, Mask, dense_bias, visible_keys
+from models.attention.blocks import block_mask
+from models.attention.masks import HIDDEN, Mask, dense_bias
+from models.body import AttentionKernel
 
 # In bf16 on a CPU, batched matmuls beat the fused kernel's backward pass fourfold at 128 keys and break even near 512.
 LONGEST_KEYS_FOR_MATMULS = 512
+FLEX_KERNELS = 32
 HIDDEN_IN_FLOAT16 = -3e4  # its least number is -65504; a row of infinite ones would be NaN
 
 
+class FlexMask(NamedTuple):
+    """A mask as FlexAttention takes it.
+
+    Attributes:
+        mask: what is meant.
+        blocks: of keys that each block of queries sees.
+    """
+
+    mask: Mask
+    blocks: BlockMask
+
+
 class KernelMask(NamedTuple):
-    """A mask as kernels take it: `bias`, added to the scores and broadcast to [B, H, T, S], or SDPA's causal flag."""
+    """A mask as kernels take it.
+
+    Attributes:
+        bias: added to the scores and broadcast to [B, H, T, S].
+        is_causal: SDPA's flag, which stands for the whole mask.
+        flex: FlexAttention's form, which stands for the whole mask.
+    """
 
     bias: Tensor | None = None
     is_causal: bool = False
+    flex: FlexMask | None = None
+
+    def dense(self, num_queries: int, num_keys: int, *, like: Tensor) -> Tensor | None:
+        """What is added to the scores, whatever the kernel: numbers that broadcast to [B, H, T, S], or none."""
+        if self.flex is None and not self.is_causal:
+            return self.bias
+        mask = Mask(is_causal=True) if self.flex is None else self.flex.mask
+        return dense_bias(mask, num_queries, num_keys, like=like)
 
 
-def prepare(mask: Mask, num_queries: int, num_keys: int, *, like: Tensor) -> KernelMask:
-    """The mask of all layers of a stack: the causal flag on CUDA where it is the whole mask, else the dense form.
+def prepare(
+    mask: Mask, num_queries: int, num_keys: int, *, like: Tensor, kernel: AttentionKernel = "dense"
+) -> KernelMask:
+    """The mask of all layers of a stack: the causal flag on CUDA where it is the whole mask, else what `kernel` takes.
 
     On a CPU the flag is not used: the matrix products take the dense form alone. `like` has the device and precision
-    of the states.
+    of the states. A single query, as generation has it, is computed under the dense form.
     """
-    is_causal_alone = mask.is_causal and all(value is None for value in mask[1:])
-    if is_causal_alone and like.is_cuda and num_queries == num_keys:
+    is_plain = all(value is None for value in mask[1:])
+    if is_plain and mask.is_causal and like.is_cuda and num_queries == num_keys:
         return KernelMask(is_causal=True)
-    return KernelMask(dense_bias(mask, num_queries, num_keys, like=like))
+    if kernel == "dense" or num_queries == 1 or (is_plain and not mask.is_causal):
+        return KernelMask(dense_bias(mask, num_queries, num_keys, like=like))
+    return KernelMask(flex=FlexMask(mask, block_mask(mask, num_queries, num_keys, device=like.device)))
+
+
+@cache
+def _compiled_flex() -> Callable[..., Any]:
+    """FlexAttention as one kernel; the uncompiled one makes all scores, as a formula does.
+
+    A run needs one for each kind of mask, for training and validation, and for fixed and varying lengths, which are
+    more than torch compiles by default before it gives up.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, FLEX_KERNELS)
+    return torch.compile(flex_attention)
+
+
+def _attend_by_blocks(
+    query_BHTC: Tensor, key_BKSC: Tensor, value_BKSC: Tensor, mask: FlexMask, *, scale: float
+) -> Tensor:
+    """[B, H, T, C]; the bias of the mask is added to each score where the kernel computes it, and gets a gradient."""
+    bias_1HTS = mask.mask.bias_1HTS
+
+    def with_bias(score: Tensor, row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        assert bias_1HTS is not None
+        return score + bias_1HTS[0, head, query, key]
+
+    attention = _compiled_flex() if query_BHTC.is_cuda and not torch.compiler.is_compiling() else flex_attention
+    return attention(
+        query_BHTC,
+        key_BKSC,
+        value_BKSC,
+        score_mod=None if bias_1HTS is None else with_bias,
+        block_mask=mask.blocks,
+        scale=scale,
+        enable_gqa=query_BHTC.shape[1] != key_BKSC.shape[1],
+    )
 
 
 def attend(
@@ -41,6 +110,9 @@ def attend(
     """[B, H, T, C]: softmax(scale · query keyᵀ + bias) value; query head h uses key head ⌊h / G⌋."""
     B, H, T, C = query_BHTC.shape
     K, S = key_BKSC.shape[1:3]
+    if mask.flex is not None:
+        assert dropout == 0.0, "FlexAttention has no dropout"
+        return _attend_by_blocks(query_BHTC, key_BKSC, value_BKSC, mask.flex, scale=scale)
     bias = mask.bias
     if bias is not None and query_BHTC.dtype == torch.float16:
         bias = bias.clamp(min=HIDDEN_IN_FLOAT16)
@@ -83,11 +155,8 @@ def attention_weights(query_BHTC: Tensor, key_BKSC: Tensor, mask: KernelMask, *,
     with torch.autocast(query_BHTC.device.type, enabled=False):
         key_BHSC = key_BKSC.to(wide).repeat_interleave(H // K, dim=1)
         scores_BHTS = scale * (query_BHTC.to(wide) @ key_BHSC.mT)
-        if mask.is_causal:
-            visible = visible_keys(Mask(is_causal=True), T, S, device=scores_BHTS.device)
-        else:
-            visible = None if mask.bias is None else mask.bias > HIDDEN / 2
-            scores_BHTS = scores_BHTS if mask.bias is None else scores_BHTS + mask.bias.to(wide)
-        if visible is None:
+        bias = mask.dense(T, S, like=scores_BHTS)
+        if bias is None:
             return scores_BHTS.softmax(dim=-1)
+        scores_BHTS, visible = scores_BHTS + bias.to(wide), bias > HIDDEN / 2
         return torch.where(visible, scores_BHTS, HIDDEN).softmax(dim=-1) * visible

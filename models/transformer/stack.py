@@ -15,6 +15,7 @@ from models.attention.cache import BlockCache, TransformerCache
 from models.attention.kernels import KernelMask, prepare
 from models.attention.masks import Mask
 from models.attention.positions import positions_of, relative_buckets, rotary_angles
+from models.body import AttentionKernel
 from models.presets import TransformerConfig
 from models.transformer.embeddings import Embeddings
 from models.transformer.layers import FeedForward, make_norm
@@ -92,6 +93,7 @@ class Stack(nn.Module):
         parts = config.parts
         self.is_decoder, self.positions, self.head_width = is_decoder, parts.positions, config.width_of_head
         self.checkpoint_gradients = False
+        self.attention_kernel: AttentionKernel = "dense"
         if parts.positions == "relative":
             self.relative_table = nn.Embedding(NUM_RELATIVE_BUCKETS, config.num_heads)
         has_segments = not is_decoder and parts.num_segments > 0
@@ -159,7 +161,8 @@ class Stack(nn.Module):
             key_documents_BS=documents_BT,
             bias_1HTS=self._relative_bias(past, length, device),
         )
-        kernel_mask = prepare(mask, length, past + length, like=states_BTD)
+        kernel = self.attention_kernel if cache is None else "dense"  # a prompt of any length compiles nothing
+        kernel_mask = prepare(mask, length, past + length, like=states_BTD, kernel=kernel)
         for number, block in enumerate(self.blocks[group] for group in self.groups):
             if self.checkpoint_gradients and self.training:
                 states_BTD = checkpoint(block, states_BTD, kernel_mask, angles, memory, use_reentrant=False)

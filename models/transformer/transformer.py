@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.attention.cache import TransformerCache
 from models.attention.kernels import prepare
 from models.attention.masks import Mask
-from models.body import Body, Cache, Inputs
+from models.body import AttentionKernel, Body, Cache, Inputs
 from models.presets import TransformerConfig
 from models.transformer.accounting import linear_flops, stack_flops
 from models.transformer.embeddings import SharedEmbeddings
@@ -96,7 +96,8 @@ class Transformer(Body):
             )
             assert inputs.decoder_ids_BT is not None
             num_queries, num_keys = inputs.decoder_ids_BT.shape[1], memory_BSD.shape[1]
-            memory = Memory(memory_BSD, prepare(mask, num_queries, num_keys, like=memory_BSD))
+            kernel = self.decoder.attention_kernel if cache is None else "dense"
+            memory = Memory(memory_BSD, prepare(mask, num_queries, num_keys, like=memory_BSD, kernel=kernel))
         embedded = self.token_table(inputs.decoder_ids_BT)
         return self.decoder(
             embedded,
@@ -120,6 +121,11 @@ class Transformer(Body):
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 stack.checkpoint_gradients = is_on
+
+    def use_attention(self, kernel: AttentionKernel) -> None:
+        for stack in (self.encoder, self.decoder):
+            if stack is not None:
+                stack.attention_kernel = kernel
 
     @property
     def has_encoder(self) -> bool:
