@@ -5,9 +5,11 @@
     python show.py --config configs/papers/t5.yaml --window 7
     python show.py --html page.html "Thank you for inviting me ." "초대 해 주셔서 감사 합니다 ."
     python show.py --config runs/NAME/config.yaml "A text cut by the tokenizer of that run."
+    python show.py --attention runs/NAME "Thank you for inviting me ." --svg attention.svg
 
 A text alone is cut into words. With --config it is cut by the tokenizer of that run, and --window shows a window of
-its corpus; a token store that is not there yet is built first.
+its corpus; a token store that is not there yet is built first. --attention shows where every layer and head of a
+trained run looks, over the text noised as in training: a table, and a picture in the run's folder or in the file named.
 """
 
 import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
@@ -63,7 +65,9 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     """The command line, and the objectives with the knobs that it sets."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # the configs decide which knobs there are
     first.add_argument("--config", type=Path, action="append")
-    named = first.parse_known_args(arguments)[0].config
+    first.add_argument("--attention", type=Path)
+    known = first.parse_known_args(arguments)[0]
+    named: list[Path] | None = known.config
     parser = OneLineErrors(description=__doc__, allow_abbrev=False)
     parser.describes_script = named is None
     parser.add_argument("text", nargs="*", help="the text; - reads standard input; several with --html")
@@ -74,7 +78,10 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     )
     parser.add_argument("--window", type=int, help="number of a window of the corpus of --config")
     parser.add_argument("--seed", type=int, default=0, help="decides what is hidden")
-    models = objective_configs(named)
+    parser.add_argument("--attention", type=Path, help="a run whose attention over the text is shown")
+    parser.add_argument("--png", type=Path, help="the picture of --attention, as this file")
+    parser.add_argument("--svg", type=Path, help="the same as SVG")
+    models = {} if known.attention else objective_configs(named)  # a run has its own objective
     for name, model in models.items():
         parser.add_class_arguments(class_named(model["class_path"]), name, skip=SHARED)
         knobs = {knob: value for knob, value in model.get("init_args", {}).items() if knob not in SHARED}
@@ -152,11 +159,41 @@ def write_viewer(parsed: Namespace, objectives: dict[str, Objective], console: C
     console.print(f"{parsed.html}: open it in a browser", soft_wrap=True, markup=False)
 
 
+def show_attention(parsed: Namespace, console: Console) -> None:
+    """Prints where every layer and head of a run looks, and writes the picture.
+
+    Raises:
+        UserError: where the run or the text cannot be shown.
+    """
+    from objectives.inspection.attention_figure import attention_figure
+    from objectives.inspection.attention_of_run import FILE, attention_of, attention_tables, example_text, labels_of
+    from objectives.weights.load import load_run
+
+    others = [f"--{name}" for name in ("config", "window", "html") if getattr(parsed, name) is not None]
+    if others or len(texts_of(parsed)) > 1:
+        raise UserError(f"--attention takes a run and one text, and here is {others[0] if others else 'another text'}")
+    run = load_run(parsed.attention)
+    text = next(iter(texts_of(parsed)), None)
+    maps = attention_of(run, example_text(run) if text is None else text, parsed.seed)
+    for table in attention_tables(maps):
+        console.print(table)
+        console.print()
+    files = {kind: path for kind in ("png", "svg") if (path := getattr(parsed, kind)) is not None}
+    for kind, path in (files or {"png": run.folder / FILE}).items():
+        write_whole(path, attention_figure(maps, labels_of(run.tokenizer, run.vocabulary), kind))
+        console.print(f"{path}: a picture of every layer and head", soft_wrap=True, markup=False)
+
+
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     console = Console(highlight=False)
     parsed, objectives = parse(arguments)
+    if parsed.attention:
+        show_attention(parsed, console)
+        return 0
+    if parsed.png or parsed.svg:
+        raise UserError("--png and --svg are files of a picture of --attention, which names a run")
     if parsed.html:
         write_viewer(parsed, objectives, console)
         return 0

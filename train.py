@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     from models.bodies.make import BodyConfig
     from objectives.core.base import Objective
     from objectives.core.pretraining import Pretraining
+    from objectives.inspection.attention_of_run import AttentionCallback
     from objectives.inspection.examples import ExamplesCallback
     from objectives.start.warm_start import take_tokenizer
     from objectives.weights.export import export_readiness
@@ -52,7 +53,9 @@ def main(arguments: list[str]) -> int:
     module.check_memory(data.window, micro_batch, total_memory(trainer.strategy.root_device))
     module.check_init_from()
     print_readiness(cli.folder, export_readiness(module.objective, module.config, module.num_blocks))
-    train(cli, [ExamplesCallback(cli.folder, cli.config_init["logging"].examples)])
+    logging = cli.config_init["logging"]
+    attention = [AttentionCallback(cli.folder)] if logging.attention else []
+    train(cli, [ExamplesCallback(cli.folder, logging.examples), *attention])
     example = module.objective.inference.example
     if example is None:
         print_next("summarize.py", cli.config.runs)

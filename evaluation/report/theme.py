@@ -8,18 +8,16 @@ Plotly 4.8 MB.
 
 import io
 import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 from markupsafe import Markup, escape
-from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Sheet
+
+from training.monitoring.charts import chart_style
 
 COLOURS = {  # by the page's variable: on a light page and on a dark one
     "series-0": ("#0072b2", "#56a8e0"),
@@ -43,9 +41,7 @@ DASHES = ("solid", (0, (6, 2)), (0, (1.5, 1.5)), (0, (8, 2, 2, 2)), (0, (1, 2)),
 ABOVE, BELOW, RIGHT = 24, 40, 14  # points about the axes of a panel: title, ticks and name of the axis
 POINTS_AN_INCH = 72  # of an SVG, so that its units are points
 PNG_DPI = 144
-_RULES: dict[Any, Any] = {
-    "svg.hashsalt": "objective-lab",  # the same record is the same file
-    "svg.fonttype": "none",  # text stays text, in the page's font
+_RULES: dict[str, Any] = {
     "font.size": 9.5,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": SOFT,
@@ -59,7 +55,6 @@ _RULES: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": RULE,
     "text.color": INK,
-    "text.parse_math": False,  # a corpus may hold dollars
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "lines.linewidth": 1.7,
@@ -67,7 +62,6 @@ _RULES: dict[Any, Any] = {
     "axes.facecolor": PAPER,
     "axes.unicode_minus": True,
 }
-_KOREAN_FONTS = ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Apple SD Gothic Neo", "Malgun Gothic")
 _TIP = "tip "  # begins the id of what has a tooltip
 
 
@@ -114,14 +108,6 @@ def mark(axes: Axes, x: float, y: float, series: int, *, size: float = 5, hollow
         tip(line, text)
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    installed = [name for name in _KOREAN_FONTS if name in font_manager.get_font_names()]
-    with mpl.rc_context({**_RULES, "font.family": ["DejaVu Sans", *installed]}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a page's fonts are its reader's
-        yield
-
-
 def _sheet(width: float, height: float) -> Sheet:
     return Sheet(figsize=(width / POINTS_AN_INCH, height / POINTS_AN_INCH))
 
@@ -138,7 +124,7 @@ def _axes(sheet: Sheet, panel: Panel, x: float, y: float) -> Axes:
 
 def svg(panel: Panel) -> Markup:
     """A chart as an element of a page: it fills its place, is light or dark, and shows values under a pointer."""
-    with _style():
+    with chart_style(_RULES):
         sheet = _sheet(panel.width, panel.height)
         panel.draw(_axes(sheet, panel, 0, 0))
         file = io.StringIO()
@@ -160,7 +146,7 @@ def png(panels: Sequence[Panel], *, columns: int) -> bytes:
     """Charts side by side and below each other, as they are on a light page."""
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     width = max(sum(panel.width for panel in row) for row in rows)
-    with _style():
+    with chart_style(_RULES):
         sheet, y = _sheet(width, sum(max(panel.height for panel in row) for row in rows)), 0.0
         for row in rows:
             x = 0.0

@@ -9,7 +9,7 @@ Shapes: B batch, H heads, Q queries, K keys.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +38,7 @@ class AttentionMap(NamedTuple):
         weights_BHQK: the share that each query takes of each key's value, before dropout; float32 or float64. The sum
             over K is 1, and what the mask hides has exactly 0; a query that sees no key, which only padding can be,
             has 0 everywhere. A recurrent body has one head, and the only layer of a decoder that looks at an encoder.
+        query_ids_BQ, key_ids_BK: the tokens that stand at these positions.
     """
 
     role: str
@@ -45,6 +46,8 @@ class AttentionMap(NamedTuple):
     kind: Kind
     layer: int
     weights_BHQK: Tensor
+    query_ids_BQ: Tensor
+    key_ids_BK: Tensor
 
 
 class _Place(NamedTuple):
@@ -56,40 +59,61 @@ class _Place(NamedTuple):
     is_stepwise: bool = False  # a call is of some queries, and not of a layer
 
 
-def _places(network: nn.Module) -> Iterator[tuple[nn.Module, _Place]]:
+def _bodies(network: nn.Module) -> Iterator[tuple[str, Body]]:
+    for name, module in network.named_modules():
+        if isinstance(module, Body):
+            yield name or MAIN, module
+
+
+def _places(role: str, body: Body) -> Iterator[tuple[nn.Module, _Place]]:
     """What can be hooked, in the order of layers: kernels of a Transformer, attention layers of a recurrent body."""
-    for role, body in network.named_modules():
-        if not isinstance(body, Body):
-            continue
-        for stack, blocks in zip(("encoder", "decoder"), body.stacks, strict=True):
-            for module in () if blocks is None else blocks.modules():
-                if isinstance(module, Attention):
-                    yield module.kernel, _Place(role or MAIN, stack, "cross" if module.is_cross else "self")
-                elif isinstance(module, RecurrentAttentionLayer):
-                    yield module, _Place(role or MAIN, stack, "cross", is_stepwise=True)
+    for stack, blocks in zip(("encoder", "decoder"), body.stacks, strict=True):
+        for module in () if blocks is None else blocks.modules():
+            if isinstance(module, Attention):
+                yield module.kernel, _Place(role, stack, "cross" if module.is_cross else "self")
+            elif isinstance(module, RecurrentAttentionLayer):
+                yield module, _Place(role, stack, "cross", is_stepwise=True)
+
+
+def _maps(place: _Place, weights: list[Tensor], inputs: Inputs) -> list[AttentionMap]:
+    """Those of a place that was passed once for each layer, or once for each step."""
+    ids = {"encoder": inputs.encoder_ids_BS, "decoder": inputs.decoder_ids_BT}
+    query_ids_BQ, key_ids_BK = ids[place.stack], ids["encoder" if place.kind == "cross" else place.stack]
+    assert query_ids_BQ is not None
+    assert key_ids_BK is not None
+    layers = [torch.cat(weights, dim=2)] if place.is_stepwise else weights
+    return [AttentionMap(*place[:3], layer, one, query_ids_BQ, key_ids_BK) for layer, one in enumerate(layers)]
 
 
 @contextmanager
 def recording(network: nn.Module) -> Iterator[list[AttentionMap]]:
-    """Records the attention of one pass of each body below `network`; the list is filled when the block ends.
+    """Records the attention of one call of each body below `network`; the list is filled when the block ends.
 
     Within, compiled bodies run eagerly, so that their hooks run; nothing else about a pass changes, nor its numbers.
     """
+    read: dict[str, Inputs] = {}
     found: dict[_Place, list[Tensor]] = defaultdict(list)
     maps: list[AttentionMap] = []
 
-    def hook_of(place: _Place) -> Any:
+    def reading(role: str) -> Callable[..., None]:
+        return lambda body, given: read.update({role: given[0]})
+
+    def mixing(place: _Place) -> Callable[..., None]:
         def hook(module: nn.Module, given: tuple[Any, ...], returned: Any) -> None:
             with torch.no_grad():
                 if place.is_stepwise:
-                    found[place].append(returned[1].detach()[:, None])
+                    weights_BHQK = returned[1][:, None]
                 else:
                     query_BHTC, key_BKSC, _, mask, scale, _ = given
-                    found[place].append(attention_weights(query_BHTC, key_BKSC, mask, scale=scale).detach())
+                    weights_BHQK = attention_weights(query_BHTC, key_BKSC, mask, scale=scale)
+                found[place].append(weights_BHQK.detach())
 
         return hook
 
-    hooks = [module.register_forward_hook(hook_of(place)) for module, place in _places(network)]
+    hooks = []
+    for role, body in _bodies(network):
+        hooks.append(body.register_forward_pre_hook(reading(role)))
+        hooks += [module.register_forward_hook(mixing(place)) for module, place in _places(role, body)]
     try:
         with torch.compiler.set_stance("force_eager"):
             yield maps
@@ -97,8 +121,7 @@ def recording(network: nn.Module) -> Iterator[list[AttentionMap]]:
         for hook in hooks:
             hook.remove()
     for place, weights in found.items():
-        layers = [torch.cat(weights, dim=2)] if place.is_stepwise else weights
-        maps += [AttentionMap(*place[:3], layer, one) for layer, one in enumerate(layers)]
+        maps += _maps(place, weights, read[place.role])
     maps.sort(key=lambda one: (one.role != MAIN, one.role, one.stack != "encoder", one.kind != "self", one.layer))
 
 

@@ -60,6 +60,8 @@ class LoggingSettings:
         tags: W&B tags, beside the objective and the preset.
         private: sends no command line, git remote, machine or package list to W&B.
         examples: held-out windows that are shown, noised and filled in, at the start and at every validation.
+        attention: draws the attention of every layer and head over a held-out window, at the start and at every
+            validation, as attention.png in the run folder and as a picture in W&B.
     """
 
     every_steps: int = 10
@@ -70,6 +72,7 @@ class LoggingSettings:
     tags: tuple[str, ...] = ()
     private: bool = False
     examples: int = 4
+    attention: bool = False
 
     def __post_init__(self) -> None:
         check_ranges("logging.", {"every_steps": STEPS, "examples": count(1000, low=0)}, vars(self))

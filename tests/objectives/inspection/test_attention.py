@@ -98,6 +98,8 @@ def test_what_a_mask_hides_has_exactly_0() -> None:
         assert (one.weights_BHQK[1, :, :, 5:] == 0).all()  # the second row is padded from the sixth token on
         assert (one.weights_BHQK[0] > 0).all()
     assert (maps[2].weights_BHQK.triu(1) == 0).all()
+    assert torch.equal(maps[3].query_ids_BQ, IDS[:, S:])
+    assert torch.equal(maps[3].key_ids_BK, IDS[:, :S])
 
 
 def test_documents_see_themselves_alone() -> None:
@@ -163,7 +165,8 @@ def test_a_compiled_body_has_the_maps_of_one_that_is_not() -> None:
     body = body_of(TransformerConfig(width=32, layers=1, num_heads=2), (1, 0))
     expected = attention_maps(body, ENCODER)
     body.compile(backend="eager")
-    body(ENCODER)
+    with torch.no_grad():
+        body(ENCODER)
     (found,) = attention_maps(body, ENCODER)
     assert torch.equal(found.weights_BHQK, expected[0].weights_BHQK)
 
@@ -174,6 +177,8 @@ def test_every_body_of_an_objective_is_recorded_as_it_is_trained() -> None:
     batch = batch_of(detection.objective, windows)
     maps = maps_in_training(detection.objective, detection.built, batch)
     assert [(one.role, one.layer) for one in maps] == [("body", 0), ("body", 1), ("generator", 0), ("generator", 1)]
+    assert torch.equal(maps[2].key_ids_BK, batch.encoder_ids_BS)  # the generator reads masks, the body what it wrote
+    assert not torch.equal(maps[0].key_ids_BK, batch.encoder_ids_BS)
     own = attention_maps(detection.built, Inputs(encoder_ids_BS=batch.encoder_ids_BS), "generator")
     assert {one.role for one in own} == {"generator"}
 
@@ -193,7 +198,7 @@ def test_a_summary_is_what_a_head_looks_at() -> None:
     previous = torch.eye(4).roll(-1, 1).tril()
     previous[0, 0] = 1
     alike = torch.ones(4, 4).tril() / torch.arange(1, 5)[:, None]
-    one = AttentionMap("body", "decoder", "self", 0, torch.stack([first, itself, previous, alike])[None])
+    one = AttentionMap("body", "decoder", "self", 0, torch.stack([first, itself, previous, alike])[None], IDS, IDS)
     found = summaries(one)
     assert found[0] == (0.0, 1.0, 0.25, pytest.approx(1 / 3))
     assert found[1] == (0.0, 0.25, 1.0, 0.0)

@@ -68,6 +68,8 @@ def run(tiny_run: Command, tmp_path: Path, secret: str) -> Path:
         "a-study",
         "--logging.tags",
         "[mine]",
+        "--logging.attention",
+        "true",
     )
     command = tiny_run("masked_lm", "logged", *more, "--seed", "3")
     done = run_script("train.py", *command, WANDB_API_KEY=secret, HF_TOKEN=secret, MY_PASSWORD=secret)
@@ -90,6 +92,7 @@ def test_a_run_is_logged_whole_and_no_secret_is(run: Path, secret: str) -> None:
         *("validation/next_sentence_accuracy", "speed/raw_tokens_per_second", "speed/target_tokens_per_second"),
         *("speed/waiting_for_data", "speed/mfu", "reference/ln_vocabulary", "reference/unigram_entropy"),
         *("raw_tokens", "target_tokens", "flops", "examples/picture", "examples/table"),
+        "attention/picture",
     } <= logged
     axes = {record.name: record.step_metric for record in found["metric"]}
     numbers = {name for name in logged if name.startswith(("train/", "validation/", "speed/", "reference/"))}
