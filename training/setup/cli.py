@@ -31,7 +31,7 @@ from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
-from training.storage.body_kind import chosen_body, of_this_body
+from training.storage.body_kind import chosen_body, flags_of_others, of_this_body
 from training.storage.branch import ParentRun
 from training.storage.old_names import renamed_config, resolved_settings
 from training.storage.run_dir import RunFolder
@@ -136,7 +136,12 @@ class RunCLI(LightningCLI):
         is_default = not get_args(body) or self.body is get_args(body)[0]
         before = [] if is_default else ["--config", str(defaults)]
         below = [str(defaults)] if is_default else []
-        parser_of_runs = type("ParserOfBody", (self.parser_of_runs,), {"bodies": (body, self.body)})
+        of_body = {
+            "bodies": (body, self.body),
+            "other_flags": (*self.parser_of_runs.other_flags, *flags_of_others(body, self.body)),
+            "describes_script": is_default,  # any command may be answered with its --help
+        }
+        parser_of_runs = type("ParserOfBody", (self.parser_of_runs,), of_body)
         self.only_data, self.settle, self.precision = only_data, settle, precision
         self.measured: dict[Precision, float] = {}
         super().__init__(

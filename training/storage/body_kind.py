@@ -58,6 +58,16 @@ def chosen_body(union: Any, arguments: Sequence[str]) -> type:
     return kinds[name]
 
 
+def _own(member: type) -> set[str]:
+    return {field.name for field in fields(member)}
+
+
+def flags_of_others(union: Any, chosen: type) -> list[str]:
+    """The flags of settings that other members of a union have and the chosen one has not."""
+    others = {name for member in get_args(union) for name in _own(member)}
+    return sorted(f"--body.{name}" for name in others - _own(chosen)) if get_args(union) else []
+
+
 def of_this_body(settings: Any, union: Any, chosen: type) -> Any:
     """The settings of a config, without those of other bodies where it names no body.
 
@@ -67,7 +77,6 @@ def of_this_body(settings: Any, union: Any, chosen: type) -> Any:
         return settings
     body = {name: value for name, value in settings["body"].items() if (name, value) != ("kind", "transformer")}
     if kind_of(settings) is None or len(body) < len(settings["body"]):
-        own = {field.name for field in fields(chosen)}
-        others = {field.name for member in get_args(union) for field in fields(member)} - own
+        others = {name for member in get_args(union) for name in _own(member)} - _own(chosen)
         body = {name: value for name, value in body.items() if name not in others}
     return {**settings, "body": body}

@@ -56,6 +56,11 @@ class FineTuningResult:
         metrics = [name.partition("/")[2] for name in self.scores if name.startswith(f"{split}/")]
         return split, self.metric if self.metric in metrics and self.metric != "loss" else metrics[0]
 
+    def parts(self, metric: str) -> list[str]:
+        """What the reported split's metric is also known of, such as `source over 20`: `test/chrf/source over 20`."""
+        above = f"{self.reported[0]}/{metric}/"
+        return [name.removeprefix(above) for name in self.scores if name.startswith(above)]
+
     def rows(self, metric: str) -> np.ndarray:
         """float64[rows], the part of each reported row in a metric that is a mean of rows; empty for another."""
         content = RunFolder(self.folder).read_result(self.folder / PREDICTIONS)

@@ -69,6 +69,9 @@ MASKED = ("--config", str(ROOT / "configs/masked_lm.yaml"))
         ("--model", "theirs.Objective", "--model.init_args.whatever", "1"),  # not this project's: the parser decides
         ("--optimizer.betas", "[0.9, 0.95]"),
         ("--data.workers", "0", "--", "--text that begins with a dash"),
+        ("--config", str(ROOT / "configs/ancestors/luong.yaml"), "--body.input_feeding=false", "--body.layers=[1,1]"),
+        ("--body.kind", "recurrent", "--body.cell", "gru"),
+        ("--body.preset", "bert"),
     ],
     ids=str,
 )
@@ -91,6 +94,24 @@ def test_a_flag_that_there_is_not_is_refused_with_its_suggestion(
     training: dict[str, Any], arguments: tuple[str, ...], expected: str
 ) -> None:
     assert expected in (refusal(training, arguments) or "")
+
+
+@pytest.mark.parametrize("kind", ["transformer", "recurrent"])
+def test_no_body_is_refused_the_settings_of_its_own_by_the_schema_of_another(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only that of the usual body is kept, whose --help any command may be answered with."""
+    arguments = ["--body.kind", kind]
+    parser = parser_of(
+        lambda: RunCLI(Objective, DataModule, BodyConfig, defaults=ROOT / "configs/base.yaml", arguments=arguments),
+        RunCLI,
+        monkeypatch,
+    )
+    schema = describe(parser, "train.py")
+    for flags in (["--body.preset", "bert"], ["--body.kind", "recurrent", "--body.cell", "gru"]):
+        assert refusal(schema, flags) is None
+    assert "--body.cel" in (refusal(schema, ["--body.cel", "gru"]) or "")
+    assert parser.describes_script == (kind == "transformer")
 
 
 def test_a_task_has_the_settings_of_its_kind(finetuning: dict[str, Any]) -> None:
