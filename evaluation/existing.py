@@ -96,6 +96,7 @@ def _arm(label: str, runs: Sequence[ExistingRun], ordinary_loss: float | None) -
         parameters=count_parameters(run.network),
         non_embedding=count_parameters(run.network, embeddings=False),
         active=count_parameters(run.network, embeddings=False),
+        beside=run.network.parameters_beside(),
         layers=main.num_blocks,
         flops_per_window=3 * run.objective.flops_per_window(run.network, windows, run.vocabulary),
         targets_per_raw_token=targets / run.window,

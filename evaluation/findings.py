@@ -14,7 +14,7 @@ from common.files import written_whole
 from evaluation.record.record import SummaryRecord
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import Evaluation, EvaluationResult
-from evaluation.statistics.aggregate import scores_of, summaries
+from evaluation.statistics.aggregate import bounds_of, scores_of, summaries
 from evaluation.study.jobs import MeasuredRun
 from evaluation.study.plan import Plan
 from evaluation.study.study import VALIDATION_LOSS, Hypothesis
@@ -58,8 +58,7 @@ class Findings:
 
     def bounds(self) -> set[tuple[str, str]]:
         """Metrics, each with an arm whose scores are upper bounds."""
-        found = ((job.arm, result) for job in self.jobs for result in self.of(job).values())
-        return {(result.metric, arm) for arm, result in found if result.is_bound}
+        return set(bounds_of(self.by_arm()))
 
     def caveats(self) -> list[str]:
         """What to bear in mind of an arm's scores."""
@@ -82,10 +81,11 @@ class Findings:
     def summaries(self) -> list[SummaryRecord]:
         """Of every budget."""
         branches = sorted({job.amount for job in self.jobs if job.branch})
+        by_branch = {branch: self.by_arm(branch) for branch in (None, *branches)}
         return [
             record
-            for branch in (None, *branches)
-            for record in summaries(scores_of(self.by_arm(branch)), budget=branch)
+            for branch, results in by_branch.items()
+            for record in summaries(scores_of(results), bounds=bounds_of(results), budget=branch)
         ]
 
 

@@ -110,6 +110,7 @@ def _arm(study: Study, label: str, arm: ArmPlan, rates: Mapping[str, float | Non
         parameters=arm.parameters,
         non_embedding=arm.non_embedding,
         active=arm.active,
+        beside=arm.beside,
         layers=arm.layers,
         flops_per_window=arm.cost.flops / arm.batch_size,
         targets_per_raw_token=arm.cost.target_tokens / arm.cost.raw_tokens,
@@ -133,6 +134,7 @@ def metrics_of(found: Mapping[str, Results]) -> tuple[MetricRecord, ...]:
             higher_is_better=result.higher_is_better,
             rankable=result.rankable,
             chance=result.chance,
+            part_of=result.part_of,
         )
         for metric, result in results.items()
     )
@@ -199,15 +201,18 @@ def record_of(
 
 
 def print_means(console: Console, record: StudyRecord) -> None:
-    """Every metric's mean over the seeds of each arm, and what became of each hypothesis."""
-    table = plain_table("arm", "runs", *(metric.name for metric in record.metrics))
+    """Every metric's mean over the seeds of each arm, but those of parts, and what became of each hypothesis."""
+    metrics = [metric for metric in record.metrics if not metric.part_of]
+    bounds = {(found.arm, found.metric) for found in record.summaries if found.bound is not None}
+    table = plain_table("arm", "runs", *(metric.name for metric in metrics))
     for arm in record.arms:
         runs = [run for run in record.runs_of(arm.label) if run.status == "finished"]
         cells = []
-        for metric in record.metrics:
+        for metric in metrics:
             means = [score.mean for run in runs if (score := run.scores.get(metric.name)) and score.mean is not None]
             factor, digits = (100, 1) if metric.unit == "%" else (1, 3)
-            cells.append(f"{factor * np.mean(means):.{digits}f}" if means else "-")
+            sign = "\u2264 " * ((arm.label, metric.name) in bounds)  # an upper bound
+            cells.append(f"{sign}{factor * np.mean(means):.{digits}f}" if means else "-")
         table.add_row(arm.label, f"{len(runs)}/{len(record.seeds)}", *cells)
     console.print(table)
     for verdict in record.verdicts:

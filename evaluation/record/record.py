@@ -46,6 +46,7 @@ class ArmRecord(Strict):
         config, settings: as declared.
         parameters, non_embedding, active: all parameters, those beside the token embeddings and the head, and those
             that a token passes through.
+        beside: of these, the parameters of each body beside the main one that are its alone, such as a generator's.
         layers: of the encoder and of the decoder.
         flops_per_window: of a training step, divided by its windows.
         targets_per_raw_token: labels that the loss is over.
@@ -60,11 +61,20 @@ class ArmRecord(Strict):
     parameters: int
     non_embedding: int
     active: int
+    beside: dict[str, int] = field(default_factory=dict)
     layers: tuple[int, int]
     flops_per_window: float
     targets_per_raw_token: float
     learning_rate: float | None = None
     ordinary_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundRecord(Strict):
+    """How an upper bound was estimated: draws of the noise a text, and the standard error that these leave."""
+
+    draws: int
+    error: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +146,7 @@ class MetricRecord(Strict):
         description: one sentence.
         rankable: whether arms of different objectives may be ranked by it (law 7).
         chance: of a model that knows nothing, where that is known.
+        part_of: the metric that this one is of some of the items of; its own name goes on behind that one's.
     """
 
     name: str
@@ -144,11 +155,20 @@ class MetricRecord(Strict):
     higher_is_better: bool = True
     rankable: bool = True
     chance: float | None = None
+    part_of: str = ""
+
+    @property
+    def part(self) -> str:
+        """Which items these are, of a metric that is part of another."""
+        return self.name.removeprefix(f"{self.part_of}/") if self.part_of else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRecord(Strict):
-    """An arm on a metric over its seeds: the mean with its 95 % interval (None: one seed has none)."""
+    """An arm on a metric over its seeds: the mean with its 95 % interval (None: one seed has none).
+
+    Where every score is an upper bound, `bound` has the standard error of the mean that the draws leave.
+    """
 
     arm: str
     metric: str
@@ -157,6 +177,7 @@ class SummaryRecord(Strict):
     low: float | None = None
     high: float | None = None
     budget: float | None = None
+    bound: BoundRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +249,10 @@ class StudyRecord(Strict):
     def arm(self, label: str) -> ArmRecord:
         """The arm of that label."""
         return next(arm for arm in self.arms if arm.label == label)
+
+    def parts_of(self, metric: str) -> list[MetricRecord]:
+        """The metrics that are of some of its items."""
+        return [part for part in self.metrics if part.part_of == metric]
 
     def unit(self, metric: str) -> str:
         """The unit of a metric; empty where no run was measured by it."""

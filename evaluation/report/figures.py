@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 from evaluation.record.kinds import Measure
 from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report.formatting import MINUS, interval, number, unit_of_difference
+from evaluation.report.formatting import BOUND, MINUS, interval, number, score, unit_of_difference
 from evaluation.report.theme import DASHES, DOWN, INK, NUM_SERIES, RIGHT, SOFT, UP, Panel, colour, mark
 from training.monitoring.display import short
 
@@ -116,8 +116,8 @@ def _set_unit(axes: Axes, label: str, unit: str) -> None:
 
 
 def _scores(record: StudyRecord, label: str, metric: str) -> list[float]:
-    scores = [run.scores.get(metric) for run in record.runs_of(label)]
-    return [score.mean for score in scores if score is not None and score.mean is not None]
+    found = [run.scores.get(metric) for run in record.runs_of(label)]
+    return [one.mean for one in found if one is not None and one.mean is not None]
 
 
 def _draw_evaluation(record: StudyRecord, metric: MetricRecord, found: Sequence[SummaryRecord], axes: Axes) -> None:
@@ -125,7 +125,7 @@ def _draw_evaluation(record: StudyRecord, metric: MetricRecord, found: Sequence[
     axes.set_title(metric.name)
     for place, summary in enumerate(found):
         assert summary.mean is not None
-        series, y, value = order[summary.arm], -float(place), number(summary.mean, metric.unit)
+        series, y, value = order[summary.arm], -float(place), score(summary, metric.unit)
         around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
         axes.annotate(
             f"{summary.arm}  {value} {around}", (0, y), (0, 7), xycoords=("axes fraction", "data"),
@@ -134,8 +134,8 @@ def _draw_evaluation(record: StudyRecord, metric: MetricRecord, found: Sequence[
         if summary.low is not None and summary.high is not None:
             axes.plot([summary.low, summary.high], [y, y], color=colour(series), linewidth=2.2)
         seeds = _scores(record, summary.arm, metric.name)
-        for score in seeds if len(seeds) > 1 else []:
-            mark(axes, score, y - 0.28, series, size=3, hollow=True)
+        for one in seeds if len(seeds) > 1 else []:
+            mark(axes, one, y - 0.28, series, size=3, hollow=True)
         mark(axes, summary.mean, y, series, size=7, text=f"{summary.arm}: {value} {metric.unit} {around}")
     if metric.chance is not None:
         axes.axvline(metric.chance, color=SOFT, linestyle=(0, (1, 3)), linewidth=1)
@@ -151,7 +151,7 @@ def evaluations(record: StudyRecord) -> Figure | None:
     panels = []
     for metric in record.metrics:
         found = [s for s in record.summaries if s.metric == metric.name and s.budget is None and s.mean is not None]
-        if metric.rankable and found:
+        if metric.rankable and found and not metric.part_of:
             label = f"{metric.name} of every arm in {metric.unit or 'its score'}, with 95 % intervals"
             draw = partial(_draw_evaluation, record, metric, found)
             panels.append(Panel(label, 330, AROUND + ROW * len(found), draw, left=RIGHT))
@@ -160,6 +160,8 @@ def evaluations(record: StudyRecord) -> Figure | None:
         if len(record.seeds) > 1
         else "One seed: there are no intervals, and a distance between two marks may be that of two seeds of one arm."
     )
+    if any(summary.bound for summary in record.summaries):
+        caption += f" {BOUND.strip()} marks an upper bound, which proves something only where it is the lower score."
     title = "Evaluations that are valid for every objective"
     return Figure("evaluations", title, caption, tuple(panels), columns=3) if panels else None
 

@@ -2,9 +2,12 @@
 
 import math
 
+from evaluation.record.record import BoundRecord, SummaryRecord
+
 NONE = "\u2013"
 MINUS = "\u2212"
 THIN = "\u2009"
+BOUND = "\u2264\u00a0"  # before an upper bound
 
 
 def _signed(text: str) -> str:
@@ -21,6 +24,22 @@ def number(value: float | None, unit: str = "") -> str:
     if magnitude and not 1e-3 <= magnitude < 1e5:
         return _signed(f"{value:.3g}")
     return _signed(f"{value:.3f}" if magnitude < 100 else f"{value:,.1f}")
+
+
+def score(summary: SummaryRecord, unit: str = "") -> str:
+    """A mean, behind `≤` where it is an upper bound."""
+    return f"{BOUND if summary.bound else ''}{number(summary.mean, unit)}"
+
+
+def estimated(bound: BoundRecord, unit: str = "") -> str:
+    """How an upper bound was estimated."""
+    error = f"{number(bound.error, unit)} {unit_of_difference(unit)}".rstrip()
+    return f"upper bound, {bound.draws:,} draws a text, Monte Carlo error {error}"
+
+
+def amount(value: float, unit: str = "") -> str:
+    """A number that stands beside a score: a count without decimals."""
+    return f"{value:,.0f}" if unit != "%" and float(value).is_integer() else number(value, unit)
 
 
 def difference(value: float | None, unit: str = "") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report import figures, phenomena, samples, sentences
+from evaluation.report import figures, parts, phenomena, samples, sentences
 from evaluation.report.blocks import (
     Card,
     Choice,
@@ -20,7 +20,7 @@ from evaluation.report.blocks import (
     Table,
     TableCell,
 )
-from evaluation.report.formatting import NONE, difference, interval, memory, number, p_value
+from evaluation.report.formatting import NONE, amount, difference, interval, memory, number, p_value, score
 from evaluation.report.summary import answers, overview
 from evaluation.report.verdicts import SIGNS, expected, sentence, tone
 from training.monitoring.display import duration, short
@@ -57,11 +57,15 @@ def ground(record: StudyRecord) -> Section:
     text, first = record.text, record.arms[0].flops_per_window
     labels = _labels(record)
 
+    def parameters(arm: ArmRecord) -> TableCell:
+        beside = tuple(f"{short(count)} of them the {role}'s" for role, count in arm.beside.items())
+        return TableCell(short(arm.parameters), below=beside)
+
     def row(arm: ArmRecord) -> list[str | TableCell]:
         encoder, decoder = arm.layers
         rate = f"{arm.learning_rate:g}" if arm.learning_rate else "by seed"
         return [
-            labels[arm.label], arm.objective, f"{encoder} + {decoder}", short(arm.parameters), short(arm.non_embedding),
+            labels[arm.label], arm.objective, f"{encoder} + {decoder}", parameters(arm), short(arm.non_embedding),
             short(arm.active), short(arm.flops_per_window), f"{arm.flops_per_window / first:.2f}",
             f"{arm.targets_per_raw_token:.2f}", rate,
         ]  # fmt: skip
@@ -112,7 +116,7 @@ def evaluations(record: StudyRecord) -> Section:
     figure, labels = figures.evaluations(record), _labels(record)
     blocks: list[ReportBlock] = [Picture(figure)] if figure else []
     budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
-    for metric in record.metrics:
+    for metric in [metric for metric in record.metrics if not metric.part_of]:
         rows: list[list[str | TableCell]] = []
         for arm in record.arms:
             for budget in [None, *budgets]:
@@ -126,9 +130,9 @@ def evaluations(record: StudyRecord) -> Section:
                 ]
                 names = dict.fromkeys(name for of_run in beside for name in of_run)
                 means = {n: statistics.fmean(of_run[n] for of_run in beside if n in of_run) for n in names}
-                more = ", ".join(f"{name} {number(value, metric.unit)}" for name, value in means.items())
+                more = ", ".join(f"{name} {amount(value, metric.unit)}" for name, value in means.items())
                 spent = [short(budget)] if budget else [short(record.budget)] if budgets else []
-                rows.append([labels[arm.label], *spent, number(found.mean, metric.unit),
+                rows.append([labels[arm.label], *spent, score(found, metric.unit),
                              interval(found.low, found.high, metric.unit), str(found.seeds), more or NONE])  # fmt: skip
         if rows:
             ranked = "" if metric.rankable else " Not to be ranked between objectives."
@@ -179,6 +183,13 @@ def hypotheses(record: StudyRecord) -> Section:
         "Hypotheses",
         [*cards, Table(caption, header, [row(v) for v in record.verdicts], frozenset({1, 2, 3}))],
     )
+
+
+def by_part(record: StudyRecord) -> Section:
+    """What is known of short and of long texts apart, or of other parts of a metric's items."""
+    figure = parts.figure(record)
+    tables = [parts.table(record, metric) for metric in parts.with_parts(record)]
+    return Section("parts", "By part of the items", [Picture(figure), *tables] if figure else [])
 
 
 def by_phenomenon(record: StudyRecord) -> Section:
@@ -261,7 +272,7 @@ def reproduce(record: StudyRecord) -> Section:
 def all_sections(record: StudyRecord) -> list[Section]:
     """The report, from its answer to the command that makes it again, without sections that have nothing to show."""
     sections: list[Callable[[StudyRecord], Section]] = [
-        in_short, evaluations, curves, by_phenomenon, learning_rates, hypotheses, ground, cost,
+        in_short, evaluations, by_part, curves, by_phenomenon, learning_rates, hypotheses, ground, cost,
         lambda record: Section("samples", "One text under every objective", samples.windows(record)),
         lambda record: Section("continuations", "What the runs generate", samples.continuations(record)),
         all_runs, reproduce,

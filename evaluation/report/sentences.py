@@ -2,7 +2,7 @@
 
 from evaluation.record.kinds import Measure
 from evaluation.record.record import RunRecord, StudyRecord
-from evaluation.report.formatting import among, number, seeds
+from evaluation.report.formatting import among, estimated, number, score, seeds
 from evaluation.report.verdicts import sentence, tone
 from training.monitoring.display import short
 
@@ -71,6 +71,14 @@ def limits(record: StudyRecord) -> list[str]:
             "and nothing here shows by how much. The numbers describe these runs and no procedure."
         )
     found += [sentence(record, verdict) for verdict in record.verdicts if tone(verdict) == "open"]
+    for summary in record.summaries:
+        if summary.bound is not None and summary.budget is None:
+            unit = record.unit(summary.metric)
+            found.append(
+                f"How {summary.arm} stands to arms below it on {summary.metric}: {score(summary, unit)} {unit} is an "
+                f"{estimated(summary.bound, unit)}. Its true value may be lower: only where the bound is below another "
+                f"arm's score does it prove anything."
+            )
     if len({arm.objective for arm in record.arms}) > 1:
         found.append(
             "Which objective is better by its loss: each has prediction targets of its own, and losses of different "

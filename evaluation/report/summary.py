@@ -3,7 +3,7 @@
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.blocks import ReportBlock, Table, TableCell
-from evaluation.report.formatting import NONE, among, interval, number, p_value, unit_of_difference
+from evaluation.report.formatting import NONE, among, estimated, interval, number, p_value, score, unit_of_difference
 from evaluation.report.verdicts import SIGNS, tone
 
 
@@ -67,8 +67,13 @@ def _cell(record: StudyRecord, arm: str, metric: MetricRecord, found: dict[str, 
             standing, other = _standing(arm, verdict, metric)
             standings.setdefault(standing, []).append(other)
     around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
-    lines = [*([around] if around else []), *(f"{words} {among(others)}" for words, others in standings.items())]
-    return TableCell(number(summary.mean, metric.unit), below=tuple(lines), tone="best" if summary.mean == best else "")
+    bound = [estimated(summary.bound, metric.unit)] if summary.bound else []
+    lines = [
+        *([around] if around else []),
+        *bound,
+        *(f"{words} {among(others)}" for words, others in standings.items()),
+    ]
+    return TableCell(score(summary, metric.unit), below=tuple(lines), tone="best" if summary.mean == best else "")
 
 
 def overview(record: StudyRecord) -> list[ReportBlock]:
@@ -76,7 +81,7 @@ def overview(record: StudyRecord) -> list[ReportBlock]:
     found = {
         metric.name: {s.arm: s for s in record.summaries if s.metric == metric.name and s.budget is None}
         for metric in record.metrics
-        if metric.rankable
+        if metric.rankable and not metric.part_of
     }
     fewest = min(2, len(record.arms))  # what one arm alone has compares nothing
     metrics = [metric for metric in record.metrics if len(found.get(metric.name, ())) >= fewest]

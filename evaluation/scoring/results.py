@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from evaluation.record.record import BoundRecord
+
 
 def macro_mean(scores: np.ndarray, strata: Sequence[str]) -> float:
     """The mean of the strata's means."""
@@ -30,7 +32,8 @@ class EvaluationResult:
         description: what is measured, in a sentence.
         chance: of a model that knows nothing, where that is known.
         caveat: what to bear in mind of this run's.
-        is_bound: whether the mean is an upper bound of what is measured: only a value below another proves anything.
+        bound: how the mean was estimated, where it is an upper bound of what is measured.
+        part_of: the metric that this is of some of the items of, such as a task's, on long texts alone.
     """
 
     metric: str
@@ -44,10 +47,16 @@ class EvaluationResult:
     description: str = ""
     chance: float | None = None
     caveat: str = ""
-    is_bound: bool = False
+    bound: BoundRecord | None = None
+    part_of: str = ""
 
     def __post_init__(self) -> None:
         assert self.scores.shape == (len(self.strata),)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the mean is an upper bound: only a value below another then proves anything."""
+        return self.bound is not None
 
     @property
     def strata_means(self) -> dict[str, float]:

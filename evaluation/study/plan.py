@@ -1,7 +1,7 @@
 """What a study comes to before anything is trained: sizes and costs of its arms, and whether they may be compared."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +46,7 @@ class ArmPlan:
         layers: blocks of encoder and decoder.
         parameters, non_embedding, active: all; those beside the token and position tables; those of the blocks and
             the head that a position goes through, on the average over the positions of both stacks.
+        beside: of the parameters, those that each body beside the main one alone has, by its role.
         batch_size: windows a step.
         cost: of a step.
         total_steps, tuning_steps: of a run and of one of the sweep; None where a clock decides.
@@ -65,6 +66,7 @@ class ArmPlan:
     active: int
     batch_size: int
     cost: StepCost
+    beside: dict[str, int] = field(default_factory=dict)
     total_steps: int | None
     tuning_steps: int | None = None
     branches: tuple[BranchPlan, ...] = ()
@@ -160,6 +162,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         active=round(non_embedding - sum(sizes) + through),
         batch_size=data.batch_size,
         cost=cost,
+        beside=network.parameters_beside(),
         total_steps=total,
         tuning_steps=tuned.total_steps(cost) if study.learning_rates else None,
         branches=tuple(_branches(study, label, module.optimizer_config, cost, total)),

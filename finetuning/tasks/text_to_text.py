@@ -7,7 +7,8 @@ loss = that of finetuning/tasks/generative.py
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from common.errors import UserError
@@ -19,6 +20,7 @@ from finetuning.data.parse import read_pairs
 from finetuning.data.rows import DataWarnings, PairRow
 from finetuning.data.texts import columns_of
 from finetuning.metrics import overlap
+from finetuning.metrics.by_length import rows_by_length
 from finetuning.metrics.metrics import Score
 from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.task import LONGEST, Task
@@ -44,6 +46,8 @@ class TextToTextTask(Task):
         prefix: goes before every source, and names the task.
         longest_target: tokens that a target has at most.
         scores: metrics that are reported.
+        source_lengths: rising numbers of characters by which sources are parted: with [10, 20], every metric is also
+            reported of those up to 10, of those of 11 to 20, and of those over 20 (`chrf/source over 20`).
         beams: hypotheses of beam search.
         length_penalty: above 0 favours longer texts among them.
     """
@@ -53,6 +57,7 @@ class TextToTextTask(Task):
     prefix: str = ""
     longest_target: int = 64
     scores: tuple[str, ...] = ("chrf", "rougeL")
+    source_lengths: tuple[int, ...] = ()
     beams: int = 1
     length_penalty: float = 1.0
 
@@ -60,6 +65,10 @@ class TextToTextTask(Task):
         super().__post_init__()
         ranges = {"longest_target": LONGEST, "beams": count(1024), "length_penalty": Range(-1000, 1000)}
         check_ranges("task.", ranges, vars(self))
+        if any(low >= high for low, high in pairwise((0, *self.source_lengths))):
+            raise UserError(
+                f"task.source_lengths = {list(self.source_lengths)} must be rising numbers of characters, from 1 on"
+            )
         if unknown := [name for name in self.scores if name not in METRICS]:
             raise UserError(f"task.scores: '{unknown[0]}' is none of {', '.join(METRICS)}")
 
@@ -92,8 +101,12 @@ class TextToTextTask(Task):
         return f"{self.prefix}{row.source}", row.target if row.targets else None
 
     def measure_text(self, rows: Sequence[PairRow], generated: Sequence[str]) -> dict[str, Score]:
-        references = [row.targets for row in rows]
-        return {name: METRICS[name](generated, references) for name in self.scores}
+        found = {name: METRICS[name](generated, [row.targets for row in rows]) for name in self.scores}
+        for length, numbers in rows_by_length([len(row.source) for row in rows], self.source_lengths).items():
+            texts, references = [generated[n] for n in numbers], [rows[n].targets for n in numbers]
+            for name in self.scores:  # without the rows' own parts, which stand for all rows
+                found[f"{name}/source {length}"] = replace(METRICS[name](texts, references), items=None)
+        return found
 
     def row_of(self, given: Any) -> PairRow:
         return PairRow(source=columns_of(given, (self.source,))[0])

@@ -24,6 +24,7 @@ from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
+from evaluation.record.record import BoundRecord
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from objectives.weights.load import TrainedRun, load_run
@@ -140,7 +141,8 @@ class Continuation:
         num_bytes = np.array([len(passage.text.encode()) for passage in passages])
         strata = ("all",) * len(passages)
         scores = bits / num_bytes.mean()
-        error = math.sqrt((found.standard_errors**2).sum()) / math.log(2) / num_bytes.sum()
+        draws = scorer.scorers[name].draws
+        error = float(math.sqrt((found.standard_errors**2).sum()) / math.log(2) / num_bytes.sum())
         return [
             EvaluationResult(
                 metric="continuation",
@@ -153,9 +155,9 @@ class Continuation:
                     "bits a token": float(bits.sum() / found.tokens.sum()),
                     "bytes": float(num_bytes.sum()),
                     "share longer than a window": float(found.are_longer.mean()),
-                    **({} if scorer.scorers[name].draws is None else {"standard error of the bound": float(error)}),
+                    **({} if draws is None else {"draws a text": draws, "standard error of the bound": error}),
                 },
-                is_bound=scorer.scorers[name].draws is not None,
+                bound=None if draws is None else BoundRecord(draws=draws, error=error),
                 unit="bits a byte",
                 description="Of held-out text, given as much text before it.",
                 caveat=scorer.scorers[name].caveat,

@@ -59,20 +59,21 @@ def best_of(runs: Sequence[FineTuningResult]) -> list[FineTuningResult]:
     return max(by_rate.values(), key=lambda of_rate: np.mean([run.chosen for run in of_rate]))
 
 
-def result_of(name: str, runs: Sequence[FineTuningResult]) -> EvaluationResult:
-    """The score of a pretraining run on a task.
+def _result(name: str, runs: Sequence[FineTuningResult], metric: str, *, part: str = "") -> EvaluationResult:
+    """The score of a pretraining run on a task, or on a part of its rows.
 
     Items are rows, each its mean over the fine-tuning seeds, or, of a metric that is no mean of rows, such as an F1,
     the fine-tuning seeds.
     """
-    split, metric = runs[0].reported
-    values = np.array([run.scores[f"{split}/{metric}"] for run in runs])
-    of_rows = [run.rows(metric) for run in runs]
-    scores = np.mean(of_rows, axis=0) if all(map(len, of_rows)) else values
+    split, whole, inner = runs[0].reported[0], f"fine_tuned/{name}", f"/{part}" if part else ""
+    values = np.array([run.scores[f"{split}/{metric}{inner}"] for run in runs])
+    of_rows = [] if part else [run.rows(metric) for run in runs]
+    scores = np.mean(of_rows, axis=0) if of_rows and all(map(len, of_rows)) else values
     strata = ("all",) * len(scores)
     spread = {"deviation over fine-tuning seeds": float(values.std(ddof=1))} if len(values) > 1 else {}
+    of_what = f", {part}," if part else ""
     return EvaluationResult(
-        metric=f"fine_tuned/{name}",
+        metric=f"{whole}{inner}",
         scores=scores,
         strata=strata,
         mean=macro_mean(scores, strata),
@@ -80,8 +81,15 @@ def result_of(name: str, runs: Sequence[FineTuningResult]) -> EvaluationResult:
         rankable=True,
         beside=spread,
         unit=UNITS.get(metric, "%"),
-        description=f"{metric} on the {split} split after fine-tuning, {len(runs)} times from each run.",
+        description=f"{metric} on the {split} split{of_what} after fine-tuning, {len(runs)} times from each run.",
+        part_of=whole if part else "",
     )
+
+
+def results_of(name: str, runs: Sequence[FineTuningResult]) -> list[EvaluationResult]:
+    """The score of a pretraining run on a task by its reported metric, and on each part of the rows that has one."""
+    metric = runs[0].reported[1]
+    return [_result(name, runs, metric), *(_result(name, runs, metric, part=part) for part in runs[0].parts(metric))]
 
 
 def _logged_as(logging: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +151,9 @@ class FineTuned:
             UserError: where a task cannot be learned from this run, with the reason.
         """
         return [
-            result_of(name, best_of(self._over_seeds(name, task, run_folder))) for name, task in self._tasks().items()
+            result
+            for name, task in self._tasks().items()
+            for result in results_of(name, best_of(self._over_seeds(name, task, run_folder)))
         ]
 
     def _over_seeds(self, name: str, task: Arm, run_folder: Path) -> list[FineTuningResult]:

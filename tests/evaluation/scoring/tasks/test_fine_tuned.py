@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from evaluation.scoring.tasks.fine_tuned import FineTuned, best_of, nested, result_of, tuned_in
+from evaluation.scoring.tasks.fine_tuned import FineTuned, best_of, nested, results_of, tuned_in
 from tests.evaluation.scorers import write_run
 from tests.finetuning.made_tasks import TASKS, write_tasks
 from training.storage.scores import FineTuningResult
@@ -73,7 +73,7 @@ def test_where_less_is_better_the_least_is_chosen(tmp_path: Path) -> None:
 def test_items_are_rows_meaned_over_the_fine_tuning_seeds(tmp_path: Path) -> None:
     first = made(tmp_path, 1e-3, 0, {"development/accuracy": 1.0, "test/accuracy": 0.5}, {"accuracy": [1.0, 0.0]})
     other = made(tmp_path, 1e-3, 1, {"development/accuracy": 1.0, "test/accuracy": 1.0}, {"accuracy": [1.0, 1.0]})
-    result = result_of("sst2", [first, other])
+    (result,) = results_of("sst2", [first, other])
     assert result.metric == "fine_tuned/sst2"
     assert result.scores.tolist() == [1.0, 0.5]
     assert (result.mean, result.unit, result.higher_is_better, result.rankable) == (0.75, "%", True, True)
@@ -85,13 +85,27 @@ def test_of_a_metric_that_is_no_mean_of_rows_the_items_are_the_fine_tuning_seeds
         made(tmp_path, 1e-3, seed, {"development/accuracy": 1.0, "test/f1": value}, {})
         for seed, value in enumerate((0.25, 0.75))
     ]
-    assert result_of("ner", runs).scores.tolist() == [0.25, 0.75]
+    assert results_of("ner", runs)[0].scores.tolist() == [0.25, 0.75]
 
 
 def test_without_a_test_split_the_development_split_is_reported(tmp_path: Path) -> None:
     run = made(tmp_path, 1e-3, 0, {"development/accuracy": 0.5}, {"accuracy": [1.0, 0.0]})
     assert run.reported == ("development", "accuracy")
-    assert "development split" in result_of("sst2", [run]).description
+    assert "development split" in results_of("sst2", [run])[0].description
+
+
+def test_parts_of_the_rows_are_metrics_of_their_own_with_the_same_unit_and_way(tmp_path: Path) -> None:
+    scores = [
+        {"development/loss": 1.0, "test/chrf": whole, "test/chrf/source over 20": part, "test/bleu": 0.1}
+        for whole, part in ((0.5, 0.25), (0.7, 0.35))
+    ]
+    runs = [made(tmp_path, 1e-3, seed, found, {}) for seed, found in enumerate(scores)]
+    whole, part = results_of("translation", runs)
+    assert (whole.metric, whole.part_of, whole.mean) == ("fine_tuned/translation", "", pytest.approx(0.6))
+    assert (part.metric, part.part_of) == ("fine_tuned/translation/source over 20", "fine_tuned/translation")
+    assert part.scores.tolist() == [0.25, 0.35]
+    assert (part.unit, part.higher_is_better, part.rankable) == ("%", True, True)
+    assert "source over 20" in part.description
 
 
 @pytest.fixture
