@@ -12,7 +12,7 @@ from markupsafe import Markup
 from common.files import write_whole
 from evaluation.record.files import write_record
 from evaluation.record.record import StudyRecord
-from evaluation.report import figures, parts, phenomena
+from evaluation.report import figures, phenomena
 from evaluation.report.blocks import ReportBlock
 from evaluation.report.figures import Figure
 from evaluation.report.sections import all_sections
@@ -51,7 +51,7 @@ def all_figures(record: StudyRecord) -> list[Figure]:
     drawn = [
         *(figures.losses(record, measure) for measure in figures.AXES),
         figures.evaluations(record),
-        parts.figure(record),
+        phenomena.parts_figure(record),
         figures.hypotheses(record),
         figures.learning_rates(record),
         *(phenomena.heat_map(record, metric) for metric in phenomena.with_strata(record)),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report import figures, parts, phenomena, samples, sentences
+from evaluation.report import figures, phenomena, samples, sentences
 from evaluation.report.blocks import (
     Card,
     Choice,
@@ -187,8 +187,8 @@ def hypotheses(record: StudyRecord) -> Section:
 
 def by_part(record: StudyRecord) -> Section:
     """What is known of short and of long texts apart, or of other parts of a metric's items."""
-    figure = parts.figure(record)
-    tables = [parts.table(record, metric) for metric in parts.with_parts(record)]
+    figure = phenomena.parts_figure(record)
+    tables = [phenomena.parts_table(record, metric) for metric in phenomena.with_parts(record)]
     return Section("parts", "By part of the items", [Picture(figure), *tables] if figure else [])
 
 
