@@ -4,6 +4,7 @@
     python show.py --file essay.txt --seed 3 --denoising.permute_rate 0 --span_corruption.mean_span_length 5
     python show.py --config configs/papers/t5.yaml --window 7
     python show.py --html page.html "Thank you for inviting me ." "초대 해 주셔서 감사 합니다 ."
+    python show.py --html page.html "Thank you for inviting me ." --runs runs/a runs/b
     python show.py --config runs/NAME/config.yaml "A text cut by the tokenizer of that run."
     python show.py --attention runs/NAME "Thank you for inviting me ." --svg attention.svg
 
@@ -18,7 +19,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -29,10 +30,11 @@ from common.errors import UserError
 from common.files import write_whole
 from common.terminal import visible
 from data.datamodule import DataModule
+from data.store.store import TokenStore
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
-from models.bodies.make import BodyConfig
+from models.bodies.make import BodyConfig, config_from
 from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
@@ -42,6 +44,11 @@ from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.storage.old_names import renamed_settings
 from training.storage.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from objectives.inspection.viewer.notes import Note
+    from objectives.inspection.viewer.runs import HeldOutLoss
+    from objectives.weights.load import TrainedRun
 
 CONFIGS = Path(__file__).parent / "configs"
 SHARED: set[str | int] = {"z_loss", "init_from", "keep_documents_apart"}
@@ -72,6 +79,9 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
     parser.describes_script = named is None
     parser.add_argument("text", nargs="*", help="the text; - reads standard input; several with --html")
     parser.add_argument("--html", type=Path, help="writes a page to play with: one file, no server, no network")
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", default=[], help="trained runs whose predictions the page of --html shows too"
+    )
     parser.add_argument("--file", type=Path, help="a file that holds the text")
     parser.add_argument(
         "--config", type=str, action="append", help="a config whose objective and tokenizer are shown; may be repeated"
@@ -143,20 +153,47 @@ def table_of_rates(objective: Objective, window: Window, windows: Windows, vocab
     return table
 
 
-def write_viewer(parsed: Namespace, objectives: dict[str, Objective], console: Console) -> None:
-    """Writes the page of the texts under the objectives.
+def held_out_loss(run: "TrainedRun") -> "HeldOutLoss | None":
+    """The loss of a run over ordinary tokens of held-out text; None where there is none, or its store is gone."""
+    from evaluation.excerpts import held_out
+    from evaluation.plateau import is_on_plateau, ordinary_loss
+    from objectives.inspection.viewer.runs import HeldOutLoss
+
+    try:
+        windows = held_out(run)
+    except UserError:
+        return None
+    loss, store = ordinary_loss(run, windows), windows.store
+    assert isinstance(store, TokenStore)
+    entropy = store.unigram_entropy
+    return None if loss is None else HeldOutLoss(loss, entropy, is_on_plateau(loss, entropy))
+
+
+def check_runs(parsed: Namespace) -> None:
+    """Raises UserError where --runs names what is no folder, or there is no page to show them in."""
+    if parsed.runs and not parsed.html:
+        raise UserError("--runs needs the page that shows them: add --html page.html")
+    for run in parsed.runs:
+        if not run.is_dir():
+            raise UserError(f"--runs: there is no folder '{run}'; texts stand before --runs")
+
+
+def viewer_of(parsed: Namespace, objectives: dict[str, Objective]) -> "tuple[str, list[Note]]":
+    """The page of the texts under the objectives and runs, and what it leaves out.
 
     Raises:
         UserError: where there is no text, or a token store is named.
     """
+    from objectives.inspection.viewer.draws import Shape
     from objectives.inspection.viewer.html import viewer_html
 
     texts = texts_of(parsed)
     if not texts or parsed.window is not None:
         raise UserError('--html needs a text: python show.py --html page.html "Thank you for inviting me ."')
     kinds = {name: (type(one), vars(parsed[name])) for name, one in objectives.items()}
-    write_whole(parsed.html, viewer_html(kinds, texts))
-    console.print(f"{parsed.html}: open it in a browser", soft_wrap=True, markup=False)
+    base = read_yaml(CONFIGS / "base.yaml")
+    shape = Shape(body=config_from(base["body"]), vocab_size=base["data"]["vocab_size"])
+    return viewer_html(kinds, texts, shape, runs=parsed.runs, measure=held_out_loss)
 
 
 def show_attention(parsed: Namespace, console: Console) -> None:
@@ -189,13 +226,19 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     console = Console(highlight=False)
     parsed, objectives = parse(arguments)
+    check_runs(parsed)
     if parsed.attention:
         show_attention(parsed, console)
         return 0
     if parsed.png or parsed.svg:
         raise UserError("--png and --svg are files of a picture of --attention, which names a run")
     if parsed.html:
-        write_viewer(parsed, objectives, console)
+        html, notes = viewer_of(parsed, objectives)
+        write_whole(parsed.html, html)
+        for note in notes:
+            console.print(f"left out: {note.en}", soft_wrap=True, markup=False)
+        size = len(html.encode()) / 1e6
+        console.print(f"{parsed.html}: {size:.2f} MB; open it in a browser", soft_wrap=True, markup=False)
         return 0
     windows, window, tokenizer, vocabulary = what_to_show(parsed)
     painter = Painter(vocabulary, lambda ids: visible(tokenizer.decode(list(ids), skip_special_tokens=False)))

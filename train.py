@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     from objectives.core.base import Objective
     from objectives.core.pretraining import Pretraining
     from objectives.inspection.attention_of_run import AttentionCallback
-    from objectives.inspection.examples import ExamplesCallback
+    from objectives.inspection.viewer.examples import ExamplesCallback
     from objectives.start.warm_start import take_tokenizer
     from objectives.weights.export import export_readiness
     from training.monitoring.next_command import print_next, print_readiness

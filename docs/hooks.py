@@ -126,10 +126,16 @@ def results_page() -> str:
     return re.sub(r"!?\[([^\]]*)\]\((?!http)[^)]*\)", r"\1", text)
 
 
+def viewer_page() -> str:
+    """The viewer's page of a sentence in either language."""
+    parsed, objectives = show.parse(["--html", "viewer_page.html", *SENTENCES.values()])
+    return show.viewer_of(parsed, objectives)[0]
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made of the code."""
     pages = {f"objectives/{name}.md": objective_page(name, model, path) for name, model, path in configs()}
-    pages |= {"settings.md": settings_page(), "results.md": results_page()}
+    pages |= {"settings.md": settings_page(), "results.md": results_page(), "viewer_page.html": viewer_page()}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     assert config.nav is not None

@@ -12,6 +12,7 @@ from evaluation.study.jobs import MeasuredRun
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Prompts
 from objectives.inspection.picture import Painter
+from objectives.inspection.text import to_be_continued
 from objectives.weights.load import TrainedRun, load_run
 from training.storage.run_dir import RunFolder
 
@@ -64,14 +65,12 @@ def text_of(run: TrainedRun, windows: Windows, index: int, share: float = 1.0) -
 def continuations(job: MeasuredRun, run: TrainedRun, windows: Windows) -> list[ContinuationRecord]:
     """What a run generates greedily from the beginnings of the windows: the whole texts, prompts included.
 
-    An encoder is given a mask behind the prompt to fill, and an encoder alone one for each token. None where the
-    objective takes no such prompt.
+    None where the objective takes no such prompt (`to_be_continued`).
     """
     objective = run.objective
-    masks = 0 if not objective.uses_encoder else 1 if objective.uses_decoder else MASKS
     prompts = [text_of(run, windows, index, PROMPT).strip() for index in chosen(windows)]
     questions = Prompts(
-        texts=[" ".join([prompt, *["[MASK]"] * masks]) for prompt in prompts],
+        texts=[to_be_continued(objective, prompt, tokens=MASKS) for prompt in prompts],
         tokenizer=run.tokenizer,
         vocabulary=run.vocabulary,
         max_positions=run.max_positions,

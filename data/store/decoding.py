@@ -19,6 +19,14 @@ def _bytes_of_letters() -> dict[str, int]:
 _BYTES = _bytes_of_letters()
 
 
+def bytes_of(tokenizer: Tokenizer, index: int) -> bytes | None:
+    """The bytes that an ordinary token of a byte-level tokenizer stands for; None of any other."""
+    letters = tokenizer.id_to_token(index)
+    if not isinstance(tokenizer.decoder, ByteLevel) or letters is None or not {*letters} <= _BYTES.keys():
+        return None
+    return bytes(_BYTES[letter] for letter in letters)
+
+
 def decode_text(tokenizer: Tokenizer, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
     """The text of ids without bytes that make no character, as a young model generates them.
 

@@ -53,6 +53,8 @@ class Prompts:
         samples: generations for each text.
         candidates: how many tokens are listed for each mask, where a mask stands for one token.
         on_text: called with each new piece of the generation of a single text.
+        on_pass: called before the first pass and after each in which masks are filled one after another, with the ids
+            of a text's first sample, masks included.
 
     Raises:
         UserError: where a value is impossible, or values contradict each other.
@@ -66,6 +68,7 @@ class Prompts:
     samples: int = 1
     candidates: int | None = None
     on_text: Callable[[str], None] | None = None
+    on_pass: Callable[[list[int]], None] | None = None
 
     def __post_init__(self) -> None:
         check_ranges("", {"samples": count(10**6), "candidates": count(1 << 24)}, vars(self))

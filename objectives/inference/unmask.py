@@ -24,10 +24,10 @@ from objectives.core.strategy import InferenceStrategy, Scorer
 from objectives.inference.likelihood import document
 
 
-def unmasked(
+def passes(
     logits_of: Callable[[Tensor], Tensor], number: int, decoding: Decoding, *, samples: int, mask: int, seed: int
-) -> Tensor:
-    """int64[B, N], hidden tokens, filled in `decoding.steps` passes (N by default), as many in each as may be.
+) -> Iterator[Tensor]:
+    """int64[B, N], hidden tokens after each of `decoding.steps` passes (N by default), which fill as many as may be.
 
     In every pass a token is drawn for each place that is still hidden, in float64 (in float32 the tails of a softmax
     are cut off: Zheng et al. 2024, 2409.02908). Those of the greatest probability are kept, or, in random order, those
@@ -58,8 +58,8 @@ def unmasked(
         is_hidden_BN = tokens_BN == mask
         now = number * (step + 1) // steps - number * step // steps
         chosen_Bn = priority_BN.masked_fill(~is_hidden_BN, -1).topk(now, dim=1).indices
-        tokens_BN.scatter_(1, chosen_Bn, drawn_BN.gather(1, chosen_Bn))
-    return tokens_BN
+        tokens_BN = tokens_BN.scatter(1, chosen_Bn, drawn_BN.gather(1, chosen_Bn))
+        yield tokens_BN
 
 
 def scored(
@@ -155,10 +155,13 @@ class Unmask(InferenceStrategy):
                 logits_NV = network.logits(replace(batch, **{name: ids}), objective.token_term)
             return logits_NV.masked_fill(forbidden_V, -torch.inf).view(samples, -1, logits_NV.shape[1])
 
-        number = int(is_hidden.sum())
-        filled_BN = unmasked(logits_of, number, prompts.decoding, samples=samples, mask=mask, seed=seed).numpy()
         rows = np.tile(tokens, (samples, 1))
-        rows[:, is_hidden] = filled_BN
+        on_pass = prompts.on_pass or (lambda _: None)
+        on_pass(rows[0].tolist())
+        settings = {"samples": samples, "mask": mask, "seed": seed}
+        for filled_BN in passes(logits_of, int(is_hidden.sum()), prompts.decoding, **settings):
+            rows[:, is_hidden] = filled_BN.numpy()
+            on_pass(rows[0].tolist())
         return rows
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:

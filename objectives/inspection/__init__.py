@@ -1,4 +1,4 @@
-"""What an objective does to text, made visible: pictures, measured rates, and the callback that logs them.
+"""What an objective does to text, made visible: pictures, measured rates, attention maps, and the viewer's page.
 
 Begin with `picture.py`.
 """

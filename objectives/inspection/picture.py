@@ -4,6 +4,7 @@ Tokens stand in columns, each target below the input at its position. show.py pr
 model's predictions.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,6 +17,7 @@ from rich.text import Text
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, NOWHERE, Example
 from data.stream.windows import Window
+from objectives.inspection.names import BROKEN, in_one_line, token_names
 
 Kind = Literal["plain", "special", "hidden", "random", "kept", "random_segment", "target", "correct", "wrong"]
 STYLES: dict[Kind, str] = {
@@ -77,15 +79,25 @@ class Painter:
     vocabulary: Vocabulary
     decode: Callable[[Sequence[int]], str]
 
-    def row(self, tokens: np.ndarray, kinds: Sequence[Kind]) -> list[Cell]:
+    def names(self, tokens: Sequence[int], window: Window | None = None) -> list[str]:
+        """What each token is called; of those that are parts of characters, as in the window where one meaning is."""
+        known: dict[int, str] = {}
+        if window is not None and any(BROKEN in self.decode([token]) for token in tokens):
+            ids = window.tokens.tolist()
+            named = set(zip(ids, token_names(ids, self.decode, tokenizer=self.vocabulary.tokenizer), strict=True))
+            counts = Counter(token for token, _ in named)
+            known = {token: name for token, name in named if counts[token] == 1}
+        return token_names(tokens, self.decode, known=known, tokenizer=self.vocabulary.tokenizer)
+
+    def row(self, tokens: np.ndarray, kinds: Sequence[Kind], window: Window | None = None) -> list[Cell]:
         """Tokens as cells, empty where a token is IGNORE; a piece that continues a word begins with a dot."""
         present = tokens != IGNORE
         starts = self.vocabulary.word_starts(np.where(present, tokens, self.vocabulary.pad))
-        cells = []
-        for token, kind, is_there, begins in zip(tokens.tolist(), kinds, present, starts, strict=True):
-            text = self.decode([token]).removeprefix(" ") if is_there else ""
-            text = text.replace("\n", "\u21b5").replace("\t", "\u21e5") or "\u2423" * bool(is_there)
-            cells.append(Cell(text if begins else f"\u00b7{text}", kind))
+        cells = [Cell("", kind) for kind in kinds]
+        for run in np.split(np.arange(len(tokens)), np.flatnonzero(np.diff(present)) + 1):
+            if present[run].any():
+                for place, name in zip(run, self.names(tokens[run].tolist(), window), strict=True):
+                    cells[place] = Cell(name if starts[place] else f"\u00b7{name}", kinds[place])
         return cells
 
     def _kind_read(self, token: int, origin: int, label: int, window: Window, *, is_second: bool) -> Kind:
@@ -114,14 +126,17 @@ class Painter:
             self._kind_read(token, origin, label, window, is_second=bool(segment))
             for token, origin, label, segment in places
         ]
-        reads = self.row(example.encoder_ids, kinds)
+        reads = self.row(example.encoder_ids, kinds, window)
         if example.decoder_ids is None:
-            return {"reads": reads, "predicts": self._targets(targets)}
+            return {"reads": reads, "predicts": self._targets(targets, window)}
         hides = _hides(example, len(window))
         below = []
         for cell, origin in zip(reads, example.encoder_origins.tolist(), strict=True):
             places = hides.get(origin, []) if cell.kind in ("hidden", "random") and origin >= 0 else []
-            below.append(Cell(self.decode(window.tokens[places].tolist()).strip(), "target"))
+            text = self.decode(window.tokens[places].tolist()).strip()
+            if BROKEN in text:
+                text = "".join(self.names(window.tokens[places].tolist(), window))
+            below.append(Cell(in_one_line(text), "target"))
         panel = {"reads": reads, "for": below}
         if example.order is not None and (np.diff(example.order) != 1).any():
             panel["from"] = self._sentence_numbers(window, example)
@@ -140,15 +155,15 @@ class Painter:
             last = number if number != NOWHERE else last
         return cells
 
-    def _targets(self, labels: np.ndarray) -> list[Cell]:
+    def _targets(self, labels: np.ndarray, window: Window) -> list[Cell]:
         """The target at each position."""
         kinds: list[Kind] = ["target"] * len(labels)
-        return self.row(labels, kinds)
+        return self.row(labels, kinds, window)
 
-    def _predicted(self, labels: np.ndarray, predicted: np.ndarray) -> list[Cell]:
+    def _predicted(self, labels: np.ndarray, predicted: np.ndarray, window: Window) -> list[Cell]:
         """What the model predicts where there is a target."""
         kinds: list[Kind] = ["correct" if correct else "wrong" for correct in predicted == labels]
-        return self.row(np.where(labels == IGNORE, IGNORE, predicted), kinds)
+        return self.row(np.where(labels == IGNORE, IGNORE, predicted), kinds, window)
 
     def panels(self, window: Window, example: Example, predicted: np.ndarray | None = None) -> list[Panel]:
         """The picture of an example, a panel for each stack.
@@ -162,10 +177,10 @@ class Painter:
                 labels = next((one for one in example.labels.values() if (one != IGNORE).any()), labels)
             is_special = self.vocabulary.is_special[example.decoder_ids]
             kinds: list[Kind] = ["special" if special else "plain" for special in is_special]
-            reads = self.row(example.decoder_ids, kinds)
-            panels.append({"reads": reads, "predicts": self._targets(labels)})
+            reads = self.row(example.decoder_ids, kinds, window)
+            panels.append({"reads": reads, "predicts": self._targets(labels, window)})
         if predicted is not None:
-            panels[-1]["model"] = self._predicted(labels, predicted)
+            panels[-1]["model"] = self._predicted(labels, predicted, window)
         return panels
 
 

@@ -19,7 +19,7 @@ from common.errors import UserError
 from data.stream.batch import EARLIER, IGNORE, Example
 from data.stream.loader import CorruptedWindows
 from models.generation.decoding import Decoding
-from objectives.inference.unmask import scored, unmasked
+from objectives.inference.unmask import passes, scored
 from objectives.masked_diffusion import EPSILON, Estimator, MaskedDiffusion, hidden_share, rate_and_weight, slope
 from tests.helpers import make_windows, metrics_of, train_in_process
 from tests.objectives.exactness import train_exactly_and_go_on
@@ -279,7 +279,7 @@ def toy_logits(tokens_BN: torch.Tensor) -> torch.Tensor:
 
 def test_n38_one_random_token_a_pass_draws_from_the_joint_distribution() -> None:
     decoding = Decoding(temperature=1.0, order="random")
-    drawn = unmasked(toy_logits, L, decoding, samples=3000, mask=V, seed=0).numpy()
+    *_, drawn = passes(toy_logits, L, decoding, samples=3000, mask=V, seed=0)
     counts = Counter(map(tuple, drawn.tolist()))
     found = np.array([counts[tuple(text)] for text in TEXTS.tolist()])
     common = LIKELY * 3000 > 6
@@ -298,10 +298,10 @@ def test_the_most_confident_are_filled_first_and_steps_share_them_evenly() -> No
         confidence = torch.tensor([1.0, 3.0, 2.0, 0.5], dtype=torch.float64, device="cpu")
         return torch.stack([confidence, torch.zeros(4), -torch.ones(4)], dim=1)[None]
 
-    unmasked(logits_of, 4, Decoding(), samples=1, mask=9, seed=0)
+    list(passes(logits_of, 4, Decoding(), samples=1, mask=9, seed=0))
     assert seen == [[9, 9, 9, 9], [9, 0, 9, 9], [9, 0, 0, 9], [0, 0, 0, 9]]
     seen.clear()
-    filled = unmasked(logits_of, 4, Decoding(steps=2), samples=1, mask=9, seed=0)
+    *_, filled = passes(logits_of, 4, Decoding(steps=2), samples=1, mask=9, seed=0)
     assert seen == [[9, 9, 9, 9], [9, 0, 0, 9]]
     assert filled.tolist() == [[0, 0, 0, 0]]
 

@@ -6,17 +6,21 @@ Every draw is `corrupt` with these knobs and that seed; the page computes nothin
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from common.errors import UserError
-from data.stream.batch import Example
+from data.stream.batch import Batch, Example
 from data.stream.collate import collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window
 from models.attention.masks import Mask, visible_keys
+from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
+from objectives.core.network import Network
+from objectives.core.pretraining import FLOPS_OF_A_STEP
 from objectives.inspection.picture import Painter
 from objectives.inspection.rates import count, measured
 from objectives.inspection.text import text_alone
@@ -35,6 +39,30 @@ MOST_TOKENS = 64
 Draw = dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The body whose operations are counted.
+
+    Args:
+        body: its shape.
+        vocab_size: of its head.
+    """
+
+    body: BodyConfig
+    vocab_size: int
+
+    def network(self, objective: Objective) -> Network:
+        """The objective's network on the meta device: sizes without numbers."""
+        with torch.device("meta"):
+            return Network(
+                objective.bodies(self.body),
+                objective.heads(self.body),
+                vocab_size=self.vocab_size,
+                max_positions=self.body.max_positions or 2 * MOST_TOKENS,
+                seed=0,
+            )
+
+
 def knobs_of(kind: type[Objective], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The steps of each knob that the objective has, its config's own value among them."""
     found = {}
@@ -45,37 +73,50 @@ def knobs_of(kind: type[Objective], settings: Mapping[str, Any]) -> dict[str, li
     return found
 
 
-def _sees(causal: bool, prefixes: Sequence[int] | None, length: int) -> str | list[str]:
+def _sees(mask: Mask, length: int) -> str | list[str]:
     """Which positions each position of a stack sees: "all", "left", or a row of 0 and 1 for each."""
-    if not causal:
-        return "all"
-    if prefixes is None:
-        return "left"
-    mask = Mask(is_causal=True, prefixes_BS=torch.tensor([list(prefixes)], device="cpu"))
     visible = visible_keys(mask, length, length, device=torch.device("cpu"))
-    assert visible is not None
-    return ["".join(str(int(key)) for key in row) for row in visible.reshape(length, length).tolist()]
+    if visible is None:
+        return "all"
+    visible_TS = visible.reshape(length, length)
+    if bool(visible_TS.all()):
+        return "all"
+    if bool((visible_TS == torch.ones_like(visible_TS).tril()).all()):
+        return "left"
+    return ["".join(str(int(key)) for key in row) for row in visible_TS.tolist()]
 
 
-def draw(objective: Objective, window: Window, example: Example, painter: Painter) -> Draw:
-    """One corruption: its panels as rows of [text, kind], and who sees whom in each stack."""
-    batch = collate(
-        [window], [example], pad=painter.vocabulary.pad, max_lengths=objective.max_lengths(len(window)),
-        keep_documents_apart=False,
-    )  # fmt: skip
-    panels = painter.panels(window, example)
-    ids_by_stack = {"encoder": example.encoder_ids, "decoder": example.decoder_ids}
-    stacks = {name: len(ids) for name, ids in ids_by_stack.items() if ids is not None}
-    sees = []
-    for name, length in stacks.items():
-        is_last = name == [*stacks][-1]
+def rules_of(batch: Batch) -> dict[str, str | list[str]]:
+    """Who sees whom in each stack of a batch of one row that is not padded."""
+    stacks = {
+        "encoder": (batch.encoder_ids_BS, batch.encoder_documents_BS),
+        "decoder": (batch.decoder_ids_BT, batch.decoder_documents_BT),
+    }
+    found = {}
+    for name, (ids, documents) in stacks.items():
+        if ids is None:
+            continue
+        is_last = name == "decoder" or batch.decoder_ids_BT is None
         causal = name == "decoder" if not is_last or batch.is_causal is None else bool(batch.is_causal)
-        prefixes = example.prefixes.tolist() if is_last and example.prefixes is not None else None
-        sees.append(_sees(causal, prefixes, length))
+        prefixes = batch.prefixes if is_last else None
+        mask = Mask(
+            is_causal=causal, prefixes_BS=prefixes, query_documents_BT=documents, key_documents_BS=documents
+        )  # fmt: skip
+        found[name] = _sees(mask, ids.shape[1])
+    return found
+
+
+def draw(window: Window, example: Example, batch: Batch, painter: Painter) -> Draw:
+    """One corruption: its panels as rows of [text, kind], and who sees whom in each stack.
+
+    `batch` holds the example alone.
+    """
+    rules = rules_of(batch)
+    panels = painter.panels(window, example)
     return {
-        "stacks": [*stacks],
+        "stacks": [*rules],
         "panels": [{row: [list(cell) for cell in cells] for row, cells in panel.items()} for panel in panels],
-        "sees": sees,
+        "sees": [*rules.values()],
     }
 
 
@@ -84,21 +125,22 @@ def _settings(knobs: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(knobs, values, strict=True))
 
 
-def draws_of(kind: type[Objective], settings: Mapping[str, Any], text: str, seeds: int) -> dict[str, Any]:
+def draws_of(
+    kind: type[Objective], settings: Mapping[str, Any], text: str, *, seeds: int, shape: Shape
+) -> dict[str, Any]:
     """An objective under a text: its knobs with their steps, and every draw by the knobs' steps and the seed.
 
-    Knobs that contradict each other have no draw.
+    Knobs that contradict each other have no draw. Of a text that is longer than the page shows, its first tokens are.
 
     Raises:
-        UserError: where the text is longer than the page shows.
+        UserError: where there is no text.
     """
-    windows, window, tokenizer, vocabulary = text_alone(text)
-    if len(window) > MOST_TOKENS:
-        raise UserError(f"the text has {len(window)} tokens, and the page shows {MOST_TOKENS} at most: shorten it")
+    windows, window, tokenizer, vocabulary = text_alone(text, most=MOST_TOKENS)
     painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
     knobs = knobs_of(kind, settings)
     draws: dict[str, Draw] = {}
     rates: dict[str, dict[str, list[float | None]]] = {}
+    networks: dict[tuple[str, ...], Network] = {}  # by their heads, which knobs may add
     for values in _settings(knobs):
         try:
             objective = kind(**{**settings, **values})
@@ -109,10 +151,22 @@ def draws_of(kind: type[Objective], settings: Mapping[str, Any], text: str, seed
         corrupt, counts = objective.corruption(vocabulary), []
         for seed in range(seeds):
             example = corrupt(window, generator(seed, Purpose.DISPLAY, 0, window.index), windows)
-            draws[f"{key}:{seed}"] = draw(objective, window, example, painter)
+            batch = collate(
+                [window],
+                [example],
+                pad=vocabulary.pad,
+                max_lengths=objective.max_lengths(len(window)),
+                keep_documents_apart=objective.keep_documents_apart,
+            )
+            draws[f"{key}:{seed}"] = draw(window, example, batch, painter)
             counts.append(count(window, example, vocabulary))
         over_all, nominal = measured(counts), objective.nominal_rates(len(window))
         rates[key] = {name: [round(rate, 4), nominal.get(name)] for name, rate in over_all.items() if rate}
+        heads = tuple(objective.heads(shape.body))
+        if heads not in networks:
+            networks[heads] = shape.network(objective)
+        flops = FLOPS_OF_A_STEP * objective.flops_per_window(networks[heads], windows, vocabulary) / len(window)
+        rates[key]["training MFLOPs per raw token"] = [round(flops / 1e6, 2), None]
     defaults = {name: steps.index(settings.get(name, inspect.signature(kind).parameters[name].default))
                 for name, steps in knobs.items()}  # fmt: skip
     return {"knobs": knobs, "defaults": defaults, "draws": draws, "rates": rates}

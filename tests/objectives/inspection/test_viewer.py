@@ -2,25 +2,29 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import show
 from data.store.tokenizer import Tokenizer
 from data.stream.order import Purpose, generator
+from models.bodies.make import config_from
+from objectives.causal_lm import CausalLM
+from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
+from tests.objectives.inspection.pages import data_of, panels_of
+from training.step.budget import Budget
+from training.step.optim import OptimizerConfig
+from training.storage.yaml_text import read_yaml
 
 ENGLISH = "Thank you for inviting me to your party last week . </script><b>bold</b>"
 KOREAN = "지난주 에 파티 에 초대 해 주셔서 감사 합니다 ."
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_a_browser = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium is installed")
 
 
 def decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -36,9 +40,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(path: Path) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    return data_of(path.read_text(encoding="utf-8"))
 
 
 def test_every_objective_with_a_config_is_shown(data: dict[str, Any]) -> None:
@@ -68,7 +70,7 @@ def test_every_draw_is_what_corrupt_does_with_its_knobs_and_seed(data: dict[str,
                     {row: [list(cell) for cell in cells] for row, cells in panel.items()}
                     for panel in painter.panels(window, example)
                 ]
-                assert drawn["panels"] == panels
+                assert panels_of(data, drawn) == panels
                 assert len(drawn["sees"]) == len(panels)
                 compared += 1
     assert compared > 300
@@ -81,29 +83,52 @@ def test_the_page_is_one_file_below_2_mb_that_needs_nothing_else(path: Path) -> 
     assert not re.search(r'(?:src|href)="(?!data:|#)', text)
 
 
-def test_a_text_that_is_too_long_and_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for texts, message in ((["word " * 80], "the page shows 64 at most"), ([], "--html needs a text")):
+def test_no_text_and_what_is_no_run_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = ["--html", str(tmp_path / "page.html")]
+    for words, message in (
+        (page, "--html needs a text"),
+        ([*page, "a", "--runs", str(tmp_path / "gone"), "a text"], "texts stand before --runs"),
+        (["a", "--runs", str(tmp_path)], "add --html page.html"),
+        ([*page, "a", "--runs", str(tmp_path)], "is not a run"),
+    ):
         with pytest.raises(SystemExit) as ended:
-            show.main(["--html", str(tmp_path / "page.html"), *texts])
+            show.main(words)
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def test_of_a_long_text_the_first_64_tokens_are_shown_and_page_and_terminal_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["one", "two", "red", "sun"] * 20
+    page = tmp_path / "page.html"
+    assert show.main(["--html", str(page), "--config", str(show.CONFIGS / "causal_lm.yaml"), " ".join(words)]) == 0
+    assert "the first 64 of 80 tokens" in capsys.readouterr().out
+    data = data_of(page.read_text(encoding="utf-8"))
+    assert "64 of 80" in data["notes"][0]["en"]
+    assert "80개 가운데 앞의 64개" in data["notes"][0]["ko"]
+    (drawn,) = {json.dumps(draw) for draw in data["objectives"][0]["texts"][0]["draws"].values()}
+    assert [cell[0] for cell in panels_of(data, json.loads(drawn))[0]["predicts"]] == words[:64]
 
 
-@needs_a_browser
+def test_operations_are_those_that_a_training_step_counts(data: dict[str, Any]) -> None:
+    """Of the shape of configs/base.yaml, the backward pass included."""
+    windows, window, _, vocabulary = text_alone(ENGLISH)
+    base = read_yaml(show.CONFIGS / "base.yaml")
+    objective = CausalLM()
+    module = Pretraining(objective, body=config_from(base["body"]), optimizer=OptimizerConfig(), budget=Budget(steps=1))
+    network = module.build(vocab_size=base["data"]["vocab_size"], window=len(window))
+    flops = 3 * objective.flops_per_window(network, windows, vocabulary) / len(window)
+    shown = next(one for one in data["objectives"] if one["name"] == "causal_lm")["texts"][0]["rates"][""]
+    assert shown["training MFLOPs per raw token"][0] == pytest.approx(flops / 1e6, abs=0.01)
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1400, "light"), (1400, "dark")])
 def test_the_page_can_be_played_with(
     browser: Browser, path: Path, data: dict[str, Any], width: int, scheme: Any
 ) -> None:
-    page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, locale="en-US")
     messages: list[str] = []
     page.on("console", lambda message: messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
@@ -117,23 +142,36 @@ def test_the_page_can_be_played_with(
     first = tokens()
     shown = next(one for one in data["objectives"] if one["name"] == "masked_lm")["texts"][0]
     key = "/".join(str(shown["defaults"][name]) for name in shown["knobs"])
-    expected = [cell[0] for cell in shown["draws"][f"{key}:0"]["panels"][0]["reads"]]
-    assert first == expected
+
+    def reads(draw: str) -> list[str]:
+        return [cell[0] for cell in panels_of(data, shown["draws"][draw])[0]["reads"]]
+
+    assert first == reads(f"{key}:0")
     page.locator("#seed").focus()
     page.keyboard.press("ArrowRight")
-    assert tokens() == [cell[0] for cell in shown["draws"][f"{key}:1"]["panels"][0]["reads"]]
+    assert tokens() == reads(f"{key}:1")
     page.select_option("#masked_lm [data-knob=noise_density]", "3")
     moved = {**shown["defaults"], "noise_density": 3}
     key = "/".join(str(moved[name]) for name in shown["knobs"])
-    assert tokens() == [cell[0] for cell in shown["draws"][f"{key}:1"]["panels"][0]["reads"]]
+    assert tokens() == reads(f"{key}:1")
 
     # A token under the keyboard marks those that it sees: of a causal LM itself and those before it.
-    page.locator("#causal_lm .column").nth(2).focus()
-    assert page.locator("#causal_lm .column.seen").count() == 3
+    strip = page.locator("#causal_lm .column")
+    assert strip.evaluate_all("all => all.filter(one => one.tabIndex === 0).length") == 1  # one stop of the Tab key
+    strip.nth(0).focus()
+    for key, seen in (("ArrowRight", 2), ("ArrowRight", 3), ("Home", 1), ("End", strip.count())):
+        page.keyboard.press(key)
+        assert page.locator("#causal_lm .column.seen").count() == seen
+
+    # Who sees whom stands side by side, in words for who does not see the picture.
+    names = page.locator("#masks svg").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert any("causal lm, decoder" in name and "those before it" in name for name in names)
+    assert any("span corruption, encoder" in name and "see each other" in name for name in names)
 
     page.select_option("#text", "1")
     page.locator("#language").click()
-    assert page.locator("html").get_attribute("lang") in ("ko", "en")
+    assert page.locator("html").get_attribute("lang") == "ko"
+    assert page.locator("#masks h2").inner_text() == "누가 누구를 보는가"
     assert "지난주" in page.locator("#causal_lm").inner_text()
     assert messages == []
     page.close()

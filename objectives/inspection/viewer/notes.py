@@ -1,0 +1,84 @@
+"""What a page leaves out, in the two languages of the page."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+LONGEST = 40  # characters of a text by which it is named
+
+
+def _named(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\u2026"
+
+
+class Note(NamedTuple):
+    """One thing that is left out."""
+
+    en: str
+    ko: str
+
+    @classmethod
+    def of_runs(cls, left_out: Sequence[str], most: int) -> Self:
+        names = ", ".join(left_out)
+        return cls(
+            f"a page shows {most} runs: {names} {'is' if len(left_out) == 1 else 'are'} left out",
+            f"한 페이지에는 실행을 {most}개까지 담으므로 {names}은(는) 빠졌습니다",
+        )
+
+    @classmethod
+    def of_checkpoints(cls, run: str, kept: int, there_are: int) -> Self:
+        return cls(
+            f"{run}: {kept} of {there_are} checkpoints are shown, evenly spread",
+            f"{run}: 체크포인트 {there_are}개 가운데 고르게 뽑은 {kept}개만 담았습니다",
+        )
+
+    @classmethod
+    def of_tokens(cls, name: str, text: str, kept: int, there_are: int) -> Self:
+        of = f"{name}: " if name else ""
+        return cls(
+            f"{of}the first {kept} of {there_are} tokens of \u201c{_named(text)}\u201d are shown",
+            f"{of}\u201c{_named(text)}\u201d의 토큰 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
+        )
+
+    @classmethod
+    def of_windows(cls, kept: int, there_are: int) -> Self:
+        return cls(
+            f"the first {kept} of the {there_are} tokens of each held-out window are shown",
+            f"검증용 창마다 토큰 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
+        )
+
+    @classmethod
+    def of_draws(cls, kept: int, there_are: int) -> Self:
+        return cls(
+            f"to stay below 2 MB: {kept} of {there_are} draws of each setting are kept",
+            f"2 MB를 넘지 않도록 설정마다 추출 {there_are}개 가운데 {kept}개만 담았습니다",
+        )
+
+    @classmethod
+    def of_runs_draws(cls, kept: int, there_are: int) -> Self:
+        return cls(
+            f"to stay below 2 MB: at most {kept} of {there_are} draws of each run are kept",
+            f"2 MB를 넘지 않도록 실행마다 추출 {there_are}개 가운데 많아야 {kept}개만 담았습니다",
+        )
+
+    @classmethod
+    def of_passes(cls, kept: int) -> Self:
+        return cls(
+            f"to stay below 2 MB: at most {kept} checkpoints of each run are kept",
+            f"2 MB를 넘지 않도록 실행마다 체크포인트를 많아야 {kept}개만 담았습니다",
+        )
+
+    @classmethod
+    def of_attention(cls, kept: int) -> Self:
+        if not kept:
+            return cls("to stay below 2 MB: attention is left out", "2 MB를 넘지 않도록 어텐션은 담지 않았습니다")
+        return cls(
+            f"to stay below 2 MB: attention of the last {kept} layers of each stack is kept",
+            f"2 MB를 넘지 않도록 어텐션은 스택마다 마지막 {kept}개 층만 담았습니다",
+        )
+
+    @classmethod
+    def of_texts(cls, kept: int, there_are: int) -> Self:
+        return cls(
+            f"to stay below 2 MB: the first {kept} of {there_are} texts are kept",
+            f"2 MB를 넘지 않도록 텍스트 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
+        )

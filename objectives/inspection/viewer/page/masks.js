@@ -1,0 +1,41 @@
+// Who sees whom: a picture for each stack of each objective, side by side.
+function maskPicture(rule, queries, keys, label) {
+  const picture = drawing("svg", { viewBox: `0 0 ${keys} ${queries}`, role: "img", "aria-label": label });
+  for (let query = 0; query < queries; query++)
+    for (let start = 0; start < keys; start++) {
+      if (!sees(rule, query, start)) continue;
+      let end = start;
+      while (end + 1 < keys && sees(rule, query, end + 1)) end++;
+      for (let key = start; key <= end; key++) picture.append(drawing("rect", { x: key, y: query, width: 0.88, height: 0.88 }));
+      start = end;
+    }
+  return picture;
+}
+
+function ruleInWords(words, rule, length) {
+  if (rule === "all") return words.allSee(length);
+  if (rule === "left") return words.leftSee(length);
+  const seen = rule.reduce((sum, row) => sum + [...row].filter(key => key === "1").length, 0);
+  return words.someSee(length, percent(10000 * seen / length ** 2));
+}
+
+function maskFigure(name, rule, queries, keys, text) {
+  return element("figure", {}, maskPicture(rule, queries, keys, `${name}: ${text}`), element("figcaption", {}, element("strong", {}, name), element("br"), text));
+}
+
+function maskFigures(name, draw) {
+  const words = LABELS[state.language], lengths = draw.panels.map(panel => Object.values(panel)[0].length);
+  const made = draw.stacks.map((stack, index) => {
+    const rule = data.rules[draw.sees[index]];
+    return maskFigure(`${name}, ${words[stack]}`, rule, lengths[index], lengths[index], ruleInWords(words, rule, lengths[index]));
+  });
+  if (draw.stacks.length === 2) made.push(maskFigure(`${name}, ${words.cross}`, "all", lengths[1], lengths[0], words.crossSee(lengths[1], lengths[0])));
+  return element("div", { class: "masks", role: "group", "aria-label": name }, ...made);
+}
+
+function masksPart() {
+  const words = LABELS[state.language];
+  const drawn = data.objectives.map(objective => [objective.name.replaceAll("_", " "), chosenDraw(objective)]);
+  if (!data.objectives.length) data.runs.forEach(run => drawn.push([run.name, run.texts[state.text].draws?.[0]]));
+  return [element("h2", {}, words.partMasks), element("p", { class: "lead" }, words.masksLead), element("div", { class: "side" }, ...drawn.filter(([, draw]) => draw).map(pair => maskFigures(...pair)))];
+}

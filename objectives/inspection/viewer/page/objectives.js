@@ -1,0 +1,45 @@
+// The objectives: their knobs, the draw of those and of the seed, and their rates.
+function knobsOf(objective) {
+  return { ...objective.texts[state.text].defaults, ...(state.knobs[objective.name] || {}) };
+}
+
+function keyOf(objective) {
+  const chosen = knobsOf(objective);
+  return Object.keys(objective.texts[state.text].knobs).map(name => chosen[name]).join("/");
+}
+
+function chosenDraw(objective) {
+  return objective.texts[state.text].draws[`${keyOf(objective)}:${state.seed}`];
+}
+
+function ratesTable(rates) {
+  const words = LABELS[state.language], head = ["", words.measured, words.nominal].map(text => element("th", { scope: "col" }, text));
+  const rows = Object.entries(rates).map(([name, [measured, nominal]]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, measured.toFixed(3)), element("td", {}, nominal === null ? "" : nominal.toFixed(3))));
+  return element("div", { class: "wide" }, element("table", {}, element("tr", {}, ...head), ...rows));
+}
+
+function objectiveSection(objective) {
+  const words = LABELS[state.language], made = objective.texts[state.text], name = objective.name.replaceAll("_", " ");
+  const body = element("div");
+  function show() {
+    const draw = chosenDraw(objective);
+    body.replaceChildren(...(draw ? [...strips(name, draw), ratesTable(made.rates[keyOf(objective)])] : [element("p", { class: "lead" }, words.none)]));
+  }
+  const knobs = Object.entries(made.knobs).map(([knob, steps]) => {
+    const own = knobsOf(objective)[knob], key = `${objective.name}.${knob}`;
+    const select = element("select", { "data-knob": knob, "data-key": key }, ...steps.map((step, index) => option(index, String(step), index === own)));
+    select.addEventListener("change", () => {
+      state.knobs[objective.name] = { ...knobsOf(objective), [knob]: Number(select.value) };
+      show();
+      document.getElementById("masks").replaceChildren(...masksPart());
+    });
+    return labelled(knob.replaceAll("_", " "), select);
+  });
+  show();
+  return element("section", { class: "objective", id: objective.name, "aria-label": name }, element("h3", {}, name), element("p", { class: "lead" }, objective.title),
+    element("div", { class: "knobs" }, ...knobs), body);
+}
+
+function objectivesPart() {
+  return [element("h2", {}, LABELS[state.language].partObjectives), ...data.objectives.map(objectiveSection)];
+}

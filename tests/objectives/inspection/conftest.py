@@ -1,0 +1,46 @@
+"""Four tiny trained runs, the viewer's page of them, and a browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+import show
+from tests.helpers import ROOT, TINY, train_in_process
+from tests.objectives.inspection.pages import EXECUTABLE, OBJECTIVES, TEXTS, data_of
+
+
+@pytest.fixture(scope="session")
+def folders(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("runs")
+    where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(home), "--name"]
+    when = ["--budget.steps", "4", "--checkpoints.every_steps", "1", "--checkpoints.keep", "9"]
+    for name in OBJECTIVES:
+        config = str(ROOT / f"configs/{name}.yaml")
+        assert train_in_process(["--config", config, *TINY, *when, *where, name]) == 0
+    return {name: home / name for name in OBJECTIVES}
+
+
+@pytest.fixture(scope="session")
+def runs_page(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("viewer") / "page.html"
+    config = ["--config", str(ROOT / "configs/causal_lm.yaml")]
+    assert show.main(["--html", str(path), *config, *TEXTS, "--runs", *map(str, folders.values())]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def runs_data(runs_page: Path) -> dict[str, Any]:
+    return data_of(runs_page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if EXECUTABLE is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -1,0 +1,28 @@
+"""Reads the data of the viewer's pages, and names what is shown in them."""
+
+import json
+import re
+import shutil
+from typing import Any
+
+TEXTS = ("the red sun and the old dog .", "감사 합니다 .\n정말 감사 .")
+OBJECTIVES = ("causal_lm", "masked_diffusion", "replaced_token_detection", "span_corruption")
+STEPS = (1, 2, 3, 4)
+EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """The data of a page."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def panels_of(data: dict[str, Any], drawn: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a draw as [text, kind] cells."""
+    return [{row: [data["cells"][cell] for cell in cells] for row, cells in panel.items()} for panel in drawn["panels"]]
+
+
+def shown(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """A run of a page."""
+    return next(run for run in data["runs"] if run["name"] == name)
