@@ -24,10 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
-from common.processors import set_up
 from training.setup.script import script
-
-set_up()  # before torch is loaded
 
 if TYPE_CHECKING:
     from rich.console import Console

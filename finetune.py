@@ -12,10 +12,7 @@ import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
 import sys
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
-from common.processors import set_up
 from training.setup.script import script
-
-set_up()  # before torch is loaded
 
 WIDTH = 120  # where there is no terminal
 

@@ -29,6 +29,7 @@ from objectives.weights.load import load_run
 from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
+from training.setup.threads import set_threads
 
 STANDARD_INPUT = "-"
 TEMPERATURE = 0.8  # of several samples: nearer to what is likely than the model's own distribution (1.0)
@@ -126,6 +127,7 @@ def main(arguments: list[str]) -> int:
         print(visible(piece), end="", flush=True)
 
     decoding = decoding_of(parsed)
+    set_threads(None, processes=1)
     texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
     prompts = Prompts(
         texts=texts,

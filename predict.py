@@ -29,6 +29,7 @@ from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
+from training.setup.threads import set_threads
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -85,6 +86,7 @@ def main(arguments: list[str]) -> int:
     parsed = parse(arguments)
     check_ranges("--", {"batch_size": count(1 << 16)}, vars(parsed))
     inputs = inputs_of(parsed)
+    set_threads(None, processes=1)
     tuned = load_fine_tuned(parsed.run)
     is_watched = len(inputs) > 1 and sys.stderr.isatty()
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:

@@ -29,6 +29,7 @@ from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
+from training.setup.threads import set_threads
 from training.storage.run_dir import RunFolder
 
 
@@ -117,6 +118,7 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed, console = parse(arguments), Console(highlight=False)
+    set_threads(None, processes=1)
     evaluations = {name: make_evaluation(name, settings) for name, settings in declared(parsed).items()}
     run = RunFolder(parsed.run)
     run.checkpoint()  # refused here where there is none

@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
-from common.processors import set_up
 from training.setup.script import script
-
-set_up()  # before torch is loaded
 
 
 @script()

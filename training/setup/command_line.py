@@ -1,8 +1,9 @@
-"""What a script answers before the imports that take seconds: --help, and a flag that there is not.
+"""What a script does before the imports that take seconds: it answers --help and refuses a flag that there is not.
 
 Both come from a schema that is made of the script's own parser, and so of the signatures, once for each state of the
 code; it lies in `cache/command_lines/`, under a hash of all source files and of the versions of what parses. Whatever
 this cannot decide, such as values, is left to the parser. The standard library alone is imported.
+Then the environment is set up, which torch and OpenMP read when they are loaded.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.files import write_whole
+from common.processors import set_up
 from training.setup.endings import leave
 from training.setup.messages import one_line
 
@@ -167,3 +169,4 @@ def answer_at_once() -> None:
 
 
 answer_at_once()  # every script imports this module first
+set_up()
