@@ -1,6 +1,7 @@
 """One session of a run: its folder, its loggers, its callbacks; from where it stopped to the end of its budget."""
 
 import shutil
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from training.setup.settings import LoggingSettings
 from training.step.module import ExactModule
 from training.storage.branch import ParentRun
 from training.storage.changes import changes_of_data
-from training.storage.checkpoint import checkpoints_in
+from training.storage.checkpoint import OTHER_CHECKPOINT, checkpoints_in
 from training.storage.run_dir import RunFolder
 
 
@@ -208,7 +209,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         metadata = [RunMetadata(folder, telemetry, parent), WandbRun(folder, cli.begins_with)]
         own = [*first, *(cli.trainer_settings.callbacks or ()), *metadata]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
-        with _closing(trainer, folder, saving):
+        with _closing(trainer, folder, saving), _restoring(resumed):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
         return folder.read_summary() or {}
     except Exception as error:
@@ -219,6 +220,26 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
             lock.release()
             if is_new and not folder.has_started:  # refused before it read its data: nothing in it is worth keeping
                 shutil.rmtree(folder.path, ignore_errors=True)
+
+
+@contextmanager
+def _restoring(checkpoint: Path | None) -> Iterator[None]:
+    """Names the checkpoint where Lightning cannot take up what lies in it, though its hashes are right.
+
+    Raises:
+        UserError: in place of what Lightning, an optimizer or a callback raised.
+    """
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        is_taking_up = any(
+            frame.name.startswith("restore") and frame.filename.endswith("checkpoint_connector.py") for frame in frames
+        )
+        if ending_of(error) is not None or not is_taking_up:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{checkpoint} holds no state of this run ({reason:.300}); {OTHER_CHECKPOINT}") from error
 
 
 @contextmanager

@@ -278,8 +278,8 @@ class ExactModule(lightning.LightningModule, ABC):
             checkpoint["state_dict"] = checkpoint["average"]["trained"]
         if scale := progress.get("loss_scale"):
             self.loss_scale = LossScale(**scale)
-        self._seconds_before = progress["seconds"]
-        self.raw_tokens, self.target_tokens = progress["raw_tokens"], progress["target_tokens"]
+        self._seconds_before = float(progress["seconds"])
+        self.raw_tokens, self.target_tokens = int(progress["raw_tokens"]), int(progress["target_tokens"])
         if self.trainer.is_global_zero:  # the others' part is in what the first one takes up
             for sums, totals in zip((self.training_sums, self.training_measures), progress["sums"], strict=True):
                 sums.restore(totals)

@@ -215,6 +215,28 @@ def newest_sound(folder: Path, warn: Callable[[str], None], *, before: int | Non
     return None
 
 
+def _has_counts(tree: Any) -> bool:
+    """Whether what Lightning's loops count is counted: whole numbers of at least 0, and truths, at any depth."""
+    if isinstance(tree, dict | list):
+        return all(map(_has_counts, tree.values() if isinstance(tree, dict) else tree))
+    return isinstance(tree, int) and tree >= 0
+
+
+def check_to_go_on(checkpoint: dict[str, Any], path: Path) -> None:
+    """Whether a run can go on from what a checkpoint holds.
+
+    Raises:
+        UserError: naming what is none of a run's.
+    """
+    for key, kind in _NEEDED.items():
+        if not isinstance(checkpoint.get(key), kind) or checkpoint[key] == []:
+            raise UserError(f"{path}/state.json has no {key} of a run; {OTHER_CHECKPOINT}")
+    if checkpoint["global_step"] != checkpoint_step(path):
+        raise UserError(f"{path}/state.json is of step {checkpoint['global_step']}; {OTHER_CHECKPOINT}")
+    if not _has_counts(checkpoint["loops"]):
+        raise UserError(f"{path}/state.json has loops that are none of a run; {OTHER_CHECKPOINT}")
+
+
 class SafeCheckpointIO(CheckpointIO):
     """Lightning's way to this module."""
 
@@ -225,9 +247,7 @@ class SafeCheckpointIO(CheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         checkpoint = read_checkpoint(Path(path))
-        for key, kind in _NEEDED.items():
-            if not isinstance(checkpoint.get(key), kind):
-                raise UserError(f"{path}/state.json has no {key} of a run; {OTHER_CHECKPOINT}")
+        check_to_go_on(checkpoint, Path(path))
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+import train
 from common.errors import UserError
 from common.files import read_sealed, write_sealed
 from objectives.start.pretrained import open_pretrained
@@ -27,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path, cache: 
     runs = tmp_path_factory.mktemp("runs")
     command = [
         *("--config", "configs/causal_lm.yaml", *TINY, "--data.corpus", str(corpus_file), "--data.cache", str(cache)),
-        *("--runs", str(runs), "--name", "run", "--budget.steps", "2"),
+        *("--runs", str(runs), "--name", "run", "--budget.steps", "2", "--checkpoints.at_steps", "[1]"),
     ]
     assert train_in_process(command) == 0
     return runs / "run"
@@ -172,6 +174,51 @@ def test_a_state_that_is_no_state_of_a_run_is_named(run: Path, state: str) -> No
     rehash(run)
     with pytest.raises(UserError, match=r"state\.json"):
         SafeCheckpointIO().load_checkpoint(checkpoint)
+
+
+NO_STATES: dict[str, tuple[str, Any]] = {
+    "a step before the first": ("global_step", -5),
+    "the step of another checkpoint": ("global_step", 7),
+    "no loops": ("loops", {}),
+    "loops that count nothing": ("loops.fit_loop.epoch_progress.total.ready", "x"),
+    "fewer steps than none": ("loops.fit_loop.epoch_loop\\.batch_progress.total.ready", -1),
+    "a callback that is a number": ("callbacks.Checkpoints", 3),
+    "a best checkpoint that is a number": ("callbacks.Checkpoints.best", 3),
+    "no optimizer": ("optimizer_states", []),
+    "an optimizer without its state": ("optimizer_states", [{}]),
+    "groups of no parameters": ("optimizer_states.0.param_groups", []),
+    "a schedule that is a number": ("lr_schedulers", [3]),
+    "no progress": ("progress", {}),
+    "progress that is a text": ("progress.raw_tokens", "many"),
+    "sums of one process and a number": ("progress.sums", 3),
+}
+
+
+@pytest.mark.parametrize("name", NO_STATES)
+def test_a_state_with_the_right_keys_and_nonsense_within_is_refused_in_one_line(
+    run: Path, name: str, capsys: pytest.CaptureFixture[str], corpus_file: Path, cache: Path
+) -> None:
+    (run / "summary.json").unlink()
+    shutil.rmtree(run / "checkpoints/step-00000002")  # killed in its second step
+    checkpoint = checkpoint_of(run)
+    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    path, value = NO_STATES[name]
+    *parents, last = (part.replace("\\", "") for part in re.split(r"(?<!\\)\.", path))
+    inner = state
+    for part in parents:
+        inner = inner[int(part)] if isinstance(inner, list) else inner[part]
+    inner[last] = value
+    (checkpoint / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    rehash(run)
+    command = ["--config", "configs/causal_lm.yaml", *TINY, "--data.corpus", str(corpus_file)]
+    place = ["--data.cache", str(cache), "--runs", str(run.parent), "--name", run.name]
+    end = ["--budget.steps", "2", "--checkpoints.at_steps", "[1]"]
+    with pytest.raises(SystemExit) as left:
+        train.main([*command, *place, *end])
+    error = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2, error
+    assert str(checkpoint) in error[-1]
+    assert not any("Traceback" in line for line in error)
 
 
 def test_pipes_and_folders_in_a_checkpoint_are_not_opened(run: Path) -> None:
