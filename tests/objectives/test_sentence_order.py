@@ -21,10 +21,21 @@ from objectives.core.segments import IN_ORDER, SWAPPED, ordered, swapped
 from objectives.inspection.rates import count, measured
 from objectives.masked_lm import MaskedLM
 from objectives.weights.export import export_run
-from tests.helpers import predicted
+from tests.helpers import predicted, random_documents
 from tests.objectives.contract.contract import some_windows
 from tests.objectives.start.folders import class_of, last_validation, losses, trained
-from tests.objectives.texts import FIXED, VOCABULARY, batch_of, built, examples_of, key, made, standard_error, texts
+from tests.objectives.texts import (
+    FIXED,
+    VOCABULARY,
+    batch_of,
+    built,
+    examples_of,
+    key,
+    made,
+    of_documents,
+    standard_error,
+    texts,
+)
 
 ORDER: dict[str, Any] = {"second_segment": "sentence_order"}
 
@@ -80,6 +91,28 @@ def test_an_untrained_model_guesses_the_order() -> None:
     module = built(objective, window=24, preset="albert", share_layers=1)
     term = module.terms(batch_of(objective, some_windows()), count_correct=False)["sentence_order"]
     assert term.loss_sum.item() / term.divisor == pytest.approx(math.log(2), abs=0.02)
+
+
+def test_n11_the_lengths_of_the_segments_tell_nothing_of_their_order() -> None:
+    """The best guess by lengths, found on half of the pairs, is right for half of the others, as on shuffled labels."""
+    documents = random_documents(VOCABULARY, documents=60, sentences=40, seed=2)
+    windows = of_documents(documents, length=48, rule="within_document")
+    pairs = [ordered(windows[index], key(index, epoch=epoch)) for epoch in range(12) for index in range(len(windows))]
+    pairs = [pair for pair in pairs if pair.label != IGNORE]
+    differences = np.array([len(pair.tokens[0]) - len(pair.tokens[1]) for pair in pairs])
+    labels = np.array([pair.label for pair in pairs])
+    order = np.random.default_rng(0).permutation(len(pairs))
+    known, new = order[::2], order[1::2]
+
+    def accuracy(threshold: int, sign: int, some: np.ndarray, truth: np.ndarray) -> float:
+        return float(np.mean((sign * differences[some] > sign * threshold) == (truth[some] == SWAPPED)))
+
+    guesses = [(threshold, sign) for threshold in range(-46, 47) for sign in (1, -1)]
+    best = max(guesses, key=lambda guess: accuracy(*guess, known, labels))
+    assert len(new) > 1000
+    assert abs(accuracy(*best, new, labels) - 0.5) < 4 * standard_error(0.5, len(new))
+    shuffled = np.random.default_rng(1).permutation(labels)
+    assert abs(accuracy(*best, new, shuffled) - 0.5) < 4 * standard_error(0.5, len(new))
 
 
 def test_the_older_name_of_the_setting_means_the_same_and_may_not_contradict() -> None:
