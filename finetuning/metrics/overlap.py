@@ -1,4 +1,4 @@
-"""Overlap of generated texts with their references: ROUGE, BLEU and chrF, in English and in Korean.
+"""Overlap of generated texts with their references: ROUGE, BLEU, chrF and equality, in English and in Korean.
 
 Scores are fractions of one: sacreBLEU's 100 is 1 here. Every text has one reference or several.
 """
@@ -100,6 +100,12 @@ def rouge2_characters(predictions: Sequence[str], references: Sequence[Sequence[
 def rougeL_characters(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Score:  # noqa: N802
     """`rougeL` of characters."""
     return rougeL(predictions, references, unit="character")
+
+
+def exact(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+    """Share of texts that are one of their references, character by character but for white space at the ends."""
+    pairs = zip(predictions, references, strict=True)
+    return mean_of(float(text.strip() in [reference.strip() for reference in wanted]) for text, wanted in pairs)
 
 
 def _by_number(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[Any]]:

@@ -30,7 +30,7 @@ Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], Score]
 METRICS: dict[str, Metric] = {
     name: getattr(overlap, name)
     for name in (
-        *("chrf", "bleu", "rouge1", "rouge2", "rougeL"),
+        *("chrf", "bleu", "exact", "rouge1", "rouge2", "rougeL"),
         *("rouge1_characters", "rouge2_characters", "rougeL_characters"),
     )
 }

@@ -15,6 +15,7 @@ from finetuning.metrics.overlap import (
     bleu,
     chrf,
     common_subsequence,
+    exact,
     rouge1,
     rouge1_characters,
     rouge2,
@@ -113,3 +114,10 @@ def test_the_number_says_what_it_depends_on() -> None:
 def test_nothing_to_score_is_a_mistake_of_ours(metric: Callable[..., Score]) -> None:  # no split is read as empty
     with pytest.raises(AssertionError, match="no split is without a row"):
         metric([], [])
+
+
+def test_exact_is_equality_with_any_reference_but_for_white_space_at_the_ends() -> None:
+    found = exact(["a b", " 가 ", "A b", ""], [["a b"], ["나", "가"], ["a b"], ["x"]])
+    assert found.items is not None
+    assert found.items.tolist() == [1, 1, 0, 0]
+    assert found.value == 0.5
