@@ -136,7 +136,11 @@ def _keep_text_text(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def train_tokenizer(
-    texts: Iterator[str], *, kind: TokenizerKind, vocab_size: int, vocabulary_format: VocabularyFormat = 1
+    texts: Iterator[str] | Iterator[list[str]],
+    *,
+    kind: TokenizerKind,
+    vocab_size: int,
+    vocabulary_format: VocabularyFormat = 1,
 ) -> Tokenizer:
     """Trains a tokenizer whose vocabulary of `vocab_size` ids begins with the special tokens of a format.
 

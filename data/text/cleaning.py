@@ -11,7 +11,8 @@ ENORMOUS_CHARACTERS = 1_000_000
 _BLOCK_CHARACTERS = 8_192  # sentencex slows down with the square of what it is given at once
 _WRAPPED_LINE_CHARACTERS = 120  # a longer line is a paragraph of its own, a shorter one may be part of one
 
-_PARAGRAPH_END = re.compile(rf"\n[ \t]*\n\s*|(?<=[^\n]{{{_WRAPPED_LINE_CHARACTERS}}})\n")
+# It begins with a line feed whichever way it matches: a pattern without a first character is tried at every place.
+_PARAGRAPH_END = re.compile(rf"\n(?:[ \t]*\n\s*|(?<=[^\n]{{{_WRAPPED_LINE_CHARACTERS}}}\n))")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

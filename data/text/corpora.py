@@ -6,7 +6,7 @@ more than a little of it in memory.
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,9 +121,16 @@ class Corpus:
             return self.documents
         return "paragraph" if len(self.hashed_files) == 1 else "file"
 
-    def sentences(self, document: str) -> Iterator[str]:
-        """A cleaned document cut into sentences; joined they are the document."""
-        return (line_sentences if self.documents == "sentence_per_line" else sentences)(document)
+    @property
+    def cut(self) -> Callable[[str], Iterator[str]]:
+        """What cuts a cleaned document into sentences; joined they are the document."""
+        return line_sentences if self.documents == "sentence_per_line" else sentences
+
+    def num_bytes(self) -> int | None:
+        """Bytes of the files, a little more than those of their text; None where they are packed, or no files."""
+        files = [file for file, _ in self.hashed_files]
+        is_plain = files and all(file.suffix != ".gz" and FORMATS[suffix_of(file)] in STREAMS for file in files)
+        return sum(file.stat().st_size for file in files) if is_plain else None
 
     @cached_property
     def hashed_files(self) -> list[tuple[Path, str]]:

@@ -20,7 +20,8 @@ PACKAGES = ("data", "models", "training", "objectives", "finetuning", "evaluatio
 # A whole folder is written beside its place and renamed by these, or a row is appended to a file that is cut at its
 # last whole row when it is read.
 WITHIN_A_FOLDER_THAT_IS_RENAMED = {
-    "data/store/ingest.py",
+    "data/store/splits.py",
+    "data/store/spool.py",
     "data/store/store.py",
     "finetuning/export.py",
     "objectives/weights/export.py",

@@ -10,6 +10,7 @@ DATAMODULE = "tests/data/test_datamodule.py"
 STORE = "tests/data/store/test_store.py"
 INGEST = "tests/data/store/test_ingest.py"
 TEXT = "tests/data/text/test_cleaning.py"
+WORDS = "tests/data/store/test_encoding.py"
 TOKENIZER = "tests/data/store/test_tokenizer.py"
 FOREIGN_TOKENIZER = "tests/data/store/test_foreign_tokenizer.py"
 CORPORA = "tests/data/text/test_corpora.py"
@@ -193,18 +194,32 @@ MUTANTS = [
         tests=(f"{INGEST}::test_tokens_take_two_bytes_as_long_as_every_id_fits",),
     ),
     Mutant(
-        file="data/store/ingest.py",
-        original='self.counts["tokens"] += 1',
-        replacement='self.counts["tokens"] += 0',
+        file="data/store/splits.py",
+        original="* (self.end is not None)",
+        replacement="* 0",
         mistake="EOS is not counted, so that the starts behind it are off by one",
         tests=(INGEST,),
     ),
     Mutant(
         file="data/store/ingest.py",
-        original='range(threshold, 2**64) if split == "train"',
-        replacement='range(2**64) if split == "train"',
+        original='"train": range(threshold, 2**64)',
+        replacement='"train": range(2**64)',
         mistake="what is held out is trained on as well",
         tests=(INGEST,),
+    ),
+    Mutant(
+        file="data/store/encoding.py",
+        original=r'r"\s*\S+(?:[^\S ]\s*\S+)*(?:[^\S ]\s*\Z)?|\s+"',
+        replacement=r'r"\s*\S+|\s+"',
+        mistake="a text is cut before a line feed, where some tokenizers put a blank",
+        tests=(WORDS,),
+    ),
+    Mutant(
+        file="data/store/encoding.py",
+        original="firsts[np.cumsum(counts) - counts] = np.cumsum(of_document) - of_document",
+        replacement="firsts[:1] = 0",
+        mistake="the first token of a document that begins with a blank belongs to the document before",
+        tests=(WORDS,),
     ),
     Mutant(
         file="data/text/cleaning.py",

@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,15 +58,14 @@ def assert_refused(recipe: Recipe, changed: Path, cache: Path) -> None:
 
 def at_the_first_document(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
     """Changes something once, while the corpus is read."""
-    waiting = [change]
 
-    def document_hash(text: str) -> int:
-        if waiting:
-            waiting.pop()()
-        return hash_of(text)
+    def changed(texts: Iterable[str]) -> Iterator[list[str]]:
+        for number, text in enumerate(texts):
+            if number == 0:
+                change()
+            yield [text]
 
-    hash_of = ingest.document_hash
-    monkeypatch.setattr(ingest, "document_hash", document_hash)
+    monkeypatch.setattr(ingest, "in_pieces", changed)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -10,8 +10,9 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from common.errors import UserError
-from data.store import pieces
-from data.store.pieces import continuing, cuts_before_white_space, puts_blank_before, sentence_tokens
+from data.store import encoding
+from data.store.encoding import DocumentEncoder
+from data.store.pieces import continuing, cuts_before_white_space, puts_blank_before
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest
 from data.store.tokenizer import Vocabulary, load_tokenizer, train_tokenizer, vocabulary_of
@@ -88,6 +89,16 @@ MAKERS: dict[str, Callable[[], Tokenizer]] = {
     ),
     "strip": lambda: bpe(pre_tokenizers.ByteLevel(add_prefix_space=False), normalizers.Strip(), alphabet=True),
 }  # fmt: skip
+
+
+def sentence_tokens(texts: list[str], tokenizer: Tokenizer) -> list[list[list[int]]]:
+    """The tokens of each sentence of each document, as a store has them."""
+    lengths = [np.array([len(sentence) for sentence in sentences(text)]) for text in texts]
+    ids, counts = DocumentEncoder(tokenizer)(texts, lengths)
+    found = iter(np.split(ids, np.cumsum(counts))[:-1])
+    return [[next(found).tolist() for _ in each] for each in lengths]
+
+
 BLANK = ("prepend", "byte level", "metaspace", "metaspace first", "in a sequence")
 
 
@@ -123,12 +134,12 @@ def test_the_store_holds_the_tokens_of_the_whole_text(foreign: tuple[str, Path],
 def test_a_sentence_begins_with_its_first_token(foreign: tuple[str, Path]) -> None:
     name, path = foreign
     tokenizer = load_tokenizer(path)
-    [document, _] = sentence_tokens(["The cat sat. It slept. They woke."], sentences, tokenizer)
+    [document] = sentence_tokens(["The cat sat. It slept. They woke."], tokenizer)
     assert len(document) == 3
-    assert tokenizer.encode("The cat sat.", add_special_tokens=False).ids == document[0][0]
+    assert tokenizer.encode("The cat sat.", add_special_tokens=False).ids == document[0]
     if name in BLANK:
         behind = continuing(tokenizer)
-        assert [behind.encode(text).ids for text in (" It slept.", " They woke.")] == [ids for ids, _ in document[1:]]
+        assert [behind.encode(text).ids for text in (" It slept.", " They woke.")] == document[1:]
 
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "wordpiece"])
@@ -136,18 +147,15 @@ def test_our_own_tokenizers_are_read_sentence_by_sentence_and_have_the_same_toke
     tokenizer = train_tokenizer(iter(TEXTS), kind=kind, vocab_size=700)
     assert cuts_before_white_space(tokenizer)
     assert continuing(tokenizer) is tokenizer
-    documents = list(sentence_tokens(TEXTS, sentences, tokenizer))
-    assert documents[1::2] == [[]] * len(TEXTS)
-    for text, document in zip(TEXTS, documents[::2], strict=True):
-        ids = [token for sentence, _ in document for token in sentence]
-        assert ids == tokenizer.encode(text, add_special_tokens=False).ids
-        assert [size for _, size in document] == [len(sentence.encode()) for sentence in sentences(text)]
+    for text, document in zip(TEXTS, sentence_tokens(TEXTS, tokenizer), strict=True):
+        assert list(itertools.chain(*document)) == tokenizer.encode(text, add_special_tokens=False).ids
+        assert document == [tokenizer.encode(one, add_special_tokens=False).ids for one in sentences(text)]
 
 
 def test_unigram_of_our_own_has_the_tokens_of_the_whole_text() -> None:
     tokenizer = train_tokenizer(iter(TEXTS), kind="unigram", vocab_size=500)
-    for text, document in zip(TEXTS, list(sentence_tokens(TEXTS, sentences, tokenizer))[::2], strict=True):
-        assert [token for ids, _ in document for token in ids] == tokenizer.encode(text, add_special_tokens=False).ids
+    for text, document in zip(TEXTS, sentence_tokens(TEXTS, tokenizer), strict=True):
+        assert list(itertools.chain(*document)) == tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def prompts_of(tokenizer: Tokenizer, vocabulary: Vocabulary) -> Prompts:
@@ -183,11 +191,11 @@ def test_behind_a_mark_or_a_prefix_there_is_no_stray_blank(name: str, tmp_path: 
 def test_a_document_that_is_too_long_to_be_read_whole_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "WHOLE_CHARACTERS", 1_000)
+    monkeypatch.setattr(encoding, "WHOLE_CHARACTERS", 1_000)
     MAKERS["prepend"]().save(str(tmp_path / "tokenizer.json"))
     tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
     with pytest.raises(UserError, match=r"a document of 1,100 characters is too long for this data\.tokenizer"):
-        list(sentence_tokens(["A sentence. " * 10, "ten of it. " * 100], sentences, tokenizer))
+        sentence_tokens(["A sentence. " * 10, "ten of it. " * 100], tokenizer)
 
 
 def test_parts_of_words_are_not_tokenised_by_what_puts_blanks_before_them(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Cleaning and sentences: nothing is lost but what was meant to be."""
 
+import itertools
+import re
 from collections import Counter
 
 import pytest
@@ -141,3 +143,13 @@ def test_the_cut_into_sentences_does_not_depend_on_where_a_long_paragraph_is_rea
     sentence = "The old cat sees the river and then it sleeps near the house."
     text = " ".join([sentence] * 1_000)
     assert list(sentences(text)) == [sentence] + [f" {sentence}"] * 999
+
+
+@given(text=st.text(st.sampled_from("a \n\t\r\x0b"), max_size=60), width=st.integers(118, 122))
+def test_a_paragraph_ends_at_a_blank_line_or_at_the_end_of_a_long_one(text: str, width: int) -> None:
+    plain = re.compile(r"\n[ \t]*\n\s*|(?<=[^\n]{120})\n")  # the same, tried at every place
+    whole = f"{text}{'x' * width}\n{text}"
+    ends = [match.end() for match in plain.finditer(whole)]
+    assert list(data.text.cleaning._blocks(whole)) == [
+        whole[start:end] for start, end in itertools.pairwise([0, *ends, len(whole)]) if start < end
+    ]
