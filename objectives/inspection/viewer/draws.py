@@ -117,6 +117,7 @@ def draw(window: Window, example: Example, batch: Batch, painter: Painter) -> Dr
         "stacks": [*rules],
         "panels": [{row: [list(cell) for cell in cells] for row, cells in panel.items()} for panel in panels],
         "sees": [*rules.values()],
+        "measures": {name: round(value, 3) for name, value in example.measures.items()},
     }
 
 

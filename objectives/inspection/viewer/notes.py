@@ -1,6 +1,6 @@
 """What a page leaves out, in the two languages of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 LONGEST = 40  # characters of a text by which it is named
@@ -25,10 +25,11 @@ class Note(NamedTuple):
         )
 
     @classmethod
-    def of_checkpoints(cls, run: str, kept: int, there_are: int) -> Self:
+    def of_checkpoints(cls, there_are: Mapping[str, int], most: int) -> Self:
+        named = ", ".join(f"{run} ({number})" for run, number in there_are.items())
         return cls(
-            f"{run}: {kept} of {there_are} checkpoints are shown, evenly spread",
-            f"{run}: 체크포인트 {there_are}개 가운데 고르게 뽑은 {kept}개만 담았습니다",
+            f"of more checkpoints than {most}, {most} are shown, evenly spread: {named}",
+            f"체크포인트가 {most}개보다 많은 실행은 고르게 뽑은 {most}개만 담았습니다: {named}",
         )
 
     @classmethod

@@ -4,8 +4,8 @@ Shapes: N labelled positions, V vocabulary, H heads, Q queries, K keys.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from data.stream.batch import Batch
-from models.body import Body, Inputs
+from models.body import Inputs
 from objectives.core.base import Objective
-from objectives.core.network import MAIN, Network
+from objectives.core.network import Network
 from objectives.core.predictions import BinaryCrossEntropy, Prediction
 from objectives.inspection.attention import AttentionMap, recording
 
@@ -59,7 +59,6 @@ class Pass:
         detections: by term, such as those of a detector of replaced tokens.
         nats: mean of -ln p(target) over the guesses; None without any.
         written: by position, the ids that the main body reads in place of the batch's, such as a generator's samples.
-        read: the ids that each body read, by role and stack.
         maps: attention of every body, where it was recorded.
     """
 
@@ -67,7 +66,6 @@ class Pass:
     detections: dict[str, list[Detection]]
     nats: float | None
     written: dict[int, int] = field(default_factory=dict)
-    read: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     maps: list[AttentionMap] = field(default_factory=list)
 
 
@@ -96,47 +94,31 @@ def _detections(prediction: Prediction, logits_N1: Tensor) -> list[Detection]:
     return [Detection(position=place, probability=chance, is_so=bool(label)) for place, chance, label in rows]
 
 
-@contextmanager
-def _reading(network: Network, batch: Batch) -> Iterator[dict[tuple[str, str], list[int]]]:
-    """Records the ids that each body reads, by role and stack; those of the batch where it is not called whole."""
-    stacks = {"encoder": batch.encoder_ids_BS, "decoder": batch.decoder_ids_BT}
-    roles = [role for role, module in network.named_children() if isinstance(module, Body)]
-    found = {(role, name): ids[0].tolist() for role in roles for name, ids in stacks.items() if ids is not None}
-
-    def hook_of(role: str) -> Callable[[nn.Module, tuple[Inputs, ...]], None]:
-        def hook(_module: nn.Module, given: tuple[Inputs, ...]) -> None:
-            for stack, ids in (("encoder", given[0].encoder_ids_BS), ("decoder", given[0].decoder_ids_BT)):
-                if ids is not None:
-                    found[role, stack] = ids[0].tolist()
-
-        return hook
-
-    hooks = [network.role(role).register_forward_pre_hook(hook_of(role)) for role in roles]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _written(batch: Batch, read: Mapping[tuple[str, str], list[int]]) -> dict[int, int]:
-    stack, ids = ("decoder", batch.decoder_ids_BT) if batch.decoder_ids_BT is not None else ("encoder", None)
-    given = batch.encoder_ids_BS if ids is None else ids
+def _written(batch: Batch, inputs: Inputs) -> dict[int, int]:
+    given = batch.encoder_ids_BS if batch.decoder_ids_BT is None else batch.decoder_ids_BT
+    read = inputs.encoder_ids_BS if inputs.decoder_ids_BT is None else inputs.decoder_ids_BT
     assert given is not None
-    pairs = zip(read[MAIN, stack], given[0].tolist(), strict=True)
-    return {place: own for place, (own, other) in enumerate(pairs) if own != other}
+    assert read is not None
+    pairs = enumerate(zip(read[0].tolist(), given[0].tolist(), strict=True))
+    return {place: own for place, (own, other) in pairs if own != other}
 
 
 @torch.no_grad()
 def passed(objective: Objective, network: Network, batch: Batch, *, with_attention: bool = False) -> Pass:
     """A forward pass over a batch of one row that is not padded; probabilities are those of float64."""
-    size, maps = network.body.vocab_size, []
-    with _reading(network, batch) as read:
-        if with_attention:
-            with recording(network) as maps:
-                predictions = objective.predictions(network, batch)
-        else:
+    size = network.body.vocab_size
+    maps: list[AttentionMap] = []
+    written: dict[int, int] = {}
+
+    def compare(_body: nn.Module, given: tuple[Inputs, ...]) -> None:
+        written.update(_written(batch, given[0]))
+
+    hook = network.body.register_forward_pre_hook(compare)
+    try:
+        with recording(network) if with_attention else nullcontext(maps) as maps:
             predictions = objective.predictions(network, batch)
+    finally:
+        hook.remove()
     guesses: dict[int, Guess] = {}
     detections: dict[str, list[Detection]] = {}
     for term, prediction in predictions.items():
@@ -153,8 +135,7 @@ def passed(objective: Objective, network: Network, batch: Batch, *, with_attenti
         guesses=[guesses[place] for place in sorted(guesses)],
         detections=detections,
         nats=nats,
-        written=_written(batch, read),
-        read=read,
+        written=written,
         maps=maps,
     )
 
@@ -192,12 +173,12 @@ def as_data(one: Pass, name_of: Callable[[int], str]) -> dict[str, Any]:
 
 def attention_data(one: Pass, names: Names) -> list[dict[str, Any]]:
     """Each attention of the pass: its tokens, and bytes of layers x H x Q x K in base64, 255 for a weight of 1."""
-    kinds: dict[tuple[str, str, str], list[Tensor]] = {}
+    kinds: dict[tuple[str, str, str], list[AttentionMap]] = {}
     for found in one.maps:
-        kinds.setdefault((found.role, found.stack, found.kind), []).append(found.weights_BHQK[0])
+        kinds.setdefault((found.role, found.stack, found.kind), []).append(found)
     drawn = []
     for (role, stack, kind), layers in kinds.items():
-        weights_LHQK = torch.stack([layer.cpu().float() for layer in layers])
+        weights_LHQK = torch.stack([layer.weights_BHQK[0].cpu().float() for layer in layers])
         quantised = (weights_LHQK * LEVELS).round().to(torch.uint8)
         drawn.append(
             {
@@ -206,8 +187,8 @@ def attention_data(one: Pass, names: Names) -> list[dict[str, Any]]:
                 "kind": kind,
                 "shape": [*quantised.shape],
                 "first_layer": 0,
-                "queries": names(one.read[role, stack]),
-                "keys": names(one.read[role, "encoder" if kind == "cross" else stack]),
+                "queries": names(layers[0].query_ids_BQ[0].tolist()),
+                "keys": names(layers[0].key_ids_BK[0].tolist()),
                 "bytes": base64.b64encode(quantised.numpy().tobytes()).decode(),
             }
         )

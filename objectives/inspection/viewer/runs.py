@@ -148,8 +148,6 @@ def run_data(where: Path, name: str, texts: Sequence[str], measure: Measure, not
     steps = sorted(step for path in checkpoints_in(folder.checkpoints) if (step := checkpoint_step(path)) is not None)
     steps = [only] if only is not None else steps
     kept = spread(steps, MOST_CHECKPOINTS)
-    if len(kept) < len(steps):
-        notes.append(Note.of_checkpoints(name, len(kept), len(steps)))
     subject, entries, prepared = _subject(newest), [], []
     for text in texts:
         windows, length = _window(newest, text)
@@ -181,6 +179,7 @@ def run_data(where: Path, name: str, texts: Sequence[str], measure: Measure, not
     return {
         "name": name,
         "objective": type(newest.objective).__module__.rsplit(".", 1)[-1],
+        "there_are": len(steps),
         "checkpoints": [_checkpoint(step, one) for step, one in zip(kept, measured, strict=True)],
         "unigram_entropy": round(known[0].unigram_entropy, DECIMALS) if known else None,
         "texts": entries,
@@ -200,4 +199,8 @@ def runs_data(
     if len(folders) > MOST_RUNS:
         notes.append(Note.of_runs(named[MOST_RUNS:], MOST_RUNS))
     pairs = list(zip(folders, named, strict=True))[:MOST_RUNS]
-    return [run_data(folder, name, texts, measure, notes) for folder, name in pairs]
+    views = [run_data(folder, name, texts, measure, notes) for folder, name in pairs]
+    more = {view["name"]: view["there_are"] for view in views if view["there_are"] > len(view["checkpoints"])}
+    if more:
+        notes.append(Note.of_checkpoints(more, MOST_CHECKPOINTS))
+    return views

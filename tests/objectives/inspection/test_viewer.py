@@ -72,6 +72,7 @@ def test_every_draw_is_what_corrupt_does_with_its_knobs_and_seed(data: dict[str,
                 ]
                 assert panels_of(data, drawn) == panels
                 assert len(drawn["sees"]) == len(panels)
+                assert drawn["measures"] == pytest.approx(example.measures, abs=5e-4)
                 compared += 1
     assert compared > 300
 
@@ -154,6 +155,13 @@ def test_the_page_can_be_played_with(
     moved = {**shown["defaults"], "noise_density": 3}
     key = "/".join(str(moved[name]) for name in shown["knobs"])
     assert tokens() == reads(f"{key}:1")
+
+    # Of masked diffusion a noise level is chosen among those of the draws.
+    diffusion = next(one for one in data["objectives"] if one["name"] == "masked_diffusion")["texts"][0]["draws"]
+    levels = {draw["measures"]["noise level"]: draw for draw in diffusion.values()}
+    page.locator("#masked_diffusion [data-knob=noise_level]").select_option(label=f"{max(levels):.2f}")
+    strip = page.locator("#masked_diffusion .column > span:first-child").all_inner_texts()
+    assert strip == [cell[0] for cell in panels_of(data, levels[max(levels)])[0]["reads"]]
 
     # A token under the keyboard marks those that it sees: of a causal LM itself and those before it.
     strip = page.locator("#causal_lm .column")

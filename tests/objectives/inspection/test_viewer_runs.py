@@ -151,7 +151,7 @@ def test_more_runs_checkpoints_and_tokens_than_a_page_shows_are_left_out_and_nam
     (drawn,) = runs.runs_data(both, [text], lambda _: None, notes)
     told = " / ".join(note.en for note in notes)
     assert "span_corruption is left out" in told
-    assert "causal_lm: 2 of 4 checkpoints" in told
+    assert "2 are shown, evenly spread: causal_lm (4)" in told
     assert "causal_lm: the first 32 of" in told  # its windows are no longer
     assert [one["step"] for one in drawn["checkpoints"]] == [1, 4]
     assert all("빠졌" in note.ko or "담았" in note.ko for note in notes)

@@ -123,7 +123,7 @@ function attentionPanel(run, maps) {
     which.addEventListener("change", () => change({ map: Number(which.value) }));
     const view = element("select", { "data-key": "view" }, ...["heat", "lines"].map(kind => option(kind, words[kind], kind === kept.view)));
     view.addEventListener("change", () => change({ view: view.value }));
-    return [element("p", { class: "lead" }, words.attentionNote), element("div", { class: "knobs" }, labelled(words.attentionOf, which), labelled("", view)), thumbnails(one, { layer, head }, change), ...headView(one, layer, head, kept.view)];
+    return [element("p", { class: "lead" }, words.attentionNote), element("div", { class: "knobs" }, labelled(words.attentionOf, which), labelled("", view)), element("div", { class: "heads-and-map" }, thumbnails(one, { layer, head }, change), element("div", {}, ...headView(one, layer, head, kept.view)))];
   }
   panel.append(element("summary", { "data-key": "attention" }, `${words.attention}: ${name}`), body);
   panel.addEventListener("toggle", () => {

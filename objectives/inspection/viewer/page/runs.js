@@ -24,11 +24,16 @@ function checkpointText(run, at, made) {
   return element("p", { class: "readout", "aria-live": "polite" }, lines.join(" "));
 }
 
+// Many masks in a row as their number.
+function shortened(prompt) {
+  return prompt.replace(/( \[MASK\]){3,}$/, masks => ` [MASK] × ${masks.length / " [MASK]".length}`);
+}
+
 function generation(words, name, made) {
   if (!made) return [];
   const shown = [element("dt", {}, words[name])];
   const text = made.text ?? "", begins = made.prompt && text.startsWith(made.prompt);
-  shown.push(element("dd", { lang: "" }, element("span", { class: "lead" }, `${words.prompt}: `), made.prompt));
+  shown.push(element("dd", { lang: "" }, element("span", { class: "lead" }, `${words.prompt}: `), shortened(made.prompt)));
   if (made.refused !== undefined) shown.push(element("dd", {}, element("span", { class: "lead" }, `${words.refused}: `), made.refused));
   else shown.push(element("dd", { lang: "" }, element("span", { class: "lead" }, `${words.generated}: `), begins ? made.prompt : "", element("strong", {}, begins ? text.slice(made.prompt.length) : text)));
   for (const note of made.notes || []) shown.push(element("dd", { class: "note", lang: "" }, note));

@@ -1,6 +1,6 @@
 // The page: its state, its parts, and the controls at its top.
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { language: navigator.language.startsWith("ko") ? "ko" : "en", text: 0, seed: 0, pass: 0, knobs: {}, runs: {}, attention: {} };
+const state = { language: navigator.language.startsWith("ko") ? "ko" : "en", text: 0, seed: 0, pass: 0, knobs: {}, levels: {}, runs: {}, attention: {} };
 const PARTS = {
   runs: () => data.runs.length > 0 && runsPart(),
   passes: () => passesOf(state.text).length > 0 && passesPart(),
