@@ -79,24 +79,42 @@ class Painter:
     vocabulary: Vocabulary
     decode: Callable[[Sequence[int]], str]
 
+    def _in_window(self, window: Window) -> list[str]:
+        """What each token of a window is called."""
+        return token_names(window.tokens.tolist(), self.decode, tokenizer=self.vocabulary.tokenizer)
+
     def names(self, tokens: Sequence[int], window: Window | None = None) -> list[str]:
         """What each token is called; of those that are parts of characters, as in the window where one meaning is."""
         known: dict[int, str] = {}
         if window is not None and any(BROKEN in self.decode([token]) for token in tokens):
-            ids = window.tokens.tolist()
-            named = set(zip(ids, token_names(ids, self.decode, tokenizer=self.vocabulary.tokenizer), strict=True))
+            named = set(zip(window.tokens.tolist(), self._in_window(window), strict=True))
             counts = Counter(token for token, _ in named)
             known = {token: name for token, name in named if counts[token] == 1}
         return token_names(tokens, self.decode, known=known, tokenizer=self.vocabulary.tokenizer)
 
-    def row(self, tokens: np.ndarray, kinds: Sequence[Kind], window: Window | None = None) -> list[Cell]:
-        """Tokens as cells, empty where a token is IGNORE; a piece that continues a word begins with a dot."""
+    def row(
+        self,
+        tokens: np.ndarray,
+        kinds: Sequence[Kind],
+        window: Window | None = None,
+        origins: np.ndarray | None = None,
+    ) -> list[Cell]:
+        """Tokens as cells, empty where a token is IGNORE; a piece that continues a word begins with a dot.
+
+        A part of a character that stands at its own place of the window (`origins`) is named as it is there.
+        """
         present = tokens != IGNORE
         starts = self.vocabulary.word_starts(np.where(present, tokens, self.vocabulary.pad))
         cells = [Cell("", kind) for kind in kinds]
+        own: dict[int, str] = {}
+        if window is not None and origins is not None:
+            names = self._in_window(window)
+            pairs = enumerate(zip(origins.tolist(), tokens.tolist(), strict=True))
+            own = {p: names[origin] for p, (origin, token) in pairs if origin >= 0 and window.tokens[origin] == token}
         for run in np.split(np.arange(len(tokens)), np.flatnonzero(np.diff(present)) + 1):
             if present[run].any():
-                for place, name in zip(run, self.names(tokens[run].tolist(), window), strict=True):
+                for place, name in zip(run.tolist(), self.names(tokens[run].tolist(), window), strict=True):
+                    name = own.get(place, name)
                     cells[place] = Cell(name if starts[place] else f"\u00b7{name}", kinds[place])
         return cells
 
@@ -126,9 +144,9 @@ class Painter:
             self._kind_read(token, origin, label, window, is_second=bool(segment))
             for token, origin, label, segment in places
         ]
-        reads = self.row(example.encoder_ids, kinds, window)
+        reads = self.row(example.encoder_ids, kinds, window, example.encoder_origins)
         if example.decoder_ids is None:
-            return {"reads": reads, "predicts": self._targets(targets, window)}
+            return {"reads": reads, "predicts": self._targets(targets, window, example.encoder_origins)}
         hides = _hides(example, len(window))
         below = []
         for cell, origin in zip(reads, example.encoder_origins.tolist(), strict=True):
@@ -155,10 +173,10 @@ class Painter:
             last = number if number != NOWHERE else last
         return cells
 
-    def _targets(self, labels: np.ndarray, window: Window) -> list[Cell]:
+    def _targets(self, labels: np.ndarray, window: Window, origins: np.ndarray | None = None) -> list[Cell]:
         """The target at each position."""
         kinds: list[Kind] = ["target"] * len(labels)
-        return self.row(labels, kinds, window)
+        return self.row(labels, kinds, window, origins)
 
     def _predicted(self, labels: np.ndarray, predicted: np.ndarray, window: Window) -> list[Cell]:
         """What the model predicts where there is a target."""

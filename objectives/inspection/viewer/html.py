@@ -61,7 +61,7 @@ def viewer_html(
     for text in texts:
         length = len(text_alone(text)[1])
         if length > MOST_TOKENS:
-            notes.append(Note.of_tokens("", text, MOST_TOKENS, length))
+            notes.append(Note.of_tokens(text, MOST_TOKENS, length))
     views = runs_data(runs, texts, measure, notes)
     objectives = [
         {

@@ -33,11 +33,12 @@ class Note(NamedTuple):
         )
 
     @classmethod
-    def of_tokens(cls, name: str, text: str, kept: int, there_are: int) -> Self:
-        of = f"{name}: " if name else ""
+    def of_tokens(cls, text: str, kept: int, there_are: int, runs: Sequence[str] = ()) -> Self:
+        by = f" under {', '.join(runs)}" if runs else ""
+        by_ko = f"{', '.join(runs)}에서 " if runs else ""
         return cls(
-            f"{of}the first {kept} of {there_are} tokens of \u201c{_named(text)}\u201d are shown",
-            f"{of}\u201c{_named(text)}\u201d의 토큰 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
+            f"the first {kept} of {there_are} tokens of \u201c{_named(text)}\u201d are shown{by}",
+            f"{by_ko}\u201c{_named(text)}\u201d의 토큰 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
         )
 
     @classmethod

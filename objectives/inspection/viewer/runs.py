@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import UserError
+from data.store.decoding import decode_generated
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import Batch, Example
 from data.stream.collate import collate
@@ -137,8 +138,8 @@ def _checkpoint(step: int, held_out: HeldOutLoss | None) -> dict[str, Any]:
     return {"step": step, "loss": round(held_out.loss, DECIMALS), "is_on_plateau": held_out.is_on_plateau}
 
 
-def run_data(where: Path, name: str, texts: Sequence[str], measure: Measure, notes: list[Note]) -> dict[str, Any]:
-    """A run over the texts, with up to ten of its checkpoints; what of it is left out is added to `notes`.
+def run_data(where: Path, name: str, texts: Sequence[str], measure: Measure) -> dict[str, Any]:
+    """A run over the texts, with up to ten of its checkpoints; `tokens` are those of a text, shown and in all.
 
     Raises:
         UserError: where the folder is not a run.
@@ -152,13 +153,12 @@ def run_data(where: Path, name: str, texts: Sequence[str], measure: Measure, not
     for text in texts:
         windows, length = _window(newest, text)
         window = windows[0]
-        if len(window) < length:
-            notes.append(Note.of_tokens(name, text, len(window), length))
+        tokens = {"tokens": [len(window), length]}
         try:
             newest.objective.check_window(len(window))
             examples = examples_of(subject, window, windows)
         except UserError as error:
-            entries.append({"refused": str(error)})
+            entries.append({**tokens, "refused": str(error)})
             prepared.append(None)
             continue
         prepared.append((window, examples))
@@ -166,7 +166,8 @@ def run_data(where: Path, name: str, texts: Sequence[str], measure: Measure, not
             (example, subject.passed(window, example, with_attention=not number))
             for number, example in enumerate(examples)
         ]
-        entries.append({**window_data(subject, window, passes), **generated(newest, text)})
+        begins = text if len(window) == length else decode_generated(newest.tokenizer, window.tokens.tolist())
+        entries.append({**tokens, **window_data(subject, window, passes), **generated(newest, begins)})
     measured = [measure(newest)]
     for step in reversed(kept[:-1]):
         earlier = _subject(run := load_run(folder.path, step=step))
@@ -199,7 +200,14 @@ def runs_data(
     if len(folders) > MOST_RUNS:
         notes.append(Note.of_runs(named[MOST_RUNS:], MOST_RUNS))
     pairs = list(zip(folders, named, strict=True))[:MOST_RUNS]
-    views = [run_data(folder, name, texts, measure, notes) for folder, name in pairs]
+    views = [run_data(folder, name, texts, measure) for folder, name in pairs]
+    for place, text in enumerate(texts):
+        longer: dict[tuple[int, int], list[str]] = {}
+        for view in views:
+            some, there_are = view["texts"][place]["tokens"]
+            if some < there_are:
+                longer.setdefault((some, there_are), []).append(view["name"])
+        notes += [Note.of_tokens(text, *counts, names) for counts, names in longer.items()]
     more = {view["name"]: view["there_are"] for view in views if view["there_are"] > len(view["checkpoints"])}
     if more:
         notes.append(Note.of_checkpoints(more, MOST_CHECKPOINTS))

@@ -54,10 +54,18 @@ def test_no_row_of_a_picture_has_debris_or_is_broken(english: Tokenizer, seed: i
     windows = windows_of_text(KOREAN, english, vocabulary)
     corrupt = MaskedLM(second_segment="none", noise_density=0.3).corruption(vocabulary)
     example = corrupt(windows[0], generator(seed, Purpose.DISPLAY, 0, 0), windows)
-    for row in painter.panels(windows[0], example)[0].values():
+    whole = painter.names(windows[0].tokens.tolist())
+    panel = painter.panels(windows[0], example)[0]
+    for row in panel.values():
         for cell in row:
             assert "\ufffd" not in cell.text
             assert "\n" not in cell.text
+    assert example.encoder_origins is not None
+    for origin, read, target in zip(example.encoder_origins.tolist(), panel["reads"], panel["predicts"], strict=True):
+        if origin >= 0 and read.kind in ("plain", "kept"):
+            assert read.text.removeprefix("\u00b7") == whole[origin]
+        if target.text:
+            assert target.text.removeprefix("\u00b7") == whole[origin]
 
 
 def test_a_tokenizer_without_bytes_is_named_as_it_decodes() -> None:

@@ -135,7 +135,7 @@ def test_a_run_whose_token_store_is_gone_is_shown_without_its_held_out_loss(fold
     run = load_run(folders["causal_lm"])
     run.config["data"]["cache"] = "/nowhere"
     assert show.held_out_loss(run) is None
-    drawn = runs.run_data(folders["causal_lm"], "a", TEXTS[:1], lambda _: None, [])
+    drawn = runs.run_data(folders["causal_lm"], "a", TEXTS[:1], lambda _: None)
     assert drawn["unigram_entropy"] is None
     assert drawn["checkpoints"][0]["loss"] is None
 
@@ -152,7 +152,8 @@ def test_more_runs_checkpoints_and_tokens_than_a_page_shows_are_left_out_and_nam
     told = " / ".join(note.en for note in notes)
     assert "span_corruption is left out" in told
     assert "2 are shown, evenly spread: causal_lm (4)" in told
-    assert "causal_lm: the first 32 of" in told  # its windows are no longer
+    assert "the first 32 of" in told  # its windows are no longer
+    assert "are shown under causal_lm" in told
     assert [one["step"] for one in drawn["checkpoints"]] == [1, 4]
     assert all("빠졌" in note.ko or "담았" in note.ko for note in notes)
 

@@ -48,7 +48,7 @@ function linesPicture(one, weights, query, choose, label) {
   const row = 18, width = 320, most = Math.max(one.queries.length, one.keys.length), height = most * row + 8;
   const picture = drawing("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   weights.forEach((weights, at) => weights.forEach((weight, key) => {
-    if (weight < 0.02) return;
+    if (weight < (at === query ? 0.2 * Math.max(...weights) : 0.05) || !weight) return;
     picture.append(drawing("line", { class: at === query ? "chosen" : "", x1: MARGIN + 4, y1: at * row + 12, x2: width - MARGIN - 4, y2: key * row + 12, "stroke-opacity": (at === query ? 0.3 + 0.7 * weight : 0.5 * weight).toFixed(3), "stroke-width": (at === query ? 1 + 4 * weight : 1).toFixed(2) }));
   }));
   one.queries.forEach((text, at) => {
@@ -62,7 +62,7 @@ function linesPicture(one, weights, query, choose, label) {
 
 function lookedAt(words, one, weights, query) {
   const places = weights[query].map((weight, key) => [weight, key]).filter(([weight]) => weight > 0).sort((a, b) => b[0] - a[0]).slice(0, 5);
-  return words.looksAt(one.queries[query], places.map(([weight, key]) => `${one.keys[key]} ${percent(10000 * weight)}`).join(", "));
+  return words.looksAt(`“${one.queries[query]}”`, places.map(([weight, key]) => `“${one.keys[key]}” ${percent(10000 * weight)}`).join(", "));
 }
 
 // One head, whose query is chosen among its tokens or in the picture.

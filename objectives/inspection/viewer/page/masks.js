@@ -1,15 +1,9 @@
 // Who sees whom: a picture for each stack of each objective, side by side.
 function maskPicture(rule, queries, keys, label) {
-  const picture = drawing("svg", { viewBox: `0 0 ${keys} ${queries}`, role: "img", "aria-label": label });
+  let squares = "";
   for (let query = 0; query < queries; query++)
-    for (let start = 0; start < keys; start++) {
-      if (!sees(rule, query, start)) continue;
-      let end = start;
-      while (end + 1 < keys && sees(rule, query, end + 1)) end++;
-      for (let key = start; key <= end; key++) picture.append(drawing("rect", { x: key, y: query, width: 0.88, height: 0.88 }));
-      start = end;
-    }
-  return picture;
+    for (let key = 0; key < keys; key++) if (sees(rule, query, key)) squares += `M${key} ${query}h.88v.88h-.88z`;
+  return drawing("svg", { viewBox: `0 0 ${keys} ${queries}`, role: "img", "aria-label": label }, drawing("path", { d: squares }));
 }
 
 function ruleInWords(words, rule, length) {
@@ -37,5 +31,5 @@ function masksPart() {
   const words = LABELS[state.language];
   const drawn = data.objectives.map(objective => [objective.name.replaceAll("_", " "), chosenDraw(objective)]);
   if (!data.objectives.length) data.runs.forEach(run => drawn.push([run.name, run.texts[state.text].draws?.[0]]));
-  return [element("h2", {}, words.partMasks), element("p", { class: "lead" }, words.masksLead), element("div", { class: "side" }, ...drawn.filter(([, draw]) => draw).map(pair => maskFigures(...pair)))];
+  return [element("h2", {}, words.partMasks), element("p", { class: "lead" }, words.masksLead, data.objectives.length ? words.masksFollow : ""), element("div", { class: "side" }, ...drawn.filter(([, draw]) => draw).map(pair => maskFigures(...pair)))];
 }

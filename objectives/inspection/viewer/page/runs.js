@@ -6,12 +6,13 @@ function lossChart(run, chosen) {
   const label = `${words.chart}: ${run.checkpoints.map(one => `${words.step(one.step)} ${one.loss}`).join(", ")}; ${words.unigram} ${run.unigram_entropy}`;
   const picture = drawing("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
   picture.append(drawing("line", { class: "entropy", x1: left, x2: width - right, y1: y(run.unigram_entropy), y2: y(run.unigram_entropy) }));
-  picture.append(drawing("text", { x: width - right + 4, y: y(run.unigram_entropy) + 4 }, `${words.unigram.split(" ")[0]} ${run.unigram_entropy.toFixed(2)}`));
+  picture.append(drawing("text", { x: width - right + 10, y: y(run.unigram_entropy) + 4 }, `${words.unigram.split(" ")[0]} ${run.unigram_entropy.toFixed(2)}`));
   picture.append(drawing("polyline", { points: losses.map((loss, at) => `${x(at)},${y(loss)}`).join(" ") }));
   run.checkpoints.forEach((one, at) => picture.append(one.is_on_plateau
     ? drawing("rect", { class: at === chosen ? "mark chosen" : "mark", x: x(at) - 4, y: y(one.loss) - 4, width: 8, height: 8 })
     : drawing("circle", { class: at === chosen ? "mark chosen" : "mark", cx: x(at), cy: y(one.loss), r: 4 })));
-  for (const loss of [Math.max(...losses), Math.min(...losses)]) picture.append(drawing("text", { x: left - 8, y: y(loss) + 4, "text-anchor": "end" }, loss.toFixed(1)));
+  const ends = [Math.max(...losses), Math.min(...losses)];
+  for (const loss of y(ends[1]) - y(ends[0]) > 14 ? ends : ends.slice(1)) picture.append(drawing("text", { x: left - 8, y: y(loss) + 4, "text-anchor": "end" }, loss.toFixed(1)));
   for (const at of new Set([0, last])) picture.append(drawing("text", { x: x(at), y: height - 4, "text-anchor": "middle" }, run.checkpoints[at].step));
   return picture;
 }

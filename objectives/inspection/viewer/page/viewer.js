@@ -21,6 +21,7 @@ function render() {
   document.querySelectorAll("[data-label]").forEach(node => { node.textContent = words[node.dataset.label]; });
   document.getElementById("heading").textContent = document.title;
   document.getElementById("lead").textContent = data.runs.length ? words.leadRuns : words.lead;
+  if (data.runs.length) document.querySelector("#seed-label > span").textContent = `${words.partObjectives}: ${words.seed}`;
   document.getElementById("seed-value").textContent = state.seed;
   document.getElementById("legend").replaceChildren(...legend(words), element("span", { class: "note" }, words.parts));
   document.getElementById("left-out").replaceChildren(...data.notes.map(note => element("p", { class: "note" }, `${words.leftOut} ${note[state.language]}.`)));
