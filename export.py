@@ -6,7 +6,7 @@
 
 Presets bert, albert, gpt2, bart, t5 and t5_v1_1 are classes of transformers, and so is lab with a sole stack: Llama
 with a decoder, EuroBERT with an encoder (or Llama with is_causal = false: --as LlamaForCausalLM). Replaced-token
-detection over bert is ELECTRA, its generator in a folder within. Nothing else is.
+detection over bert is ELECTRA, its generator in a folder within; distillation over bert is DistilBERT. Nothing else is.
 Of a fine-tuned run the best weights are taken, and transformers' pipeline answers as predict.py does.
 """
 

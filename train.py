@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
     from objectives.core.pretraining import Pretraining
     from objectives.inspection.attention_of_run import AttentionCallback
     from objectives.inspection.viewer.examples import ExamplesCallback
+    from objectives.mixtures.teacher import take_teacher
     from objectives.start.warm_start import take_tokenizer
     from objectives.weights.export import export_readiness
     from training.monitoring.next_command import print_next, print_readiness
@@ -41,14 +42,14 @@ def main(arguments: list[str]) -> int:
         Pretraining,
         defaults=Path(__file__).parent / "configs/base.yaml",
         arguments=arguments,
-        settle=take_tokenizer,
+        settle=lambda config: "; ".join(filter(None, (take_teacher(config), take_tokenizer(config)))),
     )
     module = cast(Pretraining, cli.model)
     module.check_window(cli.datamodule.window)
     data, trainer = cli.datamodule, cli.trainer
     micro_batch = data.batch_size // (trainer.world_size * data.micro_batches(trainer.world_size))
     module.check_memory(data.window, micro_batch, total_memory(trainer.strategy.root_device))
-    module.check_init_from()
+    module.check_initial_weights()
     print_readiness(cli.folder, export_readiness(module.objective, module.config, module.num_blocks))
     logging = cli.config_init["logging"]
     attention = [AttentionCallback(cli.folder)] if logging.attention else []

@@ -19,8 +19,8 @@ from data.stream.batch import IGNORE, Batch
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
 from data.stream.sharding import BatchSharding
 from models.bodies.make import BodyConfig
-from objectives.core.base import Objective
-from objectives.core.pretraining import FLOPS_OF_A_STEP, Pretraining
+from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
 from training.step.optim import make_optimizer
 

@@ -19,13 +19,14 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
 from objectives.core.network import Network, at_labels
-from objectives.core.noise.masking import Unit, budget, choose, mask_keep_or_randomise
+from objectives.core.noise.masking import Unit, budget, choose, choose_rare, mask_keep_or_randomise
 from objectives.core.predictions import Prediction
 from objectives.core.segments import (
     SecondSegment,
@@ -59,6 +60,8 @@ class MaskedLM(Objective):
         second_segment: `next_sentence` replaces half of the second segments by random ones; `sentence_order` swaps
             half of the pairs (ALBERT); with `none`, a window is one segment (RoBERTa).
         next_sentence: the same for two of the three: true is `next_sentence`, false `none`.
+        smoothing: hides tokens one after another with weights max(count in the corpus, 1)^-smoothing, so that rare ones
+            are hidden more often (XLM and DistilBERT: 0.7); with 0 all alike.
         short_rate: share of the windows of which only a beginning of random length is read, as BERT did with 0.1.
         shared: what every objective takes.
     """
@@ -79,6 +82,7 @@ class MaskedLM(Objective):
         random_rate: float = 0.1,
         second_segment: SecondSegment = "next_sentence",
         next_sentence: bool | None = None,
+        smoothing: float = 0.0,
         short_rate: float = 0.0,
         **shared: Any,
     ) -> None:
@@ -86,6 +90,9 @@ class MaskedLM(Objective):
         check_between_0_and_1(noise_density=noise_density)
         check_share(mask_rate=mask_rate, random_rate=random_rate, short_rate=short_rate)
         check_share(**{"mask_rate + random_rate": round(mask_rate + random_rate, 9)})
+        check_ranges("model.init_args.", {"smoothing": Range(0, 10)}, {"smoothing": smoothing})
+        if smoothing and unit != "token":
+            raise UserError(f"model.init_args.smoothing = {smoothing:g} is of single tokens, and unit = {unit}")
         if next_sentence is not None:
             if second_segment == "sentence_order":
                 raise UserError(
@@ -100,7 +107,7 @@ class MaskedLM(Objective):
             )
         self.noise_density = noise_density
         self.unit: Unit = unit
-        self.mask_rate, self.random_rate = mask_rate, random_rate
+        self.mask_rate, self.random_rate, self.smoothing = mask_rate, random_rate, smoothing
         self.second_segment: SecondSegment = second_segment
         self.next_sentence, self.short_rate = second_segment == "next_sentence", short_rate
 
@@ -114,16 +121,24 @@ class MaskedLM(Objective):
             segments = pair(window, rng, windows)
         else:
             segments = ordered(window, rng)
-        return self.masked(segments, rng, vocabulary)
+        return self.masked(segments, rng, vocabulary, windows.token_counts if self.smoothing else None)
 
-    def masked(self, segments: Segments, rng: Generator, vocabulary: Vocabulary) -> Example:
+    def masked(
+        self, segments: Segments, rng: Generator, vocabulary: Vocabulary, counts: np.ndarray | None = None
+    ) -> Example:
         """`[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, with `budget(length, noise_density)` tokens hidden.
 
+        `counts` are those of the corpus's tokens, where rare ones are hidden more often.
         Special tokens are never hidden, nor drawn as random ones. By words, fewer may be hidden than the budget allows.
         """
         ids, origins, numbers = segments.encoded(cls=vocabulary.cls, sep=vocabulary.sep)
         candidates, starts = ~vocabulary.is_special[ids], vocabulary.word_starts(ids)
-        chosen, as_one = choose(self.unit, candidates, starts, budget(len(ids), self.noise_density), rng)
+        number = budget(len(ids), self.noise_density)
+        if counts is None:
+            chosen, as_one = choose(self.unit, candidates, starts, number, rng)
+        else:
+            counts = np.pad(counts, (0, vocabulary.size))  # ids that the text lacks have none
+            chosen, as_one = choose_rare(ids, candidates, number, counts, self.smoothing, rng), None
         noised = mask_keep_or_randomise(
             ids,
             chosen,

@@ -196,7 +196,7 @@ class ReplacedTokenDetection(Objective):
     def validation_weight(self, term: str) -> float:
         return self.detection_weight if term == "replaced" else 1.0
 
-    def exported(self) -> dict[str, str | None]:
+    def exported(self, config: BodyConfig) -> dict[str, str | None]:
         return {MAIN: "ElectraForPreTraining", GENERATOR: "ElectraForMaskedLM"}
 
     def flops_per_window(self, network: Network, windows: Windows, vocabulary: Vocabulary) -> float:

@@ -58,12 +58,21 @@ class RunMetadata(RunCallback):
         Raises:
             UserError: naming what has changed since the run began.
         """
-        before = self.folder.read_info().get("data") if trainer.is_global_zero else None
+        info = self.folder.read_info() if trainer.is_global_zero else {}
+        before = info.get("data")
         if before and (changes := changes_of_data(before, cast(Data, cast(Any, trainer).datamodule).describe())):
             raise UserError(
                 f"{self.folder.path} was begun on other data: {'; '.join(changes)}. Give this run another --name, or "
                 f"start anew with --resume never"
             )
+        for role, first in info.get("frozen", {}).items():
+            now = cast(ExactModule, pl_module).frozen.get(role)
+            if now is not None and now["sha256"] != first["sha256"]:
+                raise UserError(
+                    f"{self.folder.path} was begun beside another {role}: {first['origin']}, with weights of SHA-256 "
+                    f"{first['sha256'][:8]}, and {now['origin']} has {now['sha256'][:8]}. Name that checkpoint, or "
+                    f"start anew with --resume never"
+                )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes tokenizer.json and run.json.
@@ -82,11 +91,12 @@ class RunMetadata(RunCallback):
         self.folder.write_info(
             data=described,
             sha256=self.folder.hashes(),
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            parameters=module.num_parameters,
             flops_per_step=module.flops_per_step,
             total_steps=module.progress.total_steps,
             references=module.references(),
             **({"initialized_from": module.initialized_from} if module.initialized_from else {}),
+            **({"frozen": dict(module.frozen)} if module.frozen else {}),
         )
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:

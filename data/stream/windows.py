@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, Self
 
 import numpy as np
 
 WindowRule = Literal["contiguous", "within_document"]
+COUNTED_AT_ONCE = 1 << 20  # tokens
 
 
 class TokenSequence(Protocol):
@@ -87,6 +89,16 @@ class Windows:
         if rule == "within_document":
             lengths = np.diff(store.document_starts, append=self.num_tokens)
             self._windows_before = np.concatenate([[0], np.cumsum(-(-lengths // length))])
+
+    @cached_property
+    def token_counts(self) -> np.ndarray:
+        """int64[ids up to the largest], how often each occurs in the text."""
+        counts = np.zeros(0, dtype=np.int64)
+        for start in range(0, self.num_tokens, COUNTED_AT_ONCE):
+            more = np.bincount(self.store.tokens[start : start + COUNTED_AT_ONCE], minlength=len(counts))
+            more[: len(counts)] += counts
+            counts = more
+        return counts
 
     def __len__(self) -> int:
         if self.rule == "within_document":

@@ -147,7 +147,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     total = module.budget.total_steps(cost)
     sizes = [0 if stack is None else count_parameters(stack, embeddings=False) for stack in network.body.stacks]
     lengths = module.mean_lengths[:2]
-    non_embedding = count_parameters(network, embeddings=False)
+    non_embedding = count_parameters(network, embeddings=False, without=network.frozen)
     through = sum(size * length for size, length in zip(sizes, lengths, strict=True)) / sum(lengths)
     of_one_arm = {key: value for key, value in flat(config) if key.split(".")[0] in ("body", "optimizer")}
     return ArmPlan(
@@ -157,7 +157,7 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
         config=config,
         defaults=cli.setting_defaults(config),
         layers=module.num_blocks,
-        parameters=count_parameters(network),
+        parameters=count_parameters(network, without=network.frozen),
         non_embedding=non_embedding,
         active=round(non_embedding - sum(sizes) + through),
         batch_size=data.batch_size,

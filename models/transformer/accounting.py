@@ -1,18 +1,21 @@
 """What a Transformer costs: parameters and floating-point operations, counted from its parts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
 from models.attention.attention import Attention
 
 
-def count_parameters(module: nn.Module, *, embeddings: bool = True) -> int:
-    """Parameters, tied ones once; without those of token and position tables if `embeddings` is false."""
-    tables = {id(table.weight) for table in module.modules() if isinstance(table, nn.Embedding)}
-    return sum(
-        parameter.numel() for parameter in module.parameters() if embeddings or id(parameter) not in tables
-    )  # fmt: skip
+def count_parameters(module: nn.Module, *, embeddings: bool = True, without: Iterable[nn.Module] = ()) -> int:
+    """Parameters, tied ones once; without those of token and position tables if `embeddings` is false.
+
+    Those of the modules of `without` are not counted.
+    """
+    left_out = {id(parameter) for other in without for parameter in other.parameters()}
+    if not embeddings:
+        left_out |= {id(table.weight) for table in module.modules() if isinstance(table, nn.Embedding)}
+    return sum(parameter.numel() for parameter in module.parameters() if id(parameter) not in left_out)
 
 
 def linear_flops(module: nn.Module, positions: float) -> float:

@@ -22,9 +22,11 @@ from models.bodies.make import BodyConfig
 from objectives.core.network import MAIN, BodyPlan, Network, at_labels
 from objectives.core.predictions import CrossEntropy, Prediction
 from objectives.core.strategy import InferenceStrategy
+from objectives.start.pretrained import Pretrained, open_pretrained
 from training.step.budget import Budget
 
 MEASURED_WINDOWS = 64  # on which mean lengths are measured, for counting FLOPs
+FLOPS_OF_A_STEP = 3  # over those of a forward pass: the backward pass has two products for each of its one
 
 
 DecoderAttention = Literal["causal", "bidirectional", "either", "prefix"]
@@ -83,6 +85,7 @@ class Objective(ABC):
     decoder_attention: DecoderAttention = "causal"  # of a sole decoder
     beside_loss: tuple[str, ...] = ()  # terms of a validation that are no part of its loss
     marks: tuple[str, ...] = ()  # special tokens of the second format that it needs, by their roles
+    frozen_roles: tuple[str, ...] = ()  # of trained bodies beside those that are trained
 
     def __init__(
         self, *, z_loss: float = 0.0, init_from: str | None = None, keep_documents_apart: bool = False
@@ -136,6 +139,22 @@ class Objective(ABC):
         blocks = config.num_blocks(encoder=self.uses_encoder, decoder=self.uses_decoder)
         return {MAIN: BodyPlan(config=config, num_blocks=blocks)}
 
+    def frozen(self, config: BodyConfig) -> dict[str, Pretrained]:
+        """Trained bodies that stand beside those that are trained, by role; no checkpoint holds them.
+
+        Raises:
+            UserError: where one cannot be read, or cannot stand beside a body of this shape.
+        """
+        return {}
+
+    def initial_weights(self, num_blocks: tuple[int, int]) -> Pretrained | None:
+        """What the body of that many blocks begins with; None for random weights.
+
+        Raises:
+            UserError: where it cannot be read.
+        """
+        return None if self.init_from is None else open_pretrained(self.init_from)
+
     def heads(self, config: BodyConfig) -> dict[str, nn.Module]:
         """Modules beside the bodies, by name."""
         return {}
@@ -165,7 +184,7 @@ class Objective(ABC):
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         """Raises UserError where a run of `total_steps` differs from a parent of `parent_steps` before `step`."""
 
-    def exported(self) -> dict[str, str | None]:
+    def exported(self, config: BodyConfig) -> dict[str, str | None]:
         """The class of transformers that each body becomes, by role; None is the one that its preset and stacks are."""
         return {MAIN: None}
 

@@ -5,7 +5,7 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, N labelled p
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,8 @@ class BodyPlan:
     Args:
         config: its shape.
         num_blocks: of its encoder and decoder.
-        is_saved: whether checkpoints hold it; a frozen teacher, for one, is loaded from its own run.
+        is_saved: whether checkpoints hold it; one that they do not is frozen, in evaluation mode, and has the weights
+            of its own run: a teacher.
         shares: the role of an earlier body whose embeddings it uses in place of its own.
         has_head: whether it predicts tokens; without, it has no head over the vocabulary.
     """
@@ -85,13 +86,20 @@ class Network(nn.Module):
             body = make_body(plan.config, **sizes, embeddings=shared)
             if not plan.has_head:
                 body.drop_head()
-            self.add_module(role, body)
+            self.add_module(role, body.requires_grad_(plan.is_saved))
         for name, head in heads.items():
             self.add_module(name, head)
         initialise_children(self, seed)
         self.copies = _names_of_shared(self)
         self.register_state_dict_post_hook(_without_unsaved)
         self.register_load_state_dict_pre_hook(_with_unsaved)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; a frozen body never drops out."""
+        super().train(mode)
+        for body in self.frozen:
+            body.eval()
+        return self
 
     def role(self, name: str) -> Body:
         """The body that has a role."""
@@ -114,6 +122,11 @@ class Network(nn.Module):
                 found[role] = sum(own.values())
                 seen |= own.keys()
         return found
+
+    @property
+    def frozen(self) -> list[Body]:
+        """The bodies that no checkpoint holds."""
+        return [self.role(role) for role in self.unsaved]
 
     @property
     def device(self) -> torch.device:

@@ -12,18 +12,17 @@ from torch.distributed.fsdp import fully_shard
 from common.errors import UserError
 from data.stream.windows import Windows
 from models.bodies.make import BodyConfig, make_body
+from models.transformer.accounting import count_parameters
 from models.transformer.stack import Block
-from objectives.core.base import Objective
-from objectives.core.network import MAIN, Network
+from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from objectives.core.frozen import check_positions, load_frozen, plan_of
+from objectives.core.network import MAIN, BodyPlan, Network
 from objectives.core.predictions import term_of
-from objectives.start.pretrained import open_pretrained
 from objectives.start.warm_start import begin_with, check_fits
 from training.step.budget import Budget, StepCost
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
 from training.step.terms import Term
-
-FLOPS_OF_A_STEP = 3  # over those of a forward pass: the backward pass has two products for each of its one
 
 
 class Pretraining(ExactModule):
@@ -51,13 +50,24 @@ class Pretraining(ExactModule):
         super().__init__(optimizer=optimizer, budget=budget, seed=seed)
         objective.check_budget(budget)
         self.objective, self.config = objective, body
-        self.plans = objective.bodies(body)
-        self.num_blocks = self.plans[MAIN].num_blocks
+        self.trained = objective.bodies(body)
+        self.num_blocks = self.trained[MAIN].num_blocks
         self.network: Network | None = None
         self._term_of = term_of
         self.at_unigram_entropy = objective.at_unigram_entropy
 
     # --- before anything is built ---
+
+    @cached_property
+    def _beside(self) -> tuple[dict[str, BodyPlan], dict[str, dict[str, str]]]:
+        """The frozen bodies by role, and where their weights come from; read where something needs them first."""
+        found = self.objective.frozen(self.config).items()
+        origins = {role: {"origin": one.origin, "sha256": one.sha256} for role, one in found}
+        return {role: plan_of(one) for role, one in found}, origins
+
+    @property
+    def frozen(self) -> dict[str, dict[str, str]]:
+        return self._beside[1]
 
     def longest_window(self, positions: int) -> int:
         """The most raw tokens whose window fits into that many positions; 0 where none does."""
@@ -75,6 +85,8 @@ class Pretraining(ExactModule):
                 f"data.window = {window} raw tokens make {needed} positions, but body.max_positions = {limit}; "
                 f"the longest window that fits is {self.longest_window(limit)}"
             )
+        for role, plan in self._beside[0].items():
+            check_positions(role, plan, window=window, needed=needed)
 
     def check_memory(self, window: int, micro_batch_size: int, available: int) -> None:
         """Raises UserError where the states that a step keeps for its backward pass cannot fit into so many bytes.
@@ -91,10 +103,11 @@ class Pretraining(ExactModule):
                 f"data.micro_batch_size"
             )
 
-    def check_init_from(self) -> None:
-        """Raises UserError where the weights of `init_from` cannot be read, or do not fit."""
-        if self.objective.init_from is not None:
-            check_fits(open_pretrained(self.objective.init_from), self.config, self.num_blocks)
+    def check_initial_weights(self) -> None:
+        """Raises UserError where the weights to begin with cannot be read, or do not fit."""
+        initial = self.objective.initial_weights(self.num_blocks)
+        if initial is not None:
+            check_fits(initial, self.config, self.num_blocks)
 
     # --- the network ---
 
@@ -102,12 +115,14 @@ class Pretraining(ExactModule):
         """Makes the network, with initial weights."""
         self.check_window(window)
         self.network = Network(
-            self.plans,
+            self.trained | self._beside[0],
             self.objective.heads(self.config),
             vocab_size=vocab_size,
             max_positions=max(self.objective.max_lengths(window)[:2]),
             seed=self.seed,
         )
+        for role, weights in self.objective.frozen(self.config).items():
+            load_frozen(self.network.role(role), weights, role=role)
         for body in self.network.bodies:
             body.checkpoint_gradients(self.checkpoint_gradients)
         return self.network
@@ -117,7 +132,7 @@ class Pretraining(ExactModule):
         with torch.device("meta"):
             bodies = [
                 make_body(plan.config, num_blocks=plan.num_blocks, vocab_size=vocab_size, max_positions=1)
-                for plan in self.plans.values()
+                for plan in self.trained.values()
             ]
         return nn.ModuleList(bodies)
 
@@ -146,6 +161,11 @@ class Pretraining(ExactModule):
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         self.objective.check_branch(step, parent_steps=parent_steps, total_steps=total_steps)
 
+    @property
+    def num_parameters(self) -> int:
+        """Those that checkpoints hold: a frozen body is no part of the model."""
+        return count_parameters(self, without=self.built.frozen)
+
     # --- Lightning's hooks ---
 
     @property
@@ -157,9 +177,10 @@ class Pretraining(ExactModule):
         """Makes the network once the vocabulary is known; shards it where the strategy is FSDP2."""
         if self.network is None:
             network = self.build(vocab_size=self.data.vocabulary.size, window=self.data.window)
-            origin = self.objective.init_from
-            if origin is not None and self.trainer.ckpt_path is None:  # a checkpoint holds every weight
-                report = begin_with(network, open_pretrained(origin), self.config, self.num_blocks)
+            is_new = self.trainer.ckpt_path is None  # a checkpoint holds every weight that is trained
+            initial = self.objective.initial_weights(self.num_blocks) if is_new else None
+            if initial is not None:
+                report = begin_with(network, initial, self.config, self.num_blocks)
                 self.initialized_from = {"origin": report.origin, "sha256": report.sha256}
                 rank_zero_info(str(report))
         if self.device_mesh is not None:

@@ -59,7 +59,12 @@ def make_member(member: Member, *, z_loss: float, keep_documents_apart: bool) ->
     """
     settings = {"z_loss": z_loss, **member.settings, "keep_documents_apart": keep_documents_apart}
     with refusing(f"model.init_args.members: {member.label}: "):
-        return made(member.objective, settings)
+        one = made(member.objective, settings)
+    if one.frozen_roles:
+        raise UserError(
+            f"model.init_args.members: {member.label} has a {one.frozen_roles[0]} beside the body, which no member has"
+        )
+    return one
 
 
 def check_stacks(objectives: dict[str, Objective], body: BodyConfig) -> None:

@@ -39,6 +39,7 @@ class Pretrained:
         num_blocks: of its encoder and decoder.
         state: its tensors, heads beside the Transformer included.
         sha256: of its weights.
+        setting: that names it.
     """
 
     origin: str
@@ -46,6 +47,7 @@ class Pretrained:
     num_blocks: tuple[int, int]
     state: dict[str, Tensor]
     sha256: str
+    setting: str = "model.init_args.init_from"
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

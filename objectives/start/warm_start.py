@@ -89,7 +89,7 @@ def check_fits(pretrained: Pretrained, config: BodyConfig, num_blocks: tuple[int
     if type(pretrained.body) is not type(config):
         kinds = [getattr(body, "kind", "transformer") for body in (pretrained.body, config)]
         raise UserError(
-            f"model.init_args.init_from: {pretrained.origin} has body.kind = {kinds[0]}, and here it is {kinds[1]}"
+            f"{pretrained.setting}: {pretrained.origin} has body.kind = {kinds[0]}, and here it is {kinds[1]}"
         )
     theirs, ours = _sizes(pretrained.body), _sizes(config)
     depth, wanted = (dict(zip(STACKS, blocks, strict=True)) for blocks in (pretrained.num_blocks, num_blocks))
@@ -113,8 +113,7 @@ def check_fits(pretrained: Pretrained, config: BodyConfig, num_blocks: tuple[int
         settings["layers"] = layers
     line = " ".join(f"--body.{name} {shlex.quote(str(value))}" for name, value in settings.items())
     raise UserError(
-        f"model.init_args.init_from: {pretrained.origin} has {'; '.join(differing)}; to begin with it, a run needs "
-        f"{line}"
+        f"{pretrained.setting}: {pretrained.origin} has {'; '.join(differing)}; to begin with it, a run needs {line}"
     )
 
 
@@ -171,7 +170,7 @@ def begin_with(module: nn.Module, pretrained: Pretrained, config: BodyConfig, nu
         if theirs.shape != ours.shape:
             if theirs.shape[1:] != ours.shape[1:]:
                 raise UserError(
-                    f"model.init_args.init_from: {pretrained.origin} has {name} of shape {list(theirs.shape)}, and its "
+                    f"{pretrained.setting}: {pretrained.origin} has {name} of shape {list(theirs.shape)}, and its "
                     f"settings make it {list(ours.shape)}"
                 )
             theirs = _as_many_rows(name, theirs, ours, report)
@@ -182,22 +181,25 @@ def begin_with(module: nn.Module, pretrained: Pretrained, config: BodyConfig, nu
 
 
 def take_tokenizer(config: Namespace) -> str | None:
-    """Sets `data.tokenizer` to that of the weights that `init_from` names; returns a line on it where it was another.
+    """Sets `data.tokenizer` to that of the weights that the settings name; returns a line on it where it was another.
 
     Raises:
         UserError: where the settings name another file.
     """
-    where = config.get("model.init_args.init_from")
-    if where is None:
-        return None
-    path, named = tokenizer_of(where), config.data.tokenizer
-    if named in KINDS:
-        config.data.tokenizer = str(path)
-        return f"the tokenizer is that of {where}, not a new '{named}'"
-    file = Path(tokenizer_file(named))
-    if not file.is_file() or sha256_of_file(file) != sha256_of_file(path):
-        raise UserError(
-            f"data.tokenizer = {named} is not the tokenizer of model.init_args.init_from = {where}, whose weights know "
-            f"its own ids alone: leave data.tokenizer out"
-        )
-    return None
+    line = None
+    for setting in ("model.init_args.init_from", "model.init_args.teacher"):
+        where = config.get(setting)
+        if where is None:
+            continue
+        path, named = tokenizer_of(where), config.data.tokenizer
+        if named in KINDS:
+            config.data.tokenizer = str(path)
+            line = f"the tokenizer is that of {where}, not a new '{named}'"
+            continue
+        file = Path(tokenizer_file(named))
+        if not file.is_file() or sha256_of_file(file) != sha256_of_file(path):
+            raise UserError(
+                f"data.tokenizer = {named} is not the tokenizer of {setting} = {where}, whose weights know its own ids "
+                f"alone: leave data.tokenizer out"
+            )
+    return line

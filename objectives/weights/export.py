@@ -209,8 +209,9 @@ def _class_for(objective: Objective, body: TransformerConfig, blocks: tuple[int,
     Raises:
         UserError: where none is.
     """
-    family = family_of(body, blocks)
-    check_representable(body, blocks)
+    named = objective.exported(body)[MAIN]
+    family = family_named(named) if named else family_of(body, blocks)
+    check_representable(body, blocks, family)
     known = {entry.ours.split(".")[0] for entry in entries(body, blocks, family)}
     known |= {name.split(".")[0] for name in left_out(family)}
     if lost := [name for name in objective.heads(body) if name not in known]:
@@ -251,7 +252,7 @@ def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) 
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"'{folder}' is not empty: name a new folder")
     objective, vocabulary = run.objective, run.vocabulary
-    names = {**objective.exported(), **({} if class_name is None else {MAIN: class_name})}
+    names = {**objective.exported(run.body), **({} if class_name is None else {MAIN: class_name})}
     bodies = [exported_body(run, role, name) for role, name in names.items()]
     ids = special_ids(objective.template, vocabulary)
     ids |= {} if objective.uses_decoder else {"mask_token_id": vocabulary.mask}

@@ -253,7 +253,7 @@ MUTANTS = [
         tests=(APART,),
     ),
     Mutant(
-        file="objectives/core/pretraining.py",
+        file="objectives/core/base.py",
         original="FLOPS_OF_A_STEP = 3",
         replacement="FLOPS_OF_A_STEP = 2",
         mistake="the backward pass is counted as one forward pass",

@@ -70,9 +70,8 @@ class Display(RunCallback):
         """One line on what is about to run."""
         assert module.progress is not None
         total, tokens = module.progress.total_steps, module.step_cost().raw_tokens
-        parameters = sum(parameter.numel() for parameter in module.parameters())
         parts = [
-            f"{trainer.default_root_dir}: {short(parameters)} parameters",
+            f"{trainer.default_root_dir}: {short(module.num_parameters)} parameters",
             f"{total:,} steps of {short(tokens)} raw tokens" if total else f"steps of {short(tokens)} raw tokens",
             f"{trainer.precision} on {trainer.world_size} {module.device.type}",
         ]

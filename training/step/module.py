@@ -7,6 +7,7 @@ its labels, unless an objective has another) in the whole optimizer step, over a
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
@@ -52,9 +53,7 @@ class ExactModule(lightning.LightningModule, ABC):
         self.average: WeightAverage | None = None  # of the weights, where optimizer.ema_decay is set
         self._saved_average: tuple[dict[str, Tensor], int] | None = None  # of the checkpoint that the run goes on from
         self._seconds_before = 0.0
-        self._step = torch.zeros(
-            0, device="cpu"
-        )  # what the processes agreed on at the beginning of the step, see _agree
+        self._step = torch.zeros(0, device="cpu")  # what the processes agreed on for the step, see _agree
         self._step_losses: list[Tensor] = []
         self._step_indices: list[int] = []
         self.loss_scale: LossScale | None = None  # of a run in float16
@@ -66,6 +65,16 @@ class ExactModule(lightning.LightningModule, ABC):
     @abstractmethod
     def step_cost(self) -> StepCost:
         """What an optimizer step takes of each measure of a budget."""
+
+    @property
+    def frozen(self) -> Mapping[str, dict[str, str]]:
+        """Origin and SHA-256 of the weights of the bodies that no checkpoint holds, by role."""
+        return {}
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the model that is trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def references(self) -> dict[str, float]:
         """Numbers to read a loss by, logged beside it."""

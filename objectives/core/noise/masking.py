@@ -31,6 +31,32 @@ def choose_tokens(candidates: np.ndarray, count: int, rng: Generator) -> np.ndar
     return chosen
 
 
+def choose_rare(
+    tokens: np.ndarray, candidates: np.ndarray, count: int, counts: np.ndarray, smoothing: float, rng: Generator
+) -> np.ndarray:
+    """Mask of `count` of the candidates, one after another, each by its weight among those that are left.
+
+    Args:
+        tokens: ids.
+        candidates: bool, which may be chosen; all are, where they are fewer than `count`.
+        count: how many.
+        counts: how often each id occurs in the text.
+        smoothing: see `rarity`.
+        rng: random numbers.
+    """
+    places = np.flatnonzero(candidates)
+    # The order of exponential waiting times is that of draws without replacement (Efraimidis & Spirakis 2006).
+    waits = rng.exponential(size=len(places)) / rarity(counts[tokens[places]], smoothing)
+    chosen = np.zeros(len(candidates), dtype=bool)
+    chosen[places[np.argsort(waits, kind="stable")[:count]]] = True
+    return chosen
+
+
+def rarity(counts: np.ndarray, smoothing: float) -> np.ndarray:
+    """float64[...], max(count, 1)^-smoothing, by which rare tokens are hidden more often (Lample & Conneau 2019)."""
+    return np.maximum(counts, 1).astype(np.float64) ** -smoothing
+
+
 def choose_words(candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator) -> np.ndarray:
     """Mask of whole words: all tokens of a word or none, at most `count` tokens (Devlin et al., whole-word masking).
 
