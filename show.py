@@ -101,7 +101,13 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
 
 
 def texts_of(parsed: Namespace) -> list[str]:
-    """The texts that the command line names."""
+    """The texts that the command line names.
+
+    Raises:
+        UserError: where there are two sources of texts.
+    """
+    if parsed.text and parsed.file:
+        raise UserError(f"--file {parsed.file} and a text on the command line: give one of them")
     named = [parsed.file.read_text(encoding="utf-8", errors="replace")] if parsed.file else parsed.text
     return [sys.stdin.read() if text == "-" else text for text in named]
 

@@ -29,11 +29,12 @@ def write_files(folder: Path) -> None:
     """The files that README's commands name."""
     documents = made_up_documents()
     write_jsonl(folder / CORPUS, documents)
-    for name in ("train.jsonl", "validation.jsonl", "reviews.jsonl", "corpus/test.jsonl", "lambada.jsonl"):
+    texts = ("articles", "train", "validation", "reviews", "corpus/test", "lambada")
+    for name in (f"{name}.jsonl" for name in texts):
         (folder / name).parent.mkdir(exist_ok=True)
         write_jsonl(folder / name, documents[:60])
     bodies = "".join(json.dumps({"body": text}, ensure_ascii=False) + "\n" for text in documents)
-    (folder / "articles.jsonl").write_text(bodies, encoding="utf-8")
+    (folder / "reports.jsonl").write_text(bodies, encoding="utf-8")
     for name in ("texts/one.txt", "reports/one.txt", "essay.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("\n\n".join(documents), encoding="utf-8")
@@ -49,14 +50,22 @@ def write_files(folder: Path) -> None:
         (folder / name).write_text("\n".join(["sentence\tlabel", *rows]) + "\n", encoding="utf-8")
 
 
+def without_budgets(arguments: list[str]) -> list[str]:
+    """A command line without the budgets that it sets, each with its value."""
+    of_budgets = {place for place, word in enumerate(arguments) if word.startswith("--budget.")}
+    values = {place + 1 for place in of_budgets if "=" not in arguments[place]}
+    return [word for place, word in enumerate(arguments) if place not in of_budgets | values]
+
+
 def runnable(command: str) -> list[str] | None:
     """A command of the README as it is run here; None where it needs several devices."""
     words = shlex.split(command)
     if words[0] == "torchrun" or "--trainer.devices" in words:
         return None
-    script, arguments = words[1], words[2:]
+    script, arguments = words[1], without_budgets(words[2:])
     named = any(word.endswith((".txt", ".jsonl")) for word in arguments)
-    more = list(OF_SCRIPT.get(script, ()))
+    fills_masks = "--candidates" in arguments or any("masked_lm" in word for word in arguments)
+    more = [] if script == "generate.py" and fills_masks else list(OF_SCRIPT.get(script, ()))
     if script == "train.py":
         if not named:  # the embedded corpus, and one of the hub
             more += [f"--data.corpus={CORPUS}", "--data.configuration=null", "--data.validation=null"]

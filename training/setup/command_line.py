@@ -65,12 +65,11 @@ def describe(parser: "OneLineErrors", script: str) -> dict[str, Any]:
         os.environ.pop("COLUMNS")
         if before is not None:
             os.environ["COLUMNS"] = before
-    groups = {action.dest for action in parser._actions if type(action).__name__ == "_ActionConfigLoad"}
     options = sorted(option for action in parser._actions for option in action.option_strings)
     return {
         "help": text,
         "options": [*options, *parser.other_flags],
-        "holders": sorted(name for option in options if (name := option.lstrip("-")) not in groups),
+        "holders": sorted(parser.holders()),
         "names": sorted(set(parser.valid_names())),
         "classes": {key: parser.settings_of(base) for key, base in parser.class_settings().items()},
     }

@@ -3,7 +3,9 @@
 import argparse
 import importlib
 import inspect
+import itertools
 import pkgutil
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,6 +90,16 @@ def settings_of_class(cls: type) -> Iterator[str]:
             yield from (name for name in inspect.signature(parent.__init__).parameters if name != "self")
 
 
+def _holds_settings(hint: Any) -> bool:
+    """Whether a value of a type can have settings by name: an object of a class, a dictionary, or anything."""
+    kinds = get_args(hint) or (hint,)
+    if get_origin(hint) is dict or hint in (dict, Any):
+        return True
+    if len(kinds) > 1 or kinds[0] is not hint:
+        return any(map(_holds_settings, kinds))
+    return inspect.isclass(hint) and hint.__module__ not in ("builtins", "pathlib")
+
+
 class OneLineErrors(ArgumentParser):
     """A parser that refuses what it does not know in one line.
 
@@ -127,6 +139,19 @@ class OneLineErrors(ArgumentParser):
         finally:
             self._file = None
 
+    def holders(self) -> Iterator[str]:
+        """Every setting behind whose name and a dot others may stand, groups apart."""
+        yield from (action.dest for action in self._actions if _holds_settings(getattr(action, "_typehint", None)))
+
+    def _check_flags(self, arguments: Sequence[str]) -> None:
+        """Refuses `--setting.name` where a setting is a number, a text or a list: jsonargparse takes it for a pair."""
+        settings = {action.dest for action in self._actions if hasattr(action, "_typehint")} - set(self.holders())
+        for argument in itertools.takewhile(lambda argument: argument != "--", arguments):
+            flag = argument.partition("=")[0]
+            setting, _, name = flag.removeprefix("--").rpartition(".")
+            if flag.startswith("--") and setting in settings and name:
+                self.error(f"unrecognized arguments: {flag}")
+
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
         """The settings of a command line.
 
@@ -136,6 +161,8 @@ class OneLineErrors(ArgumentParser):
         if self.describes_script and not OneLineErrors.is_described:
             OneLineErrors.is_described = True  # the first of a process is the script's own
             keep_schema(self)
+        given = args[0] if args else kwargs.get("args")
+        self._check_flags(sys.argv[1:] if given is None else given)
         with refusing(valid=self.valid_names()):
             return super().parse_args(*args, **kwargs)
 

@@ -44,6 +44,11 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "a corpus that is not there": (("--data.corpus", "no/such/file.txt"), "no file at 'no/such/file.txt'"),
     "a tokenizer that is not there": (("--data.tokenizer", "no/tokenizer.json"), "no file 'no/tokenizer.json'"),
     "a split of documents outside (0, 1)": (("--data.validation_fraction", "1"), "must lie between 0 and 1"),
+    "a setting within a list of texts": (
+        ("--logging.tags.nonsense=1",),
+        "unrecognized arguments: --logging.tags.nonsense",
+    ),
+    "a setting within a number": (("--seed.of", "1"), "unrecognized arguments: --seed.of"),
     "a config that is not there": (("--config", "no.yaml"), "no.yaml"),
     "a learning rate of zero": (("--optimizer.learning_rate", "0"), "optimizer.learning_rate = 0.0 must be above 0"),
     "a name that is a path": (("--name", "../elsewhere"), "must be a plain name"),
