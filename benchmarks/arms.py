@@ -22,6 +22,7 @@ from models.bodies.make import BodyConfig
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
 from objectives.core.pretraining import Pretraining
 from training.setup.cli import RunCLI
+from training.step.compilation import begin_compiling
 from training.step.optim import make_optimizer
 
 ROOT = Path(__file__).parent.parent
@@ -121,9 +122,10 @@ def our_step(module: Pretraining, optimizer: torch.optim.Optimizer, batch: Batch
 def ours(objective: str, preset: str, *, compiles: bool, precision: str) -> TimedStep:
     """The step of this project."""
     module, data = prepared(objective, preset)
-    module.compiles = compiles
     module.build(vocab_size=data.vocabulary.size, window=data.window)
-    module.configure_model()
+    if compiles:
+        begin_compiling(data.cache)
+        module.compile_steps(data.training_windows, data.vocabulary)
     module.train()
     optimizer = make_optimizer(module, module.optimizer_config)
     batches = list(itertools.islice(loader_of(module, data), BATCHES))

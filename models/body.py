@@ -136,6 +136,18 @@ class Body(nn.Module, ABC):
         if is_on:
             raise UserError(f"gradient_checkpointing = true: {type(self).__name__} keeps all states; leave it out")
 
+    def compile_layers(self, *, encoder: int | None, decoder: int | None) -> None:
+        """Compiles one layer of each kind, for training alone: whatever has no gradient is computed as it is.
+
+        What is compiled follows from these lengths and from nothing that came before, so that a run that goes on
+        computes with the same kernels. A body whose layers are kernels of their own already compiles nothing.
+
+        Args:
+            encoder: positions of each of its rows, where all have as many; others are computed as they are. None where
+                lengths vary: what is compiled takes any.
+            decoder: likewise.
+        """
+
     def use_attention(self, kernel: AttentionKernel) -> None:
         """Computes attention under masks by that kernel; the numbers are the same but for rounding."""
 

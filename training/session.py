@@ -23,6 +23,7 @@ from training.setup.cli import RunCLI
 from training.setup.endings import MACHINE, ending_of
 from training.setup.hardware import peak_memory
 from training.setup.settings import LoggingSettings
+from training.step.compilation import begin_compiling
 from training.step.module import ExactModule
 from training.storage.branch import ParentRun
 from training.storage.changes import changes_of_data
@@ -192,6 +193,8 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     trainer, module, data = cli.trainer, cast(ExactModule, cli.model), cast(Data, cli.datamodule)
     trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)
     module.compiles, module.checkpoint_gradients = cli.config.compile, cli.config.gradient_checkpointing
+    if module.compiles:
+        begin_compiling(cli.cache)
     folder, config = RunFolder(cli.folder), cli.resolved_config()
     is_new = not folder.path.exists()
     lock = _take_folder(cli, folder, config) if trainer.is_global_zero else None

@@ -207,9 +207,8 @@ class FineTuning(ExactModule):
             self.build()
         assert self.body is not None
         self.body.checkpoint_gradients(self.checkpoint_gradients)
-        for stack in self.body.stacks:
-            if stack is not None and self.compiles:
-                stack.compile(dynamic=True)
+        if self.compiles:
+            self.body.compile_layers(encoder=None, decoder=None)
 
     def make_optimizer(self) -> Optimizer:
         assert self.body is not None

@@ -3,6 +3,8 @@
 Shapes: B batch, S encoder positions, T decoder positions, D width, E width of the embeddings.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -46,6 +48,11 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = make_norm(parts, config.width)
         self.dropout = nn.Dropout(config.dropout)
+        self.compiled: Callable[..., Tensor] = self.through
+
+    def compile_steps(self, *, is_dynamic: bool) -> None:
+        """Compiles what `forward` computes where `is_compiled` is set; Blocks of one kind are compiled once."""
+        self.compiled = torch.compile(self.through, dynamic=is_dynamic)
 
     def forward(
         self,
@@ -54,7 +61,20 @@ class Block(nn.Module):
         angles: tuple[Tensor, Tensor] | None,
         memory: Memory | None,
         cache: BlockCache = NO_CACHE,
+        *,
+        is_compiled: bool = False,
     ) -> Tensor:
+        return (self.compiled if is_compiled else self.through)(states_BTD, mask, angles, memory, cache)
+
+    def through(
+        self,
+        states_BTD: Tensor,
+        mask: KernelMask,
+        angles: tuple[Tensor, Tensor] | None,
+        memory: Memory | None,
+        cache: BlockCache,
+    ) -> Tensor:
+        """`forward`, as it is."""
         branches = [
             (self.self_norm, lambda states: self.self_attention(states, mask, angles=angles, cache=cache.own)),
         ]
@@ -130,6 +150,7 @@ class Stack(nn.Module):
         is_causal: bool | None = None,
         prefixes_BT: Tensor | None = None,
         cache: TransformerCache | None = None,
+        is_compiled: bool = False,
     ) -> Tensor:
         """[B, T, D], the states of embedded tokens.
 
@@ -165,11 +186,12 @@ class Stack(nn.Module):
         kernel_mask = prepare(mask, length, past + length, like=states_BTD, kernel=kernel)
         for number, block in enumerate(self.blocks[group] for group in self.groups):
             if self.checkpoint_gradients and self.training:
-                states_BTD = checkpoint(block, states_BTD, kernel_mask, angles, memory, use_reentrant=False)
+                compute = partial(block, is_compiled=is_compiled)
+                states_BTD = checkpoint(compute, states_BTD, kernel_mask, angles, memory, use_reentrant=False)
             elif cache is not None:
                 states_BTD = block(states_BTD, kernel_mask, angles, memory, cache.blocks[number])
             else:
-                states_BTD = block(states_BTD, kernel_mask, angles, memory)
+                states_BTD = block(states_BTD, kernel_mask, angles, memory, is_compiled=is_compiled)
         if cache is not None:
             cache.length += length
         return self.final_dropout(self.final_norm(states_BTD))

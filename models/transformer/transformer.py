@@ -4,6 +4,7 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, E width of t
 positions.
 """
 
+import torch
 from torch import Tensor, nn
 
 from models.attention.cache import TransformerCache
@@ -14,7 +15,7 @@ from models.presets import TransformerConfig
 from models.transformer.accounting import linear_flops, stack_flops
 from models.transformer.embeddings import SharedEmbeddings
 from models.transformer.layers import Head
-from models.transformer.stack import Memory, Stack
+from models.transformer.stack import Block, Memory, Stack
 
 
 class Transformer(Body):
@@ -65,6 +66,7 @@ class Transformer(Body):
                 embeddings=shared.decoder,
             )
         self.head: Head | None = Head(config, vocab_size)
+        self._compiled_lengths: tuple[int | None, int | None] | None = None  # of encoder and decoder
 
     @property
     def embeddings(self) -> SharedEmbeddings:
@@ -72,8 +74,32 @@ class Transformer(Body):
         encoder, decoder = (None if stack is None else stack.embeddings for stack in (self.encoder, self.decoder))
         return SharedEmbeddings(self.token_table, encoder, decoder)
 
+    def _is_compiled(self, inputs: Inputs) -> bool:
+        """Whether these rows are computed by compiled Blocks: in training, where they are as long as all are."""
+        if self._compiled_lengths is None or not torch.is_grad_enabled():
+            return False
+        rows = (inputs.encoder_ids_BS, inputs.encoder_lengths_B), (inputs.decoder_ids_BT, inputs.decoder_lengths_B)
+        return all(
+            fixed is None or ids is None or (ids.shape[1] == fixed and lengths_B is None)
+            for fixed, (ids, lengths_B) in zip(self._compiled_lengths, rows, strict=True)
+        )
+
+    def _with_lengths(self, inputs: Inputs) -> Inputs:
+        """The same with lengths of full rows, where what is compiled has lengths: else it would be compiled twice."""
+        if not self._is_compiled(inputs) or self._compiled_lengths is None:
+            return inputs
+        found: dict[str, Tensor] = {}
+        for fixed, ids, name in (
+            (self._compiled_lengths[0], inputs.encoder_ids_BS, "encoder_lengths_B"),
+            (self._compiled_lengths[1], inputs.decoder_ids_BT, "decoder_lengths_B"),
+        ):
+            if fixed is None and ids is not None and getattr(inputs, name) is None:
+                found[name] = ids.new_full((len(ids),), ids.shape[1])
+        return inputs._replace(**found)
+
     def encode(self, inputs: Inputs) -> Tensor:
         assert self.encoder is not None
+        inputs = self._with_lengths(inputs)
         is_last = self.decoder is None
         return self.encoder(
             self.token_table(inputs.encoder_ids_BS),
@@ -82,12 +108,13 @@ class Transformer(Body):
             segments_BT=inputs.segments_BS,
             is_causal=inputs.is_causal if is_last else None,
             prefixes_BT=inputs.prefixes if is_last else None,
+            is_compiled=self._is_compiled(inputs),
         )
 
     def decode(self, inputs: Inputs, memory_BSD: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         assert self.decoder is not None
         assert cache is None or isinstance(cache, TransformerCache)
-        memory = None
+        inputs, memory = self._with_lengths(inputs), None
         if memory_BSD is not None:
             mask = Mask(
                 key_lengths_B=inputs.encoder_lengths_B,
@@ -108,6 +135,7 @@ class Transformer(Body):
             is_causal=inputs.is_causal,
             prefixes_BT=inputs.prefixes,
             cache=cache,
+            is_compiled=cache is None and self._is_compiled(inputs),
         )
 
     def logits(self, states_ND: Tensor) -> Tensor:
@@ -121,6 +149,13 @@ class Transformer(Body):
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 stack.checkpoint_gradients = is_on
+
+    def compile_layers(self, *, encoder: int | None, decoder: int | None) -> None:
+        self._compiled_lengths = encoder, decoder
+        is_dynamic = (self.encoder is not None and encoder is None) or (self.decoder is not None and decoder is None)
+        for block in self.modules():
+            if isinstance(block, Block):
+                block.compile_steps(is_dynamic=is_dynamic)
 
     def use_attention(self, kernel: AttentionKernel) -> None:
         for stack in (self.encoder, self.decoder):

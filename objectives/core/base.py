@@ -190,15 +190,24 @@ class Objective(ABC):
 
     # --- what it costs ---
 
+    def _first_examples(self, windows: Windows, vocabulary: Vocabulary) -> list[Example]:
+        corrupt, sample = self.corruption(vocabulary), range(min(MEASURED_WINDOWS, len(windows)))
+        return [corrupt(windows[index], generator(0, Purpose.DISPLAY, 0, index), windows) for index in sample]
+
     def mean_lengths(self, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:
         """Mean positions of encoder and decoder, and targets, of a window, measured on the first of them."""
-        corrupt, sample = self.corruption(vocabulary), range(min(MEASURED_WINDOWS, len(windows)))
-        examples = [corrupt(windows[index], generator(0, Purpose.DISPLAY, 0, index), windows) for index in sample]
+        examples = self._first_examples(windows, vocabulary)
         lengths = [
             (_length(e.encoder_ids), _length(e.decoder_ids), int((e.token_labels != IGNORE).sum())) for e in examples
         ]
         encoder, decoder, targets = np.mean(lengths, axis=0).tolist()
         return encoder, decoder, targets
+
+    def fixed_lengths(self, windows: Windows, vocabulary: Vocabulary) -> tuple[int | None, int | None]:
+        """The positions of encoder and decoder, where all of the first windows have as many; else None."""
+        examples = self._first_examples(windows, vocabulary)
+        encoder, decoder = {_length(e.encoder_ids) for e in examples}, {_length(e.decoder_ids) for e in examples}
+        return (encoder.pop() if len(encoder) == 1 else None), (decoder.pop() if len(decoder) == 1 else None)
 
     def flops_per_window(self, network: Network, windows: Windows, vocabulary: Vocabulary) -> float:
         """Floating-point operations of a forward pass over one window."""

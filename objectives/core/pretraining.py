@@ -10,11 +10,13 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from common.errors import UserError
+from data.store.tokenizer import Vocabulary
 from data.stream.windows import Windows
 from models.bodies.make import BodyConfig, make_body
 from models.transformer.accounting import count_parameters
 from models.transformer.stack import Block
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from objectives.core.compiled import CompiledLosses
 from objectives.core.frozen import check_positions, load_frozen, plan_of
 from objectives.core.network import MAIN, BodyPlan, Network
 from objectives.core.predictions import term_of
@@ -53,7 +55,7 @@ class Pretraining(ExactModule):
         self.trained = objective.bodies(body)
         self.num_blocks = self.trained[MAIN].num_blocks
         self.network: Network | None = None
-        self._term_of = term_of
+        self._losses: CompiledLosses | None = None
         self.at_unigram_entropy = objective.at_unigram_entropy
 
     # --- before anything is built ---
@@ -148,7 +150,9 @@ class Pretraining(ExactModule):
             for name, values in self.objective.measures(batch).items():
                 self.measure(name, values)
         predictions = self.objective.predictions(self.built, batch)
-        return {name: self._term_of(one, count_correct=count_correct) for name, one in predictions.items()}
+        if self._losses is not None:
+            predictions = {name: self._losses.of(one) for name, one in predictions.items()}
+        return {name: term_of(one, count_correct=count_correct) for name, one in predictions.items()}
 
     @property
     def beside_loss(self) -> tuple[str, ...]:
@@ -165,6 +169,13 @@ class Pretraining(ExactModule):
     def num_parameters(self) -> int:
         """Those that checkpoints hold: a frozen body is no part of the model."""
         return count_parameters(self, without=self.built.frozen)
+
+    def compile_steps(self, windows: Windows, vocabulary: Vocabulary) -> None:
+        """Compiles steps over these windows; `begin_compiling` comes first."""
+        encoder, decoder = self.objective.fixed_lengths(windows, vocabulary)
+        for body in self.built.bodies:
+            body.compile_layers(encoder=encoder, decoder=decoder)
+        self._losses = CompiledLosses()
 
     # --- Lightning's hooks ---
 
@@ -191,9 +202,7 @@ class Pretraining(ExactModule):
             for module in self.built.children():
                 fully_shard(module, mesh=mesh)
         if self.compiles:
-            for body in self.built.bodies:
-                body.compile()
-            self._term_of = torch.compile(term_of)
+            self.compile_steps(self.data.training_windows, self.data.vocabulary)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the counts; checkpoints of the first edition hold the network's parameters without its name."""

@@ -18,10 +18,9 @@ from numpy.random import Generator
 
 from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
-from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
 from objectives.causal_lm import CausalLM
-from objectives.core.base import MEASURED_WINDOWS, Objective, SpecialTokenTemplate, check_share
+from objectives.core.base import Objective, SpecialTokenTemplate, check_share
 from objectives.core.network import Network, at_labels
 from objectives.core.predictions import Prediction
 from objectives.masked_diffusion import Estimator, MaskedDiffusion, NoiseSchedule
@@ -121,8 +120,7 @@ class Dual(Objective):
     def mean_lengths(self, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:
         """With the targets of both."""
         encoder, decoder, _ = super().mean_lengths(windows, vocabulary)
-        corrupt, sample = self.corruption(vocabulary), range(min(MEASURED_WINDOWS, len(windows)))
-        examples = [corrupt(windows[i], generator(0, Purpose.DISPLAY, 0, i), windows) for i in sample]
+        examples = self._first_examples(windows, vocabulary)
         return encoder, decoder, float(np.mean([_labelled(example) for example in examples]))
 
 

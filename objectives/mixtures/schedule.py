@@ -196,6 +196,10 @@ class Schedule(Objective):
         encoder, decoder, targets = np.sum(rows, axis=0).tolist()
         return encoder, decoder, targets
 
+    def fixed_lengths(self, windows: Windows, vocabulary: Vocabulary) -> tuple[int | None, int | None]:
+        """None: what a member is given of a batch varies, and members share stacks."""
+        return None, None
+
     def _member_lengths(self, name: str, windows: Windows, vocabulary: Vocabulary) -> tuple[float, float, float]:
         encoder, decoder, targets = self.members[name].mean_lengths(windows, vocabulary)
         return (*self._on_stacks(encoder, decoder, lambda one, other: one + other), targets)  # one of them is 0

@@ -276,6 +276,11 @@ class RunCLI(LightningCLI):
         return self.config.model.class_path.rsplit(".", 2)[-2]
 
     @property
+    def cache(self) -> Path:
+        """The folder of what runs have in common: token stores, and compiled kernels."""
+        return self.config.data.get("cache", Path("cache"))
+
+    @property
     def begins_with(self) -> Path | None:
         """The run or checkpoint whose weights this run begins with, where it does."""
         where = self.config.branch_from or self.config.get("model.init_args.init_from")

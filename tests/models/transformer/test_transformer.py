@@ -196,7 +196,7 @@ def test_a_compiled_transformer_says_and_learns_the_same(stacks: str) -> None:
     for compiles in (False, True):
         model, inputs = make("lab", stacks).float(), inputs_of(stacks)
         if compiles:
-            model.compile()
+            model.compile_layers(encoder=None, decoder=None)
         logits, _ = predicted(model, inputs, torch.arange(12))
         F.cross_entropy(logits, torch.arange(12)).backward()
         gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
