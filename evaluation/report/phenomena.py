@@ -182,6 +182,7 @@ def parts_table(record: StudyRecord, metric: MetricRecord) -> Table:
         if summary is None:
             return TableCell(NONE)
         around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
+        around = around.replace(" ", "\u00a0")  # in a narrow column
         return TableCell(score(summary, metric.unit), below=(around,) if around else ())
 
     rows = [

@@ -1,6 +1,6 @@
 """All mutants: realistic mistakes, spread over everything that a result depends on."""
 
-from tests.mutation import data, evaluation, models, objectives, schedules, scoring, training
+from tests.mutation import data, evaluation, family, models, objectives, schedules, scoring, training
 from tests.mutation.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
@@ -11,4 +11,5 @@ MUTANTS: list[Mutant] = [
     *evaluation.MUTANTS,
     *scoring.MUTANTS,
     *schedules.MUTANTS,
+    *family.MUTANTS,
 ]

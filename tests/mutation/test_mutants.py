@@ -32,6 +32,7 @@ def test_mutants_are_many_different_and_spread_over_everything_that_a_result_dep
         "data",
         "training",
         "evaluation",
+        "finetuning",
     }
 
 

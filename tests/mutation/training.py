@@ -78,7 +78,7 @@ MUTANTS = [
     ),
     Mutant(
         file="training/step/module.py",
-        original='progress["raw_tokens"], progress["target_tokens"]',
+        original='int(progress["raw_tokens"]), int(progress["target_tokens"])',
         replacement="0, 0",
         mistake="a resumed run counts its tokens from nought",
         tests=(RESUMED,),

@@ -113,7 +113,7 @@ def test_parts_of_a_metric_are_one_figure_with_intervals_and_one_table() -> None
     table = phenomena.parts_table(record, metric)
     assert list(table.header) == ["arm", "source up to 20", "source over 20"]
     assert [[(cell.text, cell.below) for cell in row] for row in table.cells][1] == [
-        ("causal_lm", ()), ("45.0", ("[42.0, 48.0]",)), ("20.0", ("[17.0, 23.0]",)),
+        ("causal_lm", ()), ("45.0", ("[42.0,\u00a048.0]",)), ("20.0", ("[17.0,\u00a023.0]",)),
     ]  # fmt: skip
     assert [cell.text for cell in table.cells[2]] == ["denoising", "–", "–"]
     figure = phenomena.parts_figure(record)
