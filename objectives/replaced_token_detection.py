@@ -171,13 +171,13 @@ class ReplacedTokenDetection(Objective):
 
     def written(self, network: Network, states_ND: Tensor, batch: Batch) -> Tensor:
         """int64[B, S], the original text with the generator's samples in the hidden places, without a gradient."""
-        masked, originals = batch.labels["masked"], batch.labels["replaced"]
+        masked = batch.labels["masked"]
         assert batch.encoder_ids_BS is not None
         assert masked.draws_N is not None
         with torch.no_grad():
             samples_N = sampled(network.role(GENERATOR).logits(states_ND), masked.draws_N)
-        ids = batch.encoder_ids_BS.flatten().scatter(0, originals.positions_N, originals.ids_N)
-        return ids.scatter(0, masked.positions_N, samples_N).view_as(batch.encoder_ids_BS)
+        # Every hidden place gets a sample, and all others hold the original already.
+        return batch.encoder_ids_BS.flatten().scatter(0, masked.positions_N, samples_N).view_as(batch.encoder_ids_BS)
 
     def predictions(self, network: Network, batch: Batch) -> dict[str, Prediction]:
         masked, originals = batch.labels["masked"], batch.labels["replaced"]

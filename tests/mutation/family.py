@@ -17,9 +17,9 @@ FLAGS = "tests/training/setup/test_command_line.py"
 MUTANTS = [
     Mutant(
         file="objectives/replaced_token_detection.py",
-        original="ids = batch.encoder_ids_BS.flatten().scatter(0, originals.positions_N, originals.ids_N)",
-        replacement="ids = batch.encoder_ids_BS.flatten()",
-        mistake="samples are written into the masked text, and not into the original one",
+        original="scatter(0, masked.positions_N, samples_N)",
+        replacement="scatter(0, masked.positions_N, masked.ids_N)",
+        mistake="the original tokens are written, and none is replaced",
         tests=(f"{RTD}::test_samples_are_written_into_the_original_text_in_the_hidden_places_alone",),
     ),
     Mutant(
@@ -114,7 +114,9 @@ MUTANTS = [
         original="query_B1D = cache.states[-1][0][:, None]",
         replacement="query_B1D = cache.states[0][0][:, None]",
         mistake="Bahdanau's scores are of the first layer's state",
-        tests=(RECURRENT,),
+        tests=(
+            f"{RECURRENT}::test_bahdanaus_query_is_the_last_layers_state_before_the_step_and_luongs_the_one_after_it",
+        ),
     ),
     Mutant(
         file="models/recurrent/recurrent.py",

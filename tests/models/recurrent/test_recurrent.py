@@ -106,6 +106,22 @@ def test_a_whole_pass_is_one_step_after_another(attention: str, cell: str, feeds
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=0, atol=1e-12)
 
 
+def test_bahdanaus_query_is_the_last_layers_state_before_the_step_and_luongs_the_one_after_it() -> None:
+    for attention, is_before in (("bahdanau", True), ("general", False)):
+        body, inputs = body_of(attention=attention), some_inputs()
+        memory, cache = body.encode(inputs), body.new_cache(5)
+        queries: list[Tensor] = []
+        assert body.decoder is not None
+        assert body.decoder.attention is not None
+        body.decoder.attention.scores.register_forward_pre_hook(lambda _, given, to=queries: to.append(given[0][:, 0]))
+        assert inputs.decoder_ids_BT is not None
+        step = inputs._replace(decoder_ids_BT=inputs.decoder_ids_BT[:, :1])
+        body.decode(step, memory, cache)
+        before = cache.states[-1][0]
+        body.decode(step, memory, cache)
+        assert torch.equal(queries[1], before if is_before else cache.states[-1][0])
+
+
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_neither_padding_nor_the_order_of_rows_changes_anything(attention: str) -> None:
     """N48."""

@@ -132,6 +132,10 @@ def test_the_mean_is_over_the_tokens_of_all_denoisers_and_validation_has_one_of_
     terms = module.eval().terms(batch, count_correct=True)
     assert set(terms) == {"token", *NAMES}
     assert terms["token"].num_labels == sum(terms[name].num_labels for name in NAMES)
+    examples = [example for _, example in examples_of(objective.corruption(VOCABULARY), windows)]
+    for name in NAMES:
+        own = [example for example in examples if example.measures[f"share of {name}"]]
+        assert terms[name].num_labels == sum((example.token_labels != IGNORE).sum() for example in own)
     total = sum(terms[name].loss_sum.item() for name in NAMES)
     assert terms["token"].loss_sum.item() == pytest.approx(total, rel=1e-12)
     assert all(terms[name].minimised_sum.item() == 0 for name in NAMES)
