@@ -121,8 +121,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/masked_lm.py",
-        original="budget(len(ids), self.noise_density), rng)",
-        replacement="budget(int(candidates.sum()), self.noise_density), rng)",
+        original="number = budget(len(ids), self.noise_density)",
+        replacement="number = budget(int(candidates.sum()), self.noise_density)",
         mistake="the share is taken of the ordinary tokens in place of all positions",
         tests=(MASKED_LM,),
     ),
