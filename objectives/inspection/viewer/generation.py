@@ -45,7 +45,8 @@ def _passes_of(seen: list[list[int]], mask: int, run: TrainedRun) -> list[list[l
         cells = []
         for name, token, earlier in zip(names, ids, before, strict=True):
             kind = HIDDEN if token == mask else "new" if earlier == mask else "plain"
-            cells.append([MASK if kind == HIDDEN else name, kind])
+            blank = " " * bool(run.vocabulary.begins_word[token])
+            cells.append([MASK if kind == HIDDEN else f"{blank}{name}", kind])
         drawn.append(cells)
         before = ids
     return drawn
