@@ -1,5 +1,6 @@
 """What a run generates of a text, pass by pass: words of it filled in, and its first half continued."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from common.errors import UserError
@@ -40,8 +41,12 @@ def _answer(prompts: Prompts, run: TrainedRun) -> Generation | str:
 def _passes_of(seen: list[list[int]], mask: int, run: TrainedRun) -> list[list[list[str]]]:
     """The texts of ids after each pass as cells: those hidden still, those filled in this pass, and the rest."""
     drawn, before = [], seen[0]
+
+    def decode(some: Sequence[int]) -> str:
+        return run.tokenizer.decode(list(some), skip_special_tokens=False)
+
     for ids in seen:
-        names = token_names(ids, lambda some: run.tokenizer.decode(list(some), skip_special_tokens=False))
+        names = token_names(ids, decode, tokenizer=run.tokenizer)
         cells = []
         for name, token, earlier in zip(names, ids, before, strict=True):
             kind = HIDDEN if token == mask else "new" if earlier == mask else "plain"

@@ -112,6 +112,8 @@ def test_generation_is_shown_pass_by_pass_and_ends_as_generate_py_ends(
             assert new == [0] + [1] * (len(new) - 1)
             if kind == "diffusion":
                 assert hidden == list(range(16, -1, -1))
+                names = [cell[0] for cell in made["passes"][-1]]
+                assert not any("\ufffd" in name or "\u2026" in name for name in names)
                 assert made["prompt"].count("[MASK]") == 16
             else:
                 assert "".join(cell[0] for cell in made["passes"][-1]).replace("↵", "\n") == made["text"]
