@@ -6,6 +6,7 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, V vocabulary
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import UserError
@@ -41,6 +42,18 @@ class Inputs(NamedTuple):
     prefixes: Tensor | None = None
 
 
+class OutputLayer(NamedTuple):
+    """The last layer of a head and what it is applied to: logits are features · weightᵀ + bias."""
+
+    features_NE: Tensor
+    weight_VE: Tensor
+    bias_V: Tensor | None
+
+    def logits(self) -> Tensor:
+        """[N, V]."""
+        return F.linear(self.features_NE, self.weight_VE, self.bias_V)
+
+
 class Cache(Protocol):
     """What a decoder keeps of the positions that it has read, so that each is computed once.
 
@@ -62,6 +75,8 @@ class Body(nn.Module, ABC):
         num_blocks: of encoder and decoder.
         reads_segments: whether an encoder's positions have token types.
         has_position_table: whether a sequence can be no longer than a table of positions.
+        positions_at_once: how many positions a loss in training takes the logits of at once; None for all.
+        compiles_losses: whether what such a loss computes of these logits is compiled.
         initial_bound: weights are drawn uniformly from this bound on both sides of 0, where there is one.
     """
 
@@ -69,6 +84,8 @@ class Body(nn.Module, ABC):
     num_blocks: tuple[int, int]
     reads_segments: bool = False
     has_position_table: bool = False
+    positions_at_once: int | None = None
+    compiles_losses: bool = False
     initial_bound: float | None = None
 
     @property
@@ -90,6 +107,10 @@ class Body(nn.Module, ABC):
     @abstractmethod
     def logits(self, states_ND: Tensor) -> Tensor:
         """[N, V]."""
+
+    def output_layer(self, states_ND: Tensor) -> OutputLayer | None:
+        """The last layer of `logits`, before it is applied; None where logits are made otherwise."""
+        return None
 
     @abstractmethod
     def new_cache(self, capacity: int) -> Cache:
@@ -149,7 +170,11 @@ class Body(nn.Module, ABC):
         """
 
     def use_attention(self, kernel: AttentionKernel) -> None:
-        """Computes attention under masks by that kernel; the numbers are the same but for rounding."""
+        """Computes attention under masks by that kernel; the numbers are the same but for rounding.
+
+        Raises:
+            UserError: where a body of this shape cannot.
+        """
 
     @abstractmethod
     def layers(self) -> list[list[nn.Module]]:

@@ -169,7 +169,8 @@ def _begin_session(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> No
     """Records with which settings and by what this session is computed, and logs what changed since the last."""
     folder.write_config(config, cli.setting_defaults(config))
     if not folder.has_started:
-        folder.write_info(threads=cli.threads, **({"flops_per_second": cli.measured} if cli.measured else {}))
+        measured = {"flops_per_second": cli.measured} if cli.measured else {}
+        folder.write_info(threads=cli.threads, **cli.kernels.info(), **measured)
     if changed := folder.begin_session():
         rank_zero_info(changed)
 

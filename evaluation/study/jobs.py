@@ -194,10 +194,12 @@ def _job(
     **attributes: Any,
 ) -> Job:
     under = attributes.setdefault("under", "runs")
+    attention = plan.arms[label].config["trainer"].get("attention", "auto")  # decided where there was a choice
     arguments = (
         *study.arguments(label),
         *budget_arguments(study.measure, amount),
         f"--trainer.precision={plan.arms[label].config['trainer']['precision']}",
+        *([f"--trainer.attention={attention}"] if attention != "auto" else []),
         f"--seed={seed}",
         f"--name={name}",
         f"--runs={study_dir.folder / under}",

@@ -207,6 +207,7 @@ class FineTuning(ExactModule):
             self.build()
         assert self.body is not None
         self.body.checkpoint_gradients(self.checkpoint_gradients)
+        self.body.use_attention(self.kernels.attention)
         if self.compiles:
             self.body.compile_layers(encoder=None, decoder=None)
 

@@ -6,11 +6,10 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, V vocabulary
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.errors import UserError
-from models.body import Body, Cache, Inputs
+from models.body import Body, Cache, Inputs, OutputLayer
 from models.recurrent.attention import RecurrentAttentionLayer
 from models.recurrent.cells import State, make_layer, read_both_ways, run, set_forget_bias
 from models.recurrent.config import RecurrentConfig
@@ -242,9 +241,12 @@ class Recurrent(Body):
         cache.length += tokens_BTD.shape[1]
         return states_BTD
 
-    def logits(self, states_ND: Tensor) -> Tensor:
+    def output_layer(self, states_ND: Tensor) -> OutputLayer:
         assert self.head is not None, "this body has no head"
-        return F.linear(states_ND, self.token_table.weight, self.head.bias)
+        return OutputLayer(states_ND, self.token_table.weight, self.head.bias)
+
+    def logits(self, states_ND: Tensor) -> Tensor:
+        return self.output_layer(states_ND).logits()
 
     def drop_head(self) -> None:
         self.head = None

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.body import OutputLayer
 from models.presets import Activation, Preset, TransformerConfig
 
 EMBEDDING_STD = 0.02  # of every preset but T5's; see models/transformer/initialisation.py
@@ -61,7 +62,7 @@ class FeedForward(nn.Module):
 
 
 class Head(nn.Module):
-    """From states to logits over the vocabulary, with the token embeddings where it is tied to them.
+    """From states to the last layer of logits over the vocabulary, the token embeddings where it is tied to them.
 
     A tied one works at the width of the embeddings: its transform projects to it, or a projection where there is none.
     """
@@ -79,11 +80,11 @@ class Head(nn.Module):
         self.weight = None if parts.tied else nn.Parameter(torch.empty(vocab_size, width))
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if parts.head_bias else None
 
-    def forward(self, states_ND: Tensor, embeddings_VE: Tensor) -> Tensor:
+    def forward(self, states_ND: Tensor, embeddings_VE: Tensor) -> OutputLayer:
         if self.transform is not None and self.norm is not None:
             states_ND = self.norm(self.activate(self.transform(states_ND)))
         if self.projection is not None:
             states_ND = self.projection(states_ND)
         if self.scale is not None:
             states_ND = states_ND * self.scale
-        return F.linear(states_ND, embeddings_VE if self.weight is None else self.weight, self.bias)
+        return OutputLayer(states_ND, embeddings_VE if self.weight is None else self.weight, self.bias)

@@ -7,10 +7,12 @@ positions.
 import torch
 from torch import Tensor, nn
 
+from common.errors import UserError
 from models.attention.cache import TransformerCache
+from models.attention.choice import why_not_flex
 from models.attention.kernels import prepare
 from models.attention.masks import Mask
-from models.body import AttentionKernel, Body, Cache, Inputs
+from models.body import AttentionKernel, Body, Cache, Inputs, OutputLayer
 from models.presets import TransformerConfig
 from models.transformer.accounting import linear_flops, stack_flops
 from models.transformer.embeddings import SharedEmbeddings
@@ -138,9 +140,12 @@ class Transformer(Body):
             is_compiled=cache is None and self._is_compiled(inputs),
         )
 
-    def logits(self, states_ND: Tensor) -> Tensor:
+    def output_layer(self, states_ND: Tensor) -> OutputLayer:
         assert self.head is not None, "this body has no head"
         return self.head(states_ND, self.token_table.weight)
+
+    def logits(self, states_ND: Tensor) -> Tensor:
+        return self.output_layer(states_ND).logits()
 
     def drop_head(self) -> None:
         self.head = None
@@ -158,6 +163,8 @@ class Transformer(Body):
                 block.compile_steps(is_dynamic=is_dynamic)
 
     def use_attention(self, kernel: AttentionKernel) -> None:
+        if kernel == "flex" and (reason := why_not_flex(self.config)):
+            raise UserError(f"trainer.attention = flex is FlexAttention: {reason}; choose auto, or dense")
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 stack.attention_kernel = kernel

@@ -5,28 +5,15 @@ Shapes: N labelled positions, D width, V classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from data.stream.batch import Labels
+from objectives.core.chunks import LossSums, over_vocabulary, wide
 from training.step.terms import Term
-
-
-class LossSums(NamedTuple):
-    """Sums over the labels of a batch, from one pass.
-
-    Attributes:
-        loss: the reported loss.
-        minimised: the loss with its regularisers, such as the z-loss.
-        correct: predictions that equal their label; None where they were not counted, or nothing can be correct.
-    """
-
-    loss: Tensor
-    minimised: Tensor
-    correct: Tensor | None = None
 
 
 class Loss(Protocol):
@@ -50,15 +37,17 @@ class CrossEntropy:
     def __call__(
         self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
     ) -> LossSums:
-        logits_NV = head(states_ND)
-        logits_NV = logits_NV if logits_NV.element_size() == 8 else logits_NV.float()
-        if labels.weights_N is None:
-            loss = F.cross_entropy(logits_NV, labels.ids_N, reduction="sum")
-        else:
-            loss = (F.cross_entropy(logits_NV, labels.ids_N, reduction="none") * labels.weights_N).sum()
-        minimised = loss + self.z_loss * logits_NV.logsumexp(dim=-1).square().sum() if self.z_loss else loss
-        correct = (logits_NV.argmax(dim=-1) == labels.ids_N).sum().to(loss.dtype) if count_correct else None
-        return LossSums(loss, minimised, correct)
+        def formula(logits_nV: Tensor, rows: slice) -> LossSums:
+            ids_n = labels.ids_N[rows]
+            if labels.weights_N is None:
+                loss = F.cross_entropy(logits_nV, ids_n, reduction="sum")
+            else:
+                loss = (F.cross_entropy(logits_nV, ids_n, reduction="none") * labels.weights_N[rows]).sum()
+            minimised = loss + self.z_loss * logits_nV.logsumexp(dim=-1).square().sum() if self.z_loss else loss
+            correct = (logits_nV.argmax(dim=-1) == ids_n).sum().to(loss.dtype) if count_correct else None
+            return LossSums(loss, minimised, correct)
+
+        return over_vocabulary(states_ND, head, formula)
 
 
 class BinaryCrossEntropy:
@@ -67,8 +56,7 @@ class BinaryCrossEntropy:
     def __call__(
         self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
     ) -> LossSums:
-        logits_N = head(states_ND).squeeze(-1)
-        logits_N = logits_N if logits_N.element_size() == 8 else logits_N.float()
+        logits_N = wide(head(states_ND).squeeze(-1))
         loss = F.binary_cross_entropy_with_logits(logits_N, labels.ids_N.to(logits_N.dtype), reduction="sum")
         correct = ((logits_N > 0) == labels.ids_N.bool()).sum().to(loss.dtype) if count_correct else None
         return LossSums(loss, loss, correct)
@@ -83,7 +71,7 @@ def sampled(logits_NV: Tensor, draws_N: Tensor) -> Tensor:
     Probabilities are added up as whole numbers of 2^-36, whose sums depend on no order: a device that adds in parallel
     draws the same every time, where it has no float64 as well.
     """
-    logits_NV = logits_NV if logits_NV.element_size() == 8 else logits_NV.float()
+    logits_NV = wide(logits_NV)
     cumulated_NV = (logits_NV.softmax(dim=-1) * 2**SHARE_BITS).long().cumsum(dim=-1)
     thresholds_N1 = (cumulated_NV[:, -1:] * (draws_N[:, None] * 2**DRAW_BITS).long()) >> DRAW_BITS
     return torch.searchsorted(cumulated_NV, thresholds_N1, right=True)[:, 0]

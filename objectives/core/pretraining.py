@@ -1,6 +1,7 @@
 """The LightningModule that trains any objective: it builds the network, and hands loss terms to the exact step."""
 
 import math
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, cast
 
@@ -12,16 +13,20 @@ from torch.distributed.fsdp import fully_shard
 from common.errors import UserError
 from data.store.tokenizer import Vocabulary
 from data.stream.windows import Windows
+from models.attention.choice import measured, preferring, shapes_of, why_not_flex
 from models.bodies.make import BodyConfig, make_body
+from models.presets import TransformerConfig
 from models.transformer.accounting import count_parameters
 from models.transformer.stack import Block
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from objectives.core.chunks import positions_at_once
 from objectives.core.compiled import CompiledLosses
 from objectives.core.frozen import check_positions, load_frozen, plan_of
 from objectives.core.network import MAIN, BodyPlan, Network
 from objectives.core.predictions import term_of
 from objectives.start.warm_start import begin_with, check_fits
 from training.step.budget import Budget, StepCost
+from training.step.kernels import AttentionSeconds
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
 from training.step.terms import Term
@@ -56,6 +61,7 @@ class Pretraining(ExactModule):
         self.num_blocks = self.trained[MAIN].num_blocks
         self.network: Network | None = None
         self._losses: CompiledLosses | None = None
+        self._preference = ExitStack()
         self.at_unigram_entropy = objective.at_unigram_entropy
 
     # --- before anything is built ---
@@ -127,6 +133,8 @@ class Pretraining(ExactModule):
             load_frozen(self.network.role(role), weights, role=role)
         for body in self.network.bodies:
             body.checkpoint_gradients(self.checkpoint_gradients)
+            body.use_attention(self.kernels.attention)
+            body.positions_at_once = positions_at_once(self.kernels.logits_at_once, vocab_size)
         return self.network
 
     def blank_network(self, vocab_size: int) -> nn.Module:
@@ -137,6 +145,26 @@ class Pretraining(ExactModule):
                 for plan in self.trained.values()
             ]
         return nn.ModuleList(bodies)
+
+    def attention_seconds(self, device: torch.device, dtype: torch.dtype, data: Any) -> AttentionSeconds:
+        """Those of all Transformers, measured on CUDA; elsewhere there is no choice."""
+        if device.type != "cuda":
+            return AttentionSeconds({}, {})
+        objective, sides = self.objective, self.objective.decoder_attention
+        shapes, with_flex = [], dtype != torch.float64
+        for plan in (self.trained | self._beside[0]).values():
+            if isinstance(plan.config, TransformerConfig):
+                with_flex = with_flex and not why_not_flex(plan.config)
+                shapes += shapes_of(
+                    plan.config,
+                    plan.num_blocks,
+                    rows=data.micro_batch_size or data.batch_size,
+                    lengths=objective.max_lengths(data.window)[:2],
+                    is_causal=objective.uses_decoder and sides != "bidirectional",
+                    has_documents=objective.keep_documents_apart,
+                    has_prefix=sides == "prefix",
+                )
+        return AttentionSeconds(*measured(tuple(shapes), device=device, dtype=dtype, with_flex=with_flex))
 
     @property
     def built(self) -> Network:
@@ -175,6 +203,7 @@ class Pretraining(ExactModule):
         encoder, decoder = self.objective.fixed_lengths(windows, vocabulary)
         for body in self.built.bodies:
             body.compile_layers(encoder=encoder, decoder=decoder)
+            body.compiles_losses = True
         self._losses = CompiledLosses()
 
     # --- Lightning's hooks ---
@@ -194,6 +223,7 @@ class Pretraining(ExactModule):
                 report = begin_with(network, initial, self.config, self.num_blocks)
                 self.initialized_from = {"origin": report.origin, "sha256": report.sha256}
                 rank_zero_info(str(report))
+        self._preference.enter_context(preferring(self.kernels.plain))
         if self.device_mesh is not None:
             mesh = self.device_mesh["data_parallel"]
             for module in self.built.modules():
@@ -203,6 +233,9 @@ class Pretraining(ExactModule):
                 fully_shard(module, mesh=mesh)
         if self.compiles:
             self.compile_steps(self.data.training_windows, self.data.vocabulary)
+
+    def teardown(self, stage: str) -> None:
+        self._preference.close()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the counts; checkpoints of the first edition hold the network's parameters without its name."""

@@ -28,8 +28,9 @@ from data.stream.windows import Window, Windows
 from models.bodies.make import BodyConfig
 from models.presets import TransformerConfig
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
+from objectives.core.chunks import LossSums, over_vocabulary, wide
 from objectives.core.network import MAIN, Network, at_labels
-from objectives.core.predictions import LossSums, Prediction
+from objectives.core.predictions import Prediction
 from objectives.masked_diffusion import MaskedDiffusion
 from objectives.masked_lm import MaskedLM
 from objectives.mixtures.teacher import STUDENT, every_other
@@ -45,10 +46,6 @@ def divergences(teacher_NV: Tensor, student_NV: Tensor, temperature: float) -> T
     """[N], T² KL(softmax(teacher / T) || softmax(student / T)), in nats; by T² the gradient keeps its size."""
     targets_NV, found_NV = ((logits / temperature).log_softmax(dim=-1) for logits in (teacher_NV, student_NV))
     return temperature**2 * F.kl_div(found_NV, targets_NV, reduction="none", log_target=True).sum(dim=-1)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values if values.element_size() == 8 else values.float()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +65,14 @@ class SoftTargets:
     def __call__(
         self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
     ) -> LossSums:
-        with torch.no_grad():
-            teacher_NV = _wide(self.head(self.teacher_ND))
-        logits_NV = _wide(head(states_ND))
-        loss = divergences(teacher_NV, logits_NV, self.temperature).sum()
-        same = (logits_NV.argmax(dim=-1) == teacher_NV.argmax(dim=-1)).sum() if count_correct else None
-        return LossSums(loss, loss, None if same is None else same.to(loss.dtype))
+        def formula(logits_nV: Tensor, rows: slice) -> LossSums:
+            with torch.no_grad():
+                teacher_nV = wide(self.head(self.teacher_ND[rows]))
+            loss = divergences(teacher_nV, logits_nV, self.temperature).sum()
+            same = (logits_nV.argmax(dim=-1) == teacher_nV.argmax(dim=-1)).sum() if count_correct else None
+            return LossSums(loss, loss, None if same is None else same.to(loss.dtype))
+
+        return over_vocabulary(states_ND, head, formula)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ class CosineDistance:
     def __call__(
         self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
     ) -> LossSums:
-        loss = (1 - F.cosine_similarity(_wide(head(states_ND)), _wide(self.teacher_ND), dim=-1)).sum()
+        loss = (1 - F.cosine_similarity(wide(head(states_ND)), wide(self.teacher_ND), dim=-1)).sum()
         return LossSums(loss, loss, loss.new_full((), math.nan) if count_correct else None)  # nothing can be correct
 
 

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn, cast, get_args
 
@@ -16,8 +17,8 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from common.ranges import SEED, check_name, check_ranges
 from training.setup.endings import leave
-from training.setup.parsing import OneLineErrors, setting_defaults
-from training.setup.precision import Product, candidates, fastest, measured_rates, products_of, rates_line
+from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
+from training.setup.precision import Product, announced, candidates, computed_in, measured_rates, products_of
 from training.setup.ranks import agreed
 from training.setup.settings import (
     CheckpointSettings,
@@ -29,6 +30,7 @@ from training.setup.settings import (
 from training.setup.threads import set_threads, usual
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
+from training.step.kernels import Kernels, of_run
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
 from training.storage.body_kind import chosen_body, flags_of_others, of_this_body
@@ -44,7 +46,6 @@ GROUPS = {
     "validation": ValidationSettings,
     "checkpoints": CheckpointSettings,
 }
-BUDGETS = ("raw_tokens", "steps", "flops", "target_tokens", "epochs", "minutes")
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
@@ -87,12 +88,8 @@ class Parser(OneLineErrors, LightningArgumentParser):
         super().error(message, ex)
 
 
-def one_budget(arguments: Sequence[str]) -> list[str]:
-    """The command line, with the other budgets taken back where it sets one."""
-    named = {argument.split("=")[0].removeprefix("--budget.") for argument in arguments if "--budget." in argument}
-    chosen = [name for name in BUDGETS if name in named]
-    unset = [f"--budget.{name}=null" for name in BUDGETS if len(chosen) == 1 and name not in chosen]
-    return [*arguments, *unset]
+def _agreed(name: str, decide: Callable[[], str], settings: TrainerSettings) -> str:
+    return agreed(name, decide, devices=cast(int, settings.devices), num_nodes=settings.num_nodes)
 
 
 class RunCLI(LightningCLI):
@@ -213,6 +210,7 @@ class RunCLI(LightningCLI):
         precision = self._auto_precision(settings) if settings.precision == "auto" else settings.precision
         self.trainer_settings = replace(settings, precision=precision)
         check_strategy(self.trainer_settings, self.config.optimizer.name, self.config.optimizer.ema_decay)
+        self.kernels = self.model.kernels = self._choose_kernels(self.trainer_settings)
         return make_trainer(self.trainer_settings, self.folder)
 
     def products(self) -> Counter[Product]:
@@ -232,11 +230,7 @@ class RunCLI(LightningCLI):
         """As many as the run began with, which one that did not note them had by default; else what is free."""
         run, devices = self._earlier(), cast(int, settings.devices)
         earlier = None if run is None else run.read_info().get("threads", usual())
-
-        def decide() -> str:
-            return str(set_threads(earlier, processes=devices))
-
-        threads = int(agreed("threads", decide, devices=devices, num_nodes=settings.num_nodes))
+        threads = int(_agreed("threads", lambda: str(set_threads(earlier, processes=devices)), settings))
         torch.set_num_threads(threads)
         return threads
 
@@ -249,16 +243,23 @@ class RunCLI(LightningCLI):
             if self.precision is not None or len(candidates(settings.accelerator)) == 1:
                 return self.precision or candidates(settings.accelerator)[0]
             self.measured = measured_rates(self.products(), settings.accelerator)
-            rank_zero_info(f"[machine] {rates_line(fastest(self.measured), self.measured)}")
-            return fastest(self.measured)
+            return announced(self.measured)
 
-        devices = cast(int, settings.devices)
-        return cast(Precision, agreed("precision", decide, devices=devices, num_nodes=settings.num_nodes))
+        return cast(Precision, _agreed("precision", decide, settings))
+
+    def _choose_kernels(self, settings: TrainerSettings) -> Kernels:
+        """What the run, or the one that it branches from, began with, or what is faster, unless a setting names it."""
+        run, where = self._earlier(), (torch.device(settings.accelerator), computed_in(settings.precision))
+        seconds = partial(self.model.attention_seconds, *where, self.config.data)
+        decide = partial(of_run, None if run is None else run.read_info(), seconds, *where)
+        return Kernels.from_json(_agreed("kernels", decide, settings)).with_attention(settings.attention)
 
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
         config["trainer"]["precision"] = self.trainer_settings.precision
+        if self.trainer_settings.accelerator == "cuda":  # elsewhere there is one kernel
+            config["trainer"]["attention"] = self.kernels.attention
         return resolved_settings(config)
 
     def setting_defaults(self, config: dict[str, Any]) -> dict[str, Any]:

@@ -237,3 +237,14 @@ def setting_defaults(parser: ArgumentParser, config: dict[str, Any]) -> dict[str
         config: every setting of the run, which names the classes of its objective or its tasks.
     """
     return _defaults_in(parser) | {path: _defaults_of_class(class_path) for path, class_path in _named_classes(config)}
+
+
+BUDGETS = ("raw_tokens", "steps", "flops", "target_tokens", "epochs", "minutes")
+
+
+def one_budget(arguments: Sequence[str]) -> list[str]:
+    """The command line, with the other budgets taken back where it sets one."""
+    named = {argument.split("=")[0].removeprefix("--budget.") for argument in arguments if "--budget." in argument}
+    chosen = [name for name in BUDGETS if name in named]
+    unset = [f"--budget.{name}=null" for name in BUDGETS if len(chosen) == 1 and name not in chosen]
+    return [*arguments, *unset]

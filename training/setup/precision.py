@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from training.setup.settings import Precision
@@ -59,6 +60,12 @@ def candidates(accelerator: str) -> tuple[Precision, ...]:
         return (SINGLE,)
     emulates = accelerator == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     return (SINGLE, "16-mixed" if emulates else "bf16-mixed")
+
+
+def computed_in(precision: Precision) -> torch.dtype:
+    """The type of a run's products."""
+    wide = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
+    return DTYPE_OF.get(precision) or wide.get(precision, torch.float32)
 
 
 def computing_in(precision: Precision, accelerator: str) -> AbstractContextManager[object]:
@@ -118,6 +125,12 @@ def measured_rates(products: Mapping[Product, int], accelerator: str) -> dict[Pr
 def fastest(rates: Mapping[Precision, float]) -> Precision:
     """The precision with the highest rate; of equal ones the first, which is 32-true."""
     return max(rates, key=lambda precision: rates[precision])
+
+
+def announced(rates: Mapping[Precision, float]) -> Precision:
+    """The fastest, which is printed with the rates that it follows from."""
+    rank_zero_info(f"[machine] {rates_line(fastest(rates), rates)}")
+    return fastest(rates)
 
 
 def rates_line(choice: Precision, rates: Mapping[Precision, float]) -> str:

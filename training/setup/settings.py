@@ -11,6 +11,7 @@ from common.ranges import STEPS, check_ranges, count, positive
 WandbMode = Literal["auto", "online", "offline", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"]
+AttentionKernelSetting = Literal["auto", "dense", "flex"]
 StrategyName = Literal["auto", "ddp", "fsdp"]
 
 
@@ -26,6 +27,10 @@ class TrainerSettings:
         precision: `auto` is the faster of 32-true and bf16-mixed (16-mixed on GPUs without bf16), measured at the start
             over matrix products of the run's sizes; a run that goes on keeps what it began with. `16-mixed` is for GPUs
             without bf16 (before Ampere): the loss is scaled, and the scale stands in the checkpoint.
+        attention: what computes attention under masks that are more than the causal one (documents kept apart, padding,
+            prefixes, T5's bias): `dense` takes them as tensors, `flex` compiles them and skips what they hide (CUDA
+            alone, without dropout); `auto` is the faster of both, measured at the start, and `dense` on other devices.
+            A run that goes on keeps what it began with.
         deterministic: uses deterministic kernels on a GPU, some of them slower.
         callbacks: further callbacks of Lightning, each by its class path and init_args; numbers that they may monitor
             are those of metrics.csv, such as validation/loss.
@@ -38,6 +43,7 @@ class TrainerSettings:
     num_nodes: int = 1
     strategy: StrategyName = "auto"
     precision: Precision = "auto"
+    attention: AttentionKernelSetting = "auto"
     deterministic: bool = False
     callbacks: list[Callback] | None = None
     loggers: list[Logger] | None = None

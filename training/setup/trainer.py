@@ -48,6 +48,12 @@ def resolved(settings: TrainerSettings) -> TrainerSettings:
             f"trainer.accelerator = cuda and trainer.devices = {devices}, but torch finds {torch.cuda.device_count()} "
             f"CUDA devices here"
         )
+    if settings.attention == "flex" and (accelerator != "cuda" or settings.precision == "64-true"):
+        here = f"on {accelerator}" if accelerator != "cuda" else "in 64-true"
+        raise UserError(
+            f"trainer.attention = flex: torch trains by FlexAttention on CUDA alone, in 32 or 16 bits, and this run is "
+            f"{here}; choose auto, or dense"
+        )
     return replace(settings, accelerator=accelerator, devices=devices, num_nodes=num_nodes)
 
 

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from training.step.averaging import WeightAverage
 from training.step.budget import Budget, Progress, StepCost
+from training.step.kernels import HasKernels
 from training.step.micro import Request, StepBatch, dropout_seed
 from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.step.scaling import LossScale
@@ -27,7 +28,7 @@ from training.step.stops import Diverged
 from training.step.terms import Result, Sums, Term, named_validation
 
 
-class ExactModule(lightning.LightningModule, ABC):
+class ExactModule(lightning.LightningModule, HasKernels, ABC):
     """Trains by the exact step.
 
     Args:
@@ -131,8 +132,7 @@ class ExactModule(lightning.LightningModule, ABC):
         assert self.progress is not None
         seconds = self.progress.elapsed if self.trainer.is_global_zero else 0.0
         requests = [float(request in self.requests) for request in Request]
-        tokens = [batch.step_target_tokens, batch.step_raw_tokens]
-        numbers = [*batch.step_divisors.values(), *tokens, seconds, *requests]
+        numbers = [*batch.step_divisors.values(), batch.step_target_tokens, batch.step_raw_tokens, seconds, *requests]
         self._step = torch.tensor(numbers, dtype=torch.float64, device="cpu")
         if self.trainer.world_size > 1:  # a kind of device of which a run can have several has float64
             self._step = self._step.to(self.device)

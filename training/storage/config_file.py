@@ -30,7 +30,7 @@ FREE = (
         "validation",
     ),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.deterministic"),
-    *("trainer.loggers", "trainer.profiler"),
+    *("trainer.attention", "trainer.loggers", "trainer.profiler"),
     *("data.micro_batch_size", "data.workers", "data.cache"),
     "model.init_args.teacher",  # the hash of its weights is compared, wherever they lie
 )

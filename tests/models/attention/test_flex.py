@@ -124,7 +124,7 @@ def test_another_batch_is_not_compiled_anew() -> None:
 
 
 def body_of(preset: PresetName, blocks: tuple[int, int]) -> Transformer:
-    config = TransformerConfig(preset=preset, width=16, num_heads=2)
+    config = TransformerConfig(preset=preset, width=32, num_heads=2)
     body = Transformer(config, num_blocks=blocks, vocab_size=20, max_positions=12).double()
     initialise(body, 0)
     return body

@@ -94,4 +94,4 @@ def test_a_head_is_its_formula(preset: PresetName) -> None:
         states = states / math.sqrt(D)
     matrix = table.numpy() if parts.tied else weights["weight"]
     expected = states @ matrix.T + weights.get("bias", 0)
-    np.testing.assert_allclose(head(x, table).detach().numpy(), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(head(x, table).logits().detach().numpy(), expected, rtol=1e-12, atol=1e-12)

@@ -10,7 +10,7 @@ import yaml
 
 from models.presets import PRESETS
 from tests.helpers import ROOT, make_cli, run_script, train_in_process
-from training.setup.cli import one_budget
+from training.setup.parsing import one_budget
 from training.storage.config_file import changed_settings, flat
 
 Command = Callable[..., list[str]]
