@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.optim import Adafactor, AdamW, Muon, Optimizer
+from torch.optim import Adafactor, AdamW, Optimizer
 
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, SHARE, Range, check_ranges, positive
+from training.step.muon import BatchedMuon
 
 RANGES = {
     "learning_rate": LEARNING_RATE,
@@ -178,11 +179,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig, groups: list[dict[
         return Adafactor(parameter_groups(named, tables, config), lr=config.learning_rate)
     hidden = [(name, parameter) for name, parameter in named if parameter.dim() == 2 and ".blocks." in name]
     others = [(name, parameter) for name, parameter in named if not (parameter.dim() == 2 and ".blocks." in name)]
-    muon = Muon(
+    muon = BatchedMuon(
         [parameter for _, parameter in hidden if parameter.requires_grad],
-        lr=config.learning_rate,
+        learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        adjust_lr_fn="match_rms_adamw",  # so that one learning rate serves both
     )
     return SideBySide(muon, _adamw(parameter_groups(others, tables, config), config))
 
