@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.arms import ROOT, make_cli
+from benchmarks.arms import make_cli
+from benchmarks.record import ROOT
 from training.setup.hardware import peak_flops
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 

@@ -5,7 +5,7 @@
 
 Every check has a process of its own, so that one that fails hides no other. Runs are tiny, of the shipped configs, on
 the text of this project's documents. It ends by itself; what the limit cuts off is `not run`. The table is written as
-JSON under benchmarks/results/ besides.
+JSON under benchmarks/results/ besides, in the file of this machine.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.arms import ROOT
 from benchmarks.checks import CHECKS, Skipped
-from benchmarks.speed import processor
+from benchmarks.record import ROOT, add, file_of, machine
 from common.files import write_whole
-from training.storage.provenance import PACKAGES
 
 MINUTES = 4.0 if torch.cuda.is_available() else 10.0
 SECONDS_OF_A_CHECK = 180.0
@@ -94,14 +91,6 @@ def table_of(found: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def machine() -> dict[str, Any]:
-    """What this machine is: nothing names the host, its user or a path."""
-    names = {distribution.metadata["Name"] for distribution in distributions()}
-    versions = {package: version(package) for package in (*PACKAGES, "transformers") if package in names}
-    devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return {**processor(), "gpus": devices, "python": sys.version.split()[0], "versions": versions}
-
-
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status, 1 where a check failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,7 +98,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--checks", nargs="+", choices=list(CHECKS), default=list(CHECKS), metavar="NAME",
                         help=f"a part of them: {', '.join(CHECKS)}")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=MINUTES, help="after which it ends; %(default)g by default")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/machine.json", help="the JSON file")
+    parser.add_argument(
+        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
+    )
     options = parser.parse_args(arguments)
     if options.one:
         return run_one(options.one[0], Path(options.one[1]))
@@ -118,7 +109,7 @@ def main(arguments: list[str]) -> int:
     console.print(described)
     found = run_all(options.checks, options.minutes)
     console.print(table_of(found))
-    write_whole(options.out, json.dumps({"machine": described, "checks": found}, indent=2) + "\n")
+    add(options.out or file_of(described), described, {"checks": found})
     return int(any(outcome["status"] == "failed" for outcome in found.values()))
 
 

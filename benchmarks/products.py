@@ -1,0 +1,58 @@
+"""The lower bound of a step: its matrix products alone, of the same shapes in the same order, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.arms import TimedStep
+
+aten = torch.ops.aten
+PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
+Product = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes the products that are computed within it, each with tensors of its own like those that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[Product] = []
+        self._like: dict[Any, Tensor] = {}
+
+    def _twin(self, tensor: Tensor, place: int) -> Tensor:
+        key = (place, tensor.shape, tensor.stride(), tensor.dtype)
+        if key not in self._like:
+            size, stride = tensor.shape, tensor.stride()
+            self._like[key] = torch.empty_strided(size, stride, dtype=tensor.dtype, device=tensor.device).fill_(0.01)
+        return self._like[key]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in PRODUCTS:
+            with torch.utils._python_dispatch._disable_current_modes():
+                twins = tuple(self._twin(tensor, place) for place, tensor in enumerate(args))
+            self.products.append((func, twins))
+        return result
+
+
+def products_of(arm: TimedStep) -> list[Product]:
+    """The products of a step of an arm, which is not compiled, in their order."""
+    with _Recorder() as recorder:
+        arm.step()
+    return recorder.products
+
+
+def products_alone(arm: TimedStep) -> TimedStep:
+    """The products of one step of an arm, and nothing else."""
+    products = products_of(arm)
+
+    @torch.no_grad()
+    def step() -> None:
+        for product, operands in products:
+            product(*operands)
+
+    return replace(arm, step=step)

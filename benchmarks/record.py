@@ -1,0 +1,64 @@
+"""What was measured on a machine: one JSON file for each, under benchmarks/results/, that later measurements add to."""
+
+import json
+import platform
+import re
+import sys
+import time
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.files import write_whole
+from training.storage.provenance import PACKAGES
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+
+
+def machine() -> dict[str, Any]:
+    """What this machine is: nothing names the host, its user or a path."""
+    name = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if "model name" in line), "")
+    flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
+    names = {distribution.metadata["Name"] for distribution in distributions()}
+    return {
+        "processor": name or platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "amx": "amx_bf16" in flags,
+        "avx512_bf16": "avx512_bf16" in flags,
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "python": sys.version.split()[0],
+        "versions": {package: version(package) for package in (*PACKAGES, "transformers") if package in names},
+    }
+
+
+def file_of(described: dict[str, Any]) -> Path:
+    """The file of a machine, by its first GPU or its processor."""
+    chip = (described["gpus"] or [described["processor"]])[0]
+    words = re.sub(r"\((r|tm)\)|@.*| CPU| Processor", "", chip, flags=re.IGNORECASE)
+    return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.json"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What is in a file; nothing where there is none yet."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def merged(held: Any, new: Any) -> Any:
+    """Both, the new in place of the old; settings within settings are merged likewise."""
+    if not isinstance(held, dict) or not isinstance(new, dict):
+        return new
+    return {**held, **{key: merged(held.get(key), value) for key, value in new.items()}}
+
+
+def add(path: Path, described: dict[str, Any], found: dict[str, Any]) -> None:
+    """Adds what was found to the file of a machine, dated today."""
+    dated = {key: {"date": time.strftime("%Y-%m-%d"), **value} for key, value in found.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps({**merged(read(path), dated), "machine": described}, indent=2) + "\n")

@@ -1,0 +1,126 @@
+"""The benchmarks run from end to end at a tiny shape, and leave what they measured in one file a machine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import loop, peers, record, speed
+from benchmarks.arms import PRESET_OF, Setting, ours
+from benchmarks.peers import make_peer
+from benchmarks.products import products_of
+from benchmarks.shapes import MEASURED, shape_named
+from benchmarks.timing import measure, variants_of
+
+
+def setting(objective: str) -> Setting:
+    return Setting(objective=objective, shape=shape_named("tiny"), device=torch.device("cpu"), precision="fp32")
+
+
+@pytest.mark.parametrize("objective", PRESET_OF)
+def test_both_sides_have_the_same_parameters_and_the_step_its_products(objective: str) -> None:
+    arm = ours(setting(objective), PRESET_OF[objective], compiles=False)
+    model = make_peer(setting(objective), "theirs", positions=64)
+    assert not [module for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0]
+    assert sum(one.numel() for one in model.parameters()) == pytest.approx(arm.parameters, rel=0.05)
+    assert arm.flops is not None
+    flops = sum(counted(operands) for _, operands in products_of(arm))
+    assert flops == pytest.approx(arm.flops, rel=0.25), "without attention, whose kernel is no product of its own"
+
+
+def counted(operands: tuple[torch.Tensor, ...]) -> int:
+    """Operations of a matrix product."""
+    first, second = [operand for operand in operands if operand.dim() >= 2][-2:]
+    return 2 * first.numel() * second.shape[-1]
+
+
+@pytest.mark.parametrize(
+    ("objective", "variant"),
+    [
+        ("masked_lm", "modernbert"),
+        ("masked_lm", "lab documents"),
+        ("causal_lm", "theirs"),
+        ("denoising", "theirs"),
+        ("span_corruption", "products"),
+    ],
+)
+def test_a_variant_is_measured(objective: str, variant: str) -> None:
+    assert variant in variants_of(objective)
+    found = measure(setting(objective), variant, seconds=0.01, kernels=variant == "theirs")
+    assert found["tokens_per_second"] > 0
+    assert found["recompilations"] == 0
+    assert ("mfu" in found) is (variant not in ("theirs", "modernbert"))
+    assert ("aten::mm" in found.get("kernels", "")) is (variant == "theirs")
+
+
+def test_the_shapes_are_those_of_the_configs() -> None:
+    assert [shape_named(name).width for name in MEASURED] == [32, 128, 256, 512, 768]
+    assert shape_named("base").batch_size == 32, "one of the micro-batches of a step"
+
+
+def test_results_are_written_as_they_come_and_the_next_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[str] = []
+
+    def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[str, Any]:
+        begun.append(variant)
+        if variant == "theirs":
+            return {"failed": "out of memory"}
+        return {"tokens_per_second": 100.0 * len(begun), "mfu": 0.5}
+
+    monkeypatch.setattr(speed, "run_variant", run_variant)
+    monkeypatch.setattr(speed, "faster_precision", lambda device: "fp32")
+    monkeypatch.setattr(speed, "is_here", lambda peer: peer != "litgpt")
+    out = tmp_path / "machine.json"
+    arguments = ["--shape", "tiny", "--device", "cpu", "--objectives", "causal_lm", "--out", str(out)]
+    arguments += ["--variants", "ours", "theirs", "litgpt", "products"]
+    assert speed.main(arguments) == 1
+    assert begun == ["ours", "theirs", "products"]
+    held = json.loads(out.read_text())["speed"]["tiny on cpu"]["causal_lm"]
+    assert held["ours"] == {"precision": "fp32", "tokens_per_second": 100.0, "mfu": 0.5}
+    assert held["theirs"]["failed"] == "out of memory"
+    assert speed.main(arguments) == 1
+    assert begun[3:] == ["theirs"], "what failed is measured again, and nothing else"
+    assert "0.33" in capsys.readouterr().out, "of the lower bound"
+    assert speed.main([*arguments, "--minutes", "0", "--again"]) == 0
+    assert len(begun) == 4
+    with pytest.raises(SystemExit):
+        speed.main(["--variants", "mine"])
+
+
+def test_a_variant_that_is_cut_off_or_fails_is_named_in_one_line() -> None:
+    more = ("--device", "cpu", "--shape", "tiny", "--precision", "fp32", "--seconds", "0.01")
+    assert speed.run_variant("causal_lm", "ours", 0.2, *more) == {"failed": "cut off after 0 s"}
+
+
+def test_a_machine_has_one_file_that_measurements_add_to(tmp_path: Path) -> None:
+    described = record.machine()
+    text = json.dumps(described)
+    assert str(Path.home()) not in text
+    assert record.file_of({"gpus": ["NVIDIA H200"], "processor": "x"}).name == "nvidia-h200.json"
+    intel = {"gpus": [], "processor": "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz"}
+    assert record.file_of(intel).name == "intel-xeon-platinum-8481c.json"
+    path = tmp_path / "a.json"
+    record.add(path, described, {"speed": {"nano": {"a": {"ours": 1}}}})
+    record.add(path, described, {"speed": {"nano": {"a": {"lab": 2}}}, "checks": {"fsdp": {}}})
+    held = json.loads(path.read_text())
+    assert held["speed"]["nano"] == {"a": {"ours": 1, "lab": 2}}
+    assert held["machine"] == described
+    assert set(held["checks"]) == {"date", "fsdp"}
+
+
+def test_the_loader_is_measured_for_every_objective(tmp_path: Path) -> None:
+    out = tmp_path / "machine.json"
+    few = ["--shape", "tiny", "--batches", "3", "--workers", "0", "--parts", "loader", "--device", "cpu"]
+    assert loop.main([*few, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())["loader"]["tiny on cpu"]
+    assert set(found) == set(loop.OBJECTIVES)
+    assert all(rates["0 workers"]["cpu_seconds_per_million"] > 0 for rates in found.values())
+
+
+def test_litgpt_is_an_extra() -> None:
+    assert peers.is_here("theirs")
+    assert peers.is_here("litgpt") is (peers.find_spec("litgpt") is not None)
