@@ -3,12 +3,18 @@
 Tokens a second against the length of the text, greedily, one text at a time, by one thread in float32: with keys and
 values kept from one token to the next, and without, where the whole text is read anew for every token. Both sides take
 turns in one process, and what is timed is what the processor spends on them, so that other processes do not count.
-Medians of the turns are printed, and written with --out.
+
+    python -m benchmarks.generation
+    python -m benchmarks.generation --device cuda --shape base --batches 1 32
+
+With --batches, or on a GPU: tokens a second of so many texts at once by the clock, against transformers' `generate`
+with its static cache, which it compiles on a GPU, and with the cache that grows. Medians of the turns are printed, and
+written as JSON under benchmarks/results/, in the file of this machine.
 """
 
 import argparse
-import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.speed import hardware
+from benchmarks.record import add, file_of, machine, today
+from benchmarks.shapes import MEASURED, BenchmarkShape, shape_named
 from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import stream
@@ -30,13 +37,11 @@ from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
 
-SHAPES: dict[PresetName, tuple[int, int]] = {"gpt2": (0, 4), "bart": (4, 4), "t5": (4, 4)}  # blocks of either stack
-WIDTH, HEADS, VOCAB = 256, 4, 8192
+HAS_ENCODER: dict[PresetName, bool] = {"gpt2": False, "bart": True, "t5": True}
 PROMPT, SOURCE = 16, 128  # tokens that a decoder, or an encoder, reads first
 LENGTHS = (64, 128, 256, 512, 1024)
 LONGEST_WITHOUT_CACHE = 256
 POSITIONS = PROMPT + max(LENGTHS)
-NEVER = VOCAB  # no token ends a text
 START = 0  # of a decoder beside an encoder
 
 Generate = Callable[[int, "Clock"], list[int]]  # that many tokens, each noted by the clock when it is there
@@ -55,39 +60,50 @@ class Clock:
         """All tokens have been put."""
 
 
-def make_ours(preset: PresetName) -> tuple[nn.ModuleDict, TransformerConfig]:
+def blocks_of(preset: PresetName, shape: BenchmarkShape) -> tuple[int, int]:
+    """Blocks of the encoder and of the decoder."""
+    return shape.layers * HAS_ENCODER[preset], shape.layers
+
+
+def make_ours(preset: PresetName, shape: BenchmarkShape) -> tuple[nn.ModuleDict, TransformerConfig]:
     """A model of the family, with initial weights."""
-    config = TransformerConfig(preset=preset, width=WIDTH, num_heads=HEADS)
-    body = Transformer(config, num_blocks=SHAPES[preset], vocab_size=VOCAB, max_positions=POSITIONS)
+    config = TransformerConfig(preset=preset, width=shape.width, num_heads=shape.num_heads)
+    blocks = blocks_of(preset, shape)
+    body = Transformer(config, num_blocks=blocks, vocab_size=shape.vocab_size, max_positions=POSITIONS)
     initialise(body, 0)
     return nn.ModuleDict({"body": body}).eval(), config
 
 
-def make_theirs(ours: nn.ModuleDict, config: TransformerConfig) -> Any:
+def make_theirs(ours: nn.ModuleDict, config: TransformerConfig, shape: BenchmarkShape) -> Any:
     """Transformers' class of the family with the same weights."""
     import transformers
 
-    family, blocks = FAMILIES[config.preset], SHAPES[config.preset]
-    settings = to_huggingface_config(config, blocks, vocab_size=VOCAB, max_positions=POSITIONS)
+    family, blocks = FAMILIES[config.preset], blocks_of(config.preset, shape)
+    settings = to_huggingface_config(config, blocks, vocab_size=shape.vocab_size, max_positions=POSITIONS)
     special = {"pad_token_id": START, "bos_token_id": None, "eos_token_id": None, "decoder_start_token_id": START}
     model = getattr(transformers, family.name)(transformers.AutoConfig.for_model(**{**settings, **special}))
     model.load_state_dict(to_huggingface(ours.state_dict(), config, blocks), strict=True)
     return model.eval()
 
 
-def generators(preset: PresetName) -> dict[str, Generate]:
+def prompt_of(shape: BenchmarkShape, rows: int, length: int) -> Tensor:
+    """int64[rows, length], random tokens."""
+    return torch.randint(1, shape.vocab_size, (rows, length), generator=torch.Generator().manual_seed(0))
+
+
+def generators(preset: PresetName, shape: BenchmarkShape) -> dict[str, Generate]:
     """Ways to generate a text: ours and theirs, with keys and values kept and without."""
-    ours, config = make_ours(preset)
-    model, body = make_theirs(ours, config), ours["body"]
+    ours, config = make_ours(preset, shape)
+    model, body = make_theirs(ours, config, shape), ours["body"]
     assert isinstance(body, Transformer)
-    has_encoder = SHAPES[preset][0] > 0
-    read = torch.randint(1, VOCAB, (1, SOURCE if has_encoder else PROMPT), generator=torch.Generator().manual_seed(0))
+    has_encoder, never = HAS_ENCODER[preset], shape.vocab_size  # no token ends a text
+    read = prompt_of(shape, 1, SOURCE if has_encoder else PROMPT)
     sources = read.tolist() if has_encoder else None
     prompts = [[START]] if has_encoder else read.tolist()
 
     def ours_cached(length: int, clock: Clock) -> list[int]:
         generated, decoding = [], Decoding(max_new_tokens=length)
-        steps = stream(body, prompts, sources=sources, decoding=decoding, eos=NEVER, max_positions=POSITIONS)
+        steps = stream(body, prompts, sources=sources, decoding=decoding, eos=never, max_positions=POSITIONS)
         for ids_B, _ in steps:
             clock.put(ids_B)
             generated.append(int(ids_B[0]))
@@ -124,9 +140,9 @@ def generators(preset: PresetName) -> dict[str, Generate]:
     }
 
 
-def measure(preset: PresetName, turns: int) -> dict[str, Any]:
+def measure(preset: PresetName, shape: BenchmarkShape, turns: int) -> dict[str, Any]:
     """For every way to generate a text, tokens a second by its length; and how many tokens both sides agree on."""
-    ways = generators(preset)
+    ways = generators(preset, shape)
     seconds: dict[str, list[list[float]]] = {name: [] for name in ways}
     texts: dict[str, list[int]] = {}
     for turn in range(turns + 1):
@@ -152,6 +168,40 @@ def measure(preset: PresetName, turns: int) -> dict[str, Any]:
     return {"tokens_per_second": found, "first_tokens_alike": agreed}
 
 
+def measure_batch(
+    shape: BenchmarkShape, rows: int, *, length: int, device: torch.device, turns: int
+) -> dict[str, float]:
+    """Tokens a second of so many texts at once, by the clock: ours, and theirs with a static and a growing cache."""
+    ours, config = make_ours("gpt2", shape)
+    model, body = make_theirs(ours, config, shape).to(device), ours.to(device)["body"]
+    assert isinstance(body, Transformer)
+    read, never = prompt_of(shape, rows, PROMPT).to(device), shape.vocab_size
+
+    def of_ours() -> Tensor:
+        decoding = Decoding(max_new_tokens=length)
+        steps = stream(body, read.tolist(), decoding=decoding, eos=never, max_positions=POSITIONS)
+        return torch.stack([ids_B for ids_B, _ in steps], dim=1)
+
+    def of_theirs(**cache: Any) -> Tensor:
+        mask = torch.ones_like(read)
+        return model.generate(read, attention_mask=mask, max_new_tokens=length, do_sample=False, **cache)[:, PROMPT:]
+
+    ways: dict[str, Callable[[], Tensor]] = {
+        "ours": of_ours,
+        "theirs, static cache": lambda: of_theirs(cache_implementation="static"),
+        "theirs, growing cache": of_theirs,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 1):
+        for name, generate in ways.items():
+            before = time.perf_counter()
+            ids_BT = generate().cpu()  # which waits for the device
+            assert ids_BT.shape == (rows, length)
+            if turn:  # the first warms up, and compiles
+                seconds[name].append(time.perf_counter() - before)
+    return {name: rows * length / statistics.median(taken) for name, taken in seconds.items()}
+
+
 def print_results(console: Console, results: dict[PresetName, Any]) -> None:
     """A table of each family, and what a token costs at the end of the longest text beside the shortest."""
     for preset, result in results.items():
@@ -173,23 +223,37 @@ def print_results(console: Console, results: dict[PresetName, Any]) -> None:
         )
 
 
-def main() -> None:
-    """Runs the command."""
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--presets", nargs="+", default=list(HAS_ENCODER), choices=list(HAS_ENCODER))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--shape", choices=MEASURED, default="mini")
+    parser.add_argument("--batches", nargs="+", type=int, help="texts at once; 1 and 32 by default on a GPU")
+    parser.add_argument("--length", type=int, default=256, help="tokens of each of these")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    console = Console(highlight=False)
-    machine = hardware("fp32", 0.0)
-    del machine["peak_tflops"]  # of what a matrix product reaches, which nothing here comes near
-    console.print(machine)
-    results = {preset: measure(preset, options.turns) for preset in options.presets}
-    print_results(console, results)
-    if options.out:
-        options.out.write_text(json.dumps({"hardware": machine, **results}, indent=2) + "\n", encoding="utf-8")
+    parser.add_argument(
+        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
+    )
+    options = parser.parse_args(arguments)
+    console, shape, device = Console(highlight=False), shape_named(options.shape), torch.device(options.device)
+    described, key = machine(), f"{options.shape} on {options.device}"
+    console.print(described)
+    found: dict[str, Any] = {}
+    batches = options.batches or ([1, 32] if device.type == "cuda" else [])
+    for rows in batches:
+        rates = measure_batch(shape, rows, length=options.length, device=device, turns=options.turns)
+        found[f"gpt2, {rows} at once"] = {"date": today(), "tokens_per_second": rates}
+        cells = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+        console.print(f"gpt2, {rows} at once, tokens a second: {cells}")
+    if not batches:
+        torch.set_num_threads(1)
+        results = {preset: measure(preset, shape, options.turns) for preset in options.presets}
+        print_results(console, results)
+        found = {preset: {"date": today(), **result} for preset, result in results.items()}
+    add(options.out or file_of(described), described, {"generation": {key: found}})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

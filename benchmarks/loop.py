@@ -22,7 +22,7 @@ from rich.console import Console
 
 import train
 from benchmarks.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
-from benchmarks.record import ROOT, add, file_of, machine
+from benchmarks.record import ROOT, add, file_of, machine, today
 from benchmarks.shapes import MEASURED, shape_named
 from training.step.optim import make_optimizer
 
@@ -115,11 +115,11 @@ def main(arguments: list[str]) -> int:
                 f"{workers} workers": measure_loader(setting, workers=workers, batches=options.batches)
                 for workers in options.workers
             }
-            found["loader"][objective] = rates
+            found["loader"][objective] = {"date": today(), **rates}
             cells = ", ".join(f"{name} {rate['tokens_per_second']:,.0f}" for name, rate in rates.items())
             console.print(f"loader of {objective}, raw tokens a second: {cells}")
         if "lightning" in options.parts and objective in list(PRESET_OF)[:2]:
-            found["lightning"][objective] = spent = measure_lightning(setting, turns=3, steps=40)
+            found["lightning"][objective] = spent = {"date": today(), **measure_lightning(setting, turns=3, steps=40)}
             console.print(
                 f"a run of {objective}: {1000 * spent['whole']:.1f} ms a step, a bare loop {1000 * spent['bare']:.1f} "
                 f"ms: {spent['ratio'] - 1:+.1%}"

@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.checks import CHECKS, Skipped
-from benchmarks.record import ROOT, add, file_of, machine
+from benchmarks.record import ROOT, add, file_of, machine, today
 from common.files import write_whole
 
 MINUTES = 4.0 if torch.cuda.is_available() else 10.0
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
     console.print(described)
     found = run_all(options.checks, options.minutes)
     console.print(table_of(found))
-    add(options.out or file_of(described), described, {"checks": found})
+    add(options.out or file_of(described), described, {"checks": {"date": today(), **found}})
     return int(any(outcome["status"] == "failed" for outcome in found.values()))
 
 

@@ -57,8 +57,12 @@ def merged(held: Any, new: Any) -> Any:
     return {**held, **{key: merged(held.get(key), value) for key, value in new.items()}}
 
 
+def today() -> str:
+    """The date that stands beside what was measured."""
+    return time.strftime("%Y-%m-%d")
+
+
 def add(path: Path, described: dict[str, Any], found: dict[str, Any]) -> None:
-    """Adds what was found to the file of a machine, dated today."""
-    dated = {key: {"date": time.strftime("%Y-%m-%d"), **value} for key, value in found.items()}
+    """Adds what was found to the file of a machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({**merged(read(path), dated), "machine": described}, indent=2) + "\n")
+    write_whole(path, json.dumps({**merged(read(path), found), "machine": described}, indent=2) + "\n")

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.arms import PRESET_OF, faster_precision
 from benchmarks.peers import is_here
-from benchmarks.record import ROOT, add, file_of, machine, read
+from benchmarks.record import ROOT, add, file_of, machine, read, today
 from benchmarks.shapes import MEASURED
 from benchmarks.timing import variants_of
 
@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
             console.print("the time is up: the same command goes on with what is not measured yet")
             break
         result = run_variant(objective, variant, min(left, SECONDS_OF_A_VARIANT[options.device]), *more)
-        found[objective][variant] = {"precision": precision, **result}
+        found[objective][variant] = {"date": today(), "precision": precision, **result}
         console.print(f"{objective}, {variant}: {_cell(result)}", markup=False)
         kept = {key_: value for key_, value in found[objective][variant].items() if key_ != "kernels"}
         add(out, described, {"speed": {key: {objective: {variant: kept}}}})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import loop, peers, record, speed
+from benchmarks import generation, loop, peers, record, speed
 from benchmarks.arms import PRESET_OF, Setting, ours
 from benchmarks.peers import make_peer
 from benchmarks.products import products_of
@@ -80,7 +80,8 @@ def test_results_are_written_as_they_come_and_the_next_call_goes_on(
     assert speed.main(arguments) == 1
     assert begun == ["ours", "theirs", "products"]
     held = json.loads(out.read_text())["speed"]["tiny on cpu"]["causal_lm"]
-    assert held["ours"] == {"precision": "fp32", "tokens_per_second": 100.0, "mfu": 0.5}
+    dated = {"date": record.today(), "precision": "fp32"}
+    assert held["ours"] == {**dated, "tokens_per_second": 100.0, "mfu": 0.5}
     assert held["theirs"]["failed"] == "out of memory"
     assert speed.main(arguments) == 1
     assert begun[3:] == ["theirs"], "what failed is measured again, and nothing else"
@@ -109,7 +110,7 @@ def test_a_machine_has_one_file_that_measurements_add_to(tmp_path: Path) -> None
     held = json.loads(path.read_text())
     assert held["speed"]["nano"] == {"a": {"ours": 1, "lab": 2}}
     assert held["machine"] == described
-    assert set(held["checks"]) == {"date", "fsdp"}
+    assert held["checks"] == {"fsdp": {}}
 
 
 def test_the_loader_is_measured_for_every_objective(tmp_path: Path) -> None:
@@ -124,3 +125,20 @@ def test_the_loader_is_measured_for_every_objective(tmp_path: Path) -> None:
 def test_litgpt_is_an_extra() -> None:
     assert peers.is_here("theirs")
     assert peers.is_here("litgpt") is (peers.find_spec("litgpt") is not None)
+
+
+def test_generation_is_measured_by_length_and_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "LENGTHS", (4, 8))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    out = tmp_path / "machine.json"
+    few = ["--shape", "tiny", "--device", "cpu", "--turns", "1", "--out", str(out)]
+    assert generation.main([*few, "--presets", "gpt2", "t5"]) == 0
+    assert generation.main([*few, "--batches", "1", "3", "--length", "5"]) == 0
+    found = json.loads(out.read_text())["generation"]["tiny on cpu"]
+    assert set(found) == {"gpt2", "t5", "gpt2, 1 at once", "gpt2, 3 at once"}
+    assert found["t5"]["first_tokens_alike"] == 8
+    assert set(found["gpt2, 3 at once"]["tokens_per_second"]) == {
+        "ours",
+        "theirs, static cache",
+        "theirs, growing cache",
+    }
