@@ -142,7 +142,7 @@ class TokenStore:
         path = self.folder / self.split / f"{name}.bin"
         if path.stat().st_size == 0:  # an empty file cannot be mapped
             return np.zeros(0, dtype=dtype)
-        return np.memmap(path, dtype=dtype, mode="r")
+        return np.asarray(np.memmap(path, dtype=dtype, mode="r"))  # a memmap's own slices cost microseconds each
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

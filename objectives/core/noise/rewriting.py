@@ -60,14 +60,20 @@ def insertion_places(length: int, count: int, rng: Generator) -> np.ndarray:
     return rng.integers(length + 1, size=count)
 
 
+def _bounds(starts: np.ndarray, length: int) -> np.ndarray:
+    """int64[...], where what rises and begins at 0 and at `starts` begins, and `length`."""
+    return np.concatenate([[0], starts[(starts > 0) & (starts < length)], [length]])
+
+
 def permute_sentences(length: int, sentence_starts: np.ndarray, rate: float, rng: Generator) -> np.ndarray:
     """int64[length] places: ceil(rate * n) of the n sentences, chosen at random, are permuted among themselves."""
-    bounds = np.unique(np.concatenate([[0], sentence_starts, [length]]))
-    sentences = [np.arange(start, end) for start, end in itertools.pairwise(bounds)]
-    seats = np.sort(rng.permutation(len(sentences))[: math.ceil(rate * len(sentences))])
-    order = np.arange(len(sentences))
+    bounds = _bounds(sentence_starts, length)
+    starts, lengths = bounds[:-1], np.diff(bounds)
+    seats = np.sort(rng.permutation(len(starts))[: math.ceil(rate * len(starts))])
+    order = np.arange(len(starts))
     order[seats] = rng.permutation(seats)
-    return np.concatenate([np.arange(0), *(sentences[index] for index in order)])
+    starts, lengths = starts[order], lengths[order]
+    return np.arange(length) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
 def rotate(length: int, rng: Generator, *, like_fairseq: bool = False) -> np.ndarray:
@@ -106,8 +112,11 @@ class NoisedTokens:
 
     def insert(self, places: np.ndarray, mask: int) -> None:
         """Puts a mask, which stands for no token, before each of `places`."""
-        self.tokens = np.insert(self.tokens, places, mask)
-        self.origins = np.insert(self.origins, places, NOWHERE)
+        is_kept = np.ones(len(self) + len(places), dtype=bool)
+        is_kept[np.sort(places) + np.arange(len(places))] = False
+        tokens, origins = np.full(len(is_kept), mask), np.full(len(is_kept), NOWHERE)
+        tokens[is_kept], origins[is_kept] = self.tokens, self.origins
+        self.tokens, self.origins = tokens, origins
 
     def randomise(self, mask: int, rate: float, pool: np.ndarray, rng: Generator) -> None:
         """Replaces each mask, with probability `rate`, by a random token of `pool`."""
@@ -121,7 +130,7 @@ def permutation(window: Window, rate: float, eos: int, rng: Generator) -> np.nda
 
     EOS keeps its place: it ends its document, whichever sentence comes last.
     """
-    bounds = np.unique(np.concatenate([[0], window.document_starts, [len(window)]]))
+    bounds = _bounds(window.document_starts, len(window)).tolist()
     parts = []
     for start, end in itertools.pairwise(bounds):
         body_end = end - (window.tokens[end - 1] == eos)

@@ -32,13 +32,11 @@ def random_spans(length: int, *, noise_density: float, mean_span_length: float, 
     All masks of this form are equally likely (Raffel et al. 2020, 3.1.4).
     """
     num_noise, num_spans = span_counts(length, noise_density, mean_span_length)
-    mask = np.zeros(length, dtype=bool)
-    if num_spans:
-        noise = composition(num_noise, num_spans, rng)
-        text = composition(length - num_noise, num_spans, rng)
-        for end, span in zip(np.cumsum(noise + text), noise, strict=True):
-            mask[end - span : end] = True
-    return mask
+    if not num_spans:
+        return np.zeros(length, dtype=bool)
+    noise = composition(num_noise, num_spans, rng)
+    text = composition(length - num_noise, num_spans, rng)
+    return np.repeat(np.tile([False, True], num_spans), np.stack([text, noise], axis=1).ravel())
 
 
 def cut_runs(mask: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,18 +75,15 @@ def inputs_and_targets(
     complement, except for masks that begin with noise, where T5's sentinels of inputs and targets do not match.
     """
     source = replace_spans(tokens, starts, ends, sentinels[: len(starts)])
-    targets, origins = [], []
-    for sentinel, start, end in zip(sentinels, starts, ends, strict=False):
-        targets += [[sentinel], tokens[start:end]]
-        origins += [[start], np.arange(start, end)]
-    if len(ends) and ends[-1] < len(tokens):
-        targets.append([sentinels[len(starts)]])
-        origins.append([ends[-1]])
-    empty = np.zeros(0, dtype=np.int64)
-    return source, (
-        np.concatenate([empty, *targets]).astype(np.int64),
-        np.concatenate([empty, *origins]).astype(np.int64),
-    )
+    if len(ends) and ends[-1] < len(tokens):  # one more sentinel, with an empty span
+        starts, ends = np.append(starts, ends[-1]), np.append(ends, ends[-1])
+    lengths = ends - starts + 1
+    firsts = np.cumsum(lengths) - lengths
+    origins = np.arange(lengths.sum()) + np.repeat(starts - 1 - firsts, lengths)
+    origins[firsts] = starts
+    targets = tokens[np.minimum(origins, len(tokens) - 1)].astype(np.int64)
+    targets[firsts] = sentinels[: len(starts)]
+    return source, (targets, origins)
 
 
 def shifted(labels: np.ndarray, start: int, documents: np.ndarray | None = None) -> np.ndarray:

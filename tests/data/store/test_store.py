@@ -215,7 +215,7 @@ def test_a_store_is_mapped_and_not_read(store: Path) -> None:
     for split in ("train", "validation"):
         opened = TokenStore(store, split)
         arrays = (opened.tokens, opened.sentence_starts, opened.document_starts)
-        assert all(isinstance(array, np.memmap) and not array.flags.writeable for array in arrays)
+        assert all(isinstance(array.base, np.memmap) and not array.flags.writeable for array in arrays)
         assert opened.num_bytes == read_manifest(store)[split]["bytes"]
         for starts in arrays[1:]:
             assert starts[0] == 0
