@@ -59,9 +59,11 @@ format: .venv/installed ## formats every file
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-bench: .venv/installed ## side-by-side measurements against transformers, training and generation; some minutes
+bench: .venv/installed ## side-by-side measurements against transformers, training and generation; written to docs/benchmarks.md
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.loop
 	$(BIN)/python -m benchmarks.generation
+	$(BIN)/python -m benchmarks.tables
 
 docs: .venv/installed ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import generation, loop, peers, record, speed
+from benchmarks import generation, loop, peers, record, speed, tables
 from benchmarks.arms import PRESET_OF, Setting, ours
 from benchmarks.peers import make_peer
 from benchmarks.products import products_of
@@ -142,3 +142,10 @@ def test_generation_is_measured_by_length_and_in_batches(tmp_path: Path, monkeyp
         "theirs, static cache",
         "theirs, growing cache",
     }
+
+
+def test_the_tables_of_the_page_are_made_from_the_results() -> None:
+    text = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.page(text) == text, "python -m benchmarks.tables writes them anew"
+    assert tables.BEGIN in text
+    assert "best of ours / best of theirs" in text

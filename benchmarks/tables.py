@@ -1,0 +1,109 @@
+"""Writes the tables of docs/benchmarks.md from benchmarks/results/: python -m benchmarks.tables.
+
+Everything between the two marks of the page is made from the files; the rest is written by hand.
+"""
+
+import re
+from typing import Any
+
+from benchmarks.record import RESULTS, ROOT, read
+from benchmarks.speed import Found, rows_of
+from common.files import write_whole
+
+PAGE = ROOT / "docs/benchmarks.md"
+BEGIN, END = "<!-- tables: python -m benchmarks.tables -->", "<!-- end of tables -->"
+NAMES = {"ours": "ours, the objective's family", "lab": "ours, `lab`", "theirs": "transformers' class of the family"}
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+
+
+def named(variant: str) -> str:
+    """A variant in words."""
+    if " / " in variant:
+        return f"**{variant}**"
+    side, *how = variant.split()
+    words = ["documents kept apart" if one == "documents" else one for one in how]
+    return ", ".join([NAMES.get(side, side), *words])
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """What a machine is, in a line."""
+    chip = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['threads']} threads"
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "transformers")
+                         if name in machine["versions"])  # fmt: skip
+    return f"{chip}; {versions}"
+
+
+def speed_of(found: Found) -> str:
+    """Raw tokens a second of the steps at one shape."""
+    rows = [[named(name), *cells] for name, *cells in rows_of(found)]
+    return table(["raw tokens a second (MFU)", *found], rows)
+
+
+def generation_of(found: dict[str, Any]) -> str:
+    """Tokens a second of generation at one shape."""
+    parts = []
+    by_length = {name: result["tokens_per_second"] for name, result in found.items() if "at once" not in name}
+    if by_length:
+        lengths = list(next(iter(next(iter(by_length.values())).values())))
+        rows = [
+            [f"`{preset}`, {way}", *(f"{rates[length]:,.0f}" if length in rates else "" for length in lengths)]
+            for preset, ways in by_length.items()
+            for way, rates in ways.items()
+        ]
+        parts.append(table(["tokens a second, one text at a time, by its length", *lengths], rows))
+    batches = {name: result["tokens_per_second"] for name, result in found.items() if "at once" in name}
+    if batches:
+        ways = list(next(iter(batches.values())))
+        rows = [[name, *(f"{rates[way]:,.0f}" for way in ways)] for name, rates in batches.items()]
+        parts.append(table(["tokens a second", *ways], rows))
+    return "\n\n".join(parts)
+
+
+def loader_of(found: dict[str, Any]) -> str:
+    """Raw tokens a second of the loader at one shape."""
+    workers = [name for name in next(iter(found.values())) if name != "date"]
+    rows = [
+        [objective, *(f"{rates[name]['tokens_per_second']:,.0f}" for name in workers)]
+        for objective, rates in found.items()
+    ]
+    return table(["loader, raw tokens a second", *workers], rows)
+
+
+def checks_of(checks: dict[str, Any]) -> str:
+    """What `benchmarks.machine` found, in a line."""
+    statuses = [one["status"] for one in checks.values() if isinstance(one, dict)]
+    counts = [f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)]
+    return f"`python -m benchmarks.machine`, {checks['date']}: {', '.join(counts)}."
+
+
+def tables() -> str:
+    """The tables of every machine."""
+    parts = []
+    makers = {"speed": speed_of, "loader": loader_of, "generation": generation_of}
+    for path in sorted(RESULTS.glob("*.json")):
+        held = read(path)
+        parts.append(f"## {machine_line(held['machine'])}")
+        if "checks" in held:
+            parts.append(checks_of(held["checks"]))
+        for part, make in makers.items():
+            for key, found in held.get(part, {}).items():
+                dates = sorted(set(re.findall(r"'date': '([\d-]+)'", str(found))))
+                parts.append(f"### {part}: {key}, {dates[-1]}")
+                parts.append(make(found))
+    return "\n\n".join(parts)
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, behind = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{behind}"
+
+
+if __name__ == "__main__":
+    write_whole(PAGE, page(PAGE.read_text(encoding="utf-8")))
