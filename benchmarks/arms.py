@@ -14,6 +14,7 @@ from data.datamodule import DataModule
 from data.stream.batch import Batch
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
 from data.stream.sharding import BatchSharding
+from models.attention.choice import preferring
 from models.bodies.make import BodyConfig
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
 from objectives.core.pretraining import Pretraining
@@ -83,7 +84,8 @@ def prepared(setting: Setting, preset: str, *, documents: bool = False) -> tuple
         "data.window": shape.window,
         "data.batch_size": shape.batch_size,
         "data.vocab_size": min(shape.vocab_size, 8192),
-        "trainer.precision": "32-true",  # its own Trainer is not used
+        "trainer.precision": "bf16-mixed" if setting.precision == "bf16" else "32-true",  # of which kernels are chosen
+        "trainer.accelerator": "gpu" if setting.device.type == "cuda" else "cpu",
         **({} if preset == "lab" else {"body.feed_forward_width": shape.inner}),
         # A random segment would be kept from the one that it is compared with.
         **({"model.init_args.second_segment": "none"} if documents and setting.objective == "masked_lm" else {}),
@@ -124,9 +126,9 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 def our_step(module: Pretraining, optimizer: torch.optim.Optimizer, batch: Batch, autocast: Any) -> None:
     """A step as training/step/module.py makes it, without Lightning."""
-    with autocast:
+    with autocast, preferring(module.kernels.plain):
         terms = module.terms(batch, count_correct=False)
-    loss = torch.stack([term.minimised_sum / (term.divisor or 1.0) for term in terms.values()]).sum()
+        loss = torch.stack([term.minimised_sum / (term.divisor or 1.0) for term in terms.values()]).sum()
     loss.backward()
     update(module, optimizer)
 

@@ -62,7 +62,7 @@ def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[
 
 
 def missing(held: Found, objectives: list[str], variants: list[str] | None) -> Iterator[tuple[str, str]]:
-    """What is still to be measured: of every objective in turn, the most telling first."""
+    """What is still to be measured: of every objective in turn, the most informative first."""
     wanted = {objective: variants_of(objective) for objective in objectives}
     for place in range(max(map(len, wanted.values()))):
         for objective, names in wanted.items():

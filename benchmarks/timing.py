@@ -26,7 +26,7 @@ ROWS_OF_KERNELS = 25
 
 
 def variants_of(objective: str) -> list[str]:
-    """What is measured of an objective, the most telling first."""
+    """What is measured of an objective, the most informative first."""
     peers = ["theirs", *([EXTRA_OF[objective]] if objective in EXTRA_OF else [])]
     mine = ["ours", "lab"]
     eager = [*mine, *peers]
