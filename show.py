@@ -208,7 +208,7 @@ def show_attention(parsed: Namespace, console: Console) -> None:
     Raises:
         UserError: where the run or the text cannot be shown.
     """
-    from objectives.inspection.attention_figure import attention_figure
+    from objectives.inspection.attention_figure import FileKind, attention_figure
     from objectives.inspection.attention_of_run import FILE, attention_of, attention_tables, example_text, labels_of
     from objectives.weights.load import load_run
 
@@ -221,10 +221,12 @@ def show_attention(parsed: Namespace, console: Console) -> None:
     for table in attention_tables(maps):
         console.print(table)
         console.print()
-    files = {kind: path for kind in ("png", "svg") if (path := getattr(parsed, kind)) is not None}
-    for kind, path in (files or {"png": run.folder / FILE}).items():
-        write_whole(path, attention_figure(maps, labels_of(run.tokenizer, run.vocabulary), kind))
-        console.print(f"{path}: a picture of every layer and head", soft_wrap=True, markup=False)
+    png = parsed.png or (None if parsed.svg else run.folder / FILE)
+    files: dict[FileKind, Path | None] = {"png": png, "svg": parsed.svg}
+    for kind, path in files.items():
+        if path is not None:
+            write_whole(path, attention_figure(maps, labels_of(run.tokenizer, run.vocabulary), kind))
+            console.print(f"{path}: a picture of every layer and head", soft_wrap=True, markup=False)
 
 
 @script()

@@ -98,7 +98,7 @@ def _arm(label: str, runs: Sequence[ExistingRun], ordinary_loss: float | None) -
         active=count_parameters(run.network, embeddings=False),
         beside=run.network.parameters_beside(),
         layers=main.num_blocks,
-        flops_per_window=3 * run.objective.flops_per_window(run.network, windows, run.vocabulary),
+        flops_per_window=RunFolder(run.folder).read_info()["flops_per_step"] / config["data"]["batch_size"],
         targets_per_raw_token=targets / run.window,
         learning_rate=config["optimizer"]["learning_rate"],
         ordinary_loss=ordinary_loss,

@@ -114,10 +114,10 @@ class Network(nn.Module):
         return [module for module in self.children() if isinstance(module, Body)]
 
     def parameters_beside(self) -> dict[str, int]:
-        """By the role of every body but the main one, how many of its parameters no body before it has."""
+        """By the role of every trained body but the main one, how many of its parameters no body before it has."""
         seen, found = {id(parameter) for parameter in self.body.parameters()}, {}
         for role, body in self.named_children():
-            if isinstance(body, Body) and role != MAIN:
+            if isinstance(body, Body) and role != MAIN and role not in self.unsaved:
                 own = {id(parameter): parameter.numel() for parameter in body.parameters() if id(parameter) not in seen}
                 found[role] = sum(own.values())
                 seen |= own.keys()

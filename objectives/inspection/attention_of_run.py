@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -18,7 +19,7 @@ from data.stream.windows import Windows
 from objectives.core.pretraining import Pretraining
 from objectives.inspection.attention import AttentionMap, maps_in_training, summaries
 from objectives.inspection.attention_figure import Labels, attention_figure, groups_of, heading
-from objectives.inspection.picture import Painter
+from objectives.inspection.picture import Kind, Painter
 from objectives.inspection.text import windows_of_text
 from objectives.weights.load import TrainedRun
 from training.monitoring.callbacks import RunCallback
@@ -33,7 +34,8 @@ def labels_of(tokenizer: Tokenizer, vocabulary: Vocabulary) -> Labels:
     painter = Painter(vocabulary, lambda ids: visible(tokenizer.decode(list(ids), skip_special_tokens=False)))
 
     def labels(ids: Sequence[int]) -> list[str]:
-        return [cell.text for cell in painter.row(torch.tensor(ids, device="cpu").numpy(), ["plain"] * len(ids))]
+        kinds: list[Kind] = ["plain"] * len(ids)
+        return [cell.text for cell in painter.row(np.array(ids), kinds)]
 
     return labels
 

@@ -207,7 +207,7 @@ class Distillation(Objective):
         if self.teacher is None:
             return {}
         teacher = open_pretrained(self.teacher)
-        stacks = tuple(number > 0 for number in teacher.num_blocks)
+        stacks = teacher.num_blocks[0] > 0, teacher.num_blocks[1] > 0
         if stacks != (self.uses_encoder, self.uses_decoder):
             names = {(True, True): "an encoder and a decoder", (True, False): "an encoder", (False, True): "a decoder"}
             raise UserError(

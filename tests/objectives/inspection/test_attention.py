@@ -177,6 +177,7 @@ def test_every_body_of_an_objective_is_recorded_as_it_is_trained() -> None:
     batch = batch_of(detection.objective, windows)
     maps = maps_in_training(detection.objective, detection.built, batch)
     assert [(one.role, one.layer) for one in maps] == [("body", 0), ("body", 1), ("generator", 0), ("generator", 1)]
+    assert batch.encoder_ids_BS is not None
     assert torch.equal(maps[2].key_ids_BK, batch.encoder_ids_BS)  # the generator reads masks, the body what it wrote
     assert not torch.equal(maps[0].key_ids_BK, batch.encoder_ids_BS)
     own = attention_maps(detection.built, Inputs(encoder_ids_BS=batch.encoder_ids_BS), "generator")

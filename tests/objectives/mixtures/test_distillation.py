@@ -18,6 +18,7 @@ import generate
 import score
 from common.errors import UserError
 from data.stream.batch import Batch
+from finetuning.body.body import start_from
 from models.presets import TransformerConfig
 from objectives.causal_lm import CausalLM
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
@@ -226,6 +227,7 @@ def test_a_teacher_is_frozen_and_no_part_of_the_model(monkeypatch: pytest.Monkey
     assert not any(one.requires_grad for one in network.role("teacher").parameters())
     assert network.state_dict().keys() == alone.built.state_dict().keys()
     assert module.num_parameters == alone.num_parameters == sum(one.numel() for one in alone.parameters())
+    assert not network.parameters_beside()
     assert module.frozen == {"teacher": {"origin": "the teacher", "sha256": "0" * 64}}
     mean_loss(module.terms(batch_of(student, some_windows()), count_correct=False)).backward()
     assert all(one.grad is None for one in network.role("teacher").parameters())
@@ -378,6 +380,7 @@ def test_a_student_is_distilbert_in_transformers_and_back(
     assert export_readiness(run.objective, run.body, (2, 0)).endswith("as DistilBertForMaskedLM")
     assert generate.main([str(folder), "A [MASK] .", "--json"]) == 0
     assert "masks" in capsys.readouterr().out
+    assert start_from(str(folder))[1].num_blocks == (2, 0)  # it is fine-tuned as any run is
     assert run.scorers.keys() == made(MaskedLM, **ONE_SEGMENT).inference.scorers(run.objective, run.vocabulary).keys()
 
     assert export_run(run, tmp_path / "folder") == "DistilBertForMaskedLM"
