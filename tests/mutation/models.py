@@ -8,6 +8,7 @@ POSITIONS = "tests/models/attention/test_positions.py"
 TRANSFORMER = "tests/models/transformer/test_transformer.py"
 INITIALISATION = "tests/models/transformer/test_initialisation.py"
 ACCOUNTING = "tests/models/transformer/test_accounting.py"
+WEIGHTS = "tests/models/attention/test_weights.py"
 PRESETS = "tests/models/test_presets.py"
 LAW_4 = "tests/test_laws.py::test_law_4_no_token_helps_to_say_itself"
 EMBEDDINGS = "tests/models/transformer/test_embeddings.py"
@@ -15,6 +16,13 @@ GENERATION = "tests/models/generation/test_generation.py"
 HUGGINGFACE = "tests/models/huggingface/test_huggingface.py"
 
 MUTANTS = [
+    Mutant(
+        file="models/attention/kernels.py",
+        original="return torch.where(visible, scores_BHTS, HIDDEN).softmax(dim=-1) * visible",
+        replacement="return torch.where(visible, scores_BHTS, HIDDEN).softmax(dim=-1)",
+        mistake="a query that sees nothing is shown as one that sees all",
+        tests=(WEIGHTS,),
+    ),
     Mutant(
         file="models/attention/masks.py",
         original=".tril(num_keys - num_queries)",

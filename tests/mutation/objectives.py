@@ -19,8 +19,38 @@ PREFIX_LM = "tests/objectives/test_prefix_lm.py"
 FILL_IN_THE_MIDDLE = "tests/objectives/test_fill_in_the_middle.py"
 MIXTURE = "tests/objectives/mixtures/test_mixture.py"
 DUAL = "tests/objectives/mixtures/test_dual.py"
+DISTILLATION = "tests/objectives/mixtures/test_distillation.py"
+ATTENTION_MAPS = "tests/objectives/inspection/test_attention.py"
 
 MUTANTS = [
+    Mutant(
+        file="objectives/mixtures/distillation.py",
+        original="return temperature**2 * F.kl_div(found_NV, targets_NV,",
+        replacement="return temperature**2 * F.kl_div(targets_NV, found_NV,",
+        mistake="the divergence is taken the wrong way round",
+        tests=(DISTILLATION,),
+    ),
+    Mutant(
+        file="objectives/core/network.py",
+        original="for body in self.frozen:\n            body.eval()",
+        replacement="for body in self.frozen:\n            body.train(mode)",
+        mistake="a teacher drops out",
+        tests=(DISTILLATION,),
+    ),
+    Mutant(
+        file="objectives/mixtures/teacher.py",
+        original="(2 * place * (depth - 1) + number - 1) // (2 * (number - 1))",
+        replacement="place * depth // number",
+        mistake="a student begins with other layers than the reference's",
+        tests=(DISTILLATION,),
+    ),
+    Mutant(
+        file="objectives/inspection/attention.py",
+        original="layers = [torch.cat(weights, dim=2)] if place.is_stepwise else weights",
+        replacement="layers = [torch.cat(weights, dim=2)] if place.is_stepwise else weights[::-1]",
+        mistake="the last layer is told as the first",
+        tests=(ATTENTION_MAPS,),
+    ),
     Mutant(
         file="objectives/core/noise/hiding.py",
         original="{term: float(len(window))}",
@@ -275,8 +305,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/core/pretraining.py",
-        original="origin is not None and self.trainer.ckpt_path is None",
-        replacement="origin is not None and self.trainer.ckpt_path is not None",
+        original="is_new = self.trainer.ckpt_path is None",
+        replacement="is_new = self.trainer.ckpt_path is not None",
         mistake="a run begins at random, and when it goes on, with the weights it should have begun with",
         tests=(WARM_START,),
     ),
