@@ -9,7 +9,7 @@ Shapes: N labelled positions, E width of the features, V classes, n positions of
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,13 @@ class LossSums(NamedTuple):
 # The sums of some positions: of their logits [n, V], in float32 at least, and of which of the N positions they are.
 # `minimised` has a gradient by the logits alone.
 Formula = Callable[[Tensor, slice], LossSums]
+
+
+class WithGradient(Protocol):
+    """A formula that gives the gradient of `minimised` by the logits as well, in fewer passes than autograd."""
+
+    def __call__(self, logits_nV: Tensor, rows: slice) -> LossSums: ...
+    def with_gradient(self, logits_nV: Tensor, rows: slice) -> tuple[LossSums, Tensor]: ...
 
 
 def wide(logits: Tensor) -> Tensor:
@@ -82,6 +89,8 @@ class _Plan(NamedTuple):
 
 def _chunk(logits_nV: Tensor, rows: slice, formula: Formula, plan: _Plan) -> tuple[LossSums, Tensor | None]:
     """The sums of a chunk, and the gradient of `minimised` by its logits."""
+    if plan.has_gradient and not plan.is_compiled and hasattr(formula, "with_gradient"):
+        return cast(WithGradient, formula).with_gradient(logits_nV, rows)
     sums_of = _compiled_sums() if plan.is_compiled and plan.has_gradient else _sums
     with torch.set_grad_enabled(plan.has_gradient):
         logits_nV = logits_nV.detach().requires_grad_(plan.has_gradient)

@@ -24,6 +24,43 @@ class Loss(Protocol):
     ) -> LossSums: ...
 
 
+@dataclass(frozen=True, eq=False)
+class _CrossEntropyOf:
+    """The sums of `CrossEntropy` over some of the labels, with their gradient where that is wanted at once."""
+
+    labels: Labels
+    z_loss: float
+    count_correct: bool
+
+    def _correct(self, logits_nV: Tensor, ids_n: Tensor) -> Tensor | None:
+        return (logits_nV.argmax(dim=-1) == ids_n).sum().to(logits_nV.dtype) if self.count_correct else None
+
+    def __call__(self, logits_nV: Tensor, rows: slice) -> LossSums:
+        ids_n = self.labels.ids_N[rows]
+        if self.labels.weights_N is None:
+            loss = F.cross_entropy(logits_nV, ids_n, reduction="sum")
+        else:
+            loss = (F.cross_entropy(logits_nV, ids_n, reduction="none") * self.labels.weights_N[rows]).sum()
+        minimised = loss + self.z_loss * logits_nV.logsumexp(dim=-1).square().sum() if self.z_loss else loss
+        return LossSums(loss, minimised, self._correct(logits_nV, ids_n))
+
+    def with_gradient(self, logits_nV: Tensor, rows: slice) -> tuple[LossSums, Tensor]:
+        """The gradient by the logits is w (softmax - 1 at the label) + 2 z log Z softmax."""
+        ids_n1 = self.labels.ids_N[rows][:, None]
+        log_shares_nV = logits_nV.log_softmax(dim=-1)
+        log_shares_n1 = log_shares_nV.gather(1, ids_n1)
+        log_z_n1 = logits_nV.gather(1, ids_n1) - log_shares_n1
+        weights_N = self.labels.weights_N
+        weights_n1 = torch.ones_like(log_z_n1) if weights_N is None else weights_N[rows][:, None].to(log_z_n1.dtype)
+        loss = -(log_shares_n1 * weights_n1).sum()
+        minimised = loss + self.z_loss * log_z_n1.square().sum() if self.z_loss else loss
+        gradient_nV = log_shares_nV.exp_()
+        if weights_N is not None or self.z_loss:
+            gradient_nV *= weights_n1 + 2 * self.z_loss * log_z_n1
+        gradient_nV.scatter_add_(1, ids_n1, -weights_n1)
+        return LossSums(loss, minimised, self._correct(logits_nV, ids_n1[:, 0])), gradient_nV
+
+
 @dataclass(frozen=True)
 class CrossEntropy:
     """Cross entropy in nats, in float32 at least, each label with its weight where there are weights.
@@ -37,17 +74,7 @@ class CrossEntropy:
     def __call__(
         self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
     ) -> LossSums:
-        def formula(logits_nV: Tensor, rows: slice) -> LossSums:
-            ids_n = labels.ids_N[rows]
-            if labels.weights_N is None:
-                loss = F.cross_entropy(logits_nV, ids_n, reduction="sum")
-            else:
-                loss = (F.cross_entropy(logits_nV, ids_n, reduction="none") * labels.weights_N[rows]).sum()
-            minimised = loss + self.z_loss * logits_nV.logsumexp(dim=-1).square().sum() if self.z_loss else loss
-            correct = (logits_nV.argmax(dim=-1) == ids_n).sum().to(loss.dtype) if count_correct else None
-            return LossSums(loss, minimised, correct)
-
-        return over_vocabulary(states_ND, head, formula)
+        return over_vocabulary(states_ND, head, _CrossEntropyOf(labels, self.z_loss, count_correct))
 
 
 class BinaryCrossEntropy:

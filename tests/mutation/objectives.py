@@ -256,8 +256,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/core/predictions.py",
-        original='loss = F.cross_entropy(logits_NV, labels.ids_N, reduction="sum")',
-        replacement='loss = F.cross_entropy(logits_NV, labels.ids_N, reduction="mean")',
+        original='loss = F.cross_entropy(logits_nV, ids_n, reduction="sum")',
+        replacement='loss = F.cross_entropy(logits_nV, ids_n, reduction="mean")',
         mistake="a term is the mean of a micro-batch, so that a step is a mean of means",
         tests=(BASE,),
     ),
