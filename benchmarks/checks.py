@@ -4,6 +4,7 @@ Runs are of the shipped configs, on the text of this project's documents.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -78,8 +79,12 @@ def trains(objective: str, *more: str, folder: Path) -> Found:
 
 def resumes(objective: str, folder: Path) -> Found:
     """A run that was killed and started again ends with the weights of one that was not, bit by bit."""
-    whole = trained(objective, folder, "--checkpoints.every_steps", "2")
-    arguments = command(objective, folder, "killed", "--checkpoints.every_steps", "2")
+    # Two runs: what `auto` measures for each may differ on a busy machine, and so would their last bits.
+    precision = make_cli(objective, "lab", "--resume=never", f"--runs={folder}").trainer_settings.precision
+    alike = ("--checkpoints.every_steps", "2", "--trainer.precision", precision)
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    whole = trained(objective, folder, *alike)
+    arguments = command(objective, folder, "killed", *alike)
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
     )
