@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from common.errors import UserError
 from common.files import write_whole
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
-from training.monitoring.display import Display
+from training.monitoring.display import CompilingLine, Display
 from training.monitoring.logs import MetricsCsv, wandb_mode
 from training.monitoring.telemetry import Telemetry
 from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights, make_wandb_logger
@@ -193,9 +193,9 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     """
     trainer, module, data = cli.trainer, cast(ExactModule, cli.model), cast(Data, cli.datamodule)
     trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)
-    module.compiles, module.checkpoint_gradients = cli.config.compile, cli.config.gradient_checkpointing
+    module.compiles, module.checkpoint_gradients = cli.compiles, cli.config.gradient_checkpointing
     if module.compiles:
-        begin_compiling(cli.cache)
+        begin_compiling(cli.config.data.get("cache", Path("cache")))
     folder, config = RunFolder(cli.folder), cli.resolved_config()
     is_new = not folder.path.exists()
     lock = _take_folder(cli, folder, config) if trainer.is_global_zero else None
@@ -219,7 +219,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         schedule = ValidationSchedule(validate_every_steps=cli.config_init["validation"].every_steps)
         # A step is measured before it is saved, and saved before anything may stop the run; a callback of the user
         # that ends it does so before the summary is written.
-        first = [Signals(folder.checkpoints), Logs(), schedule, telemetry, Display(telemetry)]
+        first = [Signals(folder.checkpoints), Logs(), schedule, telemetry, Display(telemetry), CompilingLine()]
         metadata = [RunMetadata(folder, telemetry, parent), WandbRun(folder, cli.begins_with)]
         own = [*first, *(cli.trainer_settings.callbacks or ()), *metadata]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])

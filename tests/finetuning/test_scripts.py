@@ -132,7 +132,7 @@ def test_a_grid_is_computed_in_the_precision_of_its_first_run(
     tiny_task: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([{"32-true": 1.0, "bf16-mixed": 2.0}])  # there is no second measurement
-    monkeypatch.setattr("training.setup.cli.measured_rates", lambda products, accelerator: next(found))
+    monkeypatch.setattr("training.setup.precision.measured_rates", lambda products, accelerator: next(found))
     command = tiny_task("classification", "masked_lm", "--budget.steps", "1", "--trainer.precision", "auto")
     runs = list(Grid(seeds=(0, 1), arguments=tuple(command)).run())
     assert [RunFolder(run.folder).read_config()["trainer"]["precision"] for run in runs] == ["bf16-mixed"] * 2

@@ -1,13 +1,18 @@
 """What `--compile true` compiles, and when."""
 
+import math
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.fx import GraphModule
 
-from tests.helpers import train_in_process
+from tests.helpers import make_cli, train_in_process
+from training.step.budget import Budget
+from training.step.compilation import CACHE, tokens_of
 from training.step.module import ExactModule
 
 Command = Callable[..., list[str]]
@@ -42,8 +47,9 @@ class Counted:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+def counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counted:
     torch._dynamo.reset()
+    monkeypatch.setenv(CACHE, str(tmp_path / "compiled"))
     counted, compile_function, clip = Counted(), torch.compile, ExactModule.configure_gradient_clipping
 
     def after_backward(module: ExactModule, *args: Any, **kwargs: Any) -> None:
@@ -66,3 +72,47 @@ def test_nothing_is_compiled_after_the_second_step(
     assert counted.after_step[2] > 0
     assert len(counted.after_step) == 9
     assert counted.graphs == counted.after_step[2]
+
+
+def test_compiling_is_said_once_with_its_seconds_and_the_folder(
+    tiny_run: Command, counted: Counted, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert train_in_process(tiny_run("causal_lm", "said", "--budget.steps", "3", "--compile", "true")) == 0
+    printed = caplog.text + capsys.readouterr().err
+    assert len(re.findall(r"compiling took \d+\.\d s with the first step; kept in \S*compiled", printed)) == 1
+
+
+@pytest.mark.parametrize(("steps", "pays"), [("3", False), ("100M", True)])
+def test_auto_compiles_a_run_that_is_long_enough_and_says_why(
+    tiny_run: Command, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, steps: str, pays: bool
+) -> None:
+    cli = make_cli(tiny_run("causal_lm", "auto", "--budget.steps", steps, "--compile", "auto"))
+    assert cli.compiles is pays
+    assert cli.resolved_config()["compile"] is pays
+    printed = caplog.text + capsys.readouterr().err
+    assert f"[machine] compile {str(pays).lower()}: of about " in printed
+
+
+def test_a_run_that_goes_on_keeps_what_auto_chose(tiny_run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = tiny_run("causal_lm", "kept", "--budget.steps", "3")
+    assert train_in_process([*command, "--compile", "auto"]) == 0
+    monkeypatch.setattr("training.setup.precision.compiling_pays", lambda *_: True)
+    assert make_cli([*command, "--compile", "auto"]).compiles is False
+    assert make_cli([*command, "--compile", "auto", "--resume", "never"]).compiles is True
+    assert make_cli([*command, "--compile", "true"]).compiles is True
+
+
+@pytest.mark.parametrize(
+    ("budget", "tokens"),
+    [
+        ({"raw_tokens": "1M"}, 1e6),
+        ({"steps": 10}, 40_960),
+        ({"flops": 1e9}, 1e6),
+        ({"target_tokens": 150}, 1000),
+        ({"minutes": 1}, None),
+        ({"epochs": 1}, None),
+    ],
+)
+def test_the_length_of_a_run_follows_from_its_budget(budget: dict[str, Any], tokens: float | None) -> None:
+    found = tokens_of(Budget(**budget), tokens_per_step=4096, flops_per_token=1e3, targets_per_token=0.15)
+    assert math.isnan(found) if tokens is None else found == pytest.approx(tokens)

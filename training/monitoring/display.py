@@ -1,15 +1,18 @@
 """What a person sees of a run: a bar on a terminal, lines elsewhere, and a table of runs at the end."""
 
 import math
+import os
 import sys
 import time
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from training.monitoring.callbacks import RunCallback
 from training.monitoring.telemetry import Telemetry
+from training.step.compilation import CACHE
 from training.step.module import ExactModule
 
 SECONDS_BETWEEN_LINES = 15
@@ -130,3 +133,17 @@ class Display(RunCallback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+class CompilingLine(RunCallback):
+    """Prints once what the first step of a compiled run took, compiling included, and where kernels are kept."""
+
+    def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
+        self.started: float | None = time.monotonic() if module.compiles else None
+        if self.started is not None:
+            rank_zero_info("[machine] compiling: the first step takes longer")
+
+    def step_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        if self.started is not None:
+            seconds, self.started = time.monotonic() - self.started, None
+            rank_zero_info(f"[machine] compiling took {seconds:.1f} s with the first step; kept in {os.environ[CACHE]}")

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.ranges import SEED, check_name, check_ranges
 from training.setup.endings import leave
 from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
-from training.setup.precision import Product, announced, candidates, computed_in, measured_rates, products_of
+from training.setup.precision import Product, computed_in, products_of, taken, to_compile
 from training.setup.ranks import agreed
 from training.setup.settings import (
     CheckpointSettings,
@@ -30,6 +30,7 @@ from training.setup.settings import (
 from training.setup.threads import set_threads, usual
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.budget import Budget
+from training.step.compilation import HELP
 from training.step.kernels import Kernels, of_run
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
@@ -170,7 +171,7 @@ class RunCLI(LightningCLI):
             help="checkpoint of another run, which differs in its budget alone, to go on from",
         )
         parser.add_argument("--seed", type=int, default=0, help="decides weights, order, noise and dropout")
-        parser.add_argument("--compile", type=bool, default=False, help="compiles the step (torch.compile)")
+        parser.add_argument("--compile", type=bool | Literal["auto"], default=False, help=HELP)
         parser.add_argument(
             "--gradient_checkpointing", type=bool, default=False, help="computes Blocks twice, to save memory"
         )
@@ -209,6 +210,7 @@ class RunCLI(LightningCLI):
         self.threads = self._set_threads(settings)
         precision = self._auto_precision(settings) if settings.precision == "auto" else settings.precision
         self.trainer_settings = replace(settings, precision=precision)
+        self.compiles: bool = self._auto_compile() if self.config.compile == "auto" else self.config.compile
         check_strategy(self.trainer_settings, self.config.optimizer.name, self.config.optimizer.ema_decay)
         self.kernels = self.model.kernels = self._choose_kernels(self.trainer_settings)
         return make_trainer(self.trainer_settings, self.folder)
@@ -240,12 +242,15 @@ class RunCLI(LightningCLI):
         def decide() -> str:
             if (run := self._earlier()) is not None:
                 return run.read_config()["trainer"]["precision"]
-            if self.precision is not None or len(candidates(settings.accelerator)) == 1:
-                return self.precision or candidates(settings.accelerator)[0]
-            self.measured = measured_rates(self.products(), settings.accelerator)
-            return announced(self.measured)
+            return self.precision or taken(settings.accelerator, self.products, self.measured)
 
         return cast(Precision, _agreed("precision", decide, settings))
+
+    def _auto_compile(self) -> bool:
+        """As the run, or the one that it branches from, began; else where it pays."""
+        kept = None if (run := self._earlier()) is None else run.read_config()["compile"] is True
+        decide = partial(to_compile, kept, self.trainer_settings, self.config_init, self.products, self.measured)
+        return _agreed("compile", decide, self.trainer_settings) == "True"
 
     def _choose_kernels(self, settings: TrainerSettings) -> Kernels:
         """What the run, or the one that it branches from, began with, or what is faster, unless a setting names it."""
@@ -257,7 +262,7 @@ class RunCLI(LightningCLI):
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
-        config["trainer"]["precision"] = self.trainer_settings.precision
+        config["trainer"]["precision"], config["compile"] = self.trainer_settings.precision, self.compiles
         if self.trainer_settings.accelerator == "cuda":  # elsewhere there is one kernel
             config["trainer"]["attention"] = self.kernels.attention
         return resolved_settings(config)
@@ -275,11 +280,6 @@ class RunCLI(LightningCLI):
     def objective_name(self) -> str:
         """The name of the file that the objective stands in, such as `masked_lm`."""
         return self.config.model.class_path.rsplit(".", 2)[-2]
-
-    @property
-    def cache(self) -> Path:
-        """The folder of what runs have in common: token stores, and compiled kernels."""
-        return self.config.data.get("cache", Path("cache"))
 
     @property
     def begins_with(self) -> Path | None:

@@ -7,16 +7,17 @@ rate of fp32, and another at half of it.
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from training.setup.settings import Precision
+from training.setup.settings import Precision, TrainerSettings
+from training.step.compilation import PRODUCTS, SAVED, compiling_pays, tokens_of
 
 SINGLE: Precision = "32-true"
 DTYPE_OF: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -138,3 +139,48 @@ def rates_line(choice: Precision, rates: Mapping[Precision, float]) -> str:
     unit, name = (1e12, "TFLOP/s") if max(rates.values()) >= 1e12 else (1e9, "GFLOP/s")
     found = ", ".join(f"{precision} {rate / unit:.3g}" for precision, rate in rates.items())
     return f"precision {choice}: matrix products of this run's sizes, in {name}: {found}"
+
+
+def taken(accelerator: str, products: Callable[[], Mapping[Product, int]], rates: dict[Precision, float]) -> Precision:
+    """What `auto` takes on a kind of device, printed where there is a choice; `rates` is given what was measured."""
+    if len(candidates(accelerator)) == 1:
+        return candidates(accelerator)[0]
+    rates.update(measured_rates(products(), accelerator))
+    return announced(rates)
+
+
+def to_compile(
+    kept: bool | None,
+    settings: TrainerSettings,
+    run: Mapping[str, Any],
+    products: Callable[[], Mapping[Product, int]],
+    rates: Mapping[Precision, float],
+) -> str:
+    """What `--compile auto` is, as text: what the run began with, or whether compiling pays in a run of this length.
+
+    Args:
+        kept: what it began with, where it goes on.
+        settings: where it is computed.
+        run: its settings, instantiated.
+        products: makes the matrix products of a micro-batch.
+        rates: what was measured of them already.
+    """
+    if kept is not None:
+        return str(kept)
+    data, budget, seconds = run["data"], run["budget"], math.nan
+    if budget.seconds is not None:
+        seconds = budget.seconds
+    elif hasattr(data, "window") and settings.accelerator in SAVED:
+        made = products()
+        rows = (data.micro_batch_size or data.batch_size) * data.window
+        flops = sum(times * product.flops for product, times in made.items()) / rows
+        tokens = tokens_of(
+            budget,
+            tokens_per_step=data.batch_size * data.window,
+            flops_per_token=flops,
+            targets_per_token=run["model"].max_lengths(data.window).targets / data.window,
+        )
+        rates = rates or measured_rates(made, settings.accelerator)
+        rate = rates.get(settings.precision, max(rates.values()))
+        seconds = tokens * flops / rate / PRODUCTS
+    return str(compiling_pays(seconds, settings.accelerator))

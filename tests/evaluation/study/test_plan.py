@@ -10,7 +10,6 @@ from evaluation.study.plan import ADAPTER, Plan, make_plan
 from evaluation.study.study import Arm, Hypothesis, Study
 from models.transformer.accounting import count_parameters
 from tests.helpers import ROOT, TINY, make_cli, write_jsonl
-from training.setup import cli
 from training.setup.settings import Precision
 from training.step.budget import Budget
 
@@ -162,7 +161,7 @@ def test_auto_precision_is_measured_once_for_all_arms_or_is_that_of_runs_there_a
     planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([{"32-true": 1.0, "bf16-mixed": 2.0}, {"32-true": 2.0, "bf16-mixed": 1.0}])
-    monkeypatch.setattr(cli, "measured_rates", lambda products, accelerator: next(found))
+    monkeypatch.setattr("training.setup.precision.measured_rates", lambda products, accelerator: next(found))
     arms = {
         "named": Arm(config=config("masked_lm"), settings={"trainer.precision": "64-true"}),
         "first": Arm(config=config("masked_lm"), settings={"trainer.precision": "auto"}),

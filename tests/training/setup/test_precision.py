@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from common.errors import MachineError
 from objectives.core.pretraining import Pretraining
 from tests.helpers import ROOT, make_cli, train_in_process
-from training.setup import cli as setup
 from training.setup import precision, ranks
 from training.setup.precision import Product, fastest, measured_rates, products_of, rates_line
 from training.setup.settings import Precision
@@ -43,7 +42,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[Precision, float
             calls.append(accelerator)
             return rates
 
-        monkeypatch.setattr(setup, "measured_rates", rates_of)
+        monkeypatch.setattr("training.setup.precision.measured_rates", rates_of)
         return calls
 
     return find
