@@ -99,8 +99,13 @@ def _config_of(setting: Setting, peer: str, positions: int) -> Any:
     import transformers
 
     shape = setting.shape
-    encoder = {"num_attention_heads": shape.num_heads, "num_hidden_layers": shape.layers, "hidden_size": shape.width,
-               "intermediate_size": shape.inner, "max_position_embeddings": positions}  # fmt: skip
+    encoder: dict[str, Any] = {
+        "num_attention_heads": shape.num_heads,
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.inner,
+        "max_position_embeddings": positions,
+    }
     stacks = {f"{stack}_{what}": value for stack in ("encoder", "decoder") for what, value in
               {"layers": shape.layers, "attention_heads": shape.num_heads, "ffn_dim": shape.inner}.items()}  # fmt: skip
     sizes: dict[str, dict[str, Any]] = {
@@ -111,10 +116,10 @@ def _config_of(setting: Setting, peer: str, positions: int) -> Any:
         "span_corruption": {"d_model": shape.width, "d_ff": shape.inner, "d_kv": shape.width // shape.num_heads,
                             "num_heads": shape.num_heads, "num_layers": shape.layers},
     }  # fmt: skip
-    special = {"pad_token_id": 0, "eos_token_id": 1, "vocab_size": shape.vocab_size}
+    special: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "vocab_size": shape.vocab_size}
     if peer == "modernbert":  # no dropout by default; its feed-forward is gated, and two thirds as wide for as much
-        tokens = {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 3}
-        gated = {**encoder, "intermediate_size": 2 * shape.inner // 3}
+        tokens: dict[str, Any] = {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 3}
+        gated: dict[str, Any] = {**encoder, "intermediate_size": 2 * shape.inner // 3}
         return transformers.ModernBertConfig(**{**gated, **special, **tokens})
     no_dropout = dict.fromkeys(DROPOUT_OF[setting.objective], 0.0)
     cls = getattr(transformers, CLASS_OF[setting.objective])

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from benchmarks.arms import TimedStep
 
@@ -33,7 +33,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in PRODUCTS:
-            with torch.utils._python_dispatch._disable_current_modes():
+            with _disable_current_modes():
                 twins = tuple(self._twin(tensor, place) for place, tensor in enumerate(args))
             self.products.append((func, twins))
         return result

@@ -78,7 +78,7 @@ class WordEncoder:
 
     def _forget(self) -> None:
         self._places, self._characters = _Places(), 0
-        self._known = Encoded(*np.zeros((2, 0), dtype=np.int32), np.zeros(0, dtype=np.int64))
+        self._known = Encoded(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
         self._starts = np.zeros(0, dtype=np.int64)
 
     def _learn(self) -> None:

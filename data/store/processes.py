@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import chain, islice
@@ -79,7 +79,7 @@ class _Process:
             self.pieces.close()
 
 
-def _elsewhere(work: Callable[[Piece], Result], pieces: Iterable[Piece], count: int) -> Iterator[Result]:
+def _elsewhere(work: Callable[[Piece], Result], pieces: Iterable[Piece], count: int) -> Generator[Result, None, None]:
     """What `in_order` gives, of so many other processes; two pieces for each are on their way at a time."""
     idle: SimpleQueue[_Process] = SimpleQueue()
 
