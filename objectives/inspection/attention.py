@@ -171,7 +171,7 @@ class HeadSummary(NamedTuple):
 
 def summaries(one: AttentionMap) -> list[HeadSummary]:
     """Of each head, over all rows."""
-    weights_BHQK = one.weights_BHQK.double().cpu()
+    weights_BHQK = one.weights_BHQK.cpu().double()
     sees_BHQ = weights_BHQK.sum(dim=-1) > 0
 
     def mean_of(values_BHQ: Tensor, counted_BHQ: Tensor) -> list[float]:

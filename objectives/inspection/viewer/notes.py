@@ -21,7 +21,7 @@ class Note(NamedTuple):
         names = ", ".join(left_out)
         return cls(
             f"a page shows {most} runs: {names} {'is' if len(left_out) == 1 else 'are'} left out",
-            f"한 페이지에는 실행을 {most}개까지 담으므로 {names}은(는) 빠졌습니다",
+            f"한 페이지에는 모델을 {most}개까지 담으므로 다음은 빠졌습니다: {names}",
         )
 
     @classmethod
@@ -29,7 +29,7 @@ class Note(NamedTuple):
         named = ", ".join(f"{run} ({number})" for run, number in there_are.items())
         return cls(
             f"of more checkpoints than {most}, {most} are shown, evenly spread: {named}",
-            f"체크포인트가 {most}개보다 많은 실행은 고르게 뽑은 {most}개만 담았습니다: {named}",
+            f"체크포인트가 {most}개보다 많은 모델은 고르게 뽑은 {most}개만 담았습니다: {named}",
         )
 
     @classmethod
@@ -45,28 +45,28 @@ class Note(NamedTuple):
     def of_windows(cls, kept: int, there_are: int) -> Self:
         return cls(
             f"the first {kept} of the {there_are} tokens of each held-out window are shown",
-            f"검증용 창마다 토큰 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
+            f"검증 텍스트의 윈도마다 토큰 {there_are}개 가운데 앞의 {kept}개만 담았습니다",
         )
 
     @classmethod
     def of_draws(cls, kept: int, there_are: int) -> Self:
         return cls(
             f"to stay below 2 MB: {kept} of {there_are} draws of each setting are kept",
-            f"2 MB를 넘지 않도록 설정마다 추출 {there_are}개 가운데 {kept}개만 담았습니다",
+            f"2 MB를 넘지 않도록 설정마다 표본 {there_are}개 가운데 {kept}개만 담았습니다",
         )
 
     @classmethod
     def of_runs_draws(cls, kept: int, there_are: int) -> Self:
         return cls(
             f"to stay below 2 MB: at most {kept} of {there_are} draws of each run are kept",
-            f"2 MB를 넘지 않도록 실행마다 추출 {there_are}개 가운데 많아야 {kept}개만 담았습니다",
+            f"2 MB를 넘지 않도록 모델마다 표본 {there_are}개 가운데 최대 {kept}개만 담았습니다",
         )
 
     @classmethod
     def of_passes(cls, kept: int) -> Self:
         return cls(
             f"to stay below 2 MB: at most {kept} checkpoints of each run are kept",
-            f"2 MB를 넘지 않도록 실행마다 체크포인트를 많아야 {kept}개만 담았습니다",
+            f"2 MB를 넘지 않도록 모델마다 체크포인트를 최대 {kept}개만 담았습니다",
         )
 
     @classmethod
