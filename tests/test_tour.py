@@ -1,0 +1,74 @@
+"""The notebooks of docs/: they run from top to bottom, and what is committed is what came out."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import show
+from tests.helpers import ROOT, made_up_documents, make_cli, write_jsonl
+
+ENGLISH, KOREAN = (ROOT / "docs" / name for name in ("tour.ipynb", "tour.ko.ipynb"))
+SMALL = {"body.width": 32, "body.num_heads": 2, "data.vocab_size": 480, "data.window": 32, "data.batch_size": 8}
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def code_of(notebook: Any) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def with_parameters(notebook: Any, parameters: dict[str, Any]) -> Any:
+    """The notebook with other values in its cell of parameters."""
+    (cell,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    for name, value in parameters.items():
+        cell.source, found = re.subn(rf"(?m)^{name} = .*$", lambda _, line=f"{name} = {value!r}": line, cell.source)
+        assert found == 1, name
+    return notebook
+
+
+@pytest.mark.parametrize("path", [ENGLISH, pytest.param(KOREAN, marks=pytest.mark.slow)], ids=lambda path: path.name)
+def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "made_up.jsonl", made_up_documents())
+    places = {"CORPUS": str(tmp_path / "made_up.jsonl"), "FOLDER": str(tmp_path / "tour")}
+    sizes = {"TOKENS": "2k", "SEEDS": [0], "SHAPE": SMALL | {"data.validation_windows": 8, "optimizer.warmup": 1}}
+    notebook = with_parameters(read(path), places | sizes)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert (tmp_path / "tour/study/report.html").is_file()
+
+
+@pytest.mark.parametrize("path", [ENGLISH, KOREAN], ids=lambda path: path.name)
+def test_what_is_committed_was_run_in_order_and_names_no_place_of_the_machine(path: Path) -> None:
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not any(output.output_type == "error" for output in outputs)
+    assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users|opt)/", path.read_text(encoding="utf-8"))
+
+
+def test_both_notebooks_run_the_same_code() -> None:
+    english, korean = (code_of(read(path)) for path in (ENGLISH, KOREAN))
+    assert len(english) == len(korean)
+    settings = re.compile(r'^(?:CORPUS|TOKENS|SEEDS|SENTENCE|WITH_GAP|BEGINNING|FOLDER) = .*$|"question": .*$', re.M)
+    assert [settings.sub("", text) for text in english] == [settings.sub("", text) for text in korean]
+
+
+@pytest.mark.parametrize("path", [ENGLISH, KOREAN], ids=lambda path: path.name)
+def test_every_command_of_a_notebook_is_one(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    commands = {words[0]: words[1:] for words in map(shlex.split, re.findall(r"`python ([^`]*)`", prose))}
+    assert commands.keys() == {"show.py", "train.py", "finetune.py"}
+    assert (ROOT / commands["finetune.py"][1]).is_file()
+    assert show.parse(commands["show.py"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / commands["train.py"][-1]).write_text("", encoding="utf-8")
+    assert make_cli(commands["train.py"]).objective_name == "causal_lm"
