@@ -120,7 +120,8 @@ def _config_of(setting: Setting, peer: str, positions: int) -> Any:
     if peer == "modernbert":  # no dropout by default; its feed-forward is gated, and two thirds as wide for as much
         tokens: dict[str, Any] = {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 3}
         gated: dict[str, Any] = {**encoder, "intermediate_size": 2 * shape.inner // 3}
-        return transformers.ModernBertConfig(**{**gated, **special, **tokens})
+        settings: dict[str, Any] = {**gated, **special, **tokens}
+        return transformers.ModernBertConfig(**settings)
     no_dropout = dict.fromkeys(DROPOUT_OF[setting.objective], 0.0)
     cls = getattr(transformers, CLASS_OF[setting.objective])
     return cls.config_class(**special, **sizes[setting.objective], **no_dropout)

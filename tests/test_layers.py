@@ -6,6 +6,7 @@ first, "." being the files of the folder itself.
 
 import ast
 import importlib
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -139,3 +140,15 @@ def test_no_two_classes_have_one_name() -> None:
     for name, path in _classes():
         places[name].append(path)
     assert not {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+def test_the_root_holds_what_a_stranger_expects_and_nothing_that_a_run_left() -> None:
+    try:
+        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no checkout of git")
+    names = {name.split("/")[0].strip('"') for name in listed.splitlines()}
+    folders = {name for name in names if (ROOT / name).is_dir()}
+    assert folders == {*PACKAGES, ".ci", "benchmarks", "configs", "docs", "results", "tests"}
+    kinds = {Path(name).suffix or name for name in names - folders}
+    assert kinds <= {".py", ".md", ".toml", ".txt", ".yml", "Makefile", "LICENSE", ".gitignore"}

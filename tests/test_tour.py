@@ -67,7 +67,7 @@ def test_every_command_of_a_notebook_is_one(path: Path, tmp_path: Path, monkeypa
     commands = {words[0]: words[1:] for words in map(shlex.split, re.findall(r"`python ([^`]*)`", prose))}
     assert commands.keys() == {"show.py", "train.py", "finetune.py"}
     assert (ROOT / commands["finetune.py"][1]).is_file()
-    assert show.parse(commands["show.py"])
+    assert show.parse(commands["show.py"])[0].html == Path("page.html")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / commands["train.py"][-1]).write_text("", encoding="utf-8")

@@ -65,7 +65,7 @@ class TextToTextTask(Task):
         super().__post_init__()
         ranges = {"longest_target": LONGEST, "beams": count(1024), "length_penalty": Range(-1000, 1000)}
         check_ranges("task.", ranges, vars(self))
-        if any(low >= high for low, high in pairwise((0, *self.source_lengths))):
+        if not all(low < high for low, high in pairwise((0, *self.source_lengths))):
             raise UserError(
                 f"task.source_lengths = {list(self.source_lengths)} must be rising numbers of characters, from 1 on"
             )

@@ -148,9 +148,11 @@ class _InChunks(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor, *_others: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator's parameters have no names
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         gradients = (
-            None if one is None else (one * upstream).to(dtype)
+            None if one is None else (one * grad_outputs[0]).to(dtype)
             for one, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
         return (*gradients, None, None)

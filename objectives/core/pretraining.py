@@ -164,7 +164,8 @@ class Pretraining(ExactModule):
                     has_documents=objective.keep_documents_apart,
                     has_prefix=sides == "prefix",
                 )
-        return AttentionSeconds(*measured(tuple(shapes), device=device, dtype=dtype, with_flex=with_flex))
+        masked, plain = measured(tuple(shapes), device=device, dtype=dtype, with_flex=with_flex)
+        return AttentionSeconds({**masked}, {**plain})
 
     @property
     def built(self) -> Network:

@@ -13,7 +13,7 @@ Command = Callable[..., list[str]]
 @pytest.mark.parametrize(
     ("task", "objective"),
     [
-        ("regression", "masked_lm"),
+        pytest.param("regression", "masked_lm", marks=pytest.mark.slow),
         pytest.param("entities", "denoising", marks=pytest.mark.slow),
         pytest.param("questions", "masked_lm", marks=pytest.mark.slow),
         ("text_to_text", "span_corruption"),

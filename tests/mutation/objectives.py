@@ -207,8 +207,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/core/noise/rewriting.py",
-        original="math.ceil(rate * len(sentences))",
-        replacement="int(rate * len(sentences))",
+        original="math.ceil(rate * len(starts))",
+        replacement="int(rate * len(starts))",
         mistake="too few sentences change places",
         tests=(NOISE_SPANS,),
     ),

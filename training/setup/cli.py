@@ -249,7 +249,7 @@ class RunCLI(LightningCLI):
     def _auto_compile(self) -> bool:
         """As the run, or the one that it branches from, began; else where it pays."""
         kept = None if (run := self._earlier()) is None else run.read_config()["compile"] is True
-        decide = partial(to_compile, kept, self.trainer_settings, self.config_init, self.products, self.measured)
+        decide = partial(to_compile, kept, self.trainer_settings, vars(self.config_init), self.products, self.measured)
         return _agreed("compile", decide, self.trainer_settings) == "True"
 
     def _choose_kernels(self, settings: TrainerSettings) -> Kernels:

@@ -92,10 +92,9 @@ def settings_of_class(cls: type) -> Iterator[str]:
 
 def _holds_settings(hint: Any) -> bool:
     """Whether a value of a type can have settings by name: an object of a class, a dictionary, or anything."""
-    kinds = get_args(hint) or (hint,)
     if get_origin(hint) is dict or hint in (dict, Any):
         return True
-    if len(kinds) > 1 or kinds[0] is not hint:
+    if kinds := get_args(hint):
         return any(map(_holds_settings, kinds))
     return inspect.isclass(hint) and hint.__module__ not in ("builtins", "pathlib")
 

@@ -3,6 +3,7 @@
 import math
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.fx.experimental._config
@@ -23,14 +24,15 @@ def begin_compiling(cache: Path) -> None:
     compute other last bits.
     """
     os.environ.setdefault(CACHE, str((cache / FOLDER).absolute()))
-    dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
+    dynamo, shapes = cast(Any, torch._dynamo.config), cast(Any, torch.fx.experimental._config)
     dynamo.automatic_dynamic_shapes = dynamo.automatic_dynamic_local_pgo = False
     dynamo.recompile_limit = max(dynamo.recompile_limit, KINDS)
     shapes.use_duck_shape = False  # two lengths that happen to be equal at first are still two
 
 
 HELP = "compiles the step (torch.compile); `auto` where the run is long enough for that to pay"
-# By kind of device: the share of a step that is saved, and the seconds that compiling takes; both measured.
+# By kind of device: the share of a step that is saved, and the seconds that compiling takes. Rough: of one causal LM of
+# the shape mini on two cores, and of one of 110 M parameters on an H200.
 SAVED = {"cpu": (0.1, 60.0), "cuda": (0.28, 45.0)}
 PRODUCTS = 0.63  # the share of a step that its matrix products take
 

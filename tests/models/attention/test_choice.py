@@ -1,6 +1,7 @@
 """Which attentions a run has, and what keeps a kernel from them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,18 +15,26 @@ from models.presets import TransformerConfig
 from models.transformer.transformer import Transformer
 
 CPU = torch.device("cpu")
-SIZES = {"rows": 2, "query_heads": 4, "key_heads": 2, "head_width": 16, "queries": 24, "keys": 24, "layers": 3}
+SIZES: dict[str, Any] = {
+    "rows": 2,
+    "query_heads": 4,
+    "key_heads": 2,
+    "head_width": 16,
+    "queries": 24,
+    "keys": 24,
+    "layers": 3,
+}
 SHAPE = AttentionShape(**SIZES)
 
 
 def test_a_causal_lm_has_plain_attention_until_something_is_hidden() -> None:
     config = TransformerConfig(width=64, num_heads=4, num_key_value_heads=2)
-    common = {"rows": 2, "lengths": (0, 24), "is_causal": True}
+    common: dict[str, Any] = {"rows": 2, "lengths": (0, 24), "is_causal": True}
     (plain,) = shapes_of(config, (0, 3), **common, has_documents=False, has_prefix=False)
     assert plain == SHAPE._replace(is_causal=True)
     assert plain.is_plain
     for hidden in ("has_documents", "has_prefix"):
-        rules = {"has_documents": False, "has_prefix": False, hidden: True}
+        rules: dict[str, Any] = {"has_documents": False, "has_prefix": False, hidden: True}
         (masked,) = shapes_of(config, (0, 3), **common, **rules)
         assert masked == plain._replace(**{hidden: True})
         assert not masked.is_plain
@@ -33,7 +42,7 @@ def test_a_causal_lm_has_plain_attention_until_something_is_hidden() -> None:
 
 def test_an_encoder_decoder_has_three_kinds_and_t5_a_bias_in_two() -> None:
     config = TransformerConfig(preset="t5", width=64, num_heads=4)
-    rules = {"is_causal": True, "has_documents": False, "has_prefix": False}
+    rules: dict[str, Any] = {"is_causal": True, "has_documents": False, "has_prefix": False}
     encoder, decoder, cross = shapes_of(config, (2, 3), rows=2, lengths=(24, 10), **rules)
     sizes = AttentionShape(2, 4, 4, 16, 24, 24, 2)
     assert encoder == sizes._replace(is_padded=True, has_bias=True)

@@ -113,7 +113,11 @@ def test_bahdanaus_query_is_the_last_layers_state_before_the_step_and_luongs_the
         queries: list[Tensor] = []
         assert body.decoder is not None
         assert body.decoder.attention is not None
-        body.decoder.attention.scores.register_forward_pre_hook(lambda _, given, to=queries: to.append(given[0][:, 0]))
+
+        def keep(_: object, given: tuple[Tensor, ...], to: list[Tensor] = queries) -> None:
+            to.append(given[0][:, 0])
+
+        body.decoder.attention.scores.register_forward_pre_hook(keep)
         assert inputs.decoder_ids_BT is not None
         step = inputs._replace(decoder_ids_BT=inputs.decoder_ids_BT[:, :1])
         body.decode(step, memory, cache)

@@ -35,7 +35,7 @@ CONFIGS = {
     "a transform and a bias": TransformerConfig(preset="bert", width=D, num_heads=2),
     "a scale": TransformerConfig(preset="t5", width=D, num_heads=2),
     "narrow embeddings": TransformerConfig(width=D, num_heads=2, embedding_width=8),
-    "recurrent": RecurrentConfig(kind="gru", width=D, layers=1),
+    "recurrent": RecurrentConfig(cell="gru", width=D, layers=1),
 }
 
 

@@ -3,13 +3,12 @@
 import contextlib
 import json
 import socket
-import subprocess
-import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import torch
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 from common.errors import MachineError
 from objectives.core.pretraining import Pretraining
-from tests.helpers import ROOT, make_cli, train_in_process
+from tests.helpers import make_cli, train_in_process
+from tests.processes import Script
 from training.setup import precision, ranks
 from training.setup.precision import Product, fastest, measured_rates, products_of, rates_line
 from training.setup.settings import Precision
@@ -147,38 +147,38 @@ def test_a_named_precision_is_not_measured(tiny_run: Command, measured: Callable
 
 RANK = """
 import sys
+from pathlib import Path
 import torch
 from training.setup.ranks import agreed
-for name in ("first", "second"):
-    print(agreed(name, lambda: f"{name} of rank {sys.argv[1]}", devices=2, num_nodes=1), flush=True)
-torch.distributed.init_process_group("gloo", rank=int(sys.argv[1]), world_size=2)
-ranks = torch.tensor([int(sys.argv[1]) + 1])
+rank, decided = int(sys.argv[1]), Path(sys.argv[2])
+names = ("first", "second")
+decided.write_text(" ".join(agreed(name, lambda: f"{name}-of-{rank}", devices=2, num_nodes=1) for name in names))
+torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+ranks = torch.tensor([rank + 1])
 torch.distributed.all_reduce(ranks)
-print(ranks.item(), flush=True)
-sys.stdin.read()
+print(ranks.item())
 """
 
 
-def test_the_first_process_decides_for_all_and_waits_for_none_and_the_group_meets_at_the_same_port() -> None:
+def test_the_first_process_decides_for_all_and_waits_for_none_and_the_group_meets_at_the_same_port(
+    tmp_path: Path,
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    (tmp_path / "rank.py").write_text(RANK, encoding="utf-8")
     with contextlib.ExitStack() as started:
-        processes: list[subprocess.Popen[str]] = []
+        scripts: list[Script] = []
         for rank in ("0", "1"):  # the second begins when the first has decided
-            environment = {**place, "LOCAL_RANK": rank}
-            process = started.enter_context(
-                subprocess.Popen([sys.executable, "-c", RANK, rank], env=environment, **pipes)
-            )
-            started.callback(process.kill)
-            assert process.stdout is not None
-            assert [process.stdout.readline() for _ in range(2)] == ["first of rank 0\n", "second of rank 0\n"]
-            processes.append(process)
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "3\n"
+            decided = tmp_path / f"decided-{rank}"
+            script = Script(tmp_path / "rank.py", rank, str(decided), LOCAL_RANK=rank, **place)
+            scripts.append(started.enter_context(script))
+            while not decided.exists():
+                assert script.is_running, script.stderr
+                time.sleep(0.02)
+        assert [script.wait().stdout for script in scripts] == ["3\n", "3\n"]
+    assert [path.read_text() for path in sorted(tmp_path.glob("decided-*"))] == ["first-of-0 second-of-0"] * 2
 
 
 def test_a_process_whose_first_one_has_ended_says_where_it_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
