@@ -13,7 +13,7 @@ from tests.test_documents import SEQUENCES, all_commands
 
 # Shapes and budgets of seconds in place of README's; everything else is as README has it.
 SMALL = (
-    *("--body.width=32", "--body.num_heads=2", "--data.vocab_size=480", "--data.window=32", "--data.batch_size=8"),
+    *("--body.width=32", "--body.num_heads=2", "--data.vocab_size=480", "--data.window=64", "--data.batch_size=8"),
     *("--data.validation_windows=8", "--logging.examples=1", "--budget.steps=4", "--optimizer.warmup=1"),
 )
 OF_SCRIPT = {
