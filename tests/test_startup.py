@@ -39,10 +39,10 @@ def test_a_signal_while_libraries_are_loaded_is_quiet(name: str, number: signal.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_whenever_it_comes_is_quiet(name: str, number: signal.Signals, loading: str) -> None:
-    told = "stopped; the same command goes on from there\n" * (name == "compare.py")
+    interruption = "stopped; the same command goes on from there\n" * (name == "compare.py")
     status, written = interrupted(name, number, loading)
     assert status == 128 + number
-    assert written in ("", told)
+    assert written in ("", interruption)
 
 
 def test_a_signal_that_the_shell_ignores_stays_ignored() -> None:

@@ -48,7 +48,7 @@ MUTANTS = [
         file="objectives/inspection/attention.py",
         original="layers = [torch.cat(weights, dim=2)] if place.is_stepwise else weights",
         replacement="layers = [torch.cat(weights, dim=2)] if place.is_stepwise else weights[::-1]",
-        mistake="the last layer is told as the first",
+        mistake="the last layer is counted as the first",
         tests=(ATTENTION_MAPS,),
     ),
     Mutant(

@@ -74,10 +74,10 @@ def test_nothing_is_compiled_after_the_second_step(
     assert counted.graphs == counted.after_step[2]
 
 
-def test_compiling_is_said_once_with_its_seconds_and_the_folder(
+def test_compiling_is_reported_once_with_its_seconds_and_the_folder(
     tiny_run: Command, counted: Counted, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert train_in_process(tiny_run("causal_lm", "said", "--budget.steps", "3", "--compile", "true")) == 0
+    assert train_in_process(tiny_run("causal_lm", "compiled", "--budget.steps", "3", "--compile", "true")) == 0
     printed = caplog.text + capsys.readouterr().err
     assert len(re.findall(r"compiling took \d+\.\d s with the first step; kept in \S*compiled", printed)) == 1
 

@@ -29,6 +29,14 @@ def orthogonalised(matrices: Sequence[Tensor], coefficients: Coefficients, *, st
     return stacked.mT if is_tall else stacked
 
 
+def called(closure: Callable[[], Any] | None) -> Any:
+    """What the closure of an optimizer's step returns, gradients included; None where there is no closure."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 class BatchedMuon(Muon):
     """torch.optim.Muon, its state included, but for the order in which products are rounded.
 
@@ -41,10 +49,7 @@ class BatchedMuon(Muon):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update of every matrix that has a gradient; the closure, where there is one, is called before."""
-        result = None
-        if closure is not None:
-            with torch.enable_grad():
-                result = closure()
+        result = called(closure)
         for group in self.param_groups:
             of_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:

@@ -12,7 +12,7 @@ from torch.optim import Adafactor, AdamW, Optimizer
 
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, SHARE, Range, check_ranges, positive
-from training.step.muon import BatchedMuon
+from training.step.muon import BatchedMuon, called
 
 RANGES = {
     "learning_rate": LEARNING_RATE,
@@ -119,10 +119,7 @@ class SideBySide(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update by each part; the closure, where there is one, is called once before."""
-        result = None
-        if closure is not None:
-            with torch.enable_grad():
-                result = closure()
+        result = called(closure)
         for part in self.parts:
             part.step()
         return result

@@ -1,5 +1,6 @@
 """The acceptance tests of scores: each against the training loss, or against a loop that does one thing at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,12 @@ from tests.evaluation.scorers import (
     tokens,
 )
 from tests.evaluation.statistics.naive import NAIVE, log_probabilities, naive_causal, naive_score
+from tests.helpers import make_vocabulary
 from tests.objectives.texts import BOS, EOS, FIRST, VOCABULARY, key
 
-FEW_IDS = Vocabulary(
+FEW_IDS = replace(
+    make_vocabulary(),
     size=12,
-    pad=0,
-    eos=1,
-    unk=2,
-    bos=3,
-    cls=4,
-    sep=5,
-    mask=6,
     sentinels=np.array([7]),
     is_special=np.arange(12) < 8,
     begins_word=np.arange(12) >= 8,

@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
+
+from playwright.sync_api import Browser, Page
 
 TEXTS = ("the red sun and the old dog .", "감사 합니다 .\n정말 감사 .")
 OBJECTIVES = ("causal_lm", "masked_diffusion", "replaced_token_detection", "span_corruption")
@@ -26,3 +29,14 @@ def panels_of(data: dict[str, Any], drawn: dict[str, Any]) -> list[dict[str, Any
 def shown(data: dict[str, Any], name: str) -> dict[str, Any]:
     """A run of a page."""
     return next(run for run in data["runs"] if run["name"] == name)
+
+
+def opened_page(browser: Browser, path: Path, width: int, scheme: Any) -> tuple[Page, list[str]]:
+    """A page in a window of some width, which it does not exceed, and what it writes to the console from then on."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, locale="en-US")
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    return page, messages

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 import show
 from data.store.tokenizer import Tokenizer
@@ -18,7 +18,7 @@ from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
-from tests.objectives.inspection.pages import data_of, panels_of
+from tests.objectives.inspection.pages import data_of, opened_page, panels_of
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.yaml_text import read_yaml
@@ -129,12 +129,7 @@ def test_operations_are_those_that_a_training_step_counts(data: dict[str, Any]) 
 def test_the_page_can_be_played_with(
     browser: Browser, path: Path, data: dict[str, Any], width: int, scheme: Any
 ) -> None:
-    page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, locale="en-US")
-    messages: list[str] = []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.goto(path.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page, messages = opened_page(browser, path, width, scheme)
 
     def tokens() -> list[str]:
         return page.locator("#masked_lm .column > span:first-child").all_inner_texts()

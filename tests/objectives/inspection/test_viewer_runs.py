@@ -151,11 +151,11 @@ def test_more_runs_checkpoints_and_tokens_than_a_page_shows_are_left_out_and_nam
     text = " ".join(["the sun"] * 40)
     both = [folders["causal_lm"], folders["span_corruption"]]
     (drawn,) = runs.runs_data(both, [text], lambda _: None, notes)
-    told = " / ".join(note.en for note in notes)
-    assert "span_corruption is left out" in told
-    assert "2 are shown, evenly spread: causal_lm (4)" in told
-    assert "the first 32 of" in told  # its windows are no longer
-    assert "are shown under causal_lm" in told
+    named = " / ".join(note.en for note in notes)
+    assert "span_corruption is left out" in named
+    assert "2 are shown, evenly spread: causal_lm (4)" in named
+    assert "the first 32 of" in named  # its windows are no longer
+    assert "are shown under causal_lm" in named
     assert [one["step"] for one in drawn["checkpoints"]] == [1, 4]
     assert all("빠졌" in note.ko or "담았" in note.ko for note in notes)
 

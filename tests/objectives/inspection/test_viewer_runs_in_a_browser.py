@@ -4,21 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tests.objectives.inspection.pages import shown
+from tests.objectives.inspection.pages import opened_page, shown
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1400, "light"), (1400, "dark")])
 def test_runs_can_be_played_with_by_keyboard(
     browser: Browser, runs_page: Path, runs_data: dict[str, Any], width: int, scheme: Any
 ) -> None:
-    page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, locale="en-US")
-    messages: list[str] = []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.goto(runs_page.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page, messages = opened_page(browser, runs_page, width, scheme)
 
     # The top five of a target show beside it under the keyboard and under the pointer, and Escape takes them away.
     run = page.locator(".run[aria-label=causal_lm]")
@@ -45,7 +40,7 @@ def test_runs_can_be_played_with_by_keyboard(
     assert run.locator("svg.chart rect.mark").count() == 4
     assert "■" in run.locator(".readout").first.inner_text()
 
-    # Attention opens, shows every head, and tells the weights of the token under the keyboard in words.
+    # Attention opens, shows every head, and names the weights of the token under the keyboard in words.
     spans = page.locator(".run[aria-label=span_corruption]")
     spans.locator("summary").focus()
     page.keyboard.press("Enter")
