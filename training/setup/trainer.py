@@ -110,6 +110,11 @@ def check_strategy(settings: TrainerSettings, optimizer: str, ema_decay: float |
 
 
 def _strategy(settings: TrainerSettings) -> Strategy | str:
+    """DDP adds gradients up once a step, in its buckets, while the last micro-batch's backward pass goes on.
+
+    Without a static graph: DDP asserts in the first step of one whose micro-batches are not all reduced, and where
+    there is one micro-batch it gains nothing (0.95 to 1.1 of the time).
+    """
     world = cast(int, settings.devices) * settings.num_nodes
     if settings.strategy == "fsdp":
         return ShardedStrategy(world)

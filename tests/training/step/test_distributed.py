@@ -1,11 +1,18 @@
 """Two processes that talk by gloo are one run: the same windows, the same gradient, and checkpoints either can take."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.distributed import GradBucket
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
 from tests.helpers import metrics_of, several_processes, torchrun, train_in_process, weights_of
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
@@ -29,6 +36,28 @@ def assert_close(run: Path, reference: Path, *, relative: float) -> None:
         )
 
 
+class Reductions(Callback):
+    """Writes a line for each bucket of gradients that all processes add up: the optimizer steps and micro-batches done.
+
+    Args:
+        file: where, of the first process.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = Path(file)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        def reduce(file: Path, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+            assert bucket.gradients()[0].data_ptr() == bucket.parameters()[0].grad.data_ptr()  # a view, no copy
+            if trainer.is_global_zero and bucket.is_last():
+                with file.open("a") as lines:
+                    lines.write(f"{trainer.global_step} {trainer.fit_loop.batch_idx}\n")
+            return allreduce_hook(cast(Any, None), bucket)
+
+        if isinstance(model := trainer.strategy.model, DistributedDataParallel):
+            model.register_comm_hook(self.file, reduce)
+
+
 def rewind(run: Path, step: int) -> None:
     """As if the run had been killed just behind a checkpoint."""
     (run / "summary.json").unlink()
@@ -41,10 +70,14 @@ def test_two_processes_take_the_step_that_one_takes_and_one_goes_on_from_their_c
     tiny_run: Command, tmp_path: Path
 ) -> None:
     """Law 2: float64, relative 1e-12; windows of 12 tokens leave some micro-batches without a segment pair."""
-    double = ("--trainer.precision", "64-true")
+    double, counts = ("--trainer.precision", "64-true"), tmp_path / "reductions"
     assert train_in_process(tiny_run("masked_lm", "one", *STEPS, *double)) == 0
+    counting = {"class_path": f"{__name__}.Reductions", "init_args": {"file": str(counts)}}
+    double = (*double, "--trainer.callbacks", json.dumps([counting]))
     done = torchrun(*tiny_run("masked_lm", "two", *STEPS, *double, "--data.micro_batch_size", "2"))
     assert done.returncode == 0, done.stderr
+    reduced = counts.read_text().splitlines()
+    assert reduced == [f"{step} {2 * step + 1}" for step in range(6)]  # once a step, with its last micro-batch
     one, two = tmp_path / "runs/one", tmp_path / "runs/two"
     assert_close(two, one, relative=1e-12)
     rewind(two, 4)
