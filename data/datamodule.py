@@ -18,8 +18,9 @@ from data.stream.mixture import Choice, MixedCollator, MixedExamples, blank_pair
 from data.stream.order import order_sha256
 from data.stream.sharding import ShardedData
 from data.stream.windows import WindowRule, Windows
-from data.text.corpora import EMBEDDED, Corpus, DocumentRule
+from data.text.corpora import Corpus
 from data.text.encodings import AUTO, checked_encoding
+from data.text.parts import EMBEDDED, DocumentRule
 
 WORKERS_BESIDE_A_GPU = 4  # a CPU is better off without: the step uses all cores, and the loader needs a twentieth
 
@@ -60,16 +61,25 @@ def _tuple(names: str | list[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def _by_part(value: Any) -> Any:
+    """A setting of each source of a corpus: a list as a tuple, or as its one value where all are the same."""
+    if not isinstance(value, list):
+        return value
+    return value[0] if len(set(value)) == 1 else tuple(value)
+
+
 class DataModule(ShardedData):
     """What a run reads: the same windows in the same order for every objective.
 
     Args:
-        corpus: `embedded`, the name of a hub dataset, or local .txt, .jsonl, .csv or .parquet files, folders or globs.
-        configuration: configuration of a hub dataset, such as wikitext-2-raw-v1.
+        corpus: `embedded`, the name of a hub dataset, or local .txt, .jsonl, .csv or .parquet files, folders or globs;
+            or a list of these, read one after another.
+        configuration: configuration of a hub dataset, such as wikitext-2-raw-v1. Where `corpus` is a list, this, split,
+            revision and text_column may be lists with one for each of it.
         split: split of a hub dataset that is trained on, or of a folder in which `datasets` saved several.
         revision: commit, branch or tag of a hub dataset; by default its newest text, whose commit names the store.
-        validation: files, or the split of a hub dataset, that validation reads; by default documents of the corpus
-            are set aside by their hash.
+        validation: files, or the split that validation reads of the hub datasets and saved folders in `corpus`; by
+            default documents of the corpus are set aside by their hash.
         validation_fraction: share of the documents that is set aside.
         text_column: column that holds the text; `meta.text` is `text` within `meta`.
         documents: what a document of a .txt file is; `auto` is a file where there are several, else a paragraph.
@@ -101,12 +111,12 @@ class DataModule(ShardedData):
         self,
         *,
         corpus: str | list[str] = EMBEDDED,
-        configuration: str | None = None,
-        split: str = "train",
-        revision: str | None = None,
+        configuration: str | list[str | None] | None = None,
+        split: str | list[str] = "train",
+        revision: str | list[str | None] | None = None,
         validation: str | list[str] | None = None,
         validation_fraction: float = 0.05,
-        text_column: str = "text",
+        text_column: str | list[str] = "text",
         documents: DocumentRule = "auto",
         encoding: str = AUTO,
         tokenizer: str = "byte_bpe",
@@ -128,10 +138,10 @@ class DataModule(ShardedData):
         check_ranges("data.", RANGES, {**sizes, **parts, "validation_fraction": validation_fraction})
         corpus_read = Corpus(
             source=_tuple(corpus),
-            configuration=configuration,
-            split=split,
-            revision=revision,
-            text_column=text_column,
+            configuration=_by_part(configuration),
+            split=_by_part(split),
+            revision=_by_part(revision),
+            text_column=_by_part(text_column),
             documents=documents,
             encoding=checked_encoding(encoding),
         )

@@ -36,19 +36,6 @@ def _warn_of_replacements(corpus: Corpus, characters: Counter[str], report: Call
         )
 
 
-def _texts_of(corpus: Corpus) -> Iterator[str]:
-    """The texts of a corpus, "" for those that are missing.
-
-    Raises:
-        UserError: where the text column does not hold text.
-    """
-    for text in corpus.texts():
-        if text is not None and not isinstance(text, str):
-            kind = type(text).__name__
-            raise UserError(f"data.text_column = '{corpus.text_column}' holds {kind}, not text: {text!r:.60}")
-        yield text or ""
-
-
 def _spool(corpus: Corpus, path: Path, warnings: Counter[str], report: Callable[[str], None]) -> Spool:
     """The cleaned documents of a corpus.
 
@@ -59,7 +46,7 @@ def _spool(corpus: Corpus, path: Path, warnings: Counter[str], report: Callable[
     if hidden := len(corpus.hidden_files()):
         warnings["hidden files (left out)"] += hidden
     progress = ReadingRate("reading", corpus.num_bytes(), report)
-    for cleaned in in_order(Cleaner(corpus.cut), in_pieces(_texts_of(corpus))):
+    for cleaned in in_order(Cleaner(corpus.cut), in_pieces(corpus.texts())):
         spool.add(cleaned)
         warnings.update(cleaned.warnings)
         characters.update(cleaned.characters)

@@ -1,67 +1,32 @@
 """A corpus: documents, wherever their text comes from, read one after another.
 
-`Corpus` is what to read (a hub name, local files, or the embedded default); `Corpus.texts` reads it, never holding
-more than a little of it in memory.
+`Corpus` is what to read: hub datasets, local files, the embedded default, or several of these; `Corpus.texts` reads
+it, never holding more than a little of it in memory.
 """
 
-import hashlib
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from common.errors import UserError
 from data.text.cleaning import line_sentences, sentences
-from data.text.embedded import embedded_documents, versions
-from data.text.encodings import AUTO, TextForm
-from data.text.files import (
-    FORMATS,
-    changed_while_read,
-    decoded_lines,
-    files_of,
-    form_of,
-    hidden_files,
-    local_files,
-    saved_split,
-    sha256_of_file,
-    suffix_of,
-)
-from data.text.formats import RepeatedColumn, Rows, looked_up, rows_of
-from data.text.sources import hub_revision, hub_rows, read_or_named
+from data.text.encodings import AUTO
+from data.text.files import FORMATS, local_files, looks_like_a_path, suffix_of
+from data.text.parts import EMBEDDED, STREAMS, CorpusPart, DocumentRule
 
-if TYPE_CHECKING:
-    from hashlib import _Hash as Digest
-
-EMBEDDED = "embedded"
-SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if not kind.startswith("conll"))
-FOLDER_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".arrow")  # which lie in caches, too
-STREAMS = {"text", "jsonl", "json"}  # of which one corpus may have several kinds
-DocumentRule = Literal["auto", "file", "paragraph", "line", "sentence_per_line"]
-
-
-def text_documents(
-    path: Path, rule: DocumentRule, digest: "Digest | None" = None, encoding: str = AUTO
-) -> Iterator[str]:
-    """Documents of a text file: the whole of it, what blank lines part, or its lines."""
-    lines = decoded_lines(path, digest, encoding)
-    if rule == "file":
-        yield "".join(lines)
-    elif rule == "line":
-        yield from lines
-    else:
-        for is_blank, group in itertools.groupby(lines, key=lambda line: not line.strip()):
-            if not is_blank:
-                yield "".join(group)
+BY_PART = ("configuration", "split", "revision", "text_column")  # settings that each source may have of its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     """What to read.
 
+    Of `BY_PART` each is one for all sources, or a tuple with one for each.
+
     Args:
-        source: `embedded`, a hub dataset's name, or local files, folders (also of `save_to_disk`) and globs.
+        source: `embedded`, hub datasets' names, and local files, folders (also of `save_to_disk`) and globs.
         configuration: configuration of a hub dataset (`wikitext-2-raw-v1`).
         split: split of a hub dataset, or of a folder in which `datasets` saved several.
         revision: commit, branch or tag of a hub dataset; by default its main branch.
@@ -71,20 +36,40 @@ class Corpus:
             it is a sentence (the form of BERT's own data); so are the lines of texts from other kinds of files.
         encoding: of files that are not UTF-8, as `checked_encoding` gives it; `auto` follows byte-order marks.
         key: the setting that named the source; for messages only.
+
+    Raises:
+        UserError: where a tuple has not one for each source.
     """
 
     source: tuple[str, ...] = (EMBEDDED,)
-    configuration: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    text_column: str = "text"
+    configuration: str | tuple[str | None, ...] | None = None
+    split: str | tuple[str, ...] = "train"
+    revision: str | tuple[str | None, ...] | None = None
+    text_column: str | tuple[str, ...] = "text"
     documents: DocumentRule = "auto"
     encoding: str = AUTO
     key: str = "data.corpus"
 
-    @property
-    def is_embedded(self) -> bool:
-        return self.source == (EMBEDDED,)
+    def __post_init__(self) -> None:
+        for name in BY_PART:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != len(self.source):
+                raise UserError(
+                    f"data.{name} = {list(value)} has {len(value)} for the {len(self.source)} of {self.key}: give one "
+                    f"for all, or one for each"
+                )
+
+    @cached_property
+    def parts(self) -> list[CorpusPart]:
+        """The sources one by one."""
+        settings = [
+            {name: value[place] if isinstance(value := getattr(self, name), tuple) else value for name in BY_PART}
+            for place in range(len(self.source))
+        ]
+        return [
+            CorpusPart(name=name, encoding=self.encoding, key=self.key, **own)
+            for name, own in zip(self.source, settings, strict=True)
+        ]
 
     def files(self) -> list[Path]:
         """The local files this corpus is read from; empty for the embedded corpus and for hub datasets.
@@ -92,34 +77,34 @@ class Corpus:
         Raises:
             UserError: where a path names nothing, or a file's kind is unknown.
         """
-        if self.is_embedded:
-            return []
-        if not all(self.source or [""]):
+        if not self.source:
             raise UserError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
-        names = tuple(saved_split(name, self.split, self.key) for name in self.source)
-        files = files_of(names, key=self.key, folder_suffixes=FOLDER_SUFFIXES)
-        for file in files:
-            if suffix_of(file) not in SUFFIXES:
-                kinds = ", ".join(sorted(SUFFIXES))
-                raise UserError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
-        return files
+        return [file for part in self.parts for file in part.files]
 
     def hidden_files(self) -> list[Path]:
         """The hidden files of folders and globs, which are left out."""
-        return [file for name in self.source for file in hidden_files(name, FOLDER_SUFFIXES)] if self.files() else []
+        return [file for part in self.parts for file in part.hidden_files]
 
     def held_out(self, validation: tuple[str, ...]) -> "Corpus":
-        """The corpus that validation reads: another split of a hub dataset or a saved one, else other files."""
-        is_saved = len(self.source) == 1 and saved_split(self.source[0], self.split, self.key) != self.source[0]
-        is_local = (self.is_embedded or self.files()) and not (is_saved and not local_files(validation[0]))
-        change = {"source": validation} if is_local else {"split": validation[0]}
-        return replace(self, key="data.validation", **change)
+        """The corpus that validation reads: another split of those sources that have several, else other files."""
+        are_files = any(looks_like_a_path(name) or local_files(name) for name in validation)
+        kept = [] if are_files else [place for place, part in enumerate(self.parts) if part.has_splits]
+        settings = {name: getattr(self, name) for name in BY_PART}
+        if not kept:
+            own = {name: None for name in ("configuration", "revision") if isinstance(settings[name], tuple)}
+            own |= {"split": "train"} if isinstance(self.split, tuple) else {}
+            return replace(self, key="data.validation", source=validation, **own)
+        chosen = {
+            name: tuple(value[place] for place in kept) for name, value in settings.items() if isinstance(value, tuple)
+        }
+        source = tuple(self.source[place] for place in kept)
+        return replace(self, key="data.validation", source=source, **{**chosen, "split": "+".join(validation)})
 
     def document_rule(self) -> DocumentRule:
         """`documents` with `auto` decided."""
         if self.documents != "auto":
             return self.documents
-        return "paragraph" if len(self.hashed_files) == 1 else "file"
+        return "paragraph" if len(self.files()) == 1 else "file"
 
     @property
     def cut(self) -> Callable[[str], Iterator[str]]:
@@ -128,82 +113,35 @@ class Corpus:
 
     def num_bytes(self) -> int | None:
         """Bytes of the files, a little more than those of their text; None where they are packed, or no files."""
-        files = [file for file, _ in self.hashed_files]
-        is_plain = files and all(file.suffix != ".gz" and FORMATS[suffix_of(file)] in STREAMS for file in files)
+        files = self.files()
+        is_plain = all(part.files for part in self.parts) and all(
+            file.suffix != ".gz" and FORMATS[suffix_of(file)] in STREAMS for file in files
+        )
         return sum(file.stat().st_size for file in files) if is_plain else None
 
-    @cached_property
-    def hashed_files(self) -> list[tuple[Path, str]]:
-        """`files` with the hash of each, taken once: the text is what they held then, and `texts` holds to it."""
-        return [(file, sha256_of_file(file)) for file in self.files()]
-
-    @cached_property
-    def commit(self) -> str | None:
-        """The commit of a hub dataset, taken once: the text is what it held then. None where it cannot be learned."""
-        return hub_revision(self.source[0], self.configuration, self.revision)
-
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the text without reading it as documents: file hashes, versions, or the hub's names."""
+        """What identifies the text without reading it as documents: file hashes, versions, or the hub's commits."""
         identity: dict[str, Any] = asdict(self)
         del identity["key"], identity["encoding"], identity["revision"]  # each file has an encoding of its own
-        if self.is_embedded:
-            identity["versions"] = versions()
-        elif self.hashed_files:
-            identity["source"] = [
-                {"name": file.name, "sha256": digest, **self._other_form(file)} for file, digest in self.hashed_files
-            ]
+        if self.files():
             identity["documents"] = self.document_rule()
-        elif self.commit is not None:
-            identity["revision"] = self.commit
+        if len(self.parts) == 1 and not self.files():
+            return {**identity, **self.parts[0].identities()[0]}
+        identity["source"] = [{**found, **self._own(part)} for part in self.parts for found in part.identities()]
         return identity
 
-    def _other_form(self, file: Path) -> dict[str, str]:
-        """How a file is read where it is not read as UTF-8 of lines that line feeds end."""
-        if FORMATS[suffix_of(file)] in ("parquet", "arrow"):
-            return {}
-        try:
-            form = form_of(file, self.encoding)
-        except UserError as error:
-            raise UserError(f"{self.key}: {error}") from error
-        usual = asdict(TextForm())
-        return {name: value for name, value in asdict(form).items() if value != usual[name]}
+    def _own(self, part: CorpusPart) -> dict[str, Any]:
+        """What names a source among others beside its content: its settings, where they are its own."""
+        if not part.files:
+            return {name: getattr(part, name) for name in ("name", *BY_PART) if name != "revision"}
+        return {"text_column": part.text_column} if isinstance(self.text_column, tuple) else {}
 
-    def _texts_of(self, rows: Rows) -> Iterator[Any]:
-        for origin, row in rows:
-            found = looked_up(row, self.text_column)
-            if found is None:
-                has = ", ".join(row)
-                raise UserError(f"{origin} has no column '{self.text_column}' (it has: {has}); set data.text_column")
-            if isinstance(found[0], RepeatedColumn):
-                raise UserError(found[0].refusal())
-            yield found[0]
-
-    def _read(self) -> Iterator[Any]:
-        column, rule = self.text_column, self.document_rule()
-        if not self.hashed_files:
-            name, commit = self.source[0], self.commit
-            rows = hub_rows(name, self.configuration, self.split, column=column, revision=commit)
-            yield from self._texts_of(rows)
-        for file, sha256 in self.hashed_files:
-            kind = FORMATS[suffix_of(file)]
-            digest = hashlib.sha256()
-            if kind == "text":
-                yield from text_documents(file, rule, digest, self.encoding)
-            else:
-                yield from self._texts_of(rows_of(file, kind, column=column, digest=digest, encoding=self.encoding))
-            if digest.hexdigest() != sha256:
-                raise changed_while_read(file)
-
-    def texts(self) -> Iterator[Any]:
-        """The documents' texts as they stand, in order; not yet cleaned, and not yet known to be strings.
+    def texts(self) -> Iterator[str]:
+        """The documents' texts as they stand, in order, "" for those that are missing; not yet cleaned.
 
         Raises:
-            UserError: where the source cannot be read, has no such column, or is no longer what was hashed.
+            UserError: where a source cannot be read, has no such column, or is no longer what was hashed.
         """
-        if self.is_embedded:
-            yield from embedded_documents()
-            return
-        kinds = {FORMATS[suffix_of(file)] for file, _ in self.hashed_files}
-        if len(kinds) > 1 and not kinds <= STREAMS:
-            raise UserError(f"{self.key}: {' and '.join(sorted(kinds))} files cannot be mixed; give one kind")
-        yield from read_or_named(self._read(), key=self.key, name=", ".join(self.source))
+        rule = self.document_rule()
+        for part in self.parts:
+            yield from part.texts(rule)

@@ -243,7 +243,7 @@ MUTANTS = [
         tests=(TOKENIZER, FOREIGN_TOKENIZER),
     ),
     Mutant(
-        file="data/text/corpora.py",
+        file="data/text/parts.py",
         original="(file, sha256_of_file(file)) for file",
         replacement="(file, str(file.stat().st_size)) for file",
         mistake="a file is known by its size in place of its content",

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import MachineError
-from data.text.corpora import Corpus, DocumentRule
+from data.text.corpora import Corpus
+from data.text.parts import DocumentRule
 from tests.helpers import write_jsonl
 
 TEXTS = ["First one.", "둘째 문서이다.", 'A third, with "quotes",\nand two lines.']
@@ -164,7 +165,7 @@ def bad_files(folder: Path) -> dict[str, tuple[tuple[str, ...], list[str]]]:
         "no name": ((), ["data.corpus", "names nothing"]),
         "empty name": (("",), ["data.corpus", "names nothing"]),
         "suffix": (("a.pdf",), ["data.corpus", "a.pdf", ".jsonl", ".parquet"]),
-        "mixed": (("column.csv", "column.parquet"), ["data.corpus", "csv and parquet", "mixed"]),
+        "mixed": (("column.[cp]*",), ["data.corpus", "'column.[cp]*' mixes csv and parquet files"]),
         "json": (("broken.jsonl",), ["broken.jsonl", "line 3", "JSON"]),
         "list": (("list.jsonl",), ["data.corpus", "list.jsonl, line 2: list, not a JSON object with columns"]),
         "json column": (("column.jsonl",), ["line 1", "'text'", "txt, id", "data.text_column"]),

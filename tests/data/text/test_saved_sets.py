@@ -1,5 +1,6 @@
 """Folders that `datasets` saved are read as they are, and a hub data set is known by its commit."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import datasets
 import pytest
 
 from common.errors import MachineError, UserError
+from data.datamodule import DataModule
 from data.store.recipe import Recipe, tokenizer_file
-from data.store.store import find_or_build
+from data.store.store import find_or_build, read_manifest
 from data.store.tokenizer import load_tokenizer, train_tokenizer
 from data.text.corpora import Corpus
 from data.text.sources import RowSource
@@ -77,6 +79,7 @@ class Hub:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.head, self.read = "a" * 40, list[Any]()
+        self.asked = list[Any]()
         monkeypatch.setattr(datasets, "load_dataset_builder", self.builder)
         monkeypatch.setattr(datasets, "load_dataset", self.dataset)
 
@@ -85,7 +88,8 @@ class Hub:
 
     def dataset(self, *names: str | None, split: str, revision: str | None = None) -> datasets.Dataset:
         self.read.append(revision)
-        return datasets.Dataset.from_dict({"text": TEXTS})
+        self.asked.append((*names, split))
+        return datasets.Dataset.from_dict({"text": TEXTS, "body": [f"{names[0]} {split}"] * len(TEXTS)})
 
 
 def test_a_hub_data_set_that_changed_has_another_store_and_each_is_read_at_its_commit(
@@ -102,7 +106,82 @@ def test_a_hub_data_set_that_changed_has_another_store_and_each_is_read_at_its_c
     pinned = Corpus(source=("owner/name",), revision="a" * 40)
     assert pinned.fingerprint() == before.fingerprint()
     assert Corpus(source=("owner/name",), revision="v1").fingerprint()["revision"] == "c" * 40
-    assert pinned.held_out(("test",)).commit == "a" * 40
+    assert pinned.held_out(("test",)).fingerprint()["revision"] == "a" * 40
+
+
+def test_several_hub_data_sets_saved_folders_and_files_are_one_corpus_in_its_order(
+    splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(monkeypatch)
+    (tmp_path / "a.txt").write_text("one\n\ntwo", encoding="utf-8")
+    sources = ("owner/one", str(tmp_path / "a.txt"), str(splits), "owner/two")
+    corpus = Corpus(
+        source=sources,
+        configuration=("ko", None, None, None),
+        split=("train", "train", "validation", "test"),
+        text_column=("body", "text", "text", "text"),
+    )
+    shown = [*["owner/one train"] * 30, "one\n\ntwo", *TEXTS[20:], *TEXTS]
+    assert list(corpus.texts()) == shown
+    assert hub.asked == [("owner/one", "ko", "train"), ("owner/two", None, "test")]
+    found = corpus.fingerprint()["source"]
+    assert [part.get("revision") for part in found] == ["a" * 40, None, None, "a" * 40]
+    assert [part["name"] for part in found] == ["owner/one", "a.txt", "data-00000-of-00001.arrow", "owner/two"]
+    assert found[0]["configuration"] == "ko"
+
+
+def test_each_of_several_hub_data_sets_is_in_the_fingerprint_with_its_commit_split_and_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, names = Hub(monkeypatch), ("owner/one", "owner/two")
+    corpora = [
+        Corpus(source=names),
+        Corpus(source=names[::-1]),
+        Corpus(source=(*names, "embedded")),
+        Corpus(source=names, split=("train", "test")),
+        Corpus(source=names, split=("test", "train")),
+        Corpus(source=names, configuration=("ko", None)),
+        Corpus(source=names, revision=(None, "v1")),
+        Corpus(source=names, revision=("v1", None)),
+        Corpus(source=names, text_column=("text", "body")),
+    ]
+    found = [str(corpus.fingerprint()) for corpus in corpora]
+    hub.head = "b" * 40
+    found += [str(Corpus(source=names).fingerprint())]
+    assert len(set(found)) == len(corpora) + 1
+
+
+def test_the_split_of_validation_is_that_of_every_source_that_has_splits(
+    splits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(monkeypatch)
+    (tmp_path / "a.txt").write_text("one", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"body": "two"}', encoding="utf-8")
+    corpus = Corpus(
+        source=("owner/one", str(tmp_path / "a.txt"), str(splits)),
+        configuration=("ko", None, None),
+        text_column=("body", "text", "text"),
+    )
+    held_out = corpus.held_out(("validation",))
+    assert list(held_out.texts()) == [*["owner/one validation"] * 30, *TEXTS[20:]]
+    assert hub.asked == [("owner/one", "ko", "validation")]
+    by_one_column = Corpus(source=("owner/one", "owner/two"), text_column="body", split=("a", "b"))
+    assert list(by_one_column.held_out((str(tmp_path / "b.jsonl"),)).texts()) == ["two"]
+    with pytest.raises(UserError, match=r"data\.text_column = \['body', 'text', 'text'\] has 3 for the 1 of data\.val"):
+        corpus.held_out((str(tmp_path / "b.jsonl"),))
+
+
+def test_settings_of_several_sources_are_one_or_one_for_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Hub(monkeypatch)
+    names = ["owner/one", "owner/two"]
+    data = DataModule(corpus=names, configuration=["ko", None], split=["test", "test"], cache=tmp_path)
+    assert data.recipe.corpus == Corpus(source=tuple(names), configuration=("ko", None), split="test")
+    with pytest.raises(
+        UserError, match=r"data\.split = \['a', 'b', 'c'\] has 3 for the 2 of data\.corpus: give one for"
+    ):
+        DataModule(corpus=names, split=["a", "b", "c"])
+    store = find_or_build(replace(data.recipe, vocab_size=420), tmp_path, report=lambda line: None)
+    assert read_manifest(store)["train"]["documents"] + read_manifest(store)["validation"]["documents"] == 60
 
 
 def test_local_and_embedded_text_has_no_revision(tmp_path: Path) -> None:
