@@ -77,7 +77,7 @@ class Corpus:
         Raises:
             UserError: where a path names nothing, or a file's kind is unknown.
         """
-        if not self.source:
+        if not all(self.source or [""]):
             raise UserError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
         return [file for part in self.parts for file in part.files]
 

@@ -75,8 +75,6 @@ class CorpusPart:
         """
         if self.is_embedded:
             return []
-        if not self.name:
-            raise UserError(f"{self.key} names nothing: give '{EMBEDDED}', a hub dataset, or files")
         name = saved_split(self.name, self.split, self.key)
         files = files_of((name,), key=self.key, folder_suffixes=FOLDER_SUFFIXES)
         for file in files:
