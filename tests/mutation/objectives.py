@@ -12,6 +12,7 @@ NOISE_SPANS = "tests/objectives/core/test_noise_spans.py"
 APART = "tests/objectives/test_documents_apart.py"
 BASE = "tests/objectives/core/test_base.py"
 LAW_5 = "tests/test_laws.py::test_law_5_input_and_labels_together_hold_every_token_of_every_window"
+WEIGHTS_THAT_FIT = "tests/objectives/start/test_weights_that_fit.py"
 WARM_START = "tests/objectives/start/test_warm_start.py"
 
 MASKED_DIFFUSION = "tests/objectives/test_masked_diffusion.py"
@@ -294,14 +295,14 @@ MUTANTS = [
         original="theirs.cpu().double().mean(dim=0",
         replacement="theirs.cpu().double().sum(dim=0",
         mistake="rows of new tokens are the sum of the others",
-        tests=(WARM_START,),
+        tests=(WEIGHTS_THAT_FIT,),
     ),
     Mutant(
         file="objectives/start/warm_start.py",
         original="source != stack and name.endswith(BOUND_TO_STACK)",
         replacement="False",
         mistake="relative positions are carried from one direction to both",
-        tests=(WARM_START,),
+        tests=(WEIGHTS_THAT_FIT,),
     ),
     Mutant(
         file="objectives/core/pretraining.py",

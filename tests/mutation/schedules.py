@@ -4,9 +4,10 @@ from tests.mutation.mutant import Mutant
 
 MIXTURE = "tests/data/stream/test_mixture.py"
 SCHEDULE = "tests/objectives/mixtures/test_schedule.py"
+MISTAKES = "tests/objectives/mixtures/test_schedule_mistakes.py"
 ONE_STACK = f"{SCHEDULE}::test_one_stack_is_both_models_with_the_same_weights"
 FIRST_STAGE = f"{SCHEDULE}::test_the_first_stage_is_its_objective_alone_and_flops_are_those_of_all_stages"
-BRANCH = f"{SCHEDULE}::test_a_branch_is_refused_where_the_stages_before_it_are_others"
+BRANCH = f"{MISTAKES}::test_a_branch_is_refused_where_the_stages_before_it_are_others"
 
 MUTANTS = [
     Mutant(

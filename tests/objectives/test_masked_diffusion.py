@@ -1,6 +1,5 @@
 """Masked diffusion: noise levels by window, exact weights, what a perfect predictor loses (N31 to N38)."""
 
-import itertools
 import json
 import math
 from collections import Counter
@@ -18,55 +17,22 @@ import score
 from common.errors import UserError
 from data.stream.batch import EARLIER, IGNORE, Example
 from data.stream.loader import CorruptedWindows
-from models.generation.decoding import Decoding
-from objectives.inference.unmask import passes, scored
+from objectives.inference.unmask import scored
 from objectives.masked_diffusion import EPSILON, Estimator, MaskedDiffusion, hidden_share, rate_and_weight, slope
 from tests.helpers import make_windows, metrics_of, train_in_process
 from tests.objectives.exactness import train_exactly_and_go_on
-from tests.objectives.floors.markov import MarkovChain
-from tests.objectives.texts import FIRST, MASK, VOCABULARY, assert_distributed, batch_of, built, key, made, window_of
+from tests.objectives.perfect import (
+    ENTROPY,
+    LOSSES,
+    PATTERNS,
+    TIMES,
+    L,
+    V,
+    expected_loss,
+)
+from tests.objectives.texts import FIRST, MASK, VOCABULARY, batch_of, built, key, made, window_of
 
 Command = Callable[..., list[str]]
-V, L = 3, 4
-CHAIN = MarkovChain.random(V, seed=1)
-TEXTS = np.array(list(itertools.product(range(V), repeat=L)))
-LIKELY = np.exp([CHAIN.log_probability(text) for text in TEXTS])
-ENTROPY = -float((LIKELY * np.log(LIKELY)).sum())
-TIMES = (np.arange(4000) + 0.5) / 4000
-
-
-def posterior(visible: dict[int, int], place: int) -> np.ndarray:
-    """float64[V], p(token of a place | the visible ones), by summing over all texts."""
-    fits = np.all([TEXTS[:, at] == token for at, token in visible.items()] or [np.ones(len(TEXTS))], axis=0)
-    found = np.array([LIKELY[fits.astype(bool) & (TEXTS[:, place] == token)].sum() for token in range(V)])
-    return found / found.sum()
-
-
-def loss_of_hidden(hidden: tuple[bool, ...]) -> float:
-    """Mean over all texts of the summed losses of a perfect predictor where these places are hidden."""
-    total = 0.0
-    for text, likely in zip(TEXTS, LIKELY, strict=True):
-        visible = {place: int(text[place]) for place in range(L) if not hidden[place]}
-        for place in np.flatnonzero(hidden):
-            total -= likely * math.log(posterior(visible, int(place))[text[place]])
-    return total
-
-
-PATTERNS = list(itertools.product([False, True], repeat=L))
-LOSSES = {hidden: loss_of_hidden(hidden) for hidden in PATTERNS}
-
-
-def expected_loss(**knobs: Any) -> float:
-    """The mean loss of a text under a perfect predictor, over the times and all patterns."""
-    total = 0.0
-    for u in TIMES:
-        rate, weight = rate_and_weight(u, knobs.get("schedule", "linear"), knobs.get("estimator", "bound"))
-        for hidden, loss in LOSSES.items():
-            count = sum(hidden)
-            total += weight * rate**count * (1 - rate) ** (L - count) * loss / len(TIMES)
-    return total
-
-
 # --- the loss is a likelihood ---
 
 
@@ -263,47 +229,6 @@ def test_n35_the_estimate_by_fixed_numbers_and_the_one_of_training_agree() -> No
     error = math.hypot(fixed.std() / 20, bernoulli.std() / 1500**0.5)
     assert abs(fixed.mean() - bernoulli.mean()) < 3 * error
     assert error < 0.1 * bernoulli.mean()
-
-
-# --- generating ---
-
-
-def toy_logits(tokens_BN: torch.Tensor) -> torch.Tensor:
-    """[B, N, V + 1], of a perfect predictor of the toy texts; the last token is the mask."""
-    rows = []
-    for row in tokens_BN.tolist():
-        visible = {place: token for place, token in enumerate(row) if token != V}
-        rows.append([[*np.log(np.maximum(posterior(visible, place), 1e-300)), -np.inf] for place in range(L)])
-    return torch.tensor(rows, dtype=torch.float64, device="cpu")
-
-
-def test_n38_one_random_token_a_pass_draws_from_the_joint_distribution() -> None:
-    decoding = Decoding(temperature=1.0, order="random")
-    *_, drawn = passes(toy_logits, L, decoding, samples=3000, mask=V, seed=0)
-    counts = Counter(map(tuple, drawn.tolist()))
-    found = np.array([counts[tuple(text)] for text in TEXTS.tolist()])
-    common = LIKELY * 3000 > 6
-    rest = [
-        found[~common].sum() + found[common][0],
-        LIKELY[~common].sum() + LIKELY[common][0],
-    ]  # the rare ones together
-    assert_distributed([rest[0], *found[common][1:]], np.array([rest[1], *LIKELY[common][1:]]))
-
-
-def test_the_most_confident_are_filled_first_and_steps_share_them_evenly() -> None:
-    seen: list[list[int]] = []
-
-    def logits_of(tokens_BN: torch.Tensor) -> torch.Tensor:
-        seen.append(tokens_BN[0].tolist())
-        confidence = torch.tensor([1.0, 3.0, 2.0, 0.5], dtype=torch.float64, device="cpu")
-        return torch.stack([confidence, torch.zeros(4), -torch.ones(4)], dim=1)[None]
-
-    list(passes(logits_of, 4, Decoding(), samples=1, mask=9, seed=0))
-    assert seen == [[9, 9, 9, 9], [9, 0, 9, 9], [9, 0, 0, 9], [0, 0, 0, 9]]
-    seen.clear()
-    *_, filled = passes(logits_of, 4, Decoding(steps=2), samples=1, mask=9, seed=0)
-    assert seen == [[9, 9, 9, 9], [9, 0, 0, 9]]
-    assert filled.tolist() == [[0, 0, 0, 0]]
 
 
 # --- runs ---
