@@ -274,8 +274,8 @@ def test_law_8_the_signature_is_the_schema(
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_law_9_a_run_folder_tells_its_whole_story(tiny_run: Command, tmp_path: Path, store: Path, name: str) -> None:
-    assert train_in_process(tiny_run(name, "told", "--budget.steps", "4")) == 0
-    run = tmp_path / "runs/told"
+    assert train_in_process(tiny_run(name, "whole", "--budget.steps", "4")) == 0
+    run = tmp_path / "runs/whole"
     info = json.loads((run / "run.json").read_text(encoding="utf-8"))
     manifest = json.loads((store / "manifest.json").read_text(encoding="utf-8"))
     assert info["data"] == {"store": store.name, **manifest}

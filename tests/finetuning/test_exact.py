@@ -3,18 +3,17 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from finetuning.cli import FineTuningCLI
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned
 from tests.finetuning.opened import opened, terms_of
 from tests.helpers import metrics_of, run_script, weights_of
+from tests.training.stopped import At
 from training.session import train
 from training.step.stops import Interrupted
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
@@ -69,18 +68,6 @@ def test_compiled_steps_differ_from_plain_ones_in_their_last_digits_alone(tiny_t
         torch.testing.assert_close(compiled[name], tensor, rtol=1e-3, atol=1e-5)
 
 
-class At(Callback):
-    """Raises a signal before a step, once."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step:
-            self.step = -1
-            signal.raise_signal(signal.SIGTERM)
-
-
 EVENTFUL = (
     *("--budget.steps", "12", "--validation.every_steps", "5", "--checkpoints.keep", "3", "--tuning.dropout", "0.1"),
     *(
@@ -99,7 +86,7 @@ def test_a_stopped_run_goes_on_bit_by_bit(tiny_task: Command, tmp_path: Path) ->
     command = tiny_task("classification", "causal_lm", *EVENTFUL, "--name", "stopped")
     for step in (3, 7):
         with pytest.raises(Interrupted):
-            train(FineTuningCLI(command), [At(step)])
+            train(FineTuningCLI(command), [At(step, lambda: signal.raise_signal(signal.SIGTERM))])
     stopped = fine_tune(command)
     assert stopped.scores == whole.scores
     runs = [tmp_path / "runs" / name for name in ("whole", "stopped")]

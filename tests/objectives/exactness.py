@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers import make_cli, train_in_process, weights_of
-from tests.training.test_session import At, Killed, assert_same_run, killed
+from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 
 

@@ -15,7 +15,7 @@ from models.recurrent.config import RecurrentConfig
 from models.recurrent.recurrent import Recurrent
 from objectives.weights.load import load_run
 from tests.helpers import ROOT, make_cli, metrics_of, train_in_process, weights_of
-from tests.training.test_session import At, Killed, assert_same_run, killed
+from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 
 Command = Callable[..., list[str]]

@@ -28,7 +28,7 @@ from tests.helpers import make_cli, metrics_of, train_in_process, weights_of
 from tests.objectives.contract.contract import some_windows
 from tests.objectives.start.folders import last_validation, trained
 from tests.objectives.texts import VOCABULARY, batch_of, built, key, made, mean_loss
-from tests.training.test_session import At, Killed, assert_same_run, killed
+from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 
 Command = Callable[..., list[str]]

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,24 +17,13 @@ from safetensors.torch import save_file
 
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, run_script, train_in_process, weights_of
 from tests.processes import Script
+from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 from training.step.stops import Interrupted
-from training.storage.checkpoint import checkpoints_in, read_checkpoint
+from training.storage.checkpoint import checkpoints_in
 
 Command = Callable[..., list[str]]
 Reference = Callable[[str], Path]
-
-
-class At(Callback):
-    """Does something before a step, once."""
-
-    def __init__(self, step: int, act: Callable[[], Any]) -> None:
-        self.step, self.act, self.is_done = step, act, False
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step and not self.is_done:
-            self.is_done = True
-            self.act()
 
 
 # Before any checkpoint, where a validation follows, and later; by default all three for one objective.
@@ -46,14 +34,6 @@ KILLS = [
 ]
 
 
-class Killed(BaseException):
-    """Stands for a process that is no more."""
-
-
-def killed() -> None:
-    raise Killed
-
-
 class Begins(Callback):
     """Keeps the step that a sitting begins with."""
 
@@ -61,30 +41,6 @@ class Begins(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.step = trainer.global_step
-
-
-def assert_same_state(left: Any, right: Any) -> None:
-    """Weights, optimizer and counters, bit by bit; not the clock, nor Lightning's own counters."""
-    assert type(left) is type(right)
-    if isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left.keys() - {"seconds", "loops"}:
-            assert_same_state(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        for mine, other in zip(left, right, strict=True):
-            assert_same_state(mine, other)
-    elif isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    else:
-        assert left == right
-
-
-def assert_same_run(run: Path, reference: Path) -> None:
-    """The same last checkpoint and the same logged numbers, bit by bit."""
-    newest, expected = (checkpoints_in(folder / "checkpoints")[0] for folder in (run, reference))
-    assert newest.name == expected.name
-    assert_same_state(read_checkpoint(newest), read_checkpoint(expected))
-    assert metrics_of(run) == metrics_of(reference)
 
 
 # Dropout, an odd number of steps between logs, validations and checkpoints, and epochs that end within the run.

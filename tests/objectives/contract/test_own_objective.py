@@ -20,7 +20,7 @@ from objectives.core.network import BodyPlan, Network
 from objectives.weights.load import load_run
 from tests.helpers import TINY, make_cli, metrics_of, train_in_process, weights_of
 from tests.objectives.texts import VOCABULARY, made
-from tests.training.test_session import At, Killed, assert_same_run, killed
+from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 
 DETECTION = '''"""Detection of replaced tokens.

@@ -22,7 +22,7 @@ from tests.helpers import OBJECTIVES, make_cli, metrics_of, several_processes, s
 from tests.objectives.contract.contract import some_windows
 from tests.objectives.mixtures.schedules import CAUSAL, DENOISING, MASKED, PATHS, SPANS, config_of, member, schedule
 from tests.objectives.texts import batch_of, built, made, mean_loss
-from tests.training.test_session import At, Killed, assert_same_run, assert_same_state, killed
+from tests.training.stopped import At, Killed, assert_same_run, assert_same_state, killed
 from training.session import train
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 

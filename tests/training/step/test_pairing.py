@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tests.helpers import OBJECTIVES, make_cli, train_in_process
-from tests.training.test_session import At, Killed, killed
+from tests.training.stopped import At, Killed, killed
 from training.session import train
 
 Command = Callable[..., list[str]]

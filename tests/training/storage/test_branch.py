@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import make_cli, train_in_process
-from tests.training.test_session import At, Killed, assert_same_run, killed
+from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 from training.storage.checkpoint import checkpoints_in
 
