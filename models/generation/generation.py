@@ -46,12 +46,14 @@ def stream(
     documents: Documents | None = None,
     sees_prompt: bool = False,
     decoding: Decoding,
+    numbers: Sequence[int] | None = None,
     eos: int,
     never: Sequence[int] | np.ndarray = (),
     max_positions: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For every step int64[B], the generated tokens, and [B], their log-probabilities by the model itself.
 
+    `numbers` are those of the prompts, from which their chances are drawn; by default their places here.
     A row that has ended continues with EOS of log-probability 0. The last step is the one after which all have ended.
 
     Raises:
@@ -61,7 +63,7 @@ def stream(
     steps = _steps(prompts, decoding, max_positions)
     read = {"documents": documents, "sees_prompt": sees_prompt}
     reader = IncrementalDecoder(body, prompts, sources, copies=1, num_steps=steps, pad=eos, **read)
-    seeds = range(decoding.seed, decoding.seed + len(prompts))
+    seeds = [decoding.seed + number for number in (range(len(prompts)) if numbers is None else numbers)]
     sources_of_chance = [torch.Generator(device="cpu").manual_seed(seed) for seed in seeds]
     chances = [torch.rand(steps, generator=generator, device="cpu") for generator in sources_of_chance]
     chances_TB = torch.stack(chances, dim=1)
@@ -177,6 +179,7 @@ def generate(
     documents: Documents | None = None,
     sees_prompt: bool = False,
     decoding: Decoding,
+    numbers: Sequence[int] | None = None,
     eos: int,
     never: Sequence[int] | np.ndarray = (),
     max_positions: int,
@@ -191,6 +194,7 @@ def generate(
         documents: of prompts and sources, where they are kept apart.
         sees_prompt: whether the positions of a prompt see each other, as in a prefix LM.
         decoding: how the next token is chosen.
+        numbers: of the prompts, from which what is drawn for each follows; by default their places here.
         eos: the token that ends a text.
         never: ids that are not generated, since training never had them as targets.
         max_positions: the most that either stack reads.
@@ -203,4 +207,4 @@ def generate(
     read = {"sources": sources, "documents": documents, "sees_prompt": sees_prompt}
     if decoding.beams > 1:
         return [found[0] for found in beam_search(body, prompts, **read, **settings, num_forced=num_forced)]
-    return put_together(stream(body, prompts, **read, **settings), eos=eos)
+    return put_together(stream(body, prompts, **read, **settings, numbers=numbers), eos=eos)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from torch import Tensor
@@ -13,8 +13,7 @@ from models.body import Body
 from models.generation.generation import GeneratedTokens, generate, put_together, stream
 from models.generation.incremental import Documents
 from objectives.core.prompts import Generation, IdsAndOrigins, Prompts
-
-TEXTS_AT_ONCE = 32
+from objectives.inference.batches import batches_of, in_order
 
 
 class Complete(Protocol):
@@ -101,26 +100,28 @@ def generate_tokens(
     for number, one in enumerate(encoded):
         prompts.check_length(number, max(len(one.prefix), len(one.source or [])))
     repeated = [one for one in encoded for _ in range(prompts.samples)]
-    eos, seed = prompts.vocabulary.eos, prompts.decoding.seed
+    eos = prompts.vocabulary.eos
     never = prompts.vocabulary.never_targets(eos, *special_targets)
+
+    def generated(numbers: list[int]) -> list[GeneratedTokens]:
+        batch = [repeated[number] for number in numbers]
+        settings: dict[str, Any] = {
+            **_inputs(batch, keep_documents_apart=keep_documents_apart),
+            "decoding": prompts.decoding,
+            "numbers": numbers,
+            "sees_prompt": sees_prompt,
+            "eos": eos,
+            "never": never,
+            "max_positions": prompts.max_positions,
+        }
+        if prompts.on_text is not None and len(repeated) == 1 and prompts.decoding.beams == 1:
+            return put_together(_streamed(stream(body, **settings), batch[0], prompts), eos=eos)
+        return generate(body, **settings)
+
     # A batch generates no more than its longest prefix has room for, so it is made of prefixes of one length.
-    for _, alike in itertools.groupby(repeated, key=lambda one: len(one.prefix)):
-        group = list(alike)
-        for batch in (group[start : start + TEXTS_AT_ONCE] for start in range(0, len(group), TEXTS_AT_ONCE)):
-            settings: dict[str, Any] = {
-                **_inputs(batch, keep_documents_apart=keep_documents_apart),
-                "decoding": replace(prompts.decoding, seed=seed),
-                "sees_prompt": sees_prompt,
-                "eos": eos,
-                "never": never,
-                "max_positions": prompts.max_positions,
-            }
-            if prompts.on_text is not None and len(repeated) == 1 and prompts.decoding.beams == 1:
-                generated = put_together(_streamed(stream(body, **settings), batch[0], prompts), eos=eos)
-            else:
-                generated = generate(body, **settings)
-            yield from zip(batch, generated, strict=True)
-            seed += len(batch)
+    kinds, lengths = [len(one.prefix) for one in repeated], [len(one.source or ()) for one in repeated]
+    found = in_order((numbers, generated(numbers)) for numbers in batches_of(kinds, lengths))
+    yield from zip(repeated, found, strict=True)
 
 
 def _inputs(encoded: Sequence[EncodedPrompt], *, keep_documents_apart: bool) -> dict[str, Any]:

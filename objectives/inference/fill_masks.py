@@ -16,7 +16,7 @@ from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import MARK, Generation, Prompts
 from objectives.core.strategy import InferenceStrategy, Scorer
-from objectives.inference.decoding import TEXTS_AT_ONCE
+from objectives.inference.batches import batches_of, in_order
 from objectives.inference.likelihood import masked_copies, rest_of_text, rest_of_word, token_alone
 
 CANDIDATES = 5
@@ -71,8 +71,9 @@ class FillMasks(InferenceStrategy):
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_decoding("a masked LM names the likeliest tokens of each mask, and draws none")
         encoded, longest = self.encoded(objective, prompts), prompts.max_positions
-        for start in range(0, len(encoded), TEXTS_AT_ONCE):
-            windows, examples = zip(*encoded[start : start + TEXTS_AT_ONCE], strict=True)
+
+        def probabilities(numbers: list[int]) -> Sequence[Tensor]:
+            windows, examples = zip(*(encoded[number] for number in numbers), strict=True)
             batch = collate(
                 windows,
                 examples,
@@ -82,10 +83,12 @@ class FillMasks(InferenceStrategy):
             )
             with torch.inference_mode():
                 logits_NV = network.logits(batch.to(network.device), objective.token_term, objective.token_role)
-            probabilities_NV = logits_NV.cpu().double().softmax(dim=-1)
-            parts = probabilities_NV.split(_masks(examples))
-            for number, (window, probabilities_MV) in enumerate(zip(windows, parts, strict=True), start=start):
-                yield filled(prompts, prompts.texts[number], window.tokens, probabilities_MV)
+            return logits_NV.cpu().double().softmax(dim=-1).split(_masks(examples))
+
+        lengths = [len(window.tokens) for window, _ in encoded]
+        found = in_order((numbers, probabilities(numbers)) for numbers in batches_of([0] * len(encoded), lengths))
+        for number, (probabilities_MV, (window, _)) in enumerate(zip(found, encoded, strict=True)):
+            yield filled(prompts, prompts.texts[number], window.tokens, probabilities_MV)
 
     def scorers(self, objective: Objective, vocabulary: Vocabulary) -> dict[str, Scorer]:
         """Pseudo-log-likelihoods of the text as one segment, and a chain."""
