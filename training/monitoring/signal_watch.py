@@ -61,5 +61,6 @@ class SignalWatch:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+        self._writer.shutdown(socket.SHUT_WR)  # to close it is no end where a process that was forked has it too
         self._writer.close()
         self._thread.join()

@@ -1,5 +1,6 @@
 """A signal is answered while the main thread computes, in which Python runs no handler."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -48,6 +49,25 @@ def test_every_signal_is_answered_once_and_handlers_are_restored(number: signal.
     watch.stop()
     assert received == [number, number]
     assert signal.getsignal(number) is before
+    assert threading.active_count() == threads
+
+
+def test_a_watch_ends_while_a_process_that_was_forked_meanwhile_lives_on() -> None:
+    """As those that prepare batches: they have the watch's sockets as well."""
+    watch, threads = SignalWatch([signal.SIGTERM], lambda number: None), threading.active_count()
+    watch.start()
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    child.start()
+    rescue = threading.Timer(20, child.kill)
+    rescue.start()
+    try:
+        watch.stop()
+        assert rescue.is_alive()
+    finally:
+        rescue.cancel()
+        rescue.join()
+        child.kill()
+        child.join()
     assert threading.active_count() == threads
 
 
