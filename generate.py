@@ -23,6 +23,7 @@ from jsonargparse import Namespace
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from common.terminal import visible
+from data.text.formats import lines_of
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
@@ -84,12 +85,11 @@ def texts_of(parsed: Namespace) -> list[str]:
     if not parsed.texts and not parsed.file:
         raise UserError('give a text, such as "Thank you for inviting me", or --file, or - for standard input')
     if parsed.texts == [STANDARD_INPUT] or str(parsed.file) == STANDARD_INPUT:
-        text = sys.stdin.read()
-    elif parsed.file:
-        text = parsed.file.read_text(encoding="utf-8", errors="replace")
-    else:
-        return parsed.texts
-    return text.removesuffix("\n").split("\n")
+        return sys.stdin.read().removesuffix("\n").split("\n")
+    if parsed.file:
+        parsed.file.open("rb").close()  # which names what the system refuses
+        return [line for _, line in lines_of(parsed.file)] or [""]
+    return parsed.texts
 
 
 def decoding_of(parsed: Namespace) -> Decoding:

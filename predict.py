@@ -3,7 +3,7 @@
     python predict.py runs/sst2-masked_lm-s0 "It was a pleasure to watch ."
     python predict.py runs/NAME "One text ." "Another ." --json
     python predict.py runs/NAME --file texts.txt             a text a line
-    python predict.py runs/NAME --file questions.jsonl       an object a line, with the task's columns
+    python predict.py runs/NAME --file questions.jsonl       rows with the task's columns, in any format of a task
     cat texts.txt | python predict.py runs/NAME -            standard input, a text a line
 
 Two texts of one input are parted by a tab. A prediction is a line; with --json, an object a line, with
@@ -25,7 +25,12 @@ import training.setup.command_line  # noqa: F401 - before what takes seconds to 
 from common.errors import UserError
 from common.ranges import check_ranges, count
 from common.terminal import visible
+from data.text.encodings import AUTO, checked_encoding
+from data.text.sources import FormatSetting
+from finetuning.data.inputs import STANDARD_INPUT, decoded, inputs_in, parsed_lines
+from finetuning.data.rows import DataWarnings
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
+from finetuning.tasks.task import Task
 from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
@@ -37,47 +42,44 @@ def parse(arguments: list[str]) -> Namespace:
     parser = OneLineErrors(description=__doc__, allow_abbrev=False)
     parser.add_argument("run", type=Path, help="folder of a fine-tuned run")
     parser.add_argument("texts", nargs="*", help="the texts; - reads standard input, a text a line")
-    parser.add_argument("--file", type=Path | None, default=None, help="a text a line, or, in a .jsonl, an object")
+    parser.add_argument("--file", type=Path | None, default=None, help="a text a line, or rows with the task's columns")
+    parser.add_argument("--format", type=FormatSetting, default="auto", help="of --file; auto goes by its suffix")
+    parser.add_argument("--encoding", type=str, default=AUTO, help="of --file or standard input, such as cp949")
     parser.add_argument("--jsonl", action="store_true", help="reads every line as JSON, whatever the file is called")
     parser.add_argument("--json", action="store_true", help="prints an object a line")
     parser.add_argument("--batch_size", type=int, default=ROWS_AT_ONCE, help="texts that are read at once")
     return parser.parse_args(arguments)
 
 
-def _lines(raw: bytes, origin: str) -> list[str]:
-    text = raw.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    if "\ufffd" in text:
-        print(f"{origin}: bytes that are not UTF-8 are read as \ufffd", file=sys.stderr)
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+def refuse_header(line: str, origin: str, task: Task) -> None:
+    """Raises UserError where the first line of a text names two of the task's columns, as a table's does."""
+    values = [value for value in vars(task).values() if isinstance(value, str | tuple)]
+    columns = {name for value in values for name in ((value,) if isinstance(value, str) else value)}
+    for kind, mark in (("tsv", "\t"), ("csv", ",")):
+        named = [field for field in line.split(mark) if field in columns]
+        if len(named) > 1:
+            raise UserError(f"{origin} begins with names of columns ({', '.join(named)}): read it with --format {kind}")
 
 
-def _parsed(line: str, origin: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{origin}: not JSON on one line ({error})") from None
-
-
-def inputs_of(parsed: Namespace) -> list[Any]:
-    """The texts and objects of the command line, of a file, or of standard input.
+def inputs_of(parsed: Namespace, task: Task) -> list[Any]:
+    """The texts and rows of the command line, of a file, or of standard input.
 
     Raises:
-        UserError: where there are none, or a line is no JSON.
+        UserError: where one cannot be read, or they are a table that is no text.
     """
-    if parsed.file is not None and parsed.texts:
-        raise UserError("give texts or --file, not both")
-    is_json = parsed.jsonl or (parsed.file is not None and parsed.file.suffix in (".jsonl", ".ndjson"))
+    encoding = checked_encoding(parsed.encoding, "--encoding")
     if parsed.file is not None:
-        origin, lines = str(parsed.file), _lines(parsed.file.read_bytes(), str(parsed.file))
-    elif parsed.texts == ["-"]:
-        origin, lines = "standard input", _lines(sys.stdin.buffer.read(), "standard input")
+        origin, kind = str(parsed.file), "jsonl" if parsed.jsonl else parsed.format
+        header = task.header.get("test", task.header.get("train", ())) if isinstance(task.header, dict) else task.header
+        inputs = inputs_in(parsed.file, named=kind, header=header, encoding=encoding)
     else:
-        origin, lines = "text", list(parsed.texts)
-    if not lines:
-        raise UserError('there is nothing to predict: give a text, such as "It was a pleasure .", or --file, or -')
-    if not is_json:
-        return lines
-    return [_parsed(line, f"{origin}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+        is_piped = parsed.texts == ["-"]
+        origin = STANDARD_INPUT if is_piped else "text"
+        inputs = decoded(sys.stdin.buffer.read(), encoding) if is_piped else parsed.texts
+        inputs = parsed_lines(enumerate(inputs, 1), origin) if parsed.jsonl else inputs
+    if origin != "text" and inputs and isinstance(inputs[0], str):
+        refuse_header(inputs[0], origin, task)
+    return inputs
 
 
 @script()
@@ -85,15 +87,22 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed = parse(arguments)
     check_ranges("--", {"batch_size": count(1 << 16)}, vars(parsed))
-    inputs = inputs_of(parsed)
+    if parsed.file is not None and parsed.texts:
+        raise UserError("give texts or --file, not both")
     set_threads(None, processes=1)
     tuned = load_fine_tuned(parsed.run)
+    inputs = inputs_of(parsed, tuned.module.task)
+    if not inputs:
+        raise UserError('there is nothing to predict: give a text, such as "It was a pleasure .", or --file, or -')
+    warnings = DataWarnings()
     is_watched = len(inputs) > 1 and sys.stderr.isatty()
     with Progress(console=Console(file=sys.stderr), transient=True, disable=not is_watched) as bar:
-        found = bar.track(tuned.predict(inputs, batch_size=parsed.batch_size), total=len(inputs))
-        for given, (row, fields) in zip(inputs, found, strict=True):
-            as_json = json.dumps({"input": given, **fields}, ensure_ascii=False) if parsed.json else ""
+        found = tuned.predict(inputs, batch_size=parsed.batch_size, warnings=warnings)
+        for given, (row, fields) in zip(inputs, bar.track(found, total=len(inputs)), strict=True):
+            as_json = json.dumps({"input": given, **fields}, ensure_ascii=False, default=str) if parsed.json else ""
             print(visible(as_json or tuned.module.format(row, fields)))
+    for line in warnings.lines():
+        print(f"warning: {line}", file=sys.stderr)
     if not parsed.json:
         print_next("export.py", parsed.run, "--to", Path("exported") / parsed.run.name)
     return 0

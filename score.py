@@ -22,13 +22,16 @@ from rich.console import Console
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
+from data.text.encodings import AUTO, checked_encoding
 from evaluation.scoring.evaluate import make_evaluation
+from evaluation.scoring.publish import publish_scores
 from evaluation.scoring.results import EvaluationResult
 from evaluation.study.study import VALIDATION_LOSS
 from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
+from training.setup.settings import WandbMode
 from training.setup.threads import set_threads
 from training.storage.run_dir import RunFolder
 
@@ -41,11 +44,18 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--minimal_pairs", nargs="+", help="files, folders or globs of pairs in BLiMP's form")
     parser.add_argument("--last_word", nargs="+", help="files of passages in LAMBADA's form")
     parser.add_argument("--scorer", nargs="+", help="scorers of minimal pairs beside the primary one, or all")
+    parser.add_argument("--encoding", type=str, default=AUTO, help="of the files, such as cp949, where it is not UTF-8")
     parser.add_argument("--skip_long", action="store_true", help="leaves out pairs that are longer than the run reads")
     parser.add_argument("--passages", type=int | None, default=256, help="of the continuation; null reads all the text")
     parser.add_argument("--bytes", type=int, default=256, help="of a passage, of which half is given")
     parser.add_argument("--precision", type=str, default="float32", help="float32, bfloat16, or auto: the faster")
     parser.add_argument("--cache", type=Path | None, default=None, help="folder that remembers; by default the run's")
+    parser.add_argument(
+        "--wandb",
+        type=WandbMode | None,
+        default=None,
+        help="where a table of predictions goes; as the run's numbers",
+    )
     parser.add_argument("--json", action="store_true", help="prints one JSON object")
     return parser.parse_args(arguments)
 
@@ -68,6 +78,8 @@ def declared(parsed: Namespace) -> dict[str, dict[str, Any]]:
         raise UserError(f"--scorer {' '.join(parsed.scorer)} needs --minimal_pairs")
     if parsed.last_word:
         chosen["last_word"] = {"files": parsed.last_word}
+    encoding = checked_encoding(parsed.encoding, "--encoding")
+    chosen = {name: {**settings, "encoding": encoding} for name, settings in chosen.items()}
     common = {"precision": parsed.precision, "cache": None if parsed.cache is None else str(parsed.cache)}
     return {name: {**settings, **common} for name, settings in chosen.items()}
 
@@ -130,6 +142,7 @@ def main(arguments: list[str]) -> int:
     if run.read_summary() is not None:
         evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
     results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
+    publish_scores(run, results, parsed.wandb)
     if parsed.json:
         print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))
     else:

@@ -34,6 +34,7 @@ from data.store.store import TokenStore
 from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
+from data.text.files import decoded_lines
 from models.bodies.make import BodyConfig, config_from
 from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
@@ -108,7 +109,7 @@ def texts_of(parsed: Namespace) -> list[str]:
     """
     if parsed.text and parsed.file:
         raise UserError(f"--file {parsed.file} and a text on the command line: give one of them")
-    named = [parsed.file.read_text(encoding="utf-8", errors="replace")] if parsed.file else parsed.text
+    named = ["".join(decoded_lines(parsed.file)).removeprefix("\ufeff")] if parsed.file else parsed.text
     return [sys.stdin.read() if text == "-" else text for text in named]
 
 

@@ -1,7 +1,7 @@
 """A fine-tuned run, loaded from its folder alone, and its predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +91,40 @@ class FineTunedRun:
     checkpoint: Path
     module: FineTuning
 
-    def predict(self, inputs: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> Iterator[tuple[Any, dict[str, Any]]]:
+    def _row_of(self, given: Any, number: int, total: int) -> Any:
+        name = f"input {number} of {total}"
+        try:
+            return replace(self.module.row_of(given), origin=name)
+        except UserError as error:
+            reason = str(error)
+            raise UserError(reason if total == 1 else f"{name}: {reason.removeprefix('input: ')}") from None
+
+    def predict(
+        self, inputs: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE, warnings: DataWarnings | None = None
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Each input as a row, and its prediction as an object of JSON; in order.
+
+        Args:
+            inputs: texts, or objects with the task's columns.
+            batch_size: of them that are read at once.
+            warnings: takes what of them is cut, or read otherwise than training's rows.
 
         Raises:
             UserError: where one of them is none that this task takes.
         """
-        rows = [self.module.row_of(one) for one in inputs]
+        rows = [self._row_of(one, number, len(inputs)) for number, one in enumerate(inputs, 1)]
         for start in range(0, len(rows), ROWS_OF_A_PART):
             part = rows[start : start + ROWS_OF_A_PART]
-            for row, prediction in zip(part, predictions_of(self.module, part, batch_size=batch_size), strict=True):
+            found = predictions_of(self.module, part, batch_size=batch_size, warnings=warnings)
+            for row, prediction in zip(part, found, strict=True):
                 yield row, self.module.to_json(row, prediction)
 
 
-def predictions_of(module: FineTuning, rows: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE) -> list[Any]:
+def predictions_of(
+    module: FineTuning, rows: Sequence[Any], *, batch_size: int = ROWS_AT_ONCE, warnings: DataWarnings | None = None
+) -> list[Any]:
     """The predictions of a module in evaluation mode; none depends on the other rows."""
-    examples = module.examples(rows, DataWarnings())
+    examples = module.examples(rows, DataWarnings() if warnings is None else warnings)
     outputs = dict(module.predict(examples, batch_size=batch_size))
     return module.decode_predictions(rows, examples, [outputs[number] for number in range(len(examples))])
 

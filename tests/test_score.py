@@ -13,6 +13,8 @@ from tests.evaluation.scorers import write_run
 from tests.helpers import ROOT, run_script, write_jsonl
 from tests.test_documents import commands
 from tests.test_layers import imported
+from tests.training.monitoring.test_wandb import records
+from training.storage.run_dir import RunFolder
 
 PAIRS = [
     {"sentence_good": "The cats see Tim.", "sentence_bad": "The cats sees Tim.", "UID": "a", "linguistics_term": "x"},
@@ -71,9 +73,58 @@ def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys:
     assert "minimal_pairs" not in said
 
 
+def test_the_predictions_are_a_table_of_the_runs_own_run_in_wandb(run: Path, pairs: Path, passages: Path) -> None:
+    RunFolder(run).write_info(wandb_id="abcd1234")
+    asked = ["--minimal_pairs", str(pairs), "--last_word", str(passages), "--continuation", str(passages)]
+    assert score.main([str(run), *asked, "--bytes", "16", "--wandb", "offline"]) == 0
+    found = records(run)
+    assert {record.run_id for record in found["run"]} == {"abcd1234"}
+    summary = {item.key or item.nested_key[0] for record in found["summary"] for item in record.update}
+    assert {"score/minimal_pairs", "score/last_word", "score/last_word/nats", "score/continuation"} <= summary
+    tables = {}
+    for path in run.glob("wandb/offline-run-*/files/media/table/**/*.table.json"):
+        table = json.loads(path.read_text(encoding="utf-8"))
+        tables[path.name.partition("_")[0] + path.parent.name] = [
+            dict(zip(table["columns"], row, strict=True)) for row in table["data"]
+        ]
+    rows = [row for table in tables.values() for row in table]
+    assert len(tables) == 3
+    assert [row["good"] for row in rows if "good" in row] == [pair["sentence_good"] for pair in PAIRS]
+    assert {row["word"] for row in rows if "word" in row} == {"dog", "보고"}
+    assert all(row["bits a byte"] > 0 for row in rows if "bits" in row)
+
+
+def test_nothing_is_sent_where_the_run_logged_nothing(run: Path, pairs: Path) -> None:
+    RunFolder(run).write_info(wandb_id="abcd1234")
+    assert RunFolder(run).read_config()["logging"]["wandb"] == "off"
+    assert score.main([str(run), "--minimal_pairs", str(pairs)]) == 0
+    assert not (run / "wandb").exists()
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+def test_files_in_another_encoding_are_scored_as_they_are_in_utf8(
+    encoding: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["그 고양이가 집을 보고 새가 강을 본다", "철수는 학교에서 책을 읽었다"]
+    pair = json.dumps({"sentence_good": texts[0], "sentence_bad": texts[1]}, ensure_ascii=False)
+    scored = []
+    for name in ("utf-8", encoding):
+        (tmp_path / "a.txt").write_bytes("\n".join(texts).encode(name))
+        (tmp_path / "a.jsonl").write_bytes(f"{pair}\n".encode(name))
+        files = {"--continuation": "a.txt", "--last_word": "a.txt", "--minimal_pairs": "a.jsonl"}
+        asked = [word for flag, file in files.items() for word in (flag, str(tmp_path / file))]
+        assert score.main([str(run), *asked, "--bytes", "16", "--json", "--encoding", name]) == 0
+        scored.append(json.loads(capsys.readouterr().out)["metrics"])
+    assert scored[0] == scored[1]
+    with pytest.raises(SystemExit):
+        score.main([str(run), *asked, "--encoding", "euc_jp" if encoding == "utf-16" else "utf-16"])
+    assert ", line 1: is not" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--encoding", "utf-9"], "--encoding = 'utf-9' is no encoding that Python knows"),
         (["--minimal_pairs", "nowhere"], "minimal_pairs.files: no pairs (JSON lines, or Zorro's .txt) at 'nowhere'"),
         (["--last_word", "nowhere.jsonl"], "last_word.files: no file at 'nowhere.jsonl'"),
         (["--scorer", "pll"], "--scorer pll needs --minimal_pairs"),

@@ -17,11 +17,14 @@ _BLANKS = [0x09, 0x0A, 0x0D, 0x20]  # as they stand in UTF-16
 _LEAST_BAD_SHARE = 0.002  # of the characters: the accents of English text in Latin-1 are about as many
 _LEAST_BAD = 3  # one or two stray bytes are damage, and no encoding
 _MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip (the longer ones first)
+    codecs.BOM_UTF32_LE: ("utf-32", "utf-32-le"),
+    codecs.BOM_UTF32_BE: ("utf-32", "utf-32-be"),
+    codecs.BOM_UTF16_LE: ("utf-16", "utf-16-le"),
+    codecs.BOM_UTF16_BE: ("utf-16", "utf-16-be"),
+    codecs.BOM_UTF8: ("utf-8", "utf-8-sig"),
+}  # the longer ones first; what each declares, and the same by the names that checked_encoding gives
+_WESTERN = ("iso8859-1", "iso8859-15", "cp1252", "latin-1")  # of which almost every byte is a letter
+_EVIDENCE = 3  # bytes behind the first of characters in UTF-8: so many are there by chance in no other encoding
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,30 @@ class TextForm:
     encoding: str = "utf-8"
     line_end: str = "\n"
 
-    def lines(self, chunks: Iterable[bytes]) -> Iterator[str]:
-        """The lines of a file with their own ends; bytes that make no character become U+FFFD."""
-        decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
+    def lines(self, chunks: Iterable[bytes], strict: Path | None = None) -> Iterator[str]:
+        """The lines of a file with their own ends; bytes that make no character become U+FFFD.
+
+        Args:
+            chunks: of the file.
+            strict: the file's path, where such bytes are refused.
+
+        Raises:
+            UserError: naming the line.
+        """
+        errors = "strict" if strict else "replace"
+        decoder, ends = codecs.getincrementaldecoder(self.encoding)(errors), 0
+
+        def decoded(chunk: bytes, *, final: bool = False) -> str:
+            try:
+                return decoder.decode(chunk, final)
+            except UnicodeDecodeError as error:
+                before = error.object[: error.start].decode(self.encoding, "replace")
+                number, bad = ends + before.count(self.line_end) + 1, error.object[error.start : error.end].hex(" ")
+                raise UserError(f"{strict}, line {number}: is not {self.encoding}, by bytes {bad}") from None
+
         held: list[str] = []  # of a line that goes on
-        for text in chain(map(decoder.decode, chunks), (decoder.decode(b"", True) for _ in range(1))):
+        for text in chain(map(decoded, chunks), (decoded(b"", final=True) for _ in range(1))):
+            ends += text.count(self.line_end)
             first, *others = text.split(self.line_end)
             held.append(first)
             for line in others:
@@ -45,8 +67,8 @@ class TextForm:
             yield rest
 
 
-def checked_encoding(name: str) -> str:
-    """The encoding that `data.encoding` names, by the one name that Python has for it; `auto` as it is.
+def checked_encoding(name: str, key: str = "data.encoding") -> str:
+    """The encoding that a setting names, by the one name that Python has for it; `auto` as it is.
 
     Raises:
         UserError: where there is none of that name.
@@ -59,7 +81,7 @@ def checked_encoding(name: str) -> str:
         return codecs.lookup(name).name
     except (LookupError, ValueError):
         raise UserError(
-            f"data.encoding = '{name}' is no encoding that Python knows (auto, utf-8, utf-16-le, cp949, shift_jis, ...)"
+            f"{key} = '{name}' is no encoding that Python knows (auto, utf-8, utf-16-le, cp949, shift_jis, ...)"
         ) from None
 
 
@@ -103,6 +125,37 @@ def _legacy(sample: bytes, text: str) -> str | None:
     return f"{names[0]} (or {', '.join(names[1:4])})" if len(names) > 1 else names[0]
 
 
+def _contradiction(sample: bytes, text: str, encoding: str) -> tuple[int, str] | None:
+    """A character of the text, and why the bytes there are not of the encoding that was named; None where they may be.
+
+    Args:
+        sample: of the file.
+        text: the same in that encoding, with U+FFFD.
+        encoding: by the name of `checked_encoding`.
+    """
+    for mark, declared in _MARKS.items():
+        if sample.startswith(mark):
+            return None if encoding in declared else (0, f"its byte-order mark declares {declared[0]}")
+    if encoding.startswith("utf-16") and (order := _utf16_without_mark(sample)) not in (None, encoding):
+        return 0, f"it looks like {order}"
+    if encoding in ("utf-8", "utf-8-sig"):
+        return None  # with U+FFFD for what is none, which is asked for so
+    if not encoding.startswith(("utf-", "utf_")):
+        as_utf8 = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)
+        if "\ufffd" not in as_utf8 and len(sample) - len(as_utf8) >= _EVIDENCE:
+            place = next(place for place, character in enumerate(text) if character > "\x7f")
+            return place, "it is utf-8"
+    bad = text.count("\ufffd")
+    if bad >= max(_LEAST_BAD, _LEAST_BAD_SHARE * len(text)):
+        return text.index("\ufffd"), f"{bad:,} places in the first {len(text):,} characters make no character"
+    high = np.frombuffer(sample, np.uint8) > 127
+    if encoding in _WESTERN and high.sum() > 2 * _EVIDENCE and (high[1:] & high[:-1]).sum() * 2 > high.sum():
+        as_utf8 = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)
+        if (found := _legacy(sample, as_utf8)) and found.partition(" ")[0] not in _WESTERN:
+            return int(high.argmax()), f"it looks like {found}"
+    return None
+
+
 def text_form(path: Path, sample: bytes, *, is_whole: bool, encoding: str = AUTO) -> TextForm:
     """How a file is read, by its first bytes.
 
@@ -116,21 +169,29 @@ def text_form(path: Path, sample: bytes, *, is_whole: bool, encoding: str = AUTO
         encoding: as `checked_encoding` gives it.
 
     Raises:
-        UserError: where the bytes are of another encoding that nothing declares, by the name of that encoding.
+        UserError: where the bytes are of another encoding than is declared or named, by the name of that one.
     """
-    if encoding == AUTO:
-        marked = (name for mark, name in _MARKS.items() if sample.startswith(mark))
-        chosen = next(marked, "utf-8")
-    else:
-        chosen = encoding
-    text = codecs.getincrementaldecoder(chosen)(errors="replace").decode(sample, is_whole)
-    if encoding == AUTO and chosen == "utf-8":
-        looks_like = _utf16_without_mark(sample) or _legacy(sample, text)
-        if looks_like:
-            first = looks_like.partition(" ")[0]
+    declared = next((names[0] for mark, names in _MARKS.items() if sample.startswith(mark)), None)
+    if encoding in ("utf-16", "utf-32") and declared is None and sample:
+        order = _utf16_without_mark(sample) if encoding == "utf-16" else None
+        if order is None:
             raise UserError(
-                f"{path}: is not UTF-8 and looks like {looks_like}: a corpus takes it with data.encoding = {first} "
-                f"(utf-8 reads it with U+FFFD for what is none); for a task convert it "
-                f"(iconv -f {first} -t UTF-8)"
+                f"{path}, line 1: is not {encoding} with a byte-order mark, and does not look like it without one; if "
+                f"it is, name {encoding}-le or {encoding}-be"
             )
-    return TextForm(chosen, "\r" if "\r" in text and "\n" not in text else "\n")
+        encoding = order
+    chosen = (declared or "utf-8") if encoding == AUTO else encoding
+    text = codecs.getincrementaldecoder(chosen)(errors="replace").decode(sample, is_whole)
+    form = TextForm(chosen, "\r" if "\r" in text and "\n" not in text else "\n")
+    if encoding != AUTO:
+        if found := _contradiction(sample, text, encoding):
+            number = text.count(form.line_end, 0, found[0]) + 1
+            raise UserError(f"{path}, line {number}: is not {encoding}, as its setting has it: {found[1]}")
+    elif chosen == "utf-8" and (looks_like := _utf16_without_mark(sample) or _legacy(sample, text)):
+        first, number = looks_like.partition(" ")[0], text.count("\n", 0, max(text.find("\ufffd"), 0)) + 1
+        raise UserError(
+            f"{path}, line {number}: is not UTF-8 and looks like {looks_like}: name it with data.encoding = {first} of "
+            f"a corpus, task.encoding of a task, --encoding of predict.py and score.py, or convert the file "
+            f"(iconv -f {first} -t UTF-8)"
+        )
+    return form

@@ -204,16 +204,21 @@ def form_of(path: Path, encoding: str = AUTO) -> TextForm:
     return text_form(path, sample, is_whole=len(sample) < SAMPLE_BYTES, encoding=encoding)
 
 
-def decoded_lines(path: Path, digest: "Digest | None" = None, encoding: str = AUTO) -> Iterator[str]:
+def decoded_lines(
+    path: Path, digest: "Digest | None" = None, encoding: str = AUTO, *, strict: bool = False
+) -> Iterator[str]:
     """Lines with their own line ends, of a plain file or of one that gzip packed.
 
     Only a line feed ends a line, or a carriage return where a file has no line feed. Bytes that make no character
-    become U+FFFD. The file's own bytes, as they were read, go into `digest`.
+    become U+FFFD, or are refused where an encoding is named and `strict`. The file's own bytes, as they were read, go
+    into `digest`.
 
     Raises:
         UserError: where the file cannot be read, or is of an encoding that nothing declares.
     """
+    is_strict = strict and encoding != AUTO
     with _unpacked(path, digest or hashlib.sha256()) as file:
         sample = file.read(SAMPLE_BYTES)
         form = text_form(path, sample, is_whole=len(sample) < SAMPLE_BYTES, encoding=encoding)
-        yield from form.lines(itertools.chain([sample], iter(lambda: file.read(SAMPLE_BYTES), b"")))
+        rest = iter(lambda: file.read(SAMPLE_BYTES), b"")
+        yield from form.lines(itertools.chain([sample], rest), path if is_strict else None)

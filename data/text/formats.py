@@ -49,13 +49,15 @@ def looked_up(row: Row, column: str) -> tuple[Any] | None:
     return (value,)
 
 
-def lines_of(path: Path, digest: "Digest | None" = None, encoding: str = AUTO) -> Iterator[tuple[int, str]]:
+def lines_of(
+    path: Path, digest: "Digest | None" = None, encoding: str = AUTO, *, strict: bool = False
+) -> Iterator[tuple[int, str]]:
     """The lines of a file and their numbers from 1, without line ends and byte-order mark.
 
     Only a line feed ends a line (or a carriage return in a file without one), so that U+2028 and their like stay
     within a text.
     """
-    for number, line in enumerate(decoded_lines(path, digest, encoding), start=1):
+    for number, line in enumerate(decoded_lines(path, digest, encoding, strict=strict), start=1):
         whole = line.removeprefix("\ufeff") if number == 1 else line
         yield number, whole.removesuffix("\n").removesuffix("\r")
 
@@ -248,6 +250,7 @@ def rows_of(
     column: str | None = None,
     digest: "Digest | None" = None,
     encoding: str = AUTO,
+    strict: bool = False,
 ) -> Rows:
     """Every row of a local file of some kind, in order, with its origin.
 
@@ -258,11 +261,12 @@ def rows_of(
         column: the only one that is needed; of a parquet or arrow file no other is read then.
         digest: takes in the bytes of the file as they are read; it has them all behind the last row.
         encoding: of a file of text; `auto` recognises UTF-8 and what a byte-order mark declares.
+        strict: refuses bytes that make no character in an encoding that was named.
 
     Raises:
         UserError: where the file cannot be read, naming the line.
     """
-    lines = lines_of(path, digest, encoding)
+    lines = lines_of(path, digest, encoding, strict=strict)
     if kind in ("csv", "tsv"):
         yield from _table(path, lines, kind, header)
     elif kind == "conll":

@@ -7,10 +7,12 @@ import traceback
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from common.errors import MachineError, UserError
+from data.text.encodings import AUTO
 from data.text.files import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
 from data.text.formats import lines_of, rows_of, with_class_names
 
@@ -127,6 +129,7 @@ class RowSource:
         header: names of the columns of a csv, tsv or CoNLL file that does not name them itself, and of the files of
             the format `parallel`, by default their suffixes (`en` of `train.en.gz`).
         columns: names that columns are looked up by -> those that they have here.
+        encoding: of files that are not UTF-8, as `checked_encoding` gives it; bytes that are none of it are refused.
         chosen: a column, and the values (in lower case) of the rows that are taken; by default all.
         key: the setting that named the data set; for messages only.
     """
@@ -137,6 +140,7 @@ class RowSource:
     format: FormatSetting = "auto"
     header: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = AUTO
     chosen: tuple[str, tuple[str, ...]] | None = None
     key: str = "task.train"
 
@@ -191,7 +195,8 @@ class RowSource:
                 f"{len(files)} parallel files ({self}) have the columns {', '.join(names)}: name one for "
                 f"each with task.header"
             )
-        texts = [((path.name, line) for path in part for _, line in lines_of(path)) for part in files]
+        read = partial(lines_of, encoding=self.encoding, strict=True)
+        texts = [((path.name, line) for path in part for _, line in read(path)) for part in files]
         for number, lines in enumerate(itertools.zip_longest(*texts), start=1):
             if None in lines:
                 ended = names[lines.index(None)]
@@ -209,7 +214,8 @@ class RowSource:
             found = self._parallel_rows()
         elif files:
             kind = self.kind()
-            found = (row for file in files for row in rows_of(file, kind, header=self.header))
+            read = partial(rows_of, kind=kind, header=self.header, encoding=self.encoding, strict=True)
+            found = (row for file in files for row in read(file))
         else:
             found = hub_rows(self.name[0], self.configuration, self.split)
         is_empty = True

@@ -1,13 +1,23 @@
 """What an evaluation finds of one run: a score an item, so that items can be resampled as seeds are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from evaluation.record.record import BoundRecord
+
+SHOWN = 200  # items of an evaluation that a table shows
+
+
+def shown_items(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> tuple[dict[str, Any], ...]:
+    """Rows of a table of columns that are equally long; of many, some that are evenly spread."""
+    number = len(next(iter(columns.values())))
+    chosen = np.linspace(0, number - 1, min(number, SHOWN)).round().astype(int)
+    plain = {name: values.tolist() if isinstance(values, np.ndarray) else values for name, values in columns.items()}
+    return tuple({name: values[place] for name, values in plain.items()} for place in chosen.tolist())
 
 
 def macro_mean(scores: np.ndarray, strata: Sequence[str]) -> float:
@@ -33,6 +43,7 @@ class EvaluationResult:
         chance: of a model that knows nothing, where that is known.
         caveat: what to bear in mind of this run's.
         bound: how the mean was estimated, where it is an upper bound of what is measured.
+        items: some of the items, by name what each is and what the run made of it.
         part_of: the metric that this is of some of the items of, such as a task's, on long texts alone.
     """
 
@@ -48,6 +59,7 @@ class EvaluationResult:
     chance: float | None = None
     caveat: str = ""
     bound: BoundRecord | None = None
+    items: tuple[dict[str, Any], ...] = ()
     part_of: str = ""
 
     def __post_init__(self) -> None:

@@ -3,11 +3,12 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from common.errors import UserError
+from data.text.files import Format, Rows
 from data.text.formats import RepeatedColumn, looked_up
-from data.text.sources import RowSource
 from finetuning.data.rows import DataWarnings
 from finetuning.data.values import is_missing, unwritten
 
@@ -23,6 +24,16 @@ def flattened(parts: Iterable[Any]) -> Iterator[Any]:
             yield part
 
 
+class SomeRows(Protocol):
+    """What is read here: `RowSource`, or what stands in its place."""
+
+    @property
+    def key(self) -> str: ...
+    def files(self) -> list[Path]: ...
+    def kind(self) -> Format: ...
+    def rows(self) -> Rows: ...
+
+
 class ColumnReader:
     """The rows of a source, one after another, with their columns by name.
 
@@ -31,7 +42,7 @@ class ColumnReader:
         warnings: takes what was odd.
     """
 
-    def __init__(self, source: RowSource, warnings: DataWarnings) -> None:
+    def __init__(self, source: SomeRows, warnings: DataWarnings) -> None:
         self.source, self.warnings = source, warnings
         self.is_table = bool(source.files()) and source.kind() in ("csv", "tsv")  # where a list can only be text
         self.origin = ""
@@ -88,5 +99,5 @@ class ColumnReader:
         """`text` with U+FFFD for each lone surrogate, so that places stay; undecodable bytes are counted."""
         text = _LONE_SURROGATE.sub("\ufffd", text)
         if "\ufffd" in text:
-            self.warnings.add("texts with bytes that are not UTF-8", self.origin)
+            self.warnings.add("texts with bytes that make no character", self.origin)
         return text

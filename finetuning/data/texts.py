@@ -1,11 +1,8 @@
-"""Texts as a user gives them and as a body has room for them, and labels as a loss weighs them."""
+"""Texts as a body has room for them, and labels as a loss weighs them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-
-from common.errors import UserError
 
 
 def shortened(texts: Sequence[Sequence[int]], room: int) -> list[list[int]]:
@@ -33,22 +30,3 @@ def scale_of(numbers: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation; 1 for the deviation of numbers that are all the same."""
     array = np.array(numbers, dtype=np.float64)
     return float(array.mean()), float(array.std()) or 1.0
-
-
-def columns_of(given: Any, columns: Sequence[str]) -> tuple[str, ...]:
-    """The texts of an input of predict.py: a text; several, parted by tabs; or an object with these columns.
-
-    Raises:
-        UserError: where it is none of these.
-    """
-    if isinstance(given, dict):
-        for column in columns:
-            if not isinstance(given.get(column), str):
-                raise UserError(f"no text under '{column}' (there is: {', '.join(map(str, given))})")
-        return tuple(given[column] for column in columns)
-    if not isinstance(given, str):
-        raise UserError(f"{given!r:.60} is neither a text nor an object with {', '.join(columns)}")
-    texts = tuple(given.split("\t")) if len(columns) > 1 else (given,)
-    if len(texts) != len(columns):
-        raise UserError(f"'{given:.60}' must be {len(columns)} texts parted by a tab: {', '.join(columns)}")
-    return texts

@@ -6,7 +6,7 @@ encoded by itself, with the blanks before it.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,46 @@ from tokenizers import Tokenizer
 
 from data.text.graphemes import graphemes
 from finetuning.data.rows import TokenRow
-from finetuning.metrics.spans import OUTSIDE, first_tokens, join_words, to_entities
+from finetuning.metrics.spans import OUTSIDE, Spans, first_tokens, join_words, split_words, to_entities
+
+
+def units_of_text(text: str, *, by_character: bool) -> Spans:
+    """The characters [start, end) of the units into which a text is split where they are not given."""
+    return graphemes(text) if by_character else split_words(text)
+
+
+def share_split_otherwise(rows: Sequence[TokenRow], joiner: str, *, by_character: bool) -> float:
+    """The share of the rows' units that would be other ones, had their texts been given and not their units."""
+    other = total = 0
+    for row in rows:
+        text, places = join_words(row.words, joiner)
+        inked = [place for word, place in zip(row.words, places, strict=True) if word.strip()]
+        found = set(units_of_text(text, by_character=by_character))
+        total += len(inked)
+        other += sum(place not in found for place in inked)
+    return other / max(total, 1)
+
+
+def cuts_words(text: str) -> bool:
+    """Whether signs within a word part it, as in U.S. or don't; those at its ends are signs of the sentence."""
+    for touching in text.split():
+        parts = [touching[start:end] for start, end in split_words(touching)]
+        while parts and not parts[0][0].isalnum():
+            parts.pop(0)
+        while parts and not parts[-1][0].isalnum():
+            parts.pop()
+        if len(parts) > 1:
+            return True
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextToTag(TokenRow):
+    """A text to be tagged, with the characters of its units, and, where the words were given, the unit of each."""
+
+    text: str
+    places: tuple[tuple[int, int], ...]
+    first_units: tuple[int, ...] | None = None
 
 
 class UnitTokens(NamedTuple):

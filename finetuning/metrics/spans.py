@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import regex
 
 from common.errors import UserError
 from data.stream.batch import IGNORE
@@ -16,6 +17,11 @@ from data.text.graphemes import whole_graphemes
 
 OUTSIDE = "O"
 Spans = Sequence[tuple[int, int]]
+# Letters, digits and marks with the joiners between them; a flag; or another sign with all that modifies it.
+_WORD = regex.compile(
+    r"[\w\p{M}](?:[\w\p{M}\p{GCB=Extend}]|[\u200c\u200d](?=[\w\p{M}]))*"
+    r"|\p{RI}{2}|[^\s\x1c-\x1f](?:[\p{GCB=Extend}\p{GCB=SpacingMark}]|\u200d[^\s\x1c-\x1f])*"
+)
 _TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
 
 
@@ -110,8 +116,11 @@ def tag_names(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Characters of the words of a text: runs of letters, digits and marks; every other sign is a word of its own."""
-    return [match.span() for match in re.finditer(r"[\w\u0300-\u036f]+|[^\w\s]", text)]
+    """Characters of the words of a text: runs of letters, digits and marks; every other sign is a word of its own.
+
+    No word ends within a character: what marks, joiners and modifiers make of several code points is one sign.
+    """
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 def join_words(words: Sequence[str], joiner: str = " ") -> tuple[str, list[tuple[int, int]]]:

@@ -23,10 +23,11 @@ from data.text.sources import RowSource
 from finetuning.body.body import lengths_of, make_body, states_of
 from finetuning.body.tuning import Pooling
 from finetuning.data.batch import TaskExample
+from finetuning.data.inputs import columns_of
 from finetuning.data.labels import UNSEEN, LabelNames, Split, label_names, label_targets, without_unlabelled
 from finetuning.data.parse import LabelForm, read_texts
 from finetuning.data.rows import DataWarnings, TextRow
-from finetuning.data.texts import balanced_weights, columns_of, scale_of, shortened
+from finetuning.data.texts import balanced_weights, scale_of, shortened
 from finetuning.metrics.label_scores import scores_of_labels, scores_of_numbers, scores_of_sets
 from finetuning.metrics.metrics import Score, mean_of
 from finetuning.tasks.base import FineTuning

@@ -22,9 +22,9 @@ from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
 from finetuning.data.batch import TaskExample
+from finetuning.data.inputs import columns_of
 from finetuning.data.questions import read_questions
 from finetuning.data.rows import DataWarnings, QuestionRow
-from finetuning.data.texts import columns_of
 from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens, best_answer, sliding_windows, within
 from finetuning.metrics.metrics import Score, answer_f1, exact_match, korquad_exact_match, korquad_f1
 from finetuning.tasks.base import FineTuning

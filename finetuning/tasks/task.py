@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import Range, check_name, check_ranges, count
+from data.text.encodings import AUTO, checked_encoding
 from data.text.files import looks_like_a_path
 from data.text.sources import FormatSetting, RowSource
 from finetuning.data.batch import Order, TaskExample
@@ -41,6 +42,8 @@ class Task(ABC):
         format: of the files; `auto` goes by their suffix.
             `parallel` is one file a column, line by line; `paragraphs` are the rows of a text.
         header: names of the columns of files that do not name them; by split where the splits differ.
+        encoding: of files that are not UTF-8, such as cp949; by split where the splits differ. `auto` follows a
+            byte-order mark, and refuses by name what looks like another encoding.
         columns: by split, the names that the task's columns have there, where they differ (`{test: {text: body}}`).
         split_column: column of `train` that holds the split of each row (train, dev, test); null where files do.
         development_fraction: fraction of `train` that is held out where `development` is null.
@@ -62,6 +65,7 @@ class Task(ABC):
     configuration: str | None = None
     format: FormatSetting = "auto"
     header: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+    encoding: str | dict[str, str] = AUTO
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     split_column: str | None = None
     development_fraction: float = 0.1
@@ -80,10 +84,12 @@ class Task(ABC):
                 f"task.split_column = '{self.split_column}' parts the rows of task.train: leave task.development, "
                 f"task.test and task.test_fraction null"
             )
-        for name in ("header", "columns"):
+        for name in ("header", "encoding", "columns"):
             by_split = getattr(self, name)
             if isinstance(by_split, dict) and (unknown := [key for key in by_split if key not in get_args(Split)]):
                 raise UserError(f"task.{name} names a split '{unknown[0]}': it is one of {', '.join(get_args(Split))}")
+        for named in self.encoding.values() if isinstance(self.encoding, dict) else [self.encoding]:
+            checked_encoding(named, "task.encoding")
         for split, other in (("train", "development"), ("train", "test"), ("development", "test")):
             if getattr(self, other) is not None and getattr(self, split) == getattr(self, other):
                 raise UserError(
@@ -102,7 +108,15 @@ class Task(ABC):
         columns = self.columns.get(split, {})
         if self.dataset is None or any(map(looks_like_a_path, names)):
             header = self.header.get(split, ()) if isinstance(self.header, dict) else self.header
-            return RowSource(name=names, format=self.format, header=tuple(header), columns=columns, key=f"task.{split}")
+            encoding = self.encoding.get(split, AUTO) if isinstance(self.encoding, dict) else self.encoding
+            return RowSource(
+                name=names,
+                format=self.format,
+                header=tuple(header),
+                columns=columns,
+                encoding=checked_encoding(encoding),
+                key=f"task.{split}",
+            )
         return RowSource(
             name=(self.dataset,),
             configuration=self.configuration,

@@ -20,9 +20,9 @@ from common.ranges import check_ranges
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
+from finetuning.data.inputs import columns_of
 from finetuning.data.parse import read_texts
 from finetuning.data.rows import DataWarnings, TextRow
-from finetuning.data.texts import columns_of
 from finetuning.metrics.metrics import Score, bits_per_byte
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.generative import GenerativeFineTuning

@@ -15,10 +15,10 @@ from common.errors import UserError
 from common.ranges import Range, check_ranges, count
 from data.text.sources import RowSource
 from finetuning.data.batch import TaskExample
+from finetuning.data.inputs import columns_of
 from finetuning.data.labels import Split
 from finetuning.data.parse import read_pairs
 from finetuning.data.rows import DataWarnings, PairRow
-from finetuning.data.texts import columns_of
 from finetuning.metrics import overlap
 from finetuning.metrics.by_length import rows_by_length
 from finetuning.metrics.metrics import Score

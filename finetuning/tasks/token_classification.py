@@ -18,27 +18,31 @@ from torch import Tensor
 
 from common.errors import UserError
 from data.stream.batch import IGNORE, Batch
-from data.text.graphemes import graphemes
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
 from finetuning.data.batch import TaskExample
+from finetuning.data.inputs import reader_of
 from finetuning.data.labels import tag_ids
 from finetuning.data.parse import read_tokens
 from finetuning.data.rows import DataWarnings, TokenRow
 from finetuning.data.texts import balanced_weights
 from finetuning.data.units import (
+    TextToTag,
     UnitTokens,
+    cuts_words,
     in_characters,
+    share_split_otherwise,
     tokens_one_by_one,
+    units_of_text,
     whole_text_tokens,
 )
+from finetuning.data.values import unwritten
 from finetuning.metrics.metrics import Score, accuracy, span_f1
 from finetuning.metrics.spans import (
     best_tags,
     join_words,
     labelled_tokens,
     mentions,
-    split_words,
     tag_names,
     token_labels,
     transitions,
@@ -85,15 +89,6 @@ class TokenTask(Task):
         return TokenClassification
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextToTag(TokenRow):
-    """A text to be tagged, with the characters of its units, and, where the words were given, the unit of each."""
-
-    text: str
-    places: tuple[tuple[int, int], ...]
-    first_units: tuple[int, ...] | None = None
-
-
 class TokenClassification(FineTuning):
     """A linear layer on the state of each unit's first sub-token.
 
@@ -105,14 +100,17 @@ class TokenClassification(FineTuning):
 
     def check(self) -> None:
         self.label_weights: list[float] = []
+        self.split_otherwise = 0.0  # share of the training units that a text alone would not be split into
         self.by_unit = not self.task.joiner  # of the run: those of the first edition encoded a text as a whole
 
     def recorded(self) -> dict[str, Any]:
-        return {**super().recorded(), **({"encoded": ONE_BY_ONE} if self.by_unit else {})}
+        more = {"encoded": ONE_BY_ONE} if self.by_unit else {}
+        return {**super().recorded(), **more, "split_otherwise": self.split_otherwise}
 
     def restore(self, recorded: Mapping[str, Any]) -> None:
         super().restore(recorded)
         self.by_unit = recorded.get("encoded") == ONE_BY_ONE
+        self.split_otherwise = float(recorded.get("split_otherwise", 0.0))
 
     def build_heads(self) -> None:
         self.head = LinearHead(self.start.body.width, len(self.labels), self.tuning.dropout)
@@ -130,6 +128,7 @@ class TokenClassification(FineTuning):
         self.labels = list(tag_names(row.tags for row in rows)) if self.task.entities else sorted(found)
         if len(self.labels) < 2:
             raise UserError(f"task.train: every word has the tag '{self.labels[0]}': there is nothing to learn")
+        self.split_otherwise = share_split_otherwise(rows, self.task.joiner, by_character=self.by_unit)
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(np.concatenate(tag_ids(rows, self.labels)), len(self.labels))
 
@@ -146,6 +145,8 @@ class TokenClassification(FineTuning):
         for number, (row, tokens, targets) in enumerate(zip(rows, self._tokens(rows), tags, strict=True)):
             if any(token < 0 and word.strip() for token, word in zip(tokens.first.tolist(), row.words, strict=True)):
                 warnings.add("sentences with a word that no token holds", row.origin)
+            if self.split_otherwise and isinstance(row, TextToTag) and row.first_units is None:
+                self._warn_of_splitting(row, warnings)
             if len(tokens.ids) > room:
                 warnings.add(f"sentences longer than data.max_length = {self.max_length}, read in parts", row.origin)
             labels, labelled = token_labels(tokens.first, targets, len(tokens.ids)), labelled_tokens(tokens.first)
@@ -154,6 +155,16 @@ class TokenClassification(FineTuning):
                 part = labels[start : start + room]
                 found.append(self._part(len(found), number, tokens.ids[start : start + room], part, here - start))
         return found
+
+    def _warn_of_splitting(self, row: TextToTag, warnings: DataWarnings) -> None:
+        """Counts a text that is not split as training's sentences were."""
+        if self.by_unit or cuts_words(row.text):
+            where = "into characters" if self.by_unit else "at signs within words"
+            warnings.add(
+                f"texts split {where}, as {self.split_otherwise:.1%} of training's units were not: a list of units in "
+                f"'{self.task.words}' keeps them whole",
+                row.origin,
+            )
 
     def _part(self, index: int, row: int, ids: list[int], labels: np.ndarray, places: np.ndarray) -> TaskExample:
         template = self.start.template
@@ -250,7 +261,8 @@ class TokenClassification(FineTuning):
     def row_of(self, given: Any) -> TextToTag:
         """A text, whose units are found as `task.joiner` has them, or an object with the words."""
         column, finer = self.task.words, self.by_unit and self.task.entities
-        words = given.get(column) if isinstance(given, dict) else None
+        reader = reader_of(given) if isinstance(given, dict) else None
+        words = unwritten(reader.value(column)) if reader is not None and column in reader else None
         if isinstance(words, list | tuple):
             if not all(isinstance(word, str | int) for word in words) or not words:
                 raise UserError(f"'{column}' = {words!r:.60} must be a list of words, at least one")
@@ -263,7 +275,7 @@ class TokenClassification(FineTuning):
         text = given.get("text") if isinstance(given, dict) else given
         if not isinstance(text, str):
             raise UserError(f"{given!r:.60} is neither a text nor an object with 'text' or '{column}'")
-        places = graphemes(text) if self.by_unit else split_words(text)
+        places = units_of_text(text, by_character=self.by_unit)
         return TextToTag(words=tuple(text[start:end] for start, end in places), text=text, places=tuple(places))
 
     def to_json(self, row: TokenRow, prediction: tuple[str, ...]) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def test_a_person_reads_the_label_and_how_likely_it_is(tuned: Path, capsys: Capt
         (("--file", "not_there.txt"), "not_there.txt: there is no such file"),
         (("text", "--batch_size", "0"), "--batch_size = 0 must be at least 1"),
         (("no json", "--jsonl"), "text, line 1: not JSON on one line"),
-        (('{"txt": "a"}', "--jsonl"), "no text under 'text' (there is: txt)"),
+        (('{"txt": "a"}', "--jsonl"), "input: this row has no column 'text' (it has: txt)"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(

@@ -251,8 +251,8 @@ MUTANTS = [
     ),
     Mutant(
         file="data/text/encodings.py",
-        original='(self.encoding)(errors="replace")',
-        replacement='(self.encoding)(errors="ignore")',
+        original='errors = "strict" if strict else "replace"',
+        replacement='errors = "strict" if strict else "ignore"',
         mistake="bytes that are not UTF-8 vanish, and nobody counts them",
         tests=(CORPORA, FORMATS),
     ),

@@ -38,7 +38,8 @@ def artifact_name(name: str, suffix: str) -> str:
     return f"{legal}-{suffix}"
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Prints what W&B refused, which ends nothing."""
     print(f"W&B: {message}", file=sys.stderr)
 
 
@@ -57,7 +58,7 @@ def reachable(mode: Mode, folder: Path) -> Mode:
     try:
         requests.head(url, timeout=SECONDS_TO_ANSWER, allow_redirects=False)
     except requests.RequestException as error:
-        _warn(f"{url} does not answer ({type(error).__name__}): this run is logged offline; {how_to_sync(folder)}")
+        warn(f"{url} does not answer ({type(error).__name__}): this run is logged offline; {how_to_sync(folder)}")
         return "offline"
     return mode
 
@@ -135,7 +136,7 @@ def make_wandb_logger(
         assert logger.experiment is not None  # begins the run
     except wandb.Error as error:
         reason = " ".join(str(error).split())
-        _warn(f"the run was not taken ({reason}): it is logged offline; {how_to_sync(folder)}")
+        warn(f"the run was not taken ({reason}): it is logged offline; {how_to_sync(folder)}")
         return made("offline")
     return logger
 
@@ -195,7 +196,7 @@ def log_weights(logger: WandbLogger, run: RunFolder, *, newest: Path, best: Path
             artifact = _model_artifact(run, checkpoint, _metadata(run, checkpoint))
             logger.experiment.log_artifact(artifact, aliases=aliases)
         except Exception as error:  # wandb raises ValueError, TypeError, CommError and others
-            _warn(f"the weights were not sent ({' '.join(str(error).split())}); they lie in {checkpoint}")
+            warn(f"the weights were not sent ({' '.join(str(error).split())}); they lie in {checkpoint}")
 
 
 class WandbRun(RunCallback):
@@ -225,7 +226,7 @@ class WandbRun(RunCallback):
         try:
             act()
         except Exception as error:  # wandb raises ValueError, TypeError, CommError and others
-            _warn(f"{what} ({' '.join(str(error).split())})")
+            warn(f"{what} ({' '.join(str(error).split())})")
 
     def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
         if (logger := self._logger(trainer)) is None:

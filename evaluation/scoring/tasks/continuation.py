@@ -24,9 +24,10 @@ from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
+from data.text.encodings import AUTO, checked_encoding
 from evaluation.record.record import BoundRecord
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of
-from evaluation.scoring.results import EvaluationResult, macro_mean
+from evaluation.scoring.results import EvaluationResult, macro_mean, shown_items
 from objectives.weights.load import TrainedRun, load_run
 
 HELD_OUT = "held out"  # the text that the run itself was validated on
@@ -85,6 +86,7 @@ class Continuation:
         files: of held-out text, each a file, a folder or a glob; by default what the run was validated on.
         bytes: of a stretch of text, of which half is given; it should make no more tokens than a window has.
         passages: stretches that are read, evenly spread over the text; null for all of them.
+        encoding: of files that are not UTF-8, such as cp949; `auto` follows a byte-order mark.
         precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
@@ -95,6 +97,7 @@ class Continuation:
     files: str | tuple[str, ...] = ()
     bytes: int = 256
     passages: int | None = 256
+    encoding: str = AUTO
     precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
@@ -105,7 +108,11 @@ class Continuation:
             self._corpus().files()
 
     def _corpus(self) -> Corpus:
-        return Corpus(source=several(self.files), key="continuation.files")
+        return Corpus(
+            source=several(self.files),
+            encoding=checked_encoding(self.encoding, "continuation.encoding"),
+            key="continuation.files",
+        )
 
     def chosen(self, run: TrainedRun) -> list[Passage]:
         """The stretches that are read.
@@ -161,5 +168,13 @@ class Continuation:
                 unit="bits a byte",
                 description="Of held-out text, given as much text before it.",
                 caveat=scorer.scorers[name].caveat,
+                items=shown_items(
+                    {
+                        "given": [passage.prefix for passage in passages],
+                        "text": [passage.text for passage in passages],
+                        "bits": bits,
+                        "bits a byte": bits / num_bytes,
+                    }
+                ),
             )
         ]

@@ -16,8 +16,9 @@ import numpy as np
 from common.errors import UserError
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
+from data.text.encodings import AUTO, checked_encoding
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several
-from evaluation.scoring.results import EvaluationResult, macro_mean
+from evaluation.scoring.results import EvaluationResult, macro_mean, shown_items
 from objectives.weights.load import load_run
 
 
@@ -36,6 +37,7 @@ class LastWord:
 
     Args:
         files: of passages, each a file, a folder or a glob; JSON lines with `text`, or any other form of a corpus.
+        encoding: of files that are not UTF-8, such as cp949; `auto` follows a byte-order mark.
         precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
@@ -44,6 +46,7 @@ class LastWord:
     """
 
     files: str | tuple[str, ...]
+    encoding: str = AUTO
     precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
@@ -51,7 +54,12 @@ class LastWord:
         self._corpus().files()
 
     def _corpus(self) -> Corpus:
-        return Corpus(source=several(self.files), documents="line", key="last_word.files")
+        return Corpus(
+            source=several(self.files),
+            documents="line",
+            encoding=checked_encoding(self.encoding, "last_word.encoding"),
+            key="last_word.files",
+        )
 
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
         """Accuracy, and nats a word, by the objective's scorer for continuations.
@@ -68,6 +76,14 @@ class LastWord:
             found = scorer.score(name, passages, advance)
         strata = ("all",) * len(passages)
         caveat = scorer.scorers[name].caveat
+        items = shown_items(
+            {
+                "given": [passage.prefix for passage in passages],
+                "word": [passage.text.strip() for passage in passages],
+                "likeliest": found.are_likeliest,
+                "nats": -found.log_likelihoods,
+            }
+        )
         return [
             EvaluationResult(
                 metric="last_word",
@@ -79,6 +95,7 @@ class LastWord:
                 unit="%",
                 description="Passages whose last word is the likeliest.",
                 caveat=caveat,
+                items=items,
             ),
             EvaluationResult(
                 metric="last_word/nats",

@@ -21,10 +21,11 @@ from common.errors import UserError
 from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
+from data.text.encodings import AUTO, checked_encoding
 from data.text.files import decoded_lines, local_files, suffix_of
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
 from evaluation.scoring.likelihood import longest_of
-from evaluation.scoring.results import EvaluationResult, macro_mean
+from evaluation.scoring.results import EvaluationResult, macro_mean, shown_items
 from objectives.weights.load import TrainedRun, load_run
 
 FORMS = (".jsonl", ".json", ".txt")
@@ -42,7 +43,7 @@ class Pair(NamedTuple):
     origin: str = ""
 
 
-def _two_line_pairs(path: Path) -> Iterator[Pair]:
+def _two_line_pairs(path: Path, encoding: str) -> Iterator[Pair]:
     """The pairs of a text in Zorro's form: of two lines the first is the bad sentence, the second the good one.
 
     A file is called after its phenomenon and paradigm: `agreement_subject_verb-across_relative_clause.txt`
@@ -53,7 +54,8 @@ def _two_line_pairs(path: Path) -> Iterator[Pair]:
     """
     phenomenon, _, paradigm = path.name.partition(".")[0].rpartition("-")
     stratum = f"{phenomenon}/{paradigm}" if phenomenon else paradigm
-    lines = [(number, clean(line, Counter()).strip()) for number, line in enumerate(decoded_lines(path), start=1)]
+    read = decoded_lines(path, encoding=encoding, strict=True)
+    lines = [(number, clean(line, Counter()).strip()) for number, line in enumerate(read, start=1)]
     inked = [(number, line) for number, line in lines if line]
     for place in range(0, len(inked), 2):
         if place + 1 == len(inked) or inked[place + 1][0] != inked[place][0] + 1:
@@ -61,7 +63,7 @@ def _two_line_pairs(path: Path) -> Iterator[Pair]:
         yield Pair(inked[place + 1][1], inked[place][1], stratum, f"{path}, line {inked[place][0]}")
 
 
-def read_pairs(path: Path) -> Iterator[Pair]:
+def read_pairs(path: Path, encoding: str = AUTO) -> Iterator[Pair]:
     """The pairs of a file: an object a line with `sentence_good` and `sentence_bad`, or the two lines of Zorro's .txt.
 
     The paradigm is `UID`, or the file's name; the phenomenon `linguistics_term`, where there is one.
@@ -70,9 +72,9 @@ def read_pairs(path: Path) -> Iterator[Pair]:
         UserError: naming the line that is none.
     """
     if suffix_of(path) == ".txt":
-        yield from _two_line_pairs(path)
+        yield from _two_line_pairs(path, encoding)
         return
-    for number, line in enumerate(decoded_lines(path), start=1):
+    for number, line in enumerate(decoded_lines(path, encoding=encoding, strict=True), start=1):
         if not line.strip("\ufeff\r\n\t "):
             continue
         try:
@@ -126,6 +128,7 @@ class MinimalPairs:
         pairs: the first so many of each file, where time is short; by default all.
         skip_long: leaves out, and counts, pairs with a sentence that is longer than the run reads, which are refused
             otherwise.
+        encoding: of files that are not UTF-8, such as cp949; `auto` follows a byte-order mark.
         precision: of the products; `auto` is the faster one.
         cache: folder that remembers likelihoods; by default in the run's.
 
@@ -137,11 +140,13 @@ class MinimalPairs:
     scorers: tuple[str, ...] | Literal["all"] = ()
     pairs: int | None = None
     skip_long: bool = False
+    encoding: str = AUTO
     precision: PrecisionSetting = "float32"
     cache: Path | None = None
 
     def __post_init__(self) -> None:
         check_ranges("minimal_pairs.", {"pairs": count(10**12)}, vars(self))
+        checked_encoding(self.encoding, "minimal_pairs.encoding")
         self.paths()
 
     def paths(self) -> list[Path]:
@@ -170,7 +175,8 @@ class MinimalPairs:
         scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
         names = dict.fromkeys([scorer.primary, *(scorer.scorers if self.scorers == "all" else self.scorers)])
         scorer.check(names)
-        files = [list(islice(read_pairs(path), self.pairs)) for path in self.paths()]
+        encoding = checked_encoding(self.encoding)
+        files = [list(islice(read_pairs(path, encoding), self.pairs)) for path in self.paths()]
         files, skipped = self._that_fit(scorer.run, files, names)
         pairs = [pair for file in files for pair in file]
         if not pairs:
@@ -243,6 +249,16 @@ class MinimalPairs:
             description=f"Pairs of which the better sentence is likelier{'' if is_primary else f', by {name}'}.",
             chance=0.5,
             caveat="a negative control" if way.is_control else way.caveat,
+            items=shown_items(
+                {
+                    "paradigm": strata,
+                    "good": [pair.good for pair in pairs],
+                    "bad": [pair.bad for pair in pairs],
+                    "log-likelihood of the good": log_likelihoods[::2],
+                    "log-likelihood of the bad": log_likelihoods[1::2],
+                    "score": scores,
+                }
+            ),
         )
 
 

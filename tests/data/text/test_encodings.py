@@ -60,13 +60,13 @@ def test_another_encoding_is_refused_by_its_name_and_taken_by_it(
     text: str, encoding: str, named: str, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "a.txt", text.encode(encoding))
-    with pytest.raises(UserError, match=r"a\.txt: is not UTF-8 and looks like .*data\.encoding = ") as refused:
+    with pytest.raises(UserError, match=r"a\.txt, line 1: is not UTF-8 and looks like .*data\.encoding = ") as refused:
         read(path)
     assert named in str(refused.value)
     assert read(path, encoding=checked_encoding(encoding)) == text
     table = written(tmp_path / "a.csv", f'text,number\n"{text.splitlines()[0]}",1\n'.encode(encoding))
     assert list(Corpus(source=(str(table),), encoding=encoding).texts()) == [text.splitlines()[0]]
-    with pytest.raises(UserError, match=r"task\.train: .*a\.csv: is not UTF-8 and looks like"):
+    with pytest.raises(UserError, match=r"task\.train: .*a\.csv, line \d: is not UTF-8 and looks like"):
         list(RowSource(name=(str(table),)).rows())
 
 

@@ -151,7 +151,7 @@ def bad_files(folder: Path) -> dict[str, tuple[dict[str, Any], list[str]]]:
         "number": ({"name": ("number.json",)}, ["number.json: not a list of JSON objects"]),
         "squad": ({"name": ("squad.json",)}, ["squad.json: not the form of SQuAD's files", "qas"]),
         "conll": ({"name": ("uneven.conll",)}, ["uneven.conll, line 2: 1 columns where there are 2 (tokens, tags)"]),
-        "utf16": ({"name": ("utf16.csv",)}, ["utf16.csv: is not UTF-8 and looks like utf-16-le"]),
+        "utf16": ({"name": ("utf16.csv",)}, ["utf16.csv, line 1: is not UTF-8 and looks like utf-16-le"]),
         "parquet": ({"name": ("broken.parquet",)}, ["task.train: cannot read 'broken.parquet'"]),
     }
 

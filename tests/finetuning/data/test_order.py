@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from finetuning.data.batch import InOrder, Order, TaskExample, collate
+from finetuning.data.inputs import columns_of
 from finetuning.data.rows import DataWarnings, TextRow
-from finetuning.data.texts import balanced_weights, columns_of, shortened
+from finetuning.data.texts import balanced_weights, shortened
 from finetuning.tasks.classification import ClassificationTask
 from finetuning.tasks.mixture import MixedOrder, MixtureTask, mixing_rates
 from finetuning.tasks.splits import chosen, cut, read_splits
@@ -194,5 +195,5 @@ def test_what_a_user_asks_is_a_text_or_columns() -> None:
     assert columns_of({"a": "one", "b": "two"}, ("a", "b")) == ("one", "two")
     assert columns_of("with\ttab", ("a",)) == ("with\ttab",)
     for given_, columns in (("one", ("a", "b")), ({"a": "one"}, ("a", "b")), (3, ("a",))):
-        with pytest.raises(ValueError, match=r"parted by a tab|no text under|neither a text"):
+        with pytest.raises(ValueError, match=r"parted by a tab|no column|neither a text"):
             columns_of(given_, columns)

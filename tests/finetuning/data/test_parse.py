@@ -83,7 +83,7 @@ def test_bytes_of_another_encoding_are_counted_and_the_first_named(tmp_path: Pat
     path = tmp_path / "a.tsv"
     path.write_bytes("text\n재밌다\n".encode() + "재밌다\n".encode("cp949") + b"caf\xe9\n")
     assert len(read_texts(RowSource(name=(str(path),)), texts=["text"], warnings=warnings)) == 3
-    assert warnings.lines() == ["texts with bytes that are not UTF-8: 2 (the first: a.tsv, line 3)"]
+    assert warnings.lines() == ["texts with bytes that make no character: 2 (the first: a.tsv, line 3)"]
 
 
 def test_what_utf8_cannot_write_is_replaced_and_no_place_moves(tmp_path: Path, warnings: DataWarnings) -> None:

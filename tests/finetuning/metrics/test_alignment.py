@@ -135,6 +135,22 @@ def test_mentions_are_slices_of_the_text() -> None:
     json.dumps(mentions(text, words, tags))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी भाषा।", ["हिन्दी", "भाषा", "।"]),
+        ("ภาษาไทยก็ดี", ["ภาษาไทยก็ดี"]),
+        ("عَرَبِيّ، نعم", ["عَرَبِيّ", "،", "نعم"]),
+        ("a👨\u200d👩\u200d👧👍🏽b", ["a", "👨\u200d👩\u200d👧", "👍🏽", "b"]),
+        ("🇰🇷🇺🇸 ❤\ufe0f!", ["🇰🇷", "🇺🇸", "❤\ufe0f", "!"]),
+        ("\u1100\u1161\u11a8.", ["\u1100\u1161\u11a8", "."]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+    ],
+)
+def test_no_word_ends_within_a_character(text: str, words: list[str]) -> None:
+    assert [text[start:end] for start, end in split_words(text)] == words
+
+
 def test_a_mention_cuts_no_character() -> None:
     text = "a 👨\u200d👩\u200d👧 b"
     words = split_words(text)

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from finetuning.body.body import states_of
 from finetuning.data.batch import collate
 from finetuning.data.rows import DataWarnings, QuestionRow, TextRow, TokenRow
+from finetuning.data.units import TextToTag
 from finetuning.load import predictions_of
 from finetuning.tasks.classification import Classification
 from finetuning.tasks.heads import compared, means_of_texts
-from finetuning.tasks.token_classification import TextToTag, TokenClassification
+from finetuning.tasks.token_classification import TokenClassification
 from models.body import Inputs
 from objectives.weights.load import load_run
 from tests.finetuning.made_tasks import ANIMALS, sentences

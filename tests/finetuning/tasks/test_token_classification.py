@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import pytest
 import torch
 
 from data.store.tokenizer import train_tokenizer
-from finetuning.data.rows import TokenRow
+from finetuning.data.rows import DataWarnings, TokenRow
 from finetuning.load import predictions_of
 from finetuning.metrics.metrics import span_f1
 from finetuning.tasks.token_classification import TokenClassification, TokenTask
@@ -108,3 +109,38 @@ def test_what_a_run_encoded_is_what_it_encodes_again(tiny_task: Command) -> None
     assert not module.by_unit
     module.restore(recorded)
     assert module.by_unit
+
+
+def warned(module: TokenClassification, *given: object) -> list[str]:
+    warnings = DataWarnings()
+    module.examples([replace(module.row_of(one), origin=str(one)) for one in given], warnings)
+    return [line for line in warnings.lines() if "split" in line]
+
+
+def test_a_text_that_is_split_otherwise_than_trainings_sentences_is_warned_of(tiny_task: Command) -> None:
+    module, _ = opened(tiny_task("entities", "masked_lm"))
+    module = cast(TokenClassification, module)
+    assert module.split_otherwise == 0
+    assert not warned(module, "I don't like U.S. e-mail.")
+    rows = [TokenRow(words=("I", "don't", "."), tags=("O", "B-a", "O")), TokenRow(words=("U.S.",), tags=("O",))]
+    module.learn_labels(rows)
+    assert module.recorded()["split_otherwise"] == 0.5
+    assert not warned(module, "(I like it!)", {"tokens": ["I", "don't"]})
+    (line,) = warned(module, "I like it.", "I don't.", "No U.S.")
+    assert line.startswith("texts split at signs within words, as 50.0% of training's units were not: a list of units")
+    assert line.endswith("in 'tokens' keeps them whole: 2 (the first: I don't.)")
+    again = {**module.recorded()}
+    module.restore({"labels": module.labels})  # a run of before
+    assert not warned(module, "I don't.")
+    module.restore(again)
+    assert warned(module, {"text": "I don't."})
+
+
+def test_units_longer_than_characters_are_warned_of_where_nothing_parts_them(tiny_task: Command) -> None:
+    module, _ = opened(tiny_task("morphemes", "masked_lm", "--task.entities", "false"))
+    module = cast(TokenClassification, module)
+    assert module.split_otherwise > 0.3
+    (line,) = warned(module, "영희가")
+    assert line.startswith("texts split into characters, as ")
+    entities, _ = opened(tiny_task("morphemes", "masked_lm"))
+    assert not warned(cast(TokenClassification, entities), "영희가")
