@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DEFAULTS = Path(__file__).parent / "configs/base.yaml"
 WIDTH = 120  # where there is no terminal
+DRY_RUN = "--dry-run"
+EXAMPLE = "Thank you for inviting me to your party last week ."
 
 
 def of_runs(arguments: list[str], console: "Console") -> int:
@@ -39,11 +41,13 @@ def of_runs(arguments: list[str], console: "Console") -> int:
     from evaluation.findings import evaluations_of
     from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse_runs
+    from training.monitoring.next_command import print_next
 
     options, named = parse_runs(arguments)
     study_dir = StudyDir(folder=options.studies / (options.name or default_name(options.runs)))
     evaluations = evaluations_of(named)
     compare_runs(options.runs, study_dir, evaluations, command=shlex.join(arguments), console=console)
+    print_next("show.py", "--html", study_dir.folder / "texts.html", EXAMPLE, "--runs", *options.runs)
     return 0
 
 
@@ -57,6 +61,7 @@ def main(arguments: list[str]) -> int:
     from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse
     from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
+    from training.monitoring.next_command import print_next
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if arguments and not arguments[0].startswith("-"):
@@ -69,6 +74,7 @@ def main(arguments: list[str]) -> int:
         jobs, environments = jobs_of(study, plan, study_dir), environments_of(plan, options.parallel)
         if options.dry_run:
             print_plan(console, study, plan, jobs, at_once=len(environments))
+            print_next("compare.py", *(argument for argument in arguments if argument != DRY_RUN))
             return 0
         declarations = declare(study, fingerprint, study_dir)
         if is_finished(study_dir, jobs):
@@ -82,7 +88,9 @@ def main(arguments: list[str]) -> int:
                 command=shlex.join(arguments),
                 console=console,
             )
-        return int(study_dir.unmeasured.is_file() or not jobs.are_complete())
+        are_complete = jobs.are_complete() and not study_dir.unmeasured.is_file()
+        print_next(*(("summarize.py", study_dir.folder) if are_complete else ("compare.py", *arguments)))
+        return int(not are_complete)
 
 
 if __name__ == "__main__":

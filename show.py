@@ -40,6 +40,7 @@ from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from objectives.inspection.text import text_alone, windows_of_text
+from training.monitoring.next_command import print_next
 from training.setup.cli import RunCLI
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
@@ -99,6 +100,11 @@ def parse(arguments: list[str]) -> tuple[Namespace, dict[str, Objective]]:
         parser.set_defaults({f"{name}.{knob}": value for knob, value in knobs.items()})
     parsed = parser.parse_args(arguments)
     return parsed, {name: class_named(model["class_path"])(**vars(parsed[name])) for name, model in models.items()}
+
+
+def configs_of(parsed: Namespace) -> list[str | Path]:
+    """What train.py is given to train what was shown: its configs, or the first objective's."""
+    return [word for path in parsed.config or [CONFIGS / "masked_lm.yaml"] for word in ("--config", Path(path))]
 
 
 def texts_of(parsed: Namespace) -> list[str]:
@@ -238,6 +244,7 @@ def main(arguments: list[str]) -> int:
     check_runs(parsed)
     if parsed.attention:
         show_attention(parsed, console)
+        print_next("score.py", parsed.attention)
         return 0
     if parsed.png or parsed.svg:
         raise UserError("--png and --svg are files of a picture of --attention, which names a run")
@@ -248,6 +255,7 @@ def main(arguments: list[str]) -> int:
             console.print(f"left out: {note.en}", soft_wrap=True, markup=False)
         size = len(html.encode()) / 1e6
         console.print(f"{parsed.html}: {size:.2f} MB; open it in a browser", soft_wrap=True, markup=False)
+        print_next(*(("score.py", parsed.runs[0]) if parsed.runs else ("train.py", *configs_of(parsed))))
         return 0
     windows, window, tokenizer, vocabulary = what_to_show(parsed)
     painter = Painter(vocabulary, lambda ids: visible(tokenizer.decode(list(ids), skip_special_tokens=False)))
@@ -263,6 +271,7 @@ def main(arguments: list[str]) -> int:
         console.print()
         drawn += panels
     console.print(legend(drawn))
+    print_next("train.py", *configs_of(parsed))
     return 0
 
 

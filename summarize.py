@@ -105,7 +105,10 @@ def main(arguments: list[str]) -> int:
         writer.writerows(asdict(row) for row in rows)
     elif rows:
         show(rows)
-        if (pretrained := next((row for row in rows if row.metric is None), None)) is not None:
+        pretrained = next((row for row in rows if row.metric is None), None)
+        if pretrained is None:
+            print_next("export.py", Path(rows[0].folder), "--to", Path("exported") / rows[0].run)
+        else:
             print_next("score.py", Path(pretrained.folder))
     return 0
 

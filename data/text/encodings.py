@@ -47,16 +47,16 @@ class TextForm:
         errors = "strict" if strict else "replace"
         decoder, ends = codecs.getincrementaldecoder(self.encoding)(errors), 0
 
-        def decoded(chunk: bytes, *, final: bool = False) -> str:
+        def decoded(chunk: bytes, *, is_last: bool = False) -> str:
             try:
-                return decoder.decode(chunk, final)
+                return decoder.decode(chunk, is_last)
             except UnicodeDecodeError as error:
                 before = error.object[: error.start].decode(self.encoding, "replace")
                 number, bad = ends + before.count(self.line_end) + 1, error.object[error.start : error.end].hex(" ")
                 raise UserError(f"{strict}, line {number}: is not {self.encoding}, by bytes {bad}") from None
 
         held: list[str] = []  # of a line that goes on
-        for text in chain(map(decoded, chunks), (decoded(b"", final=True) for _ in range(1))):
+        for text in chain(map(decoded, chunks), (decoded(b"", is_last=True) for _ in range(1))):
             ends += text.count(self.line_end)
             first, *others = text.split(self.line_end)
             held.append(first)
@@ -139,7 +139,7 @@ def _contradiction(sample: bytes, text: str, encoding: str) -> tuple[int, str] |
     if encoding.startswith("utf-16") and (order := _utf16_without_mark(sample)) not in (None, encoding):
         return 0, f"it looks like {order}"
     if encoding in ("utf-8", "utf-8-sig"):
-        return None  # with U+FFFD for what is none, which is asked for so
+        return None  # with U+FFFD for what is none, as whoever names it wants
     if not encoding.startswith(("utf-", "utf_")):
         as_utf8 = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)
         if "\ufffd" not in as_utf8 and len(sample) - len(as_utf8) >= _EVIDENCE:

@@ -9,13 +9,13 @@ import numpy as np
 
 from evaluation.record.record import BoundRecord
 
-SHOWN = 200  # items of an evaluation that a table shows
+ROWS_OF_A_TABLE = 200  # items of an evaluation in a table
 
 
-def shown_items(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> tuple[dict[str, Any], ...]:
+def sampled_items(columns: Mapping[str, Sequence[Any] | np.ndarray]) -> tuple[dict[str, Any], ...]:
     """Rows of a table of columns that are equally long; of many, some that are evenly spread."""
     number = len(next(iter(columns.values())))
-    chosen = np.linspace(0, number - 1, min(number, SHOWN)).round().astype(int)
+    chosen = np.linspace(0, number - 1, min(number, ROWS_OF_A_TABLE)).round().astype(int)
     plain = {name: values.tolist() if isinstance(values, np.ndarray) else values for name, values in columns.items()}
     return tuple({name: values[place] for name, values in plain.items()} for place in chosen.tolist())
 

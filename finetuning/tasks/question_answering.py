@@ -33,6 +33,7 @@ from finetuning.tasks.task import LONGEST, Task
 from training.step.terms import Term
 
 NO_ANSWER = "no answer"  # the target of `as_text`
+CERTAIN = 1e6  # by how much the logits of an answer stand above all others where nothing else can be
 LONGEST_QUESTION = 0.5  # share of the positions
 
 
@@ -242,8 +243,23 @@ class QuestionAnswering(FineTuning):
             for row, context, found in zip(rows, contexts, windows, strict=True)
         ]
 
+    def ceiling(self, rows: Sequence[QuestionRow]) -> list[FoundAnswer]:
+        """What a perfect model would predict: the rows' own answers, as tokens and windows can carry them."""
+        examples = self.examples(rows, DataWarnings())
+        outputs = []
+        for example in examples:
+            logits_2T = np.full((2, len(example)), -CERTAIN)
+            for number, name in enumerate(("start", "end")):
+                logits_2T[number, example.labels[name]] = 0.0
+            outputs.append(logits_2T)
+        return self.decode_predictions(rows, examples, outputs)
+
     def measure_predictions(self, rows: Sequence[QuestionRow], predictions: Sequence[FoundAnswer]) -> dict[str, Score]:
-        return self.task.measure(rows, [answer.text for answer in predictions])
+        """F1 and exact match, and the ceiling of each: what the rows' own answers come to through the tokens."""
+        found, best = (
+            self.task.measure(rows, [one.text for one in each]) for each in (predictions, self.ceiling(rows))
+        )
+        return {**found, **{f"{name}_ceiling": Score(value=score.value) for name, score in best.items()}}
 
     def row_of(self, given: Any) -> QuestionRow:
         question, context = columns_of(given, (self.task.question, self.task.context))

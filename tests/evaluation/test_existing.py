@@ -1,6 +1,7 @@
 """A report on runs that exist: arms by their settings, what is unequal named, nothing decided."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import compare
+import show
 from evaluation.existing import arms_of
 from evaluation.record.files import read_record
 from tests.helpers import train_in_process
@@ -57,7 +59,15 @@ def test_runs_that_exist_are_reported_beside_each_other(
     assert not any("token store" in deviation for deviation in record.deviations)
     page = (tmp_path / "studies/beside/report.html").read_text(encoding="utf-8")
     assert "no difference below is more than an observation" in page
-    assert "report.html" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "report.html" in printed.out
+    (last,) = [line for line in printed.err.splitlines() if line.startswith("next: ")]
+    assert printed.err.splitlines()[-1] == last
+    words = shlex.split(last)
+    assert words[2].endswith("show.py")
+    assert words[3] == "--html"
+    assert [Path(word).name for word in words[words.index("--runs") + 1 :]] == list(names)
+    show.check_runs(show.parse(words[3:])[0])
 
     # The same run twice, a folder that is no run, and a run that has not come to its end are refused in one line.
     shutil.copytree(runs / "masked_lm-s0", runs / "unfinished")

@@ -27,7 +27,7 @@ from data.text.corpora import Corpus
 from data.text.encodings import AUTO, checked_encoding
 from evaluation.record.record import BoundRecord
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of
-from evaluation.scoring.results import EvaluationResult, macro_mean, shown_items
+from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
 from objectives.weights.load import TrainedRun, load_run
 
 HELD_OUT = "held out"  # the text that the run itself was validated on
@@ -168,7 +168,7 @@ class Continuation:
                 unit="bits a byte",
                 description="Of held-out text, given as much text before it.",
                 caveat=scorer.scorers[name].caveat,
-                items=shown_items(
+                items=sampled_items(
                     {
                         "given": [passage.prefix for passage in passages],
                         "text": [passage.text for passage in passages],

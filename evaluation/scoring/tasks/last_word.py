@@ -18,7 +18,7 @@ from data.text.cleaning import clean
 from data.text.corpora import Corpus
 from data.text.encodings import AUTO, checked_encoding
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several
-from evaluation.scoring.results import EvaluationResult, macro_mean, shown_items
+from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
 from objectives.weights.load import load_run
 
 
@@ -76,7 +76,7 @@ class LastWord:
             found = scorer.score(name, passages, advance)
         strata = ("all",) * len(passages)
         caveat = scorer.scorers[name].caveat
-        items = shown_items(
+        items = sampled_items(
             {
                 "given": [passage.prefix for passage in passages],
                 "word": [passage.text.strip() for passage in passages],

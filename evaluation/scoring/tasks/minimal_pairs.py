@@ -25,7 +25,7 @@ from data.text.encodings import AUTO, checked_encoding
 from data.text.files import decoded_lines, local_files, suffix_of
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
 from evaluation.scoring.likelihood import longest_of
-from evaluation.scoring.results import EvaluationResult, macro_mean, shown_items
+from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
 from objectives.weights.load import TrainedRun, load_run
 
 FORMS = (".jsonl", ".json", ".txt")
@@ -249,7 +249,7 @@ class MinimalPairs:
             description=f"Pairs of which the better sentence is likelier{'' if is_primary else f', by {name}'}.",
             chance=0.5,
             caveat="a negative control" if way.is_control else way.caveat,
-            items=shown_items(
+            items=sampled_items(
                 {
                     "paradigm": strata,
                     "good": [pair.good for pair in pairs],

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -91,10 +92,15 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
 ) -> None:
     command = write_study()
     assert compare([*command, "--dry-run"]) == 0
-    assert "2 arms x 2 seeds, 2k raw_tokens each" in capsys.readouterr().out
+    planned = capsys.readouterr()
+    assert "2 arms x 2 seeds, 2k raw_tokens each" in planned.out
+    assert shlex.split(planned.err.splitlines()[-1])[3:] == command  # which trains
     assert not (tmp_path / "studies/tiny/runs").exists()
 
     assert compare(command) == 0
+    next_command = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert Path(next_command[2]).name == "summarize.py"
+    assert Path(next_command[3]).samefile(tmp_path / "studies/tiny")
     record = record_of(tmp_path)
     assert [(run.arm, run.seed, run.status) for run in record.runs] == [
         (arm, seed, "finished") for seed in (0, 1) for arm in ("masked LM", "causal LM")

@@ -10,6 +10,7 @@ import show
 from objectives.inspection.attention_of_run import attention_of, attention_tables
 from objectives.weights.load import load_run
 from tests.helpers import train_in_process
+from training.monitoring.next_command import command
 
 TEXT = "The cat sees."
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -34,7 +35,9 @@ def test_a_runs_attention_is_a_table_and_a_picture(run: Path, capsys: pytest.Cap
     assert (run / "attention.png").read_bytes().startswith(PNG)
     (run / "attention.png").unlink()
     assert show.main(["--attention", str(run)]) == 0
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr()
+    shown = printed.out
+    assert printed.err.splitlines()[-1] == f"next: {command('score.py', run)}"
     assert (run / "attention.png").read_bytes().startswith(PNG)
     assert str(run / "attention.png") in shown.replace("\n", "")
     for heading in ("encoder looks at itself", "decoder looks at itself", "decoder looks at the encoder"):

@@ -19,6 +19,7 @@ from objectives.inspection.picture import Painter
 from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
 from tests.objectives.inspection.pages import data_of, opened_page, panels_of
+from training.monitoring.next_command import command
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
 from training.storage.yaml_text import read_yaml
@@ -105,7 +106,10 @@ def test_of_a_long_text_the_first_64_tokens_are_shown_and_page_and_terminal_say_
     words = ["one", "two", "red", "sun"] * 20
     page = tmp_path / "page.html"
     assert show.main(["--html", str(page), "--config", str(show.CONFIGS / "causal_lm.yaml"), " ".join(words)]) == 0
-    assert "the first 64 of 80 tokens" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "the first 64 of 80 tokens" in printed.out
+    next_command = command("train.py", "--config", show.CONFIGS / "causal_lm.yaml")
+    assert printed.err.splitlines()[-1] == f"next: {next_command}"
     data = data_of(page.read_text(encoding="utf-8"))
     assert "64 of 80" in data["notes"][0]["en"]
     assert "80개 가운데 앞의 64개" in data["notes"][0]["ko"]
