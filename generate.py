@@ -18,6 +18,7 @@ import json
 import sys
 from pathlib import Path
 
+import torch
 from jsonargparse import Namespace
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
@@ -31,10 +32,11 @@ from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.setup.threads import set_threads
+from training.step.compilation import begin_compiling
 
 STANDARD_INPUT = "-"
 TEMPERATURE = 0.8  # of several samples: nearer to what is likely than the model's own distribution (1.0)
-FLAGS = ("--json", "--help", "-h")
+FLAGS = ("--json", "--compile", "--help", "-h")
 
 
 def options_first(arguments: list[str]) -> list[str]:
@@ -59,6 +61,11 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("texts", nargs="*", help="texts; - reads standard input, one a line")
     parser.add_argument("--file", type=Path, help="a file of texts, one a line")
     parser.add_argument("--json", action="store_true", help="prints one JSON object for each answer")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compiles a decoder's step: for a GPU and long texts, since the first step then takes most of a minute",
+    )
     parser.add_argument("--step", type=int | None, default=None, help="checkpoint to load; the newest by default")
     parser.add_argument(
         "--samples",
@@ -129,6 +136,10 @@ def main(arguments: list[str]) -> int:
     decoding = decoding_of(parsed)
     set_threads(None, processes=1)
     texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
+    if parsed.compile:
+        run.network.to("cuda" if torch.cuda.is_available() else "cpu")
+        begin_compiling(Path("cache"))
+        run.network.body.compile_generation()
     prompts = Prompts(
         texts=texts,
         tokenizer=run.tokenizer,

@@ -133,6 +133,16 @@ def generates(folder: Path) -> Found:
     return {"detail": f"{len(text.strip())} characters"}
 
 
+def generates_compiled(folder: Path) -> Found:
+    """A causal LM compiled to go on with texts generates what it generates uncompiled."""
+    run_folder = trained("causal_lm", folder, "--trainer.precision", "32-true")
+    arguments = [str(run_folder), "The objective", "A", "--max_new_tokens", "12", "--json"]
+    plain, compiled = (run("generate.py", [*arguments, *more]) for more in ([], ["--compile"]))
+    texts, same = ([json.loads(line)["text"] for line in lines.splitlines()] for lines in (plain, compiled))
+    assert texts == same, f"{texts} and, compiled, {same}"
+    return {"detail": f"{len(texts)} texts alike"}
+
+
 def scores(folder: Path) -> Found:
     """A causal LM is scored on held-out text."""
     run_folder = trained("causal_lm", folder)
@@ -172,6 +182,7 @@ CHECKS: dict[str, Callable[[Path], Found]] = {
     "fsdp": fsdp,
     "fine_tuning": fine_tunes,
     "generation": generates,
+    "generation_compiled": generates_compiled,
     "scoring": scores,
     "cpu_and_gpu": sides,
     **{f"{objective}_compiled": _training(objective, "--compile", "true") for objective in OBJECTIVES},

@@ -7,8 +7,9 @@ turns in one process, and what is timed is what the processor spends on them, so
     python -m benchmarks.generation
     python -m benchmarks.generation --device cuda --shape base --batches 1 32
 
-With --batches, or on a GPU: tokens a second of so many texts at once by the clock, against transformers' `generate`
-with its static cache, which it compiles on a GPU, and with the cache that grows. Medians of the turns are printed, and
+With --batches, or on a GPU: tokens a second of so many texts at once by the clock, on a GPU or with --compiled those of
+compiled steps besides (generate.py --compile; on a GPU replayed as one graph), against transformers' `generate` with
+its static cache, which it compiles on a GPU, and with the cache that grows. Medians of the turns are printed, and
 written as JSON under benchmarks/results/, in the file of this machine.
 """
 
@@ -169,15 +170,18 @@ def measure(preset: PresetName, shape: BenchmarkShape, turns: int) -> dict[str, 
 
 
 def measure_batch(
-    shape: BenchmarkShape, rows: int, *, length: int, device: torch.device, turns: int
+    shape: BenchmarkShape, rows: int, *, length: int, device: torch.device, turns: int, compiles: bool
 ) -> dict[str, float]:
-    """Tokens a second of so many texts at once, by the clock: ours, and theirs with a static and a growing cache."""
-    ours, config = make_ours("gpt2", shape)
-    model, body = make_theirs(ours, config, shape).to(device), ours.to(device)["body"]
+    """Tokens a second of so many texts at once, by the clock: ours and theirs, with a static and a growing cache."""
+    (ours, config), (static, _) = make_ours("gpt2", shape), make_ours("gpt2", shape)
+    model, body, compiled = make_theirs(ours, config, shape).to(device), ours.to(device)["body"], static["body"]
     assert isinstance(body, Transformer)
+    assert isinstance(compiled, Transformer)
+    if compiles:
+        compiled.to(device).compile_generation()
     read, never = prompt_of(shape, rows, PROMPT).to(device), shape.vocab_size
 
-    def of_ours() -> Tensor:
+    def of_ours(body: Transformer) -> Tensor:
         decoding = Decoding(max_new_tokens=length)
         steps = stream(body, read.tolist(), decoding=decoding, eos=never, max_positions=POSITIONS)
         return torch.stack([ids_B for ids_B, _ in steps], dim=1)
@@ -187,7 +191,8 @@ def measure_batch(
         return model.generate(read, attention_mask=mask, max_new_tokens=length, do_sample=False, **cache)[:, PROMPT:]
 
     ways: dict[str, Callable[[], Tensor]] = {
-        "ours": of_ours,
+        "ours": lambda: of_ours(body),
+        **({"ours, compiled": lambda: of_ours(compiled)} if compiles else {}),
         "theirs, static cache": lambda: of_theirs(cache_implementation="static"),
         "theirs, growing cache": of_theirs,
     }
@@ -230,6 +235,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shape", choices=MEASURED, default="mini")
     parser.add_argument("--batches", nargs="+", type=int, help="texts at once; 1 and 32 by default on a GPU")
+    parser.add_argument("--compiled", action="store_true", help="compiles ours, too; on a GPU it always does")
     parser.add_argument("--length", type=int, default=256, help="tokens of each of these")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument(
@@ -242,7 +248,8 @@ def main(arguments: list[str]) -> int:
     found: dict[str, Any] = {}
     batches = options.batches or ([1, 32] if device.type == "cuda" else [])
     for rows in batches:
-        rates = measure_batch(shape, rows, length=options.length, device=device, turns=options.turns)
+        settings = {"length": options.length, "device": device, "turns": options.turns}
+        rates = measure_batch(shape, rows, **settings, compiles=options.compiled or device.type == "cuda")
         found[f"gpt2, {rows} at once"] = {"date": today(), "tokens_per_second": rates}
         cells = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
         console.print(f"gpt2, {rows} at once, tokens a second: {cells}")

@@ -116,6 +116,14 @@ class Body(nn.Module, ABC):
     def new_cache(self, capacity: int) -> Cache:
         """An empty cache of the decoder, for that many positions at most."""
 
+    def compile_generation(self) -> None:
+        """Compiles each step of generation, for one shape: caches are static from then on.
+
+        Raises:
+            UserError: where this body generates nothing by steps of one shape.
+        """
+        raise UserError(f"--compile: {type(self).__name__} has no decoder with a static cache; leave it out")
+
     @abstractmethod
     def flops(self, *, encoder: float, decoder: float, targets: float) -> float:
         """Floating-point operations of a forward pass over one row.

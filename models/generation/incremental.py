@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.attention.cache import TransformerCache
 from models.body import Body, Inputs
+from models.generation.replay import ReplayedStep
 
 GENERATED_DOCUMENT = 1  # the document of every generated token, where documents are kept apart
 NO_DOCUMENT = -2  # of padding
@@ -56,6 +58,9 @@ class IncrementalDecoder:
         assert body.has_encoder == (sources is not None)
         capacity = max(map(len, prompts)) + num_steps
         self.cache = body.new_cache(capacity) if documents is None else None
+        self._replayed: ReplayedStep | None = None
+        if self.device.type == "cuda" and isinstance(self.cache, TransformerCache) and self.cache.place_1 is not None:
+            self._replayed = ReplayedStep(self._logits, self.cache)
         self.inputs, self.memory_BSD = Inputs(), None
         if sources is not None:
             lengths_B = torch.tensor([len(source) for source in sources], device=self.device)
@@ -87,17 +92,23 @@ class IncrementalDecoder:
         filled = [[*pad, *row] if on_left else [*row, *pad] for pad, row in zip(padded, rows, strict=True)]
         return torch.tensor(filled, device=self.device).repeat_interleave(copies, dim=0)
 
-    def next_logits(self) -> Tensor:
-        """[B · copies, V] in float32 at least: of the position behind what has been read."""
-        read = 0 if self.cache is None else self.cache.length
+    def _logits(self, ids_BT: Tensor) -> Tensor:
+        """[B · copies, V] in float32 at least: of the position behind these, which have not been read."""
+        has_read = self.cache is not None and self.cache.length > 0
         unread = self.inputs._replace(
-            decoder_ids_BT=self.ids_BT[:, read:],
+            decoder_ids_BT=ids_BT,
             decoder_documents_BT=self.documents_BT,
-            prefixes=None if read else self.prefixes_BT,
+            prefixes=None if has_read else self.prefixes_BT,
         )
         states_BTD = self.body.decode(unread, self.memory_BSD, self.cache)
         logits_BV = self.body.logits(states_BTD[:, -1])
         return logits_BV if logits_BV.dtype == torch.float64 else logits_BV.float()
+
+    def next_logits(self) -> Tensor:
+        """[B · copies, V] in float32 at least: of the position behind what has been read."""
+        read = 0 if self.cache is None else self.cache.length
+        compute = self._replayed if read and self._replayed is not None else self._logits
+        return compute(self.ids_BT[:, read:])
 
     def append(self, ids_B: Tensor) -> None:
         """Adds the token that each row reads next."""

@@ -3,7 +3,7 @@
 Shapes: B batch, S encoder positions, T decoder positions, D width, E width of the embeddings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -128,15 +128,31 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_groups))
         self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
         self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
+        self.compiled_step: Callable[..., Tensor] | None = None
 
-    def _relative_bias(self, past: int, length: int, device: torch.device) -> Tensor | None:
-        """[1, H, T, past + T], T5's bias, which all blocks of a stack share."""
+    def compile_generation(self) -> None:
+        """Compiles steps of generation, for caches that are static."""
+        self.compiled_step = torch.compile(self.step, dynamic=False)
+
+    def _relative_bias(self, places_T: Tensor, num_keys: int) -> Tensor | None:
+        """[1, H, T, S], T5's bias of queries at these places, which all blocks of a stack share."""
         if self.positions != "relative":
             return None
-        places = torch.arange(past + length, device=device)
-        distances = places[None, :] - places[past:, None]
+        distances = torch.arange(num_keys, device=places_T.device)[None, :] - places_T[:, None]
         buckets = relative_buckets(distances, bidirectional=not self.is_decoder, num_buckets=NUM_RELATIVE_BUCKETS)
         return self.relative_table(buckets).permute(2, 0, 1)[None]
+
+    def _embedded(self, tokens_BTE: Tensor, places: Tensor, segments_BT: Tensor | None) -> Tensor:
+        """[B, T, D], what the first Block reads."""
+        embedded_BTE = self.embeddings(tokens_BTE, places, segments_BT)
+        return self.embedding_projection(embedded_BTE).to(embedded_BTE.dtype)  # residuals keep their precision
+
+    def _angles(self, places: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Of rotary positions, for all heads."""
+        if self.positions != "rotary":
+            return None
+        cosines, sines = rotary_angles(places, self.head_width)
+        return cosines.unsqueeze(-3), sines.unsqueeze(-3)
 
     def forward(
         self,
@@ -158,21 +174,21 @@ class Stack(nn.Module):
         `is_causal` and `prefixes_BT` are those of `Inputs`. With a cache, these positions stand behind those that
         it has seen: the first ones, or one.
         """
+        if cache is not None and cache.place_1 is not None and cache.length:
+            assert tokens_BTE.shape[1] == 1
+            states_B1D = (self.compiled_step or self.step)(tokens_BTE, cache.place_1, cache.blocks, memory, starts_B)
+            cache.place_1.add_(1)
+            cache.length += 1
+            return states_B1D
         is_causal = self.is_decoder if is_causal is None else is_causal
         length, device = tokens_BTE.shape[1], tokens_BTE.device
         past = 0 if cache is None else cache.length
         assert past == 0 or length == 1
-        places = torch.arange(past, past + length, device=device)
+        in_row_T = places = torch.arange(past, past + length, device=device)
         if documents_BT is not None:
             places = positions_of(documents_BT)
         elif starts_B is not None:
             places = (places - starts_B[:, None]).clamp(min=0)
-        angles = None
-        if self.positions == "rotary":
-            cosines, sines = rotary_angles(places, self.head_width)
-            angles = (cosines.unsqueeze(-3), sines.unsqueeze(-3))
-        embedded_BTE = self.embeddings(tokens_BTE, places, segments_BT)
-        states_BTD = self.embedding_projection(embedded_BTE).to(embedded_BTE.dtype)  # residuals keep their precision
         mask = Mask(
             is_causal=is_causal,
             prefixes_BS=None if past else prefixes_BT,  # a later position sees all before it
@@ -180,10 +196,12 @@ class Stack(nn.Module):
             key_starts_B=starts_B,
             query_documents_BT=documents_BT,
             key_documents_BS=documents_BT,
-            bias_1HTS=self._relative_bias(past, length, device),
+            bias_1HTS=self._relative_bias(in_row_T, past + length),
         )
+        states_BTD = self._embedded(tokens_BTE, places, segments_BT)
         kernel = self.attention_kernel if cache is None else "dense"  # a prompt of any length compiles nothing
         kernel_mask = prepare(mask, length, past + length, like=states_BTD, kernel=kernel)
+        angles = self._angles(places)
         for number, block in enumerate(self.blocks[group] for group in self.groups):
             if self.checkpoint_gradients and self.training:
                 compute = partial(block, is_compiled=is_compiled)
@@ -194,4 +212,30 @@ class Stack(nn.Module):
                 states_BTD = block(states_BTD, kernel_mask, angles, memory, is_compiled=is_compiled)
         if cache is not None:
             cache.length += length
+            if cache.place_1 is not None:
+                cache.place_1.fill_(cache.length)
         return self.final_dropout(self.final_norm(states_BTD))
+
+    def step(
+        self,
+        tokens_B1E: Tensor,
+        place_1: Tensor,
+        caches: Sequence[BlockCache],
+        memory: Memory | None,
+        starts_B: Tensor | None,
+    ) -> Tensor:
+        """[B, 1, D], the states of the positions at `place_1`, behind those of static caches.
+
+        A number of the row's length would be compiled in; `place_1` is a tensor, and keys behind it are hidden.
+        """
+        own = caches[0].own
+        assert own is not None
+        assert own.capacity is not None
+        places = place_1 if starts_B is None else (place_1 - starts_B[:, None]).clamp(min=0)
+        bias_1H1S = self._relative_bias(place_1, own.capacity)
+        mask = Mask(is_causal=False, key_lengths_B=place_1 + 1, key_starts_B=starts_B, bias_1HTS=bias_1H1S)
+        states_B1D = self._embedded(tokens_B1E, places, None)
+        kernel_mask, angles = prepare(mask, 1, own.capacity, like=states_B1D), self._angles(places)
+        for group, cache in zip(self.groups, caches, strict=True):
+            states_B1D = self.blocks[group](states_B1D, kernel_mask, angles, memory, cache)
+        return self.final_dropout(self.final_norm(states_B1D))

@@ -19,6 +19,8 @@ from models.transformer.embeddings import SharedEmbeddings
 from models.transformer.layers import Head
 from models.transformer.stack import Block, Memory, Stack
 
+CAPACITIES = 64  # of static caches, a multiple of this: each is compiled anew
+
 
 class Transformer(Body):
     """(n, 0) blocks make BERT, (0, n) GPT, (n, m) BART and T5.
@@ -179,7 +181,17 @@ class Transformer(Body):
 
     def new_cache(self, capacity: int) -> TransformerCache:
         assert self.decoder is not None
-        return TransformerCache(len(self.decoder.groups), capacity)
+        if self.decoder.compiled_step is None:
+            return TransformerCache(len(self.decoder.groups), capacity)
+        capacity = -(-capacity // CAPACITIES) * CAPACITIES
+        place_1 = torch.zeros(1, dtype=torch.int64, device=self.token_table.weight.device)
+        return TransformerCache(len(self.decoder.groups), capacity, place_1)
+
+    def compile_generation(self) -> None:
+        if self.decoder is None:
+            super().compile_generation()
+        else:
+            self.decoder.compile_generation()
 
     def flops(self, *, encoder: float, decoder: float, targets: float) -> float:
         stacks = ((self.encoder, encoder, 0.0), (self.decoder, decoder, encoder))
