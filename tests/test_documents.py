@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ import show
 import summarize
 from evaluation.study.parse import parse as parse_study
 from models.generation.decoding import Decoding
-from tests.helpers import ROOT, make_cli
+from tests.helpers import ROOT, UNMEASURED, make_cli
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"```\n(.*?)```", re.DOTALL)
@@ -28,6 +29,11 @@ def commands(script: str) -> list[str]:
     lines = "\n".join(fences).replace("\\\n", " ").splitlines()
     named = [line for line in lines if f"{script} " in line and line.startswith(("python ", "torchrun "))]
     return list(dict.fromkeys(named))
+
+
+def parsed(arguments: list[str]) -> Any:
+    """The command line of a training, on this machine's one device and without measuring it."""
+    return make_cli([*(word for word in arguments if word not in ("--trainer.devices", "8")), *UNMEASURED])
 
 
 @pytest.mark.parametrize("command", commands("train.py"))
@@ -47,7 +53,7 @@ def test_every_training_command_of_the_readme_is_valid(
         "validation.jsonl",
     ):
         (tmp_path / name).write_text("text", encoding="utf-8")
-    cli = make_cli([argument for argument in arguments if argument not in ("--trainer.devices", "8")])
+    cli = parsed(arguments)
     assert cli.folder.parent == Path("runs")
 
 
@@ -91,7 +97,7 @@ def test_no_command_takes_the_folder_of_an_earlier_one_and_each_run_that_it_name
         used = re.findall(r"\bruns/([\w.-]+)", command)
         assert script == "show.py" or all(name in made for name in used), command
         if script == "train.py":
-            made.append(make_cli([word for word in arguments if word not in ("--trainer.devices", "8")]).folder.name)
+            made.append(parsed(arguments).folder.name)
         elif script == "finetune.py" and not any("--grid." in word for word in arguments):
             task = arguments[arguments.index("--config") + 1]
             made.append(f"{Path(task).stem}-{used[0]}-s0")

@@ -18,7 +18,7 @@ import score
 import summarize
 from finetuning.cli import FineTuningCLI
 from finetuning.grid import Grid, grid_of, spread, table_of
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, UNMEASURED, run_script
 from training.monitoring.next_command import command
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult
@@ -41,7 +41,7 @@ def status_of(main: Callable[[list[str]], int], arguments: list[str]) -> int:
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.name != "base.yaml"], ids=lambda path: path.stem)
 def test_every_shipped_task_is_valid(path: Path, pretrained: dict[str, Path]) -> None:
-    cli = FineTuningCLI(["--config", str(path), "--checkpoint", str(pretrained["causal_lm"]), "--name", "valid"])
+    cli = FineTuningCLI(["--config", str(path), "--checkpoint", str(pretrained["causal_lm"]), "--name", "valid", *UNMEASURED])
     task = cli.config_init["task"]
     assert task.name == path.stem
     assert cli.datamodule.batch_size % 8 == 0
@@ -62,7 +62,7 @@ def test_every_command_of_the_readme_is_valid(
     arguments = shlex.split(command)[2:]
     arguments[arguments.index("--checkpoint") + 1] = str(pretrained["masked_lm"])
     grid = grid_of(arguments)
-    cli = FineTuningCLI(arguments if grid is None else grid.arguments)
+    cli = FineTuningCLI([*(arguments if grid is None else grid.arguments), *UNMEASURED])
     assert cli.folder.parent == Path("runs")
 
 

@@ -5,6 +5,7 @@ import re
 import resource
 import sys
 import time
+from functools import cache
 
 import torch
 
@@ -64,10 +65,11 @@ def _rate(device: torch.device, dtype: torch.dtype, size: int, repeats: int) -> 
     return 2 * size**3 / best, best
 
 
+@cache
 def measured_flops(device: torch.device, dtype: torch.dtype) -> float | None:
     """The rate of square products, large ones where small ones are fast; None where the device has no memory left.
 
-    It takes a fraction of a second, on a processor that multiplies float16 by hand as well.
+    It takes a fraction of a second, once in a process, on a processor that multiplies float16 by hand as well.
     """
     rate = None
     for size in (128, 512, 1024) if device.type == "cpu" else (512, 4096):

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ PACKAGES = (
 _ASIDE = {"tests", "benchmarks"}  # compute no run
 
 
+@cache
 def commit() -> str | None:
     """The checked-out commit of this project, where there is one; with a + where files differ from it."""
     try:
@@ -33,8 +35,12 @@ def commit() -> str | None:
         return None
 
 
+@cache
 def code_sha256(repository: Path = REPOSITORY) -> str:
-    """Hash of the names and contents of all that computes a run: the scripts, and the packages' modules."""
+    """Hash of the names and contents of all that computes a run: the scripts, and the packages' modules.
+
+    A process computes by the code that it has loaded, so both it and the commit are read once.
+    """
     packages = sorted(path.parent for path in repository.glob("*/__init__.py") if path.parent.name not in _ASIDE)
     files = [*repository.glob("*.py"), *(file for folder in packages for file in folder.rglob("*.py"))]
     digest = hashlib.sha256()

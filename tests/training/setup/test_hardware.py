@@ -14,7 +14,7 @@ from lightning.pytorch.accelerators import cuda as pytorch_cuda
 
 from tests.helpers import ROOT
 from training.setup import trainer
-from training.setup.hardware import PEAK_BF16_FLOPS, listed_flops, peak_flops
+from training.setup.hardware import PEAK_BF16_FLOPS, listed_flops, measured_flops, peak_flops
 from training.setup.settings import Precision, TrainerSettings
 
 
@@ -61,7 +61,7 @@ def test_a_device_without_memory_for_measuring_has_no_peak(monkeypatch: pytest.M
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch, "ones", full)
-    assert peak_flops(torch.device("cpu"), torch.float32) is None
+    assert measured_flops.__wrapped__(torch.device("cpu"), torch.float32) is None
 
 
 @pytest.mark.parametrize(
