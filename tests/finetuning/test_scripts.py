@@ -41,7 +41,9 @@ def status_of(main: Callable[[list[str]], int], arguments: list[str]) -> int:
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.name != "base.yaml"], ids=lambda path: path.stem)
 def test_every_shipped_task_is_valid(path: Path, pretrained: dict[str, Path]) -> None:
-    cli = FineTuningCLI(["--config", str(path), "--checkpoint", str(pretrained["causal_lm"]), "--name", "valid", *UNMEASURED])
+    cli = FineTuningCLI(
+        ["--config", str(path), "--checkpoint", str(pretrained["causal_lm"]), "--name", "valid", *UNMEASURED]
+    )
     task = cli.config_init["task"]
     assert task.name == path.stem
     assert cli.datamodule.batch_size % 8 == 0

@@ -7,6 +7,7 @@ import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from data.stream.batch import IGNORE, Example
 from data.stream.loader import CorruptedWindows
-from data.stream.windows import Windows
+from data.stream.windows import Window, Windows
 from objectives.core.base import Objective
 from objectives.core.segments import RANDOM_SEGMENT
 from tests.helpers import random_documents
@@ -39,6 +40,12 @@ EDGES = [
 ]
 
 
+@lru_cache(maxsize=4)
+def corrupted(objective: Objective) -> list[tuple[Windows, list[tuple[Window, Example]]]]:
+    """What becomes of each of those windows, once for all laws that read it."""
+    return [(windows, examples_of(objective.corruption(VOCABULARY), windows)) for windows in EDGES]
+
+
 def arrays_of(example: Example) -> dict[str, np.ndarray]:
     """Every array of an example by its name."""
     entries = {entry.name: getattr(example, entry.name) for entry in fields(example)}
@@ -55,13 +62,9 @@ def assert_same(one: Example, other: Example) -> None:
 
 def the_same_key_gives_the_same_example(objective: Objective) -> None:
     """Law 1; a second `corruption` is no other, and the windows, which cannot be written to, stay as they are."""
-    for windows in EDGES:
-        pairs = zip(
-            examples_of(objective.corruption(VOCABULARY), windows),
-            examples_of(objective.corruption(VOCABULARY), windows),
-            strict=True,
-        )
-        for (_, one), (_, other) in pairs:
+    for windows, pairs in corrupted(objective):
+        again = examples_of(objective.corruption(VOCABULARY), windows)
+        for (_, one), (_, other) in zip(pairs, again, strict=True):
             assert_same(one, other)
 
 
@@ -77,15 +80,15 @@ def an_example_follows_from_seed_epoch_and_index_alone(objective: Objective) -> 
 
 
 def all_arrays_are_int64(objective: Objective) -> None:
-    for windows in EDGES:
-        for _, example in examples_of(objective.corruption(VOCABULARY), windows):
+    for _, pairs in corrupted(objective):
+        for _, example in pairs:
             assert {array.dtype for array in arrays_of(example).values()} == {np.dtype(np.int64)}
 
 
 def arrays_fit_the_stacks(objective: Objective) -> None:
     """An encoder, a decoder or both, as the class says; labels are as long as what the last of them reads."""
-    for windows in EDGES:
-        for window, example in examples_of(objective.corruption(VOCABULARY), windows):
+    for _, pairs in corrupted(objective):
+        for window, example in pairs:
             assert (example.encoder_ids is not None) == objective.uses_encoder
             assert (example.decoder_ids is not None) == objective.uses_decoder
             assert objective.token_term == example.token_term
@@ -105,14 +108,15 @@ def arrays_fit_the_stacks(objective: Objective) -> None:
 
 
 def ids_lie_in_the_vocabulary(objective: Objective) -> None:
-    for windows in EDGES:
-        for _, example in examples_of(objective.corruption(VOCABULARY), windows):
+    for _, pairs in corrupted(objective):
+        for _, example in pairs:
             for ids in (example.encoder_ids, example.decoder_ids):
                 assert ids is None or ((ids >= 0) & (ids < VOCABULARY.size)).all()
             labels = example.token_labels
             assert ((labels == IGNORE) | (labels >= 0) & (labels < VOCABULARY.size)).all()
 
 
+@lru_cache
 def renamed(windows: Windows) -> Windows:
     """The same text with other words: ordinary ids change in pairs that both begin a word, or both do not."""
     names = np.arange(VOCABULARY.size)
@@ -131,20 +135,16 @@ def renamed(windows: Windows) -> Windows:
 
 def where_labels_stand_does_not_depend_on_the_words(objective: Objective) -> None:
     """IGNORE follows from places: another text of the same shape has its labels in the same places."""
-    for windows in EDGES:
-        pairs = zip(
-            examples_of(objective.corruption(VOCABULARY), windows),
-            examples_of(objective.corruption(VOCABULARY), renamed(windows)),
-            strict=True,
-        )
-        for (_, one), (_, other) in pairs:
+    for windows, pairs in corrupted(objective):
+        others = examples_of(objective.corruption(VOCABULARY), renamed(windows))
+        for (_, one), (_, other) in zip(pairs, others, strict=True):
             for term, labels in one.labels.items():
                 assert ((labels == IGNORE) == (other.labels[term] == IGNORE)).all()
 
 
 def no_example_is_longer_than_its_max_lengths(objective: Objective) -> None:
-    for windows in EDGES:
-        for window, example in examples_of(objective.corruption(VOCABULARY), windows):
+    for _, pairs in corrupted(objective):
+        for window, example in pairs:
             max_lengths = objective.max_lengths(len(window))
             lengths = [0 if ids is None else len(ids) for ids in (example.encoder_ids, example.decoder_ids)]
             targets = int((example.token_labels != IGNORE).sum())
@@ -157,8 +157,8 @@ def every_token_is_read_or_a_target(objective: Objective) -> None:
 
     The exceptions are those of next-sentence prediction and of windows read in part; each example shows them itself.
     """
-    for windows in EDGES:
-        for window, example in examples_of(objective.corruption(VOCABULARY), windows):
+    for _, pairs in corrupted(objective):
+        for window, example in pairs:
             held: Counter[int] = Counter()
             if example.encoder_ids is not None:
                 labels = example.token_labels
@@ -186,8 +186,7 @@ def a_corruption_travels_to_workers(objective: Objective) -> None:
 
 def examples_stand_side_by_side(objective: Objective) -> None:
     """Each row of a batch begins with its example, and the labels are those of the rows, in order."""
-    for windows in EDGES:
-        pairs = examples_of(objective.corruption(VOCABULARY), windows)
+    for windows, pairs in corrupted(objective):
         batch = batch_of(objective, windows, pairs)
         labels = [example.token_labels for _, example in pairs]
         assert batch.labels[objective.token_term].ids_N.tolist() == [i for row in labels for i in row if i != IGNORE]

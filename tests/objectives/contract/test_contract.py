@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,11 @@ def module_of(config: Path, **more: Any) -> Pretraining:
     return Pretraining(objective, **shared(**{**settings.get("body", {}), **SMALL, **apart, "layers": 2}))
 
 
+shared_objective = lru_cache(maxsize=4)(objective_of)  # one for all laws of text, which change none
+
+
 def check(law: Callable[[Any], None], config: Path, *, trains: bool, **more: Any) -> None:
-    law(module_of(config, **more) if trains else objective_of(config, **more))
+    law(module_of(config, **more) if trains else shared_objective(config, **more))
 
 
 every_law = pytest.mark.parametrize(("law", "trains"), LAWS, ids=[law.__name__ for law, _ in LAWS])
