@@ -40,3 +40,28 @@ def opened_page(browser: Browser, path: Path, width: int, scheme: Any) -> tuple[
     page.goto(path.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     return page, messages
+
+
+LABELS_ALONE = """() => {
+  const apart = ".column, .tokens, .attention svg, .attention .readout, #tip, #text, noscript, script, style";
+  const inData = node => node.closest(`${apart}, [lang]:not(html)`);
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (walker.nextNode()) if (!inData(walker.currentNode.parentElement)) found.push(walker.currentNode.textContent);
+  document.querySelectorAll("[aria-label]").forEach(one => inData(one) || found.push(one.getAttribute("aria-label")));
+  return [...new Set(found.map(text => text.trim()))].filter(text => text);
+}"""
+
+
+def english_labels(page: Page, data: dict[str, Any]) -> list[str]:
+    """What a page in Korean still labels in English: words in small letters that are no run's name and no data."""
+    names = sorted((run["name"] for run in data["runs"]), key=len, reverse=True)
+
+    def without_names(label: str) -> str:
+        for name in names:
+            label = label.replace(name, "")
+        return label
+
+    assert page.locator("html").get_attribute("lang") == "ko"
+    labels = [label for label in page.evaluate(LABELS_ALONE) if label != "English"]
+    assert len(labels) > 50
+    return [label for label in labels if re.search(r"(?<![A-Za-z])[a-z]{3,}", without_names(label))]

@@ -18,7 +18,7 @@ from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
-from tests.objectives.inspection.pages import data_of, opened_page, panels_of
+from tests.objectives.inspection.pages import data_of, english_labels, opened_page, panels_of
 from training.monitoring.next_command import command
 from training.step.budget import Budget
 from training.step.optim import OptimizerConfig
@@ -180,5 +180,8 @@ def test_the_page_can_be_played_with(
     assert page.locator("html").get_attribute("lang") == "ko"
     assert page.locator("#masks h2").inner_text() == "누가 누구를 보는가"
     assert "지난주" in page.locator("#causal_lm").inner_text()
+    assert page.locator("#masked_lm label > span").all_inner_texts()[:2] == ["잡음 비율", "가리는 단위"]
+    assert "단어" in page.locator("#masked_lm [data-knob=unit] option").all_inner_texts()
+    assert english_labels(page, data) == []
     assert messages == []
     page.close()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.objectives.inspection.pages import opened_page, shown
+from tests.objectives.inspection.pages import english_labels, opened_page, shown
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1400, "light"), (1400, "dark")])
@@ -73,6 +73,7 @@ def test_runs_can_be_played_with_by_keyboard(
     page.locator("#language").click()
     assert page.locator("html").get_attribute("lang") == "ko"
     assert page.locator("#runs h2").inner_text() == "학습된 모델"
+    assert english_labels(page, runs_data) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     unnamed = page.evaluate(
         "[...document.querySelectorAll('input, select, button, svg, [role=list]')]"

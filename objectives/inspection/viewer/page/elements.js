@@ -18,6 +18,11 @@ function percent(share) {
   return share >= 1000 ? `${Math.round(share / 100)} %` : share >= 1 ? `${(share / 100).toFixed(share >= 100 ? 1 : 2)} %` : "<0.01 %";
 }
 
+// A setting or an objective in the page's language; in English it is its own name.
+function named(kind, name) {
+  return LABELS[state.language][kind][name] || String(name).replaceAll("_", " ");
+}
+
 function option(value, text, chosen) {
   return element("option", { value, ...(chosen ? { selected: "" } : {}) }, text);
 }

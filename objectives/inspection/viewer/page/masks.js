@@ -29,7 +29,7 @@ function maskFigures(name, draw) {
 
 function masksPart() {
   const words = LABELS[state.language];
-  const drawn = data.objectives.map(objective => [objective.name.replaceAll("_", " "), chosenDraw(objective)]);
+  const drawn = data.objectives.map(objective => [named("objectives", objective.name), chosenDraw(objective)]);
   if (!data.objectives.length) data.runs.forEach(run => drawn.push([run.name, run.texts[state.text].draws?.[0]]));
   return [element("h2", {}, words.partMasks), element("p", { class: "lead" }, words.masksLead, data.objectives.length ? words.masksFollow : ""), element("div", { class: "side" }, ...drawn.filter(([, draw]) => draw).map(pair => maskFigures(...pair)))];
 }

@@ -37,7 +37,7 @@ function ratesTable(rates) {
 }
 
 function objectiveSection(objective) {
-  const words = LABELS[state.language], made = objective.texts[state.text], name = objective.name.replaceAll("_", " ");
+  const words = LABELS[state.language], made = objective.texts[state.text], name = named("objectives", objective.name), own = objective.name.replaceAll("_", " ");
   const body = element("div");
   function show() {
     const draw = chosenDraw(objective);
@@ -48,16 +48,16 @@ function objectiveSection(objective) {
     document.getElementById("masks").replaceChildren(...masksPart());
   }
   const knobs = Object.entries(made.knobs).map(([knob, steps]) => {
-    const own = knobsOf(objective)[knob], key = `${objective.name}.${knob}`;
-    const select = element("select", { "data-knob": knob, "data-key": key }, ...steps.map((step, index) => option(index, String(step), index === own)));
+    const chosen = knobsOf(objective)[knob], key = `${objective.name}.${knob}`;
+    const select = element("select", { "data-knob": knob, "data-key": key }, ...steps.map((step, index) => option(index, named("steps", step), index === chosen)));
     select.addEventListener("change", () => {
       state.knobs[objective.name] = { ...knobsOf(objective), [knob]: Number(select.value) };
       again();
     });
-    return labelled(knob.replaceAll("_", " "), select);
+    return labelled(named("knobs", knob), select);
   });
   show();
-  return element("section", { class: "objective", id: objective.name, "aria-label": name }, element("h3", {}, name), element("p", { class: "lead" }, objective.title),
+  return element("section", { class: "objective", id: objective.name, "aria-label": name }, element("h3", {}, name, ...(name === own ? [] : [" ", element("span", { class: "own", lang: "en" }, own)])), element("p", { class: "lead" }, words.titles[objective.name] || objective.title),
     element("div", { class: "knobs" }, ...knobs, ...levelKnob(objective, again)), body);
 }
 

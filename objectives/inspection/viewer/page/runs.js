@@ -35,7 +35,7 @@ function generation(words, name, made) {
   const shown = [element("dt", {}, words[name])];
   const text = made.text ?? "", begins = made.prompt && text.startsWith(made.prompt);
   shown.push(element("dd", { lang: "" }, element("span", { class: "lead" }, `${words.prompt}: `), shortened(made.prompt)));
-  if (made.refused !== undefined) shown.push(element("dd", {}, element("span", { class: "lead" }, `${words.refused}: `), made.refused));
+  if (made.refused !== undefined) shown.push(element("dd", {}, element("span", { class: "lead" }, `${words.refused}: `), element("span", { lang: "en" }, made.refused)));
   else shown.push(element("dd", { lang: "" }, element("span", { class: "lead" }, `${words.generated}: `), begins ? made.prompt : "", element("strong", {}, begins ? text.slice(made.prompt.length) : text)));
   for (const note of made.notes || []) shown.push(element("dd", { class: "note", lang: "" }, note));
   return shown;
@@ -43,9 +43,9 @@ function generation(words, name, made) {
 
 function runSection(run, number) {
   const words = LABELS[state.language], entry = run.texts[state.text], section = element("section", { class: "objective run", id: `run-${number}`, "aria-label": run.name });
-  section.append(element("h3", {}, run.name), element("p", { class: "lead" }, `${words.objective}: ${run.objective.replaceAll("_", " ")}`));
+  section.append(element("h3", {}, run.name), element("p", { class: "lead" }, `${words.objective}: ${named("objectives", run.objective)}`));
   if (entry.refused !== undefined) {
-    section.append(element("p", {}, entry.refused));
+    section.append(element("p", { lang: "en" }, entry.refused));
     return section;
   }
   const kept = state.runs[run.name] ||= { draw: 0, checkpoint: run.checkpoints.length - 1 }, controls = element("div", { class: "controls" }), body = element("div");
