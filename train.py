@@ -27,8 +27,7 @@ def main(arguments: list[str]) -> int:
     from objectives.core.pretraining import Pretraining
     from objectives.inspection.attention_of_run import AttentionCallback
     from objectives.inspection.viewer.examples import ExamplesCallback
-    from objectives.mixtures.teacher import take_teacher
-    from objectives.start.warm_start import take_tokenizer
+    from objectives.mixtures.teacher import settle
     from objectives.weights.export import export_readiness
     from training.monitoring.next_command import print_next, print_readiness
     from training.session import train
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> int:
         Pretraining,
         defaults=Path(__file__).parent / "configs/base.yaml",
         arguments=arguments,
-        settle=lambda config: "; ".join(filter(None, (take_teacher(config), take_tokenizer(config)))),
+        settle=settle,
     )
     module = cast(Pretraining, cli.model)
     module.check_window(cli.datamodule.window)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import MachineError, UserError
 from data.datamodule import DataModule
 from evaluation.study.study import VALIDATION_LOSS, Study, run_name, tuning_name
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
+from objectives.mixtures.teacher import settle
 from training.setup.cli import RunCLI
 from training.setup.settings import Precision
 from training.storage.run_dir import RunFolder
@@ -29,7 +30,7 @@ def _cli(study: Study, label: str, defaults: Path, precision: Precision | None) 
     """An arm's run as train.py would make it; `precision` is what `auto` is, where that is decided.
 
     Raises:
-        UserError: naming the arm, where train.py would refuse it.
+        UserError, MachineError: naming the arm, where train.py would refuse it.
     """
     budget = budget_arguments(study.measure, study.amount)
     arguments = [*study.arguments(label), f"--seed={study.seeds[0]}", "--name=planned", "--resume=never", *budget]
@@ -41,9 +42,12 @@ def _cli(study: Study, label: str, defaults: Path, precision: Precision | None) 
                 defaults=defaults,
                 arguments=arguments,
                 precision=precision,
+                settle=settle,
             )
     except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
+    except MachineError as error:  # weights that no folder here holds, and no hub to be reached
+        raise MachineError(f"arm '{label}': {error}") from None
     except SystemExit:
         raise UserError(f"arm '{label}': {errors.getvalue().strip().rpartition('error: ')[2]}") from None
 

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from common.errors import UserError
 from models.presets import TransformerConfig
 from objectives.start.pretrained import Pretrained, located
+from objectives.start.warm_start import take_tokenizer
 from training.storage.run_dir import RunFolder
 
 # What a student is trained for by default: a masked LM with one segment (Sanh et al. 2019, 3).
@@ -48,6 +49,15 @@ def every_other(teacher: Pretrained, num_blocks: tuple[int, int]) -> Pretrained:
         elif (number := taken[match[2]].get(int(match[3]))) is not None:
             state[f"{match[1]}.{number}.{match[4]}"] = tensor
     return replace(teacher, state=state, num_blocks=num_blocks)
+
+
+def settle(config: Namespace) -> str | None:
+    """Completes settings by those of the runs that they name, a teacher or initial weights; returns a line on that.
+
+    Raises:
+        UserError: where such a run has another tokenizer or objective than the settings name.
+    """
+    return "; ".join(filter(None, (take_teacher(config), take_tokenizer(config)))) or None
 
 
 def take_teacher(config: Namespace) -> str | None:
