@@ -1,6 +1,7 @@
 """What tests share as fixtures: the made-up corpus, its store, and the command line of a tiny run over it."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from data.store.tokenizer import Vocabulary
 from data.stream.windows import Windows
 from data.text.corpora import Corpus
 from tests.helpers import ROOT, TINY, made_up_documents, make_vocabulary, make_windows, write_jsonl
+
+
+MEMORY = Path("/dev/shm")
+
+
+def pytest_configure() -> None:
+    """Folders of tests lie in memory where there is room: thousands of files are flushed before they are renamed."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")
