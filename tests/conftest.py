@@ -19,7 +19,6 @@ from data.stream.windows import Windows
 from data.text.corpora import Corpus
 from tests.helpers import ROOT, TINY, made_up_documents, make_vocabulary, make_windows, write_jsonl
 
-
 MEMORY = Path("/dev/shm")
 
 
