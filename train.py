@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     module.check_window(cli.datamodule.window)
     data, trainer = cli.datamodule, cli.trainer
     micro_batch = data.batch_size // (trainer.world_size * data.micro_batches(trainer.world_size))
-    module.check_memory(data.window, micro_batch, total_memory(trainer.strategy.root_device))
+    module.check_memory(data.window, 1 if data.is_auto else micro_batch, total_memory(trainer.strategy.root_device))
     module.check_initial_weights()
     print_readiness(cli.folder, export_readiness(module.objective, module.config, module.num_blocks))
     logging = cli.config_init["logging"]

@@ -16,7 +16,7 @@ from data.stream.batch import Corruption, MaxLengths
 from data.stream.loader import ENDLESS, CorruptedWindows, HeldOutWindows, StepCollator, StepLoader
 from data.stream.mixture import Choice, MixedCollator, MixedExamples, blank_pair
 from data.stream.order import order_sha256
-from data.stream.sharding import ShardedData
+from data.stream.sharding import MicroBatchSize, ShardedData, fixed
 from data.stream.windows import WindowRule, Windows
 from data.text.corpora import Corpus
 from data.text.encodings import AUTO, checked_encoding
@@ -95,7 +95,8 @@ class DataModule(ShardedData):
         window: raw tokens a window.
         windows: whether windows run on through documents (`contiguous`) or end with them (`within_document`).
         batch_size: windows an optimizer step, over all devices.
-        micro_batch_size: windows a device computes at once; by default its whole share of the batch.
+        micro_batch_size: windows a device computes at once; by default its whole share of the batch. `auto` begins
+            with that, and where a step is out of memory it is repeated, and the run goes on, with half as many.
         validation_windows: windows that a validation reads.
         workers: processes that prepare batches for each device; by default none on a CPU, 4 beside a GPU.
         cache: folder of the token stores.
@@ -105,7 +106,7 @@ class DataModule(ShardedData):
         UserError: where a value is impossible.
     """
 
-    unit = "windows"
+    unit, lengths = "windows", "data.window"
 
     def __init__(
         self,
@@ -126,15 +127,16 @@ class DataModule(ShardedData):
         window: int = 128,
         windows: WindowRule = "contiguous",
         batch_size: int = 32,
-        micro_batch_size: int | None = None,
+        micro_batch_size: MicroBatchSize = None,
         validation_windows: int = 256,
         workers: int | None = None,
         cache: Path = Path("cache"),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        sizes = {"window": window, "batch_size": batch_size, "micro_batch_size": micro_batch_size, "workers": workers}
-        parts = {"vocab_size": vocab_size, "validation_windows": validation_windows, "seed": seed}
+        self.micro_batch_size, self.is_auto = fixed(micro_batch_size), micro_batch_size == "auto"
+        sizes = {"batch_size": batch_size, "micro_batch_size": self.micro_batch_size, "window": window}
+        parts = {"vocab_size": vocab_size, "validation_windows": validation_windows, "seed": seed, "workers": workers}
         check_ranges("data.", RANGES, {**sizes, **parts, "validation_fraction": validation_fraction})
         corpus_read = Corpus(
             source=_tuple(corpus),
@@ -156,10 +158,10 @@ class DataModule(ShardedData):
         )
         self.window, self.seed = window, seed
         self.window_rule: WindowRule = windows
-        self.batch_size, self.micro_batch_size = batch_size, micro_batch_size
+        self.batch_size = batch_size
         self.validation_windows, self.workers, self.cache = validation_windows, workers, cache
         self.folder: Path | None = None
-        self.loader: StepLoader | None = None
+        self.loader = None
 
     def prepare_data(self) -> None:
         """Builds the token store where it is missing or damaged; called in one process of each machine."""

@@ -14,10 +14,11 @@ from finetuning.body.tuning import Tuning
 from finetuning.datamodule import ReadingSettings, TaskData
 from finetuning.tasks.base import FineTuning
 from finetuning.tasks.task import Task
-from training.setup.cli import GROUPS, Parser, RunCLI
+from training.setup.cli import Parser, RunCLI
 from training.setup.endings import leave
 from training.setup.precision import Product, products_of
-from training.setup.settings import Precision
+from training.setup.settings import GROUPS, Precision
+from training.step.micro import at_once
 from training.storage.provenance import REPOSITORY
 from training.storage.run_dir import RunFolder
 
@@ -102,7 +103,7 @@ class FineTuningCLI(RunCLI):
     def products(self) -> Counter[Product]:
         """The matrix products of a micro-batch of the longest texts."""
         reading, module = self.config.data, cast(FineTuning, self.model)
-        rows = (reading.micro_batch_size or reading.batch_size) * module.max_length
+        rows = at_once(reading.micro_batch_size, reading.batch_size) * module.max_length
         with torch.device("meta"):
             body = module.build_body()
         return products_of(body, rows=rows, vocab_size=None if body.head is None else self.start.vocabulary.size)

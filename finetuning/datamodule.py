@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.errors import UserError
 from common.ranges import check_ranges, count
 from data.stream.loader import ENDLESS, StepLoader
-from data.stream.sharding import ShardedData
+from data.stream.sharding import MicroBatchSize, ShardedData, fixed
 from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
 from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
@@ -27,7 +27,8 @@ class ReadingSettings:
 
     Args:
         batch_size: rows an optimizer step, over all devices.
-        micro_batch_size: rows a device computes at once; by default its whole share of the batch.
+        micro_batch_size: rows a device computes at once; by default its whole share of the batch. `auto` begins with
+            that, and where a step is out of memory it is repeated, and the run goes on, with half as many.
         max_length: positions of the longest text; by default what the body was pretrained with.
         workers: processes that prepare batches for each device.
 
@@ -36,13 +37,14 @@ class ReadingSettings:
     """
 
     batch_size: int = 32
-    micro_batch_size: int | None = None
+    micro_batch_size: MicroBatchSize = None
     max_length: int | None = None
     workers: int = 0
 
     def __post_init__(self) -> None:
         sizes = dict.fromkeys(("batch_size", "micro_batch_size", "max_length"), count(1 << 24))
-        check_ranges("data.", {**sizes, "workers": count(256, low=0)}, vars(self))
+        values = {**vars(self), "micro_batch_size": fixed(self.micro_batch_size)}
+        check_ranges("data.", {**sizes, "workers": count(256, low=0)}, values)
 
 
 class _AllOnce(Order):
@@ -70,17 +72,18 @@ class TaskData(ShardedData):
         seed: decides the order.
     """
 
-    unit = "rows"
+    unit, lengths = "rows", "data.max_length"
 
     def __init__(self, task: Task, reading: ReadingSettings, *, folder: Path, seed: int) -> None:
         super().__init__()
         self.task, self.reading, self.folder, self.seed = task, reading, folder, seed
-        self.batch_size, self.micro_batch_size = reading.batch_size, reading.micro_batch_size
+        self.batch_size, self.micro_batch_size = reading.batch_size, fixed(reading.micro_batch_size)
+        self.is_auto = reading.micro_batch_size == "auto"
         self.rows: dict[Split, list[Any]] = {}
         self.examples: dict[Split, list[TaskExample]] = {}
         self.validated = Validated([], [])
         self.warnings = DataWarnings()
-        self.loader: StepLoader | None = None
+        self.loader = None
 
     @property
     def module(self) -> FineTuning:

@@ -51,7 +51,7 @@ def score(
         if split not in data.rows or (split == "development" and module.selects_by_loss and "test" in data.rows):
             continue
         rows = data.rows[split]
-        predictions = predictions_of(module, rows, batch_size=data.batch_size)
+        predictions = predictions_of(module, rows, batch_size=data.micro_batch_size or data.batch_size)
         scores = module.measure_predictions(rows, predictions)
         found |= {f"{split}/{name}": value.value for name, value in scores.items()}
         write_predictions(folder, prediction_lines(module, rows, predictions, scores))

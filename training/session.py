@@ -27,7 +27,7 @@ from training.step.compilation import begin_compiling
 from training.step.module import ExactModule
 from training.storage.branch import ParentRun
 from training.storage.changes import changes_of_data
-from training.storage.checkpoint import OTHER_CHECKPOINT, checkpoints_in
+from training.storage.checkpoint import OTHER_CHECKPOINT, checkpoint_step, checkpoints_in
 from training.storage.run_dir import RunFolder
 
 
@@ -37,6 +37,7 @@ class Data(Protocol):
     folder: Path
 
     def micro_batches(self, world: int) -> int: ...
+    def limit_micro_batches(self, at_most: int, world: int) -> int: ...
     def describe(self) -> dict[str, Any]: ...
     def windows_sha256(self, steps: int) -> str: ...
 
@@ -52,6 +53,7 @@ class RunMetadata(RunCallback):
 
     def __init__(self, folder: RunFolder, telemetry: Telemetry, parent: ParentRun | None = None) -> None:
         self.folder, self.telemetry, self.parent = folder, telemetry, parent
+        self.sizes: dict[int, int] = {}  # of micro-batches, as run.json has them
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuses other data before weights are loaded, which might not fit them.
@@ -98,7 +100,20 @@ class RunMetadata(RunCallback):
             references=module.references(),
             **({"initialized_from": module.initialized_from} if module.initialized_from else {}),
             **({"frozen": dict(module.frozen)} if module.frozen else {}),
+            **self._new_sizes(module),
         )
+
+    def _new_sizes(self, module: ExactModule) -> dict[str, Any]:
+        """What run.json does not hold yet of the micro-batches that were found to fit."""
+        if not module.sizes or module.sizes == self.sizes:
+            return {}
+        self.sizes = dict(module.sizes)
+        return module.sizes.info()
+
+    def step_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        """Records the micro-batches that were found to fit, before anything of the step is saved."""
+        if trainer.is_global_zero and (found := self._new_sizes(module)):
+            self.folder.write_info(**found)
 
     def validation_ends(self, trainer: Trainer, module: ExactModule) -> None:
         """Writes summary.json after the last validation."""
@@ -212,6 +227,10 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         resumed = folder.checkpoint_to_resume(rank_zero_warn) if parent or cli.config.resume == "auto" else None
         if resumed:
             rank_zero_info(f"going on from {resumed}")
+        first_step = (resumed and checkpoint_step(resumed)) or 0
+        if module.sizes and (found := module.sizes.at(first_step)):
+            data.limit_micro_batches(found, trainer.world_size)
+            trainer.accumulate_grad_batches = data.micro_batches(trainer.world_size)
         logging, checkpoints = cli.config_init["logging"], cli.config_init["checkpoints"]
         telemetry = Telemetry(every_steps=logging.every_steps)
         trainer.loggers = _loggers(cli, folder, config)

@@ -3,8 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -122,6 +122,13 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 class StepLoader:
     """Micro-batches, fetched a whole optimizer step at a time.
 
+    Args:
+        examples: by position.
+        steps: the positions of each step.
+        collator: makes micro-batches of a step's examples; one whose `micro_batch_size` can change is a dataclass.
+        length: in micro-batches.
+        options: of the DataLoader.
+
     Attributes:
         seconds_waited: time spent waiting for data so far.
     """
@@ -135,16 +142,34 @@ class StepLoader:
         length: int,
         **options: Any,
     ) -> None:
-        self.length, self.seconds_waited = length, 0.0
+        self.examples, self.steps, self.collator = examples, steps, collator
+        self.length, self.options = length, options
+        self.seconds_waited = 0.0
         if options.get("num_workers"):
             options["timeout"] = workers.WAIT_SECONDS
-        self.loader: DataLoader[Any] = DataLoader(
-            examples,
-            batch_sampler=steps,  # pyright: ignore[reportArgumentType]
-            collate_fn=collator,
+        self.loader = self._loader()
+
+    def _loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.examples,
+            batch_sampler=self.steps,  # pyright: ignore[reportArgumentType]
+            collate_fn=self.collator,
             worker_init_fn=_leave_signals_to_the_trainer,
-            **options,
+            **self.options,
         )
+
+    def _collator(self, micro_batch_size: int) -> Callable[[list[Any]], list[Any]]:
+        return replace(cast(Any, self.collator), micro_batch_size=micro_batch_size)
+
+    def go_on(self, steps: Iterable[list[int]], micro_batch_size: int) -> None:
+        """Delivers these steps, behind the one that is being delivered, in micro-batches of that size."""
+        self.steps, self.collator = steps, self._collator(micro_batch_size)
+        self.loader = self._loader()
+
+    def micro_batches(self, positions: Sequence[int], micro_batch_size: int) -> list[Any]:
+        """Those of the examples at these positions, made in this process."""
+        examples = cast(Any, self.examples).__getitems__([*positions])
+        return self._collator(micro_batch_size)(examples)
 
     def __len__(self) -> int:
         return self.length
@@ -160,9 +185,11 @@ class StepLoader:
         """Nothing to restore."""
 
     def __iter__(self) -> Iterator[Any]:
-        steps = iter(self.loader)
+        loader, steps = self.loader, iter(self.loader)
         while True:
             before = time.perf_counter()
+            if self.loader is not loader:
+                loader, steps = self.loader, iter(self.loader)
             batches = cast(list[Any] | None, workers.next_of(steps))
             self.seconds_waited += time.perf_counter() - before
             if batches is None:

@@ -2,11 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning
 
 from common.errors import UserError
+from data.stream.loader import StepLoader
+
+MicroBatchSize = int | Literal["auto"] | None  # what the setting may be
+
+
+def fixed(setting: MicroBatchSize) -> int | None:
+    """The number that a setting names; `auto` begins with what None is."""
+    return None if setting == "auto" else setting
+
+
+def divisor(share: int, *, at_most: int) -> int:
+    """The greatest divisor of a device's share of a batch that is no more than that."""
+    return max(size for size in range(1, min(at_most, share) + 1) if share % size == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +55,19 @@ class ShardedData(lightning.LightningDataModule):
 
     Attributes:
         unit: what a batch is counted in.
+        lengths: the setting that decides how long a unit is.
         batch_size: units an optimizer step, over all devices.
         micro_batch_size: units a device computes at once; None for its whole share.
+        is_auto: whether that becomes smaller where it is out of memory.
+        loader: of the training data, once there is one.
     """
 
     unit: ClassVar[str]
+    lengths: ClassVar[str]
     batch_size: int
     micro_batch_size: int | None
+    is_auto: bool
+    loader: StepLoader | None
 
     def sharding(self, *, rank: int, world: int) -> BatchSharding:
         """How a batch is split over `world` devices.
@@ -71,6 +90,18 @@ class ShardedData(lightning.LightningDataModule):
             UserError: where the batch does not split evenly.
         """
         return self.batch_size // (world * self.sharding(rank=0, world=world).micro_batch_size)
+
+    def limit_micro_batches(self, at_most: int, world: int) -> int:
+        """Takes micro-batches of so many units, or of the next fewer into which the share of a device splits."""
+        self.micro_batch_size = divisor(self.batch_size // world, at_most=at_most)
+        return self.micro_batch_size
+
+    def split_from(self, step: int) -> list[Any]:
+        """The micro-batches of this process in a step that has begun, as they are now; later steps come likewise."""
+        assert self.loader is not None
+        sharding = self.sharding_here()
+        self.loader.go_on(sharding.steps(step + 1), sharding.micro_batch_size)
+        return self.loader.micro_batches(sharding.positions(step), sharding.micro_batch_size)
 
     def sharding_here(self) -> BatchSharding:
         """The shares of this process, by the trainer's strategy.

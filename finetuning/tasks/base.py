@@ -27,7 +27,6 @@ from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
 from objectives.start.warm_start import Report, begin_with
 from training.step.budget import Budget, StepCost
-from training.step.micro import StepBatch
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig, make_optimizer
 from training.step.terms import Term
@@ -245,13 +244,13 @@ class FineTuning(ExactModule):
             epochs=1 / self.data.order.steps_per_epoch,
         )
 
-    def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
-        assert isinstance(batch, Batch)
+    def validate(self, batch: Batch) -> None:
         scores = self.scores(batch)
-        self.validation_sums.add(self.terms_of(scores, batch, count_correct=True))
+        terms = self.terms_of(scores, batch, count_correct=True)
         if not self.selects_by_loss:
             found = zip(batch.indices, self.outputs(scores, batch), strict=True)
             self.collected |= {index: output for index, output in found if index >= 0}
+        self.validation_sums.add(terms)
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()

@@ -27,6 +27,7 @@ from objectives.core.predictions import term_of
 from objectives.start.warm_start import begin_with, check_fits
 from training.step.budget import Budget, StepCost
 from training.step.kernels import AttentionSeconds
+from training.step.micro import at_once
 from training.step.module import ExactModule
 from training.step.optim import OptimizerConfig
 from training.step.terms import Term
@@ -158,7 +159,7 @@ class Pretraining(ExactModule):
                 shapes += shapes_of(
                     plan.config,
                     plan.num_blocks,
-                    rows=data.micro_batch_size or data.batch_size,
+                    rows=at_once(data.micro_batch_size, data.batch_size),
                     lengths=objective.max_lengths(data.window)[:2],
                     is_causal=objective.uses_decoder and sides != "bidirectional",
                     has_documents=objective.keep_documents_apart,

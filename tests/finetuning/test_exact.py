@@ -3,16 +3,21 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from data.stream.batch import Batch
 from finetuning.cli import FineTuningCLI
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned
+from finetuning.tasks.base import FineTuning
+from finetuning.tasks.token_classification import TokenClassification
 from tests.finetuning.opened import opened, terms_of
 from tests.helpers import metrics_of, run_script, weights_of
+from tests.training.lacking import lacking
 from tests.training.stopped import At
 from training.session import train
 from training.step.stops import Interrupted
@@ -53,6 +58,29 @@ def test_the_step_does_not_depend_on_how_its_rows_are_shared_out(tiny_task: Comm
         weights.append(weights_of(tmp_path / "runs" / name))
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-9, atol=1e-12)
+
+
+def test_a_step_and_a_validation_that_do_not_fit_are_those_of_rows_that_do(
+    tiny_task: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, runs = ("--budget.steps", "2", "--tuning.dropout", "0.1"), tmp_path / "runs"
+    fine_tune(tiny_task("entities", "masked_lm", *steps, "--data.micro_batch_size", "2", "--name", "fixed"))
+    start, outputs = FineTuning.on_train_start, TokenClassification.outputs
+
+    def on_train_start(self: FineTuning) -> None:
+        start(self)
+        lacking(self, [(0, 8, 0), (0, 4, 1)], backward=True)
+
+    def outputs_of_few(self: TokenClassification, scores: torch.Tensor, batch: Batch) -> list[Any]:
+        if len(batch.indices) > 1 and self.trainer.validating:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return outputs(self, scores, batch)
+
+    monkeypatch.setattr(FineTuning, "on_train_start", on_train_start)
+    monkeypatch.setattr(TokenClassification, "outputs", outputs_of_few)
+    fine_tune(tiny_task("entities", "masked_lm", *steps, "--data.micro_batch_size", "auto", "--name", "auto"))
+    fixed, auto = weights_of(runs / "fixed"), weights_of(runs / "auto")
+    assert all(torch.equal(tensor, auto[name]) for name, tensor in fixed.items())
 
 
 @pytest.mark.slow

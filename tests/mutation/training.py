@@ -16,6 +16,7 @@ TWO_PROCESSES = (
 RUN = "tests/training/storage/test_run_dir.py"
 LOGS = "tests/training/monitoring/test_logs.py"
 CLI = "tests/training/setup/test_cli.py"
+REPEATED = "tests/training/step/test_repeated.py"
 SCRIPT = "tests/training/setup/test_script.py"
 OLD_NAMES = "tests/training/storage/test_old_names.py"
 
@@ -29,17 +30,38 @@ MUTANTS = [
     ),
     Mutant(
         file="training/step/module.py",
-        original="self._accumulated * self.trainer.world_size * scale",
-        replacement="self._accumulated * scale",
+        original="self.accumulated * self.trainer.world_size * scale",
+        replacement="self.accumulated * scale",
         mistake="the mean that the devices take of gradients is not undone",
         tests=(TWO_PROCESSES,),
     ),
     Mutant(
         file="training/step/module.py",
-        original="self._accumulated * self.trainer.world_size * scale",
+        original="self.accumulated * self.trainer.world_size * scale",
         replacement="self.trainer.world_size * scale",
         mistake="the mean over micro-batches is not undone",
         tests=(GRADIENT,),
+    ),
+    Mutant(
+        file="training/step/module.py",
+        original="before = self._sums_before or (self.training_sums, self.training_measures)",
+        replacement="before = (self.training_sums, self.training_measures)",
+        mistake="what a step that ran out of memory had summed up is counted again",
+        tests=(REPEATED,),
+    ),
+    Mutant(
+        file="training/step/repeated.py",
+        original="optimizer.zero_grad(set_to_none=True)",
+        replacement="optimizer.zero_grad",
+        mistake="gradients of a pass that ran out of memory stay in the step that is repeated",
+        tests=(REPEATED,),
+    ),
+    Mutant(
+        file="training/step/repeated.py",
+        original="torch.distributed.all_reduce(found)",
+        replacement="torch.distributed.all_reduce(found.clone())",
+        mistake="one process alone repeats the step for which its memory is short",
+        tests=(REPEATED,),
     ),
     Mutant(
         file="training/step/micro.py",

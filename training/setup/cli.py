@@ -1,5 +1,6 @@
 """From a command line to a run: LightningCLI with the groups of settings that a run has, and with its own messages."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,33 +21,17 @@ from training.setup.endings import leave
 from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
 from training.setup.precision import Product, computed_in, products_of, taken, to_compile
 from training.setup.ranks import agreed
-from training.setup.settings import (
-    CheckpointSettings,
-    LoggingSettings,
-    Precision,
-    TrainerSettings,
-    ValidationSettings,
-)
+from training.setup.settings import GROUPS, Precision, TrainerSettings
 from training.setup.threads import set_threads, usual
 from training.setup.trainer import check_strategy, make_trainer, resolved
-from training.step.budget import Budget
 from training.step.compilation import HELP
 from training.step.kernels import Kernels, of_run
+from training.step.micro import FoundSizes, at_once
 from training.step.module import ExactModule
-from training.step.optim import OptimizerConfig
 from training.storage.body_kind import chosen_body, flags_of_others, of_this_body
 from training.storage.branch import ParentRun
 from training.storage.old_names import renamed_config, resolved_settings
 from training.storage.run_dir import RunFolder
-
-GROUPS = {
-    "optimizer": OptimizerConfig,
-    "budget": Budget,
-    "trainer": TrainerSettings,
-    "logging": LoggingSettings,
-    "validation": ValidationSettings,
-    "checkpoints": CheckpointSettings,
-}
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
@@ -211,14 +196,16 @@ class RunCLI(LightningCLI):
         precision = self._auto_precision(settings) if settings.precision == "auto" else settings.precision
         self.trainer_settings = replace(settings, precision=precision)
         self.compiles: bool = self._auto_compile() if self.config.compile == "auto" else self.config.compile
-        check_strategy(self.trainer_settings, self.config.optimizer.name, self.config.optimizer.ema_decay)
+        optimizer, micro_batch_size = self.config.optimizer, self.config.data.micro_batch_size
+        check_strategy(self.trainer_settings, optimizer.name, optimizer.ema_decay, micro_batch_size)
         self.kernels = self.model.kernels = self._choose_kernels(self.trainer_settings)
-        return make_trainer(self.trainer_settings, self.folder)
+        self.model.sizes = self._found_sizes(self.trainer_settings) if micro_batch_size == "auto" else None
+        return make_trainer(self.trainer_settings, self.folder, repeats_steps=self.model.sizes is not None)
 
     def products(self) -> Counter[Product]:
         """The matrix products of a micro-batch; the vocabulary is of the size that the settings name."""
         data, module = self.config.data, cast(Any, self.model)
-        rows = (data.micro_batch_size or data.batch_size) * data.window
+        rows = at_once(data.micro_batch_size, data.batch_size) * data.window
         return products_of(module.blank_network(data.vocab_size), rows=rows, vocab_size=data.vocab_size)
 
     def _earlier(self) -> RunFolder | None:
@@ -258,6 +245,12 @@ class RunCLI(LightningCLI):
         seconds = partial(self.model.attention_seconds, *where, self.config.data)
         decide = partial(of_run, None if run is None else run.read_info(), seconds, *where)
         return Kernels.from_json(_agreed("kernels", decide, settings)).with_attention(settings.attention)
+
+    def _found_sizes(self, settings: TrainerSettings) -> FoundSizes:
+        """The micro-batches that the run, or the one that it branches from, found to fit."""
+        run = self._earlier()
+        found = FoundSizes.of({} if run is None else run.read_info())
+        return FoundSizes.of(json.loads(_agreed("micro_batch_sizes", found.to_json, settings)))
 
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from common.errors import MachineError, UserError
+from common.errors import MachineError, UserError, lack_of_memory
 from common.terminal import visible
 from training.step.stops import RunStopped
 
@@ -43,7 +43,6 @@ _WRONG_PATHS = {
     errno.ELOOP: "links in a circle",
 }
 # torch and its libraries raise RuntimeError for these.
-_OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|failed to allocate|cannot allocate memory", re.I)
 _LOST_PROCESS = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|timed out waiting|socket timeout|gloo/transport|"
     r"nccl (communicator|error)|process group watchdog|DataLoader worker",
@@ -104,12 +103,10 @@ def _known(error: BaseException) -> Ending | None:
     if isinstance(error, ModuleNotFoundError) and (package := _package(error)):
         return Ending(f"the package '{package}' is not installed: pip install {package}", USER)
     text = str(error)
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or (
-        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(text)
-    ):  # fmt: skip
-        first = text.strip().splitlines()[0] if text.strip() else "no memory was left"
-        remedy = "lower data.micro_batch_size, data.window or the body's size, or set gradient_checkpointing"
-        return Ending(f"out of memory ({first}); {remedy}", MACHINE)
+    if lack := lack_of_memory(error):
+        remedy = "lower data.micro_batch_size or set it to auto, lower data.window or the body's size, or set " \
+                 "gradient_checkpointing"  # fmt: skip
+        return Ending(f"out of memory ({lack}); {remedy}", MACHINE)
     if isinstance(error, RuntimeError) and _LOST_PROCESS.search(text):
         return Ending(f"another process of the run was lost ({text.strip().splitlines()[0]})", MACHINE)
     if _NO_SPACE.search(text) and ("SafetensorError" in names or isinstance(error, RuntimeError)):

@@ -7,6 +7,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 
 from common.ranges import STEPS, check_ranges, count, positive
+from training.step.budget import Budget
+from training.step.optim import OptimizerConfig
 
 WandbMode = Literal["auto", "online", "offline", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
@@ -118,3 +120,13 @@ class CheckpointSettings:
     def __post_init__(self) -> None:
         ranges = {"every_minutes": positive(1e7), "every_steps": STEPS, "at_steps": STEPS, "keep": count(10**6)}
         check_ranges("checkpoints.", ranges, vars(self))
+
+
+GROUPS = {
+    "optimizer": OptimizerConfig,
+    "budget": Budget,
+    "trainer": TrainerSettings,
+    "logging": LoggingSettings,
+    "validation": ValidationSettings,
+    "checkpoints": CheckpointSettings,
+}

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.overrides.distributed import _sync_module_states
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
@@ -91,10 +92,29 @@ class ShardedStrategy(ModelParallelStrategy):
         return checkpoint
 
 
-def check_strategy(settings: TrainerSettings, optimizer: str, ema_decay: float | None = None) -> None:
+class SeparateBackwards(DDPStrategy):
+    """DDP whose processes compute their gradients each by itself, and average them when all have theirs.
+
+    DDP's own way exchanges gradients within the backward pass: where one process is out of memory there, the others
+    wait for it. The step has to average them (`RepeatedSteps`).
+    """
+
+    def configure_ddp(self) -> None:
+        """Gives all processes the weights of the first, as DDP does, and leaves the module as it is."""
+        _sync_module_states(cast(Module, self.model))
+
+
+def check_strategy(
+    settings: TrainerSettings, optimizer: str, ema_decay: float | None = None, micro_batch_size: object = None
+) -> None:
     """Raises UserError where resolved settings, or an optimizer, do not go with the strategy."""
     if settings.strategy != "fsdp":
         return
+    if micro_batch_size == "auto":
+        raise UserError(
+            "data.micro_batch_size = auto does not go with trainer.strategy = fsdp, whose devices wait for each other "
+            "within a pass: name a number, or choose ddp"
+        )
     if settings.precision == "64-true":
         raise UserError("trainer.precision = 64-true does not go with trainer.strategy = fsdp: choose 32-true, or ddp")
     if ema_decay is not None:
@@ -109,7 +129,7 @@ def check_strategy(settings: TrainerSettings, optimizer: str, ema_decay: float |
         )
 
 
-def _strategy(settings: TrainerSettings) -> Strategy | str:
+def _strategy(settings: TrainerSettings, *, repeats_steps: bool) -> Strategy | str:
     """DDP adds gradients up once a step, in its buckets, while the last micro-batch's backward pass goes on.
 
     Without a static graph: DDP asserts in the first step of one whose micro-batches are not all reduced, and where
@@ -118,7 +138,9 @@ def _strategy(settings: TrainerSettings) -> Strategy | str:
     world = cast(int, settings.devices) * settings.num_nodes
     if settings.strategy == "fsdp":
         return ShardedStrategy(world)
-    return DDPStrategy(gradient_as_bucket_view=True) if world > 1 or settings.strategy == "ddp" else "auto"
+    if world == 1 and settings.strategy != "ddp":
+        return "auto"
+    return SeparateBackwards() if repeats_steps else DDPStrategy(gradient_as_bucket_view=True)
 
 
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
@@ -160,8 +182,14 @@ def matmul_precision(settings: TrainerSettings) -> str:
     return "high" if "16" in settings.precision else "highest"
 
 
-def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
-    """A Trainer of resolved settings. Loggers, callbacks and how batches are cut are given to it afterwards."""
+def make_trainer(settings: TrainerSettings, folder: Path, *, repeats_steps: bool = False) -> Trainer:
+    """A Trainer of resolved settings. Loggers, callbacks and how batches are cut are given to it afterwards.
+
+    Args:
+        settings: with every `auto` decided.
+        folder: of the run.
+        repeats_steps: whether a step that is out of memory is repeated in smaller micro-batches.
+    """
     _quieten()
     plugins: list[Any] = [SafeCheckpointIO()]
     if SLURMEnvironment.detect():
@@ -174,7 +202,7 @@ def make_trainer(settings: TrainerSettings, folder: Path) -> Trainer:
         accelerator=settings.accelerator,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
-        strategy=_strategy(settings),
+        strategy=_strategy(settings, repeats_steps=repeats_steps),
         precision=None if settings.precision == "16-mixed" else cast(Any, settings.precision),
         deterministic=settings.deterministic,
         plugins=plugins,

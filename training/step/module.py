@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import lightning
 import torch
 import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -21,14 +20,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from training.step.averaging import WeightAverage
 from training.step.budget import Budget, Progress, StepCost
 from training.step.kernels import HasKernels
-from training.step.micro import Request, StepBatch, dropout_seed
+from training.step.micro import Request, StepBatch
 from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
+from training.step.repeated import RepeatedSteps
 from training.step.scaling import LossScale
 from training.step.stops import Diverged
 from training.step.terms import Result, Sums, Term, named_validation
 
 
-class ExactModule(lightning.LightningModule, HasKernels, ABC):
+class ExactModule(RepeatedSteps, HasKernels, ABC):
     """Trains by the exact step.
 
     Args:
@@ -38,8 +38,8 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
     """
 
     def __init__(self, *, optimizer: OptimizerConfig, budget: Budget, seed: int) -> None:
-        super().__init__()
-        self.optimizer_config, self.budget, self.seed = optimizer, budget, seed
+        super().__init__(seed)
+        self.optimizer_config, self.budget = optimizer, budget
         self.checkpoint_gradients = self.compiles = False  # how the model is computed, once it is made
         self.progress: Progress | None = None
         self.training_sums, self.training_measures, self.validation_sums = Sums(), Sums(), Sums()
@@ -57,6 +57,7 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
         self._step = torch.zeros(0, device="cpu")  # what the processes agreed on for the step, see _agree
         self._step_losses: list[Tensor] = []
         self._step_indices: list[int] = []
+        self._sums_before: tuple[Sums, Sums] | None = None  # those of training, at the beginning of the step
         self.loss_scale: LossScale | None = None  # of a run in float16
 
     @abstractmethod
@@ -113,10 +114,6 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
 
     # --- the step ---
 
-    @property
-    def _accumulated(self) -> int:
-        return self.trainer.accumulate_grad_batches
-
     def on_train_start(self) -> None:
         assert self.progress is not None
         if (decay := self.optimizer_config.ema_decay) is not None:
@@ -139,29 +136,28 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
             torch.distributed.all_reduce(self._step)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
-        """Draws dropout from the place of the micro-batch alone, and agrees on the step at its first one."""
-        micro = batch_idx % self._accumulated
-        torch.manual_seed(
-            dropout_seed(
-                self.seed,
-                step=self.global_step,
-                micro=micro,
-                accumulated=self._accumulated,
-                rank=self.trainer.global_rank,
-                world=self.trainer.world_size,
-            )
-        )
+        """Agrees on the step at its first micro-batch."""
+        micro = batch_idx % self.accumulated
         if micro == 0:
             self._agree(batch)
-            self._step_losses, self._step_indices = [], []
-        self._step_indices += batch.indices
+            self._sums_before = None
+            self.begin_step()
+        self.draw_dropout(micro)
 
-    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
-        """The part of the step's loss that this micro-batch adds.
+    def begin_step(self) -> None:
+        self._step_losses, self._step_indices = [], []
+        if self.sizes is not None:
+            before = self._sums_before or (self.training_sums, self.training_measures)
+            self.training_sums, self.training_measures = before
+            self._sums_before = self.training_sums.copy(), self.training_measures.copy()
 
-        Lightning divides what is returned by the number of micro-batches, and the strategy averages gradients over
-        devices; both are undone here.
+    def loss_of(self, batch: StepBatch) -> Tensor:
+        """The part of the step's loss that a micro-batch adds, times their number and the devices'.
+
+        The gradient's is divided by the number of micro-batches, as Lightning does it, and averaged over devices; both
+        are undone here.
         """
+        self._step_indices += batch.indices
         terms = self.terms(batch, count_correct=False)
         self.training_sums.add(terms)
         divisors = torch.where(self._step > 0, self._step, 1.0)  # a term without labels has a sum of 0
@@ -170,7 +166,7 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
         loss = torch.stack([value / totals[name].to(value.dtype) for name, value in sums.items()]).sum()
         self._step_losses.append(loss.detach())
         scale = 1.0 if self.loss_scale is None else self.loss_scale.scale
-        return loss * (self._accumulated * self.trainer.world_size * scale)
+        return loss * (self.accumulated * self.trainer.world_size * scale)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         """Measures the gradient, refuses one that is not finite, and clips it; all before the update.
@@ -222,8 +218,7 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
         if self.average is not None:
             self.average.swap()
 
-    def validation_step(self, batch: StepBatch, batch_idx: int) -> None:
-        """Adds the terms up; the means are exact however the windows are split."""
+    def validate(self, batch: Any) -> None:
         self.validation_sums.add(self.terms(batch, count_correct=True))
 
     def on_validation_epoch_end(self) -> None:
@@ -293,7 +288,7 @@ class ExactModule(lightning.LightningModule, HasKernels, ABC):
             for sums, totals in zip((self.training_sums, self.training_measures), progress["sums"], strict=True):
                 sums.restore(totals)
         loop = checkpoint["loops"]["fit_loop"]
-        batches = checkpoint["global_step"] * self._accumulated
+        batches = checkpoint["global_step"] * self.accumulated
         for part in ("total", "current"):
             counters = loop["epoch_loop.batch_progress"][part]
             counters.update(dict.fromkeys(counters, batches))

@@ -95,6 +95,13 @@ class Sums:
             before = self._sums.get(name, [0.0] * len(row))
             self._sums[name] = [old + new for old, new in zip(before, row, strict=True)]
 
+    def copy(self) -> "Sums":
+        """The same, to which may be added apart."""
+        other = Sums()
+        other._sums, other._device = dict(self._sums), self._device
+        other._unread = {name: list(parts) for name, parts in self._unread.items()}
+        return other
+
     def restore(self, totals: Mapping[str, Tensor]) -> None:
         """Goes on from what `totals` returned; the first edition kept loss, correct and one count for both."""
         rows = {name: row.tolist() for name, row in totals.items()}

@@ -32,7 +32,7 @@ from objectives import (
 )
 from objectives.core.base import Objective
 from tests.helpers import train_in_process
-from training.setup.cli import GROUPS
+from training.setup.settings import GROUPS
 from training.step.budget import Budget
 from training.step.micro import dropout_seed
 
