@@ -36,6 +36,17 @@ def _warn_of_replacements(corpus: Corpus, characters: Counter[str], report: Call
         )
 
 
+def _warn_of_repeats(recipe: Recipe, report: Callable[[str], None]) -> None:
+    """Reports files that are read more than once, and those of validation that are trained on."""
+    train = Counter(file.resolve() for file in recipe.corpus.files())
+    for file, number in train.items():
+        if number > 1:
+            report(f"warning: {recipe.corpus.key} names {file} {number} times, and it is read as often")
+    held_out = {file.resolve() for file in recipe.validation.files()} if recipe.validation else set()
+    for file in sorted(held_out & train.keys()):
+        report(f"warning: data.validation reads {file}, which is trained on too: its loss is no held-out one")
+
+
 def _spool(corpus: Corpus, path: Path, warnings: Counter[str], report: Callable[[str], None]) -> Spool:
     """The cleaned documents of a corpus.
 
@@ -102,6 +113,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     """
     warnings: Counter[str] = Counter()
     report(f"reading {', '.join(recipe.corpus.source)}")
+    _warn_of_repeats(recipe, report)
     spool = _spool(recipe.corpus, folder / "train.spool", warnings, report)
     spools, chosen, shares = (
         dict.fromkeys(SPLITS, spool),

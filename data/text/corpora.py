@@ -13,7 +13,7 @@ from typing import Any
 from common.errors import UserError
 from data.text.cleaning import line_sentences, sentences
 from data.text.encodings import AUTO
-from data.text.files import FORMATS, local_files, looks_like_a_path, suffix_of
+from data.text.files import FORMATS, is_packed, local_files, looks_like_a_path, suffix_of
 from data.text.parts import EMBEDDED, STREAMS, CorpusPart, DocumentRule
 
 BY_PART = ("configuration", "split", "revision", "text_column")  # settings that each source may have of its own
@@ -115,7 +115,7 @@ class Corpus:
         """Bytes of the files, a little more than those of their text; None where they are packed, or no files."""
         files = self.files()
         is_plain = all(part.files for part in self.parts) and all(
-            file.suffix != ".gz" and FORMATS[suffix_of(file)] in STREAMS for file in files
+            not is_packed(file) and FORMATS[suffix_of(file)] in STREAMS for file in files
         )
         return sum(file.stat().st_size for file in files) if is_plain else None
 

@@ -16,6 +16,8 @@ _RECOGNISED_BYTES = 1 << 15  # of these; charset-normalizer's time grows with th
 _BLANKS = [0x09, 0x0A, 0x0D, 0x20]  # as they stand in UTF-16
 _LEAST_BAD_SHARE = 0.002  # of the characters: the accents of English text in Latin-1 are about as many
 _LEAST_BAD = 3  # one or two stray bytes are damage, and no encoding
+_IN_TEXT = (8, 9, 10, 11, 12, 13, 27, 28, 29, 30, 31)  # controls that texts do have: white space, escapes, separators
+_LEAST_CONTROLS, _MOST_CONTROLS = 32, 0.02  # of bytes at random, 8 % are others
 _MARKS = {
     codecs.BOM_UTF32_LE: ("utf-32", "utf-32-le"),
     codecs.BOM_UTF32_BE: ("utf-32", "utf-32-be"),
@@ -125,6 +127,15 @@ def _legacy(sample: bytes, text: str) -> str | None:
     return f"{names[0]} (or {', '.join(names[1:4])})" if len(names) > 1 else names[0]
 
 
+def _is_binary(sample: bytes) -> bool:
+    """Whether so many bytes are control characters that this is no text; a stray one, such as NUL, is damage."""
+    if _utf16_without_mark(sample):
+        return False
+    bytes_N = np.frombuffer(sample, np.uint8)
+    controls = int(((bytes_N < 32) & ~np.isin(bytes_N, _IN_TEXT)).sum())
+    return controls > max(_LEAST_CONTROLS, _MOST_CONTROLS * len(sample))
+
+
 def _contradiction(sample: bytes, text: str, encoding: str) -> tuple[int, str] | None:
     """A character of the text, and why the bytes there are not of the encoding that was named; None where they may be.
 
@@ -187,6 +198,8 @@ def text_form(path: Path, sample: bytes, *, is_whole: bool, encoding: str = AUTO
         if found := _contradiction(sample, text, encoding):
             number = text.count(form.line_end, 0, found[0]) + 1
             raise UserError(f"{path}, line {number}: is not {encoding}, as its setting has it: {found[1]}")
+    elif chosen == "utf-8" and _is_binary(sample):
+        raise UserError(f"{path}: is no text: many of its bytes are control characters")
     elif chosen == "utf-8" and (looks_like := _utf16_without_mark(sample) or _legacy(sample, text)):
         first, number = looks_like.partition(" ")[0], text.count("\n", 0, max(text.find("\ufffd"), 0)) + 1
         raise UserError(

@@ -4,13 +4,11 @@ Every row comes with its origin, what it is called in messages ("train.tsv, line
 a JSON file that is one value, and a CoNLL file, are held in memory.
 """
 
-import csv
 import hashlib
 import itertools
 import json
-from collections import Counter
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from common.errors import UserError
 from data.text.conll import conll_rows, conllu_rows
 from data.text.encodings import AUTO
 from data.text.files import Format, Lines, Row, Rows, changed_while_read, decoded_lines
+from data.text.tables import table_rows
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
@@ -25,27 +24,25 @@ if TYPE_CHECKING:
 PARQUET_ROWS = 256  # decoded at once: documents may be long
 
 
-@dataclass(frozen=True)
-class RepeatedColumn:
-    """In place of a value whose column's name a table has twice: no harm, unless the column is named by a setting."""
-
-    path: Path
-    names: Sequence[str]
-
-    def refusal(self) -> str:
-        """Why the column cannot be taken."""
-        return f"{self.path} names a column twice ({', '.join(self.names)})"
+def _own_name(names: Row, name: str) -> str | None:
+    """A name as a row has it, whichever Unicode form it has there; None where it has none such."""
+    if name in names or name.isascii():
+        return name if name in names else None
+    composed = unicodedata.normalize("NFC", name)
+    return next((own for own in names if unicodedata.normalize("NFC", str(own)) == composed), None)
 
 
 def looked_up(row: Row, column: str) -> tuple[Any] | None:
-    """The value in a column, in a tuple of its own; `translation.en` is `en` within `translation`."""
-    if column in row:
-        return (row[column],)
+    """The value in a column, in a tuple of its own; `translation.en` is `en` within `translation`, None within none."""
+    if (whole := _own_name(row, column)) is not None:
+        return (row[whole],)
     value: Any = row
     for part in column.split("."):
-        if not isinstance(value, dict) or part not in value:
+        if value is None:
+            return (None,)
+        if not isinstance(value, dict) or (own := _own_name(value, part)) is None:
             return None
-        value = value[part]
+        value = value[own]
     return (value,)
 
 
@@ -60,44 +57,6 @@ def lines_of(
     for number, line in enumerate(decoded_lines(path, digest, encoding, strict=strict), start=1):
         whole = line.removeprefix("\ufeff") if number == 1 else line
         yield number, whole.removesuffix("\n").removesuffix("\r")
-
-
-def _records(path: Path, lines: Lines, kind: str) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each line of a table. In a tsv a quotation mark is a character like any other."""
-    if kind == "tsv":
-        for number, line in lines:
-            if line:
-                yield number, line.split("\t")
-        return
-    csv.field_size_limit(2**31 - 1)  # the library's own limit is 128 kB, less than a long document
-    reader = csv.reader((line + "\n" for _, line in lines), strict=True)
-    begin = 1
-    try:
-        for fields in reader:
-            if fields:
-                yield begin, fields
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}, line {begin}: not csv ({error})") from None
-
-
-def _table(path: Path, lines: Lines, kind: str, header: Sequence[str]) -> Rows:
-    """Rows of a csv or tsv whose columns are named by its first line, or by `header`, where it has no such line."""
-    names = list(header)
-    for number, fields in _records(path, lines, kind):
-        if not names:
-            names = [name.strip() for name in fields]
-            continue
-        if len(fields) != len(names):
-            raise UserError(
-                f"{path}, line {number}: {len(fields)} fields where the columns are {len(names)} ({', '.join(names)})"
-            )
-        row = {name: value for name, value in zip(names, fields, strict=True) if name}
-        if len(row) < len(names):
-            row |= {name: RepeatedColumn(path, names) for name, count in Counter(names).items() if name and count > 1}
-        yield f"{path.name}, line {number}", row
-    if not names:
-        raise UserError(f"{path}: is empty, and no line names its columns")
 
 
 def _json_lines(path: Path, lines: Lines) -> Rows:
@@ -115,15 +74,20 @@ def _json_lines(path: Path, lines: Lines) -> Rows:
 
 
 def _squad(path: Path, articles: list[Any]) -> Rows:
-    """Questions of a SQuAD file (v1.1 or v2.0) with the columns that the data set has on the hub."""
+    """Questions of a SQuAD file with the columns that the data set has on the hub.
+
+    It may be v1.1, v2.0, KLUE's (whose questions have a `guid`), or KorQuAD 2's (an article is its own paragraph, and a
+    question has one `answer`).
+    """
     try:
         for article in articles:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    answers = question.get("answers") or []
+            for paragraph in article.get("paragraphs") or [article] * ("qas" in article):
+                for number, question in enumerate(paragraph["qas"], start=1):
+                    answers = question.get("answers", question.get("answer")) or []
                     listed = [answers] if isinstance(answers, dict) else answers
+                    name = str(question.get("id", question.get("guid", number)))
                     row = {
-                        "id": str(question["id"]),
+                        "id": name,
                         "title": article.get("title", ""),
                         "context": paragraph["context"],
                         "question": question["question"],
@@ -133,9 +97,28 @@ def _squad(path: Path, articles: list[Any]) -> Rows:
                         },
                         "is_impossible": question.get("is_impossible", not answers),
                     }
-                    yield f"{path.name}, question {question['id']}", row
+                    yield f"{path.name}, question {name}", row
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not the form of SQuAD's files (at {error})") from None
+
+
+def _rows_in(whole: Any) -> Any:
+    """The rows of a JSON value: of a list, of `{"data": [...]}`, or in a form of pandas' `to_json`.
+
+    Those are columns of rows by their numbers, as by default; rows by names, as of an index; and `split`.
+    """
+    if not isinstance(whole, dict):
+        return whole
+    names, data = whole.get("columns"), whole.get("data")
+    if isinstance(data, list):
+        is_split = isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in data)
+        return [dict(zip(names or (), row, strict=True)) for row in data] if is_split else data
+    parts = list(whole.values())
+    if len(parts) < 2 or not all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        return [whole]
+    if all(str(index).isdecimal() for index in parts[0]):
+        return [{column: part[index] for column, part in whole.items()} for index in parts[0]]
+    return parts
 
 
 def _is_json(text: str) -> bool:
@@ -147,7 +130,7 @@ def _is_json(text: str) -> bool:
 
 
 def _json(path: Path, lines: Lines) -> Rows:
-    """Rows of a JSON file: a list of objects (or `{"data": [...]}`), a SQuAD file, or one object a line.
+    """Rows of a JSON file: what `_rows_in` finds in it, a SQuAD file, or one object a line.
 
     The last is a file whose first line is JSON by itself and not its only one.
     """
@@ -162,13 +145,12 @@ def _json(path: Path, lines: Lines) -> Rows:
     except json.JSONDecodeError as error:
         number = rest[error.lineno - 1][0] if rest else 1
         raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-    rows = whole["data"] if isinstance(whole, dict) and isinstance(whole.get("data"), list) else whole
-    rows = [rows] if isinstance(rows, dict) else rows
+    rows = _rows_in(whole)
     if isinstance(rows, list) and rows and all(isinstance(row, str) for row in rows):
         rows = [{"text": row} for row in rows]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path}: not a list of JSON objects")
-    if rows and "paragraphs" in rows[0]:
+    if any("paragraphs" in row or "qas" in row for row in rows):
         yield from _squad(path, rows)
         return
     for number, row in enumerate(rows, start=1):
@@ -268,7 +250,7 @@ def rows_of(
     """
     lines = lines_of(path, digest, encoding, strict=strict)
     if kind in ("csv", "tsv"):
-        yield from _table(path, lines, kind, header)
+        yield from table_rows(path, lines, kind, header)
     elif kind == "conll":
         yield from conll_rows(path, lines, header)
     elif kind == "conllu":

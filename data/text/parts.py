@@ -13,6 +13,7 @@ from data.text.embedded import embedded_documents, versions
 from data.text.encodings import AUTO, TextForm
 from data.text.files import (
     FORMATS,
+    PACKED,
     changed_while_read,
     decoded_lines,
     files_of,
@@ -22,8 +23,9 @@ from data.text.files import (
     sha256_of_file,
     suffix_of,
 )
-from data.text.formats import RepeatedColumn, Rows, looked_up, rows_of
+from data.text.formats import Rows, looked_up, rows_of
 from data.text.sources import hub_revision, hub_rows, read_or_named
+from data.text.tables import RepeatedColumn
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
@@ -80,7 +82,7 @@ class CorpusPart:
         for file in files:
             if suffix_of(file) not in SUFFIXES:
                 kinds = ", ".join(sorted(SUFFIXES))
-                raise UserError(f"{self.key}: '{file}' is none of {kinds} (or one of these with .gz)")
+                raise UserError(f"{self.key}: '{file}' is none of {kinds} (or one of these with {', '.join(PACKED)})")
         return files
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from common.errors import MachineError, UserError
 from data.text.encodings import AUTO
 from data.text.files import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
-from data.text.formats import lines_of, rows_of, with_class_names
+from data.text.formats import lines_of, looked_up, rows_of, with_class_names
 
 REPOSITORY = Path(__file__).parents[2]
 # What the system refuses, however sound the file may be.
@@ -112,9 +112,9 @@ def marked_split(row: Row, column: str, origin: str) -> str:
     Raises:
         UserError: where the row has no such column.
     """
-    if column not in row:
+    if (found := looked_up(row, column)) is None:
         raise UserError(f"{origin} has no column '{column}' (it has: {', '.join(row)}), which task.split_column names")
-    return str(row[column]).strip().lower()
+    return str(found[0]).strip().lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +222,8 @@ class RowSource:
         for origin, row in read_or_named(found, key=self.key, name=str(self)):
             if self.chosen is None or marked_split(row, self.chosen[0], origin) in self.chosen[1]:
                 is_empty = False
-                yield origin, {**row, **{name: row[here] for name, here in self.columns.items() if here in row}}
+                found_here = {name: looked_up(row, here) for name, here in self.columns.items()}
+                yield origin, {**row, **{name: value[0] for name, value in found_here.items() if value is not None}}
         if is_empty:
             where = f"'{self}'" if files else f"split '{self.split}' of '{self}'"
             raise UserError(f"{self.key}: {where} holds no rows")

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 from common.errors import UserError
 from data.text.files import Format, Rows
-from data.text.formats import RepeatedColumn, looked_up
+from data.text.formats import looked_up
+from data.text.tables import RepeatedColumn
 from finetuning.data.rows import DataWarnings
 from finetuning.data.values import is_missing, unwritten
 
+_QUOTED = re.compile(r'"(?:[^"]*"")+[^"]*"')
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # UTF-8 has no bytes for them
 
 
@@ -44,7 +46,8 @@ class ColumnReader:
 
     def __init__(self, source: SomeRows, warnings: DataWarnings) -> None:
         self.source, self.warnings = source, warnings
-        self.is_table = bool(source.files()) and source.kind() in ("csv", "tsv")  # where a list can only be text
+        kind = source.kind() if source.files() else None
+        self.is_table, self.is_tsv = kind in ("csv", "tsv"), kind == "tsv"  # in a table a list can only be text
         self.origin = ""
         self.row: dict[str, Any] = {}
 
@@ -96,7 +99,9 @@ class ColumnReader:
         return self.cleaned(text if isinstance(text, str) else "")
 
     def cleaned(self, text: str) -> str:
-        """`text` with U+FFFD for each lone surrogate, so that places stay; undecodable bytes are counted."""
+        """`text` with U+FFFD for each lone surrogate, so that places stay; what is odd in it is counted."""
+        if self.is_tsv and _QUOTED.fullmatch(text):
+            self.warnings.add("texts with csv's quotation marks in a tsv; with task.format = csv they go", self.origin)
         text = _LONE_SURROGATE.sub("\ufffd", text)
         if "\ufffd" in text:
             self.warnings.add("texts with bytes that make no character", self.origin)

@@ -1,6 +1,8 @@
 """From the rows of a data set to those of a task: nothing is lost but what is counted."""
 
 import math
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -9,10 +11,22 @@ from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.columns import ColumnReader
 from finetuning.data.rows import DataWarnings, Label, PairRow, TextRow, TokenRow
-from finetuning.data.values import class_name, is_missing, unwritten
+from finetuning.data.values import class_name, is_missing, stripped, unwritten
 from finetuning.metrics.spans import is_iob1, parse_tag, to_bio
 
 LabelForm = Literal["one", "many", "number"]
+
+
+_MISSING = ("nan", "<na>")  # as a table has it where numpy's or pandas' value was made text
+_OTHER_MARKS = re.compile(r"[;|,\t]")
+
+
+def _names(reader: ColumnReader, value: str, separator: str) -> list[str]:
+    """The labels that a text lists."""
+    names = [part for part in value.split(separator) if part.strip().lower() not in _MISSING]
+    if separator not in value and _OTHER_MARKS.search(value):
+        reader.warnings.add(f"labels that hold another mark than task.separator = '{separator}'", reader.origin)
+    return names
 
 
 def _label(reader: ColumnReader, column: str, form: LabelForm, separator: str) -> Label:
@@ -25,13 +39,19 @@ def _label(reader: ColumnReader, column: str, form: LabelForm, separator: str) -
     where = f"{reader.source.key}: {reader.origin}, column '{column}'"
     if form == "many":
         value = unwritten(value)
-        parts = value.split(separator) if isinstance(value, str) else [] if is_missing(value) else value
+        parts = _names(reader, value, separator) if isinstance(value, str) else [] if is_missing(value) else value
         if not isinstance(parts, list | tuple):
             raise UserError(f"{where} = {value!r:.60} must hold a list of labels, or text parted by '{separator}'")
+        if any(isinstance(part, list | tuple | dict) for part in parts):
+            raise UserError(f"{where} = {value!r:.60} must hold a list of labels, and not of what holds others")
+        if all(part in (0, 1) for part in parts) and len(set(parts)) < len(parts):
+            raise UserError(f"{where} = {value!r:.60} is 0 or 1 for each label; it must list the labels that a row has")
         return tuple(sorted({name for part in parts if (name := class_name(part)) is not None}))
     if isinstance(value, list | tuple | dict):
         raise UserError(f"{where} = {value!r:.60} must hold one label; is this a task of several labels a text?")
     name = class_name(value)
+    if name is not None and name.lower() in _MISSING:
+        name = None
     if form == "one" or name is None:
         return name
     try:
@@ -71,7 +91,7 @@ def read_texts(
     reader = ColumnReader(source, warnings)
     for row in reader:
         read = tuple(row.text(column) for column in texts)
-        if not all(text.strip() for text in read):
+        if not all(map(stripped, read)):
             warnings.add("empty texts", row.origin)
         found = _label(row, label, form, separator) if label else None
         if label and found is None:
@@ -121,7 +141,7 @@ def read_tokens(
         if None in given:
             warnings.add("sentences with a word without a tag, left out", row.origin)
             continue
-        read_tags = tuple(tag.strip() for tag in given if tag is not None)
+        read_tags = tuple(unicodedata.normalize("NFC", stripped(tag)) for tag in given if tag is not None)
         if tags and len(read_tags) != len(read):
             raise UserError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
         if not read:

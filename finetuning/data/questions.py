@@ -1,9 +1,12 @@
 """Questions on contexts, with answers in every form in which data sets keep them."""
 
+import itertools
 import re
+import unicodedata
 from typing import Any
 
 from common.errors import UserError
+from data.text.graphemes import graphemes
 from data.text.sources import RowSource
 from finetuning.data.columns import ColumnReader
 from finetuning.data.rows import AnswerSpan, DataWarnings, QuestionRow
@@ -53,12 +56,33 @@ def _answers(value: Any) -> list[tuple[str, int]]:
     return [(_text_of(value), UNKNOWN)]
 
 
+def _composed(text: str) -> str:
+    """A character as it is compared where texts have other forms of it: composed, and white space as a blank."""
+    return " " if text.isspace() else unicodedata.normalize("NFC", text)
+
+
+def _in_another_form(context: str, text: str) -> list[tuple[int, int]]:
+    """Where a context has a text in another Unicode form: [start, end) of whole characters."""
+    spans = graphemes(context)
+    characters = [_composed(context[start:end]) for start, end in spans]
+    starts = [0, *itertools.accumulate(map(len, characters))]
+    at = {place: number for number, place in enumerate(starts)}
+    wanted = "".join(_composed(text[start:end]) for start, end in graphemes(text))
+    found = [match.start() for match in re.finditer(f"(?={re.escape(wanted)})", "".join(characters))] if wanted else []
+    whole = [(at[place], at[place + len(wanted)]) for place in found if place in at and place + len(wanted) in at]
+    return [(spans[first][0], spans[last - 1][1]) for first, last in whole]
+
+
 def _placed(context: str, text: str, start: int, origin: str, warnings: DataWarnings) -> AnswerSpan:
     """An answer where it stands in its context: at the start that it names, or else at the nearest that holds it."""
     if start >= 0 and context.startswith(text, start):
         return AnswerSpan(text=text, start=start)
     places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
     if not places:
+        if found := _in_another_form(context, text):
+            warnings.add("answers that their context has in another Unicode form, taken as they stand there", origin)
+            begin, end = min(found, key=lambda span: abs(span[0] - start) if start >= 0 else span[0])
+            return AnswerSpan(text=context[begin:end], start=begin)
         warnings.add("answers that are not in their context, nothing to learn from", origin)
         return AnswerSpan(text=text, start=-1)
     if start < 0:

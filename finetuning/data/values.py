@@ -4,8 +4,10 @@ import ast
 import json
 import math
 import re
+import unicodedata
 from typing import Any
 
+_NUMPY_NUMBERS = re.compile(r"\[\s*[-+]?\d+(?:\.\d*)?(?:\s+[-+]?\d+(?:\.\d*)?)+\s*\]")
 _NUMPY_LIST = re.compile(r"""\[\s*(?:'[^']*'|"[^"]*")(?:\s+(?:'[^']*'|"[^"]*"))*\s*\]""")  # no commas between
 _QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _ARRAY = re.compile(r"array\((\[.*?\])(?:, dtype=\w+)?\)", re.DOTALL)  # as pandas writes what came from `datasets`
@@ -14,9 +16,13 @@ TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
 def _literal(text: str) -> Any:
-    """A list or an object that is written as JSON or as Python; None where the text is none."""
-    if text[:1] + text[-1:] not in ("[]", "{}"):
+    """A list, a set or an object that is written as JSON or as Python; None where the text is none."""
+    if text == "set()":
+        return []
+    if text[:1] + text[-1:] not in ("[]", "{}", "()"):
         return None
+    if _NUMPY_NUMBERS.fullmatch(text):
+        return [float(number) for number in text[1:-1].split()]
     if _NUMPY_LIST.fullmatch(text):
         return [single or double for single, double in _QUOTED.findall(text)]
     for read in (json.loads, ast.literal_eval):
@@ -32,7 +38,23 @@ def unwritten(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     found = _literal(value.strip())
+    if isinstance(found, set | frozenset):
+        found = sorted(found, key=str)
     return found if isinstance(found, list | tuple | dict) else value
+
+
+def stripped(text: str) -> str:
+    """A text without what cannot be seen at its ends: white space, and marks of order, direction and joining."""
+    start, end = 0, len(text)
+    while start < end and _cannot_be_seen(text[start]):
+        start += 1
+    while end > start and _cannot_be_seen(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _cannot_be_seen(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) in ("Cf", "Cc")
 
 
 def is_missing(value: Any) -> bool:
@@ -72,13 +94,18 @@ def whole_number(value: Any) -> int | None:
 
 
 def class_name(value: Any) -> str | None:
-    """A class as it is called, whatever type a file gave it ("1", 1, 1.0 and "1.0" are one); None for none."""
+    """A class as it is called, whatever type or form a file gave it; None for none.
+
+    "1", 1, 1.0 and "1.0" are one, as are true, "True" and "TRUE", and a name in either Unicode form.
+    """
     if is_missing(value):
         return None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # parquet keeps whole numbers as floats where some are missing
-    name = str(value).strip()
+    name = unicodedata.normalize("NFC", stripped(str(value)))
+    if name.lower() in ("true", "false"):
+        return name.lower()
     whole = _WHOLE.fullmatch(name)
     return (whole[1] if whole else name) or None

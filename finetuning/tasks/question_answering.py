@@ -23,6 +23,7 @@ from data.text.sources import RowSource
 from finetuning.body.body import states_of
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import columns_of
+from finetuning.data.labels import Split
 from finetuning.data.questions import read_questions
 from finetuning.data.rows import DataWarnings, QuestionRow
 from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens, best_answer, sliding_windows, within
@@ -85,6 +86,17 @@ class QuestionTask(Task):
             impossible=self.impossible,
             warnings=warnings,
         )
+
+    def settled(self, splits: dict[Split, list[QuestionRow]], warnings: DataWarnings) -> dict[Split, list[QuestionRow]]:
+        """Refuses a split whose questions have answers, none of them in its context: there is nothing to learn from."""
+        for split, rows in splits.items():
+            answered = [row for row in rows if row.answers]
+            if answered and not any(row.places for row in answered):
+                raise UserError(
+                    f"task.{split}: not one of its {len(answered):,} answers stands in its context (the first: "
+                    f"'{answered[0].answers[0].text:.30}' of {answered[0].origin}); are they the right columns?"
+                )
+        return splits
 
     def unit(self, row: QuestionRow) -> str:
         return row.context

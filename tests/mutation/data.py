@@ -257,7 +257,7 @@ MUTANTS = [
         tests=(CORPORA, FORMATS),
     ),
     Mutant(
-        file="data/text/formats.py",
+        file="data/text/tables.py",
         original="if len(fields) != len(names):",
         replacement="if len(fields) < len(names):",
         mistake="a line with a field too many is read, its columns moved",

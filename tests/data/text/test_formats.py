@@ -1,12 +1,13 @@
 """Formats of local files: JSON, SQuAD, CoNLL and text give the rows that stand in them."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data.text.formats import rows_of
+from data.text.formats import looked_up, rows_of
 from data.text.sources import RowSource
 
 ROWS = [{"text": 'He said "no', "label": "0"}, {"text": "한글\u2028", "label": "1"}]
@@ -95,3 +96,51 @@ def test_every_local_row_knows_where_it_stands(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps(ROWS[:1]))
     origins = [origin for name in ("a.json", "b.json") for origin, _ in rows_of(tmp_path / name, "json")]
     assert origins == ["a.json, question q1", "a.json, question q2", "b.json, row 1"]
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "index", "split", "table", "lines"])
+def test_json_that_pandas_wrote_has_its_rows(orient: str, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = [{"text": f"text {number}", "label": number % 2} for number in range(12)]
+    frame, path = pandas.DataFrame(rows), tmp_path / "a.json"
+    frame.to_json(path, **({"orient": "records", "lines": True} if orient == "lines" else {"orient": orient}))
+    assert [{name: row[name] for name in ("text", "label")} for _, row in rows_of(path, "json")] == rows
+
+
+def test_rows_by_their_names_are_rows_and_one_object_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"q1": {"text": "one"}, "q2": {"text": "two"}}')
+    assert [row for _, row in rows_of(path, "json")] == [{"text": "one"}, {"text": "two"}]
+    for one in ({"text": "one", "meta": {"n": 1}}, {"meta": {"n": 1}}, {"tokens": ["a", "b"], "tags": ["O", "O"]}):
+        path.write_text(json.dumps(one))
+        assert [row for _, row in rows_of(path, "json")] == [one]
+
+
+QUESTION = {"question": "q", "answers": [{"text": "b", "answer_start": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("data", "ids"),
+    [
+        ([{"title": "empty"}, {"paragraphs": [{"context": "a b", "qas": [{"id": 7, **QUESTION}]}]}], ["7"]),
+        ([{"paragraphs": [{"context": "a b", "qas": [{"guid": "klue", **QUESTION}, QUESTION]}]}], ["klue", "2"]),
+        ([{"context": "a b", "qas": [{"id": "k", "question": "q", "answer": QUESTION["answers"][0]}]}], ["k"]),
+        ([{"paragraphs": None, "context": "a b", "qas": [{"id": "k", **QUESTION}]}], ["k"]),
+    ],
+)
+def test_relatives_of_squads_form_are_read(data: list[Any], ids: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"version": "x", "data": data}))
+    rows = [row for _, row in rows_of(path, "json")]
+    assert [row["id"] for row in rows] == ids
+    for row in rows:
+        assert (row["context"], row["question"], row["is_impossible"]) == ("a b", "q", False)
+        assert row["answers"] == {"text": ["b"], "answer_start": [2]}
+
+
+def test_a_column_is_found_in_either_unicode_form_and_within_what_is_null(tmp_path: Path) -> None:
+    row = {unicodedata.normalize("NFD", "문장"): "하나", "translation": None, "meta": {"번역": "one"}}
+    assert looked_up(row, "문장") == ("하나",)
+    assert looked_up(row, unicodedata.normalize("NFD", "meta.번역")) == ("one",)
+    assert looked_up(row, "translation.en") == (None,)
+    assert looked_up(row, "meta.en") is looked_up(row, "문") is looked_up(row, "text") is None

@@ -228,3 +228,19 @@ def test_a_model_without_a_tokenizer_json_and_a_name_of_none_are_refused(
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
     with pytest.raises(UserError, match=r"data\.tokenizer: 'owner/name'"):
         tokenizer_file("owner/name")
+
+
+def test_files_that_are_named_twice_and_those_of_validation_that_are_trained_on_are_warned_of(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text("\n\n".join(TEXTS), encoding="utf-8")
+    corpus = Corpus(source=(str(folder), str(folder / "a.txt")))
+    recipe = Recipe(corpus=corpus, validation=corpus.held_out((str(folder / "b.txt"),)), vocab_size=420)
+    lines: list[str] = []
+    find_or_build(recipe, tmp_path / "cache", report=lines.append)
+    warned = [line.replace(str(folder.resolve()), "texts") for line in lines if line.startswith("warning: data.")]
+    assert warned == [
+        "warning: data.corpus names texts/a.txt 2 times, and it is read as often",
+        "warning: data.validation reads texts/b.txt, which is trained on too: its loss is no held-out one",
+    ]

@@ -144,7 +144,7 @@ def test_a_train_split_too_small_to_hold_any_out_is_refused(tmp_path: Any) -> No
 
 
 def test_a_mistake_in_a_mixture_names_its_task(tmp_path: Any) -> None:
-    (tmp_path / "a.tsv").write_text("text\tlabel\ngood\ta\nbad\tb\n" * 20, encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("text\tlabel\n" + "good\ta\nbad\tb\n" * 20, encoding="utf-8")
     sound = ClassificationTask(name="one", train=str(tmp_path / "a.tsv"))
     for wrong, expected in (
         (

@@ -1,6 +1,7 @@
 """Questions: an answer stands where it says, or is counted; its text is a slice of its context."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.questions import read_questions
 from finetuning.data.rows import AnswerSpan, DataWarnings
+from finetuning.tasks.question_answering import QuestionTask
+from finetuning.tasks.splits import read_splits
 from tests.finetuning.files import jsonl
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=50)
@@ -176,3 +180,33 @@ def test_every_placed_answer_is_a_slice_of_its_context(
     (row,) = read_questions(source, warnings=DataWarnings())
     assert all(context[place.start : place.end] == answer for place in row.places)
     assert bool(row.places) == (answer != "" and answer in context)
+
+
+def test_an_answer_in_another_unicode_form_is_taken_as_its_context_has_it(
+    tmp_path: Path, warnings: DataWarnings
+) -> None:
+    decomposed = unicodedata.normalize("NFD", "한국의 수도는 서울")
+    rows = [
+        {"question": "?", "context": decomposed, "answers": {"text": ["수도"], "answer_start": [4]}},
+        {"question": "?", "context": "the\u00a0old city, the old city", "answers": {"text": ["old city"]}},
+        {"question": "?", "context": "the\u00a0old city, the old\u00a0city", "answers": "the old city"},
+        {"question": "?", "context": decomposed, "answers": "수"},
+        {"question": "?", "context": unicodedata.normalize("NFD", "숙도"), "answers": "수"},
+    ]
+    found = read_questions(jsonl(tmp_path, *rows), warnings=warnings)
+    assert [row.places[0].text for row in found[:2]] == [unicodedata.normalize("NFD", "수도"), "old city"]
+    assert found[0].context[found[0].places[0].start :].startswith(found[0].places[0].text)
+    assert found[2].places == (AnswerSpan(text="the\u00a0old city", start=0),)
+    assert found[3].places[0].text == unicodedata.normalize("NFD", "수")
+    assert found[4].places == ()  # a part of another character
+    assert warnings.counts["answers that their context has in another Unicode form, taken as they stand there"] == 3
+
+
+def test_answers_of_which_none_stands_in_its_context_are_refused(tmp_path: Path) -> None:
+    rows = [{"question": "?", "context": f"context {number}", "answers": "Seoul"} for number in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = QuestionTask(name="t", train=str(tmp_path / "a.jsonl"))
+    with pytest.raises(
+        UserError, match=r"task\.train: not one of its 4 answers stands in its context .*'Seoul' of a\.j"
+    ):
+        read_splits(task, DataWarnings())
