@@ -41,7 +41,7 @@ def _is_quoted(lines: Sequence[str]) -> bool:
 
 
 def _mark_of(line: str, header: Sequence[str]) -> str:
-    """What stands between the fields of a csv, by its first line; a comma where that tells nothing."""
+    """What stands between the fields of a csv, by its first line; a comma where nothing follows from that."""
     if header:
         by_mark = [mark for mark in MARKS if len(next(csv.reader([line], delimiter=mark))) == len(header)]
         return next(iter(by_mark), MARKS[0])
