@@ -75,7 +75,7 @@ class DataModule(ShardedData):
         corpus: `embedded`, the name of a hub dataset, or local .txt, .jsonl, .csv or .parquet files, folders or globs;
             or a list of these, read one after another.
         configuration: configuration of a hub dataset, such as wikitext-2-raw-v1. Where `corpus` is a list, this, split,
-            revision and text_column may be lists with one for each of it.
+            revision, text_column and encoding may be lists with one for each of it.
         split: split of a hub dataset that is trained on, or of a folder in which `datasets` saved several.
         revision: commit, branch or tag of a hub dataset; by default its newest text, whose commit names the store.
         validation: files, or the split that validation reads of the hub datasets and saved folders in `corpus`; by
@@ -119,7 +119,7 @@ class DataModule(ShardedData):
         validation_fraction: float = 0.05,
         text_column: str | list[str] = "text",
         documents: DocumentRule = "auto",
-        encoding: str = AUTO,
+        encoding: str | list[str] = AUTO,
         tokenizer: str = "byte_bpe",
         vocab_size: int = 8192,
         vocabulary_format: VocabularyFormat | None = None,
@@ -145,7 +145,7 @@ class DataModule(ShardedData):
             revision=_by_part(revision),
             text_column=_by_part(text_column),
             documents=documents,
-            encoding=checked_encoding(encoding),
+            encoding=_by_part([checked_encoding(name) for name in _tuple(encoding)]),
         )
         self.recipe = Recipe(
             corpus=corpus_read,

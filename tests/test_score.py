@@ -125,7 +125,10 @@ def test_files_in_another_encoding_are_scored_as_they_are_in_utf8(
     ("arguments", "message"),
     [
         (["--encoding", "utf-9"], "--encoding = 'utf-9' is no encoding that Python knows"),
-        (["--minimal_pairs", "nowhere"], "minimal_pairs.files: no pairs (JSON lines, or Zorro's .txt) at 'nowhere'"),
+        (
+            ["--minimal_pairs", "nowhere"],
+            ".parquet, or Zorro's .txt) at 'nowhere'",
+        ),
         (["--last_word", "nowhere.jsonl"], "last_word.files: no file at 'nowhere.jsonl'"),
         (["--scorer", "pll"], "--scorer pll needs --minimal_pairs"),
         (["--precision", "half"], "continuation.precision: 'half' is none of auto, float32"),

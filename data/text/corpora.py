@@ -16,7 +16,8 @@ from data.text.encodings import AUTO
 from data.text.files import FORMATS, is_packed, local_files, looks_like_a_path, suffix_of
 from data.text.parts import EMBEDDED, STREAMS, CorpusPart, DocumentRule
 
-BY_PART = ("configuration", "split", "revision", "text_column")  # settings that each source may have of its own
+# Settings that each source may have of its own.
+BY_PART = ("configuration", "split", "revision", "text_column", "encoding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Corpus:
     revision: str | tuple[str | None, ...] | None = None
     text_column: str | tuple[str, ...] = "text"
     documents: DocumentRule = "auto"
-    encoding: str = AUTO
+    encoding: str | tuple[str, ...] = AUTO
     key: str = "data.corpus"
 
     def __post_init__(self) -> None:
@@ -66,10 +67,7 @@ class Corpus:
             {name: value[place] if isinstance(value := getattr(self, name), tuple) else value for name in BY_PART}
             for place in range(len(self.source))
         ]
-        return [
-            CorpusPart(name=name, encoding=self.encoding, key=self.key, **own)
-            for name, own in zip(self.source, settings, strict=True)
-        ]
+        return [CorpusPart(name=name, key=self.key, **own) for name, own in zip(self.source, settings, strict=True)]
 
     def files(self) -> list[Path]:
         """The local files this corpus is read from; empty for the embedded corpus and for hub datasets.
@@ -93,6 +91,7 @@ class Corpus:
         if not kept:
             own = {name: None for name in ("configuration", "revision") if isinstance(settings[name], tuple)}
             own |= {"split": "train"} if isinstance(self.split, tuple) else {}
+            own |= {"encoding": AUTO} if isinstance(self.encoding, tuple) else {}
             return replace(self, key="data.validation", source=validation, **own)
         chosen = {
             name: tuple(value[place] for place in kept) for name, value in settings.items() if isinstance(value, tuple)
@@ -133,7 +132,7 @@ class Corpus:
     def _own(self, part: CorpusPart) -> dict[str, Any]:
         """What names a source among others beside its content: its settings, where they are its own."""
         if not part.files:
-            return {name: getattr(part, name) for name in ("name", *BY_PART) if name != "revision"}
+            return {name: getattr(part, name) for name in ("name", *BY_PART) if name not in ("revision", "encoding")}
         return {"text_column": part.text_column} if isinstance(self.text_column, tuple) else {}
 
     def texts(self) -> Iterator[str]:

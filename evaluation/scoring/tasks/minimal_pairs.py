@@ -7,7 +7,6 @@ A pair counts 1, 0, or 1/2 where both are equally likely (Warstadt et al. 2020, 
 gives a model that knows nothing 100 %). The score is the mean over paradigms of each paradigm's mean.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,14 @@ from common.ranges import check_ranges, count
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.encodings import AUTO, checked_encoding
-from data.text.files import decoded_lines, local_files, suffix_of
+from data.text.files import FORMATS, decoded_lines, local_files, suffix_of
+from data.text.formats import rows_of
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
 from evaluation.scoring.likelihood import longest_of
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
 from objectives.weights.load import TrainedRun, load_run
 
-FORMS = (".jsonl", ".json", ".txt")
+FORMS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 TOKENS_AT_ONCE = 1 << 22
 SPECIAL_POSITIONS = 16  # more than any objective has around a sentence, or a scorer in it
 WINDOWS_AT_MOST = 32  # of a run without a table of positions: its time and memory grow with the square of them
@@ -64,32 +64,28 @@ def _two_line_pairs(path: Path, encoding: str) -> Iterator[Pair]:
 
 
 def read_pairs(path: Path, encoding: str = AUTO) -> Iterator[Pair]:
-    """The pairs of a file: an object a line with `sentence_good` and `sentence_bad`, or the two lines of Zorro's .txt.
+    """The pairs of a file: rows with `sentence_good` and `sentence_bad`, or the two lines of Zorro's .txt.
 
     The paradigm is `UID`, or the file's name; the phenomenon `linguistics_term`, where there is one.
 
     Raises:
         UserError: naming the line that is none.
     """
-    if suffix_of(path) == ".txt":
+    kind = FORMATS[suffix_of(path)]
+    if kind == "text":
         yield from _two_line_pairs(path, encoding)
         return
-    for number, line in enumerate(decoded_lines(path, encoding=encoding, strict=True), start=1):
-        if not line.strip("\ufeff\r\n\t "):
-            continue
-        try:
-            row = json.loads(line.lstrip("\ufeff"))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not a JSON object on one line ({error})") from None
+    for origin, row in rows_of(path, kind, encoding=encoding, strict=True):
         good, bad = (_sentence(row, name) for name in ("sentence_good", "sentence_bad"))
+        where = f"{path}{origin.removeprefix(path.name)}"
         if not good or not bad:
-            raise UserError(f"{path}, line {number}: a pair needs sentence_good and sentence_bad, with text in both")
-        yield Pair(good, bad, _stratum(row, path), f"{path}, line {number}")
+            raise UserError(f"{where}: a pair needs sentence_good and sentence_bad, with text in both")
+        yield Pair(good, bad, _stratum(row, path), where)
 
 
-def _sentence(row: Any, name: str) -> str:
+def _sentence(row: dict[str, Any], name: str) -> str:
     """A cleaned text of a row; empty where there is none."""
-    sentence = row.get(name) if isinstance(row, dict) else None
+    sentence = row.get(name)
     return clean(sentence, Counter()).strip() if isinstance(sentence, str) else ""
 
 
@@ -161,8 +157,8 @@ class MinimalPairs:
         for name, paths in found.items():
             if not paths:
                 raise UserError(
-                    f"minimal_pairs.files: no pairs (JSON lines, or Zorro's .txt) at '{name}' (looked from "
-                    f"{Path.cwd()})"
+                    f"minimal_pairs.files: no pairs ({', '.join(FORMS[:-1])}, or Zorro's .txt) at '{name}' (looked "
+                    f"from {Path.cwd()})"
                 )
         return [path for paths in found.values() for path in paths]
 

@@ -244,3 +244,15 @@ def test_files_that_are_named_twice_and_those_of_validation_that_are_trained_on_
         "warning: data.corpus names texts/a.txt 2 times, and it is read as often",
         "warning: data.validation reads texts/b.txt, which is trained on too: its loss is no held-out one",
     ]
+
+
+def test_each_of_several_sources_may_have_an_encoding_of_its_own(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("a.txt", "b.txt")]
+    for name, encoding in zip(names, ("cp949", "utf-8"), strict=True):
+        Path(name).write_bytes(f"철수는 학교에서 책을 읽었다 {encoding}".encode(encoding))
+    corpus = Corpus(source=tuple(names), encoding=("cp949", "auto"))
+    assert list(corpus.texts()) == [f"철수는 학교에서 책을 읽었다 {encoding}" for encoding in ("cp949", "utf-8")]
+    assert [source.get("encoding") for source in corpus.fingerprint()["source"]] == ["cp949", None]
+    assert DataModule(corpus=names, encoding=["euc-kr", "auto"]).recipe.corpus.encoding == ("euc_kr", "auto")
+    with pytest.raises(UserError, match=r"b\.txt, line 1: is not cp949, as its setting has it: it is utf-8"):
+        list(Corpus(source=tuple(names), encoding="cp949").texts())

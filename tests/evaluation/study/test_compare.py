@@ -240,7 +240,7 @@ def test_every_arm_is_tuned_on_seeds_of_its_own_and_branches_off_to_smaller_budg
         ({"evaluations": {"continuation": {"pasages": 4}}}, "did you mean 'continuation.passages'?"),
         (
             {"evaluations": {"minimal_pairs": {"files": ["/nowhere"]}}, "hypotheses": []},
-            "no pairs (JSON lines, or Zorro's .txt) at '/nowhere'",
+            "no pairs (.jsonl, .json, .csv, .tsv, .parquet, or Zorro's .txt) at '/nowhere'",
         ),
     ],
 )

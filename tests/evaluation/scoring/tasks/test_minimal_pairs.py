@@ -1,11 +1,14 @@
 """Minimal pairs: the acceptance tests of the protocol on accuracies, and what files may hold."""
 
 import json
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from data.store.store import TokenStore
 from evaluation.scoring.cached import CachedScorer
@@ -200,7 +203,7 @@ def test_the_first_pairs_of_each_file_are_asked_where_time_is_short(run: Path, t
     ("line", "message"),
     [
         ("{", r"line 2: not a JSON object on one line"),
-        ('["a", "b"]', r"line 2: a pair needs sentence_good and sentence_bad"),
+        ('["a", "b"]', r"line 2: list, not a JSON object with columns"),
         ('{"sentence_good": "The cat sleeps."}', r"line 2: a pair needs sentence_good and sentence_bad"),
         ('{"sentence_good": "The cat sleeps.", "sentence_bad": " "}', r"line 2: .* with text in both"),
         ('{"sentence_good": "The cat sleeps.", "sentence_bad": 3}', r"line 2: .* with text in both"),
@@ -246,3 +249,23 @@ def test_a_study_declares_it_with_one_file_or_several(tmp_path: Path) -> None:
     assert one.scorers == "all"
     with pytest.raises(ValueError, match=r"evaluations: .*scorer'.* did you mean '.*scorers'"):
         make_evaluation("minimal_pairs", {"files": file, "scorer": "pll"})
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.parquet", "a.jsonl.xz"])
+def test_pairs_are_read_in_every_format_of_rows(name: str, tmp_path: Path) -> None:
+    rows = [{"sentence_good": "The cats see it.", "sentence_bad": "The cats sees it.", "UID": str(n)} for n in range(2)]
+    path, mark = tmp_path / name, {"csv": ",", "tsv": "\t"}.get(name[2:])
+    lines = [json.dumps(row) for row in rows]
+    if mark is not None:
+        path.write_text("\n".join([mark.join(rows[0]), *(mark.join(row.values()) for row in rows)]), encoding="utf-8")
+    elif name == "a.parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif name == "a.json":
+        path.write_text(f"[{', '.join(lines)}]", encoding="utf-8")
+    else:
+        path.write_bytes(lzma.compress("\n".join(lines).encode()))
+    found = list(read_pairs(path))
+    assert [(pair.good, pair.bad, pair.stratum) for pair in found] == [
+        (row["sentence_good"], row["sentence_bad"], row["UID"]) for row in rows
+    ]
+    assert all(pair.origin.startswith(f"{path}, ") for pair in found)
