@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning.fabric.accelerators import mps
 from lightning.pytorch.accelerators.mps import MPSAccelerator
-from torch import Tensor, nn
+from torch import _VF, Tensor, nn  # pyright: ignore[reportPrivateImportUsage]
 from torch.overrides import TorchFunctionMode, get_default_nowrap_functions
 from torch.utils import _pytree as pytree
 
@@ -23,7 +23,9 @@ DEVICE, GRADIENT = _ATTRIBUTES.device.__get__, _ATTRIBUTES.grad.__get__
 KINDS = {getattr(_ATTRIBUTES, f"is_{kind}").__get__: kind for kind in ("cpu", "cuda", "mps")}
 MOVES = (Tensor.to, Tensor.cpu, Tensor.copy_, Tensor.__setitem__, nn.Module.to)  # may read of two devices
 LOOKS = (Tensor.numpy, Tensor.__array__)
-INDEXING = (Tensor.__getitem__,)  # takes indices of the CPU
+# What takes indices or lengths of the CPU; of what packs and unpacks sequences, the second result lies there as well.
+PACKING = (_VF._pack_padded_sequence, _VF._pad_packed_sequence)
+OF_THE_CPU = (Tensor.__getitem__, *PACKING, _VF.lstm, _VF.gru)
 
 
 class PretendedTensor(Tensor):
@@ -58,7 +60,7 @@ class PretendedDevice(TorchFunctionMode):
         here = [tensor for tensor in tensors if isinstance(tensor, PretendedTensor)]
         with torch._C.DisableTorchFunction():
             others = [tensor for tensor in tensors if not isinstance(tensor, PretendedTensor) and tensor.dim() > 0]
-        if here and others and function not in INDEXING:
+        if here and others and function not in OF_THE_CPU:
             raise RuntimeError(f"{function.__name__}: expected all tensors to be on one device, not {self.device}, cpu")
         if here and function in LOOKS:
             raise TypeError(f"can't convert {self.device} tensor to numpy: use Tensor.cpu() first")
@@ -94,6 +96,8 @@ class PretendedDevice(TorchFunctionMode):
                 return self._wrapped(result) if is_here else result
             if not is_here or func in get_default_nowrap_functions():
                 return result
+        if func in PACKING:
+            return self._wrapped(result[0]), *result[1:]
         return pytree.tree_map(self._wrapped, result)
 
     def _moved(self, function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """What every objective must make of a model, and how it is shown: the second half of the contract."""
 
+import copy
 import io
 import math
 import sys
@@ -16,6 +17,7 @@ from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
+from tests.devices.pretended import pretended
 from tests.objectives.contract.contract import EDGES, some_windows
 from tests.objectives.texts import VOCABULARY, batch_of, examples_of, key, mean_loss
 
@@ -81,6 +83,28 @@ def a_step_lowers_the_loss(module: Pretraining) -> None:
     assert loss_of(module, batch) < before
 
 
+def weights_after_a_step(module: Pretraining, batch: Batch) -> tuple[float, dict[str, Tensor]]:
+    """The loss of a step, and the weights that it leaves, on the CPU."""
+    optimizer, loss = module.make_optimizer(), loss_of(module, batch)
+    loss.backward()
+    optimizer.step()
+    return loss.item(), {name: weight.detach().cpu() for name, weight in module.named_parameters()}
+
+
+def it_is_built_and_trained_on_another_device_as_on_the_cpu(module: Pretraining) -> None:
+    """There a tensor of the wrong device, a generator of the CPU, and float64 are refused, as on an Apple GPU."""
+    batch, other = batch_of(module.objective, some_windows()), copy.deepcopy(module)
+    loss, weights = weights_after_a_step(built(module), batch)
+    with pretended("mps") as device:
+        with torch.device("mps"):  # as Lightning builds it
+            built(other)
+        assert {weight.device.type for weight in other.parameters()} == {"mps"}
+        loss_there, weights_there = weights_after_a_step(other, batch.to(device.device))
+    assert math.isclose(loss, loss_there, rel_tol=1e-5)
+    for name, weight in weights.items():
+        torch.testing.assert_close(weights_there[name].as_subclass(Tensor), weight, rtol=1e-3, atol=1e-4)
+
+
 # --- how it is shown and described ---
 
 
@@ -120,6 +144,7 @@ LAWS_OF_MODELS: list[Callable[[Any], None]] = [
     the_gradient_reaches_every_parameter,
     a_batch_without_labels_has_no_gradient,
     a_step_lowers_the_loss,
+    it_is_built_and_trained_on_another_device_as_on_the_cpu,
 ]
 LAWS_OF_PICTURES: list[Callable[[Any], None]] = [
     every_example_can_be_painted,
