@@ -95,7 +95,8 @@ class Telemetry(RunCallback):
         metrics |= {f"train/{name}": result.loss for name, result in module.training_measures.read().items()}
         metrics["train/gradient_norm"] = module.gradient_norm
         metrics["train/learning_rate"] = module.learning_rate
-        module.log_dict(metrics, logger=False, batch_size=1)  # for callbacks that monitor a number
+        # For callbacks that monitor a number; `log_dict` would take a tenth of a millisecond of every step.
+        trainer.callback_metrics.update({name: torch.tensor(value, device="cpu") for name, value in metrics.items()})
         self._log(trainer, module, {**metrics, **self._speed(trainer, module)})
         self._mark(trainer, module)
 

@@ -8,6 +8,7 @@ its labels, unless an objective has another) in the whole optimizer step, over a
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -114,6 +115,10 @@ class ExactModule(RepeatedSteps, HasKernels, ABC):
 
     # --- the step ---
 
+    @cached_property
+    def _all_parameters(self) -> list[nn.Parameter]:
+        return list(self.parameters())  # the same in every step; to find them takes longer than to clip a few
+
     def on_train_start(self) -> None:
         assert self.progress is not None
         if (decay := self.optimizer_config.ema_decay) is not None:
@@ -176,7 +181,7 @@ class ExactModule(RepeatedSteps, HasKernels, ABC):
         Raises:
             Diverged: where loss or gradient is infinite or not a number.
         """
-        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
+        parameters = [parameter for parameter in self._all_parameters if parameter.grad is not None]
         if self.loss_scale is not None:
             self.loss_scale.undo(parameters)
         norm = gradient_norm(parameters)

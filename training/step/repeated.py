@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from common.errors import MachineError, lack_of_memory
-from training.step.micro import FoundSizes, StepBatch, dropout_seed
+from training.step.micro import FoundSizes, StepBatch, dropout_seed, seed_dropout
 
 
 class StepData(Protocol):
@@ -78,7 +78,7 @@ class RepeatedSteps(lightning.LightningModule, ABC):
         """From the place of a micro-batch alone: the step, its number in it, and the device."""
         place = {"step": self.global_step, "micro": micro, "accumulated": self.accumulated}
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        torch.manual_seed(dropout_seed(self.seed, **place, rank=rank, world=world))
+        seed_dropout(dropout_seed(self.seed, **place, rank=rank, world=world), self.device)
 
     def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
         """The loss of a micro-batch. Lightning is given the number alone, and so holds no graph of a failed pass."""

@@ -144,6 +144,35 @@ def test_a_micro_batch_draws_its_dropout_from_its_place(tiny_run: Command) -> No
     ]
 
 
+class Refusing(Callback):
+    """Refuses in steps what costs each of them more than all of our own hooks together."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch, self.steps = patch, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        def refuse(*args: Any, **kwargs: Any) -> None:
+            raise AssertionError("in a step")
+
+        for place, name in ((torch, "manual_seed"), (LightningModule, "log"), (LightningModule, "log_dict")):
+            self.patch.setattr(place, name, refuse)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        self.steps += 1
+        assert "train/loss" in trainer.callback_metrics  # all the same, for callbacks that monitor it
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.patch.undo()
+
+
+def test_no_step_seeds_every_kind_of_device_or_logs_by_lightning(
+    tiny_run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = Refusing(monkeypatch)
+    train(make_cli(tiny_run("causal_lm", "cheap", "--budget.steps", "3", "--logging.every_steps", "1")), [refusing])
+    assert refusing.steps == 3
+
+
 class Poison(Callback):
     """Makes a weight not a number before a step."""
 
