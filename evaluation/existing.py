@@ -202,7 +202,7 @@ def compare_runs(
     finally:
         lock.release()
     print_means(console, record)
-    console.print(f"the report: {study_dir.folder / 'report.html'}", soft_wrap=True)
+    console.print(f"the report: {study_dir.report}", soft_wrap=True)
     return record
 
 

@@ -43,8 +43,10 @@ from training.monitoring.tables import plain_table
 
 
 def is_finished(study_dir: StudyDir, jobs: Jobs) -> bool:
-    """Whether results.json is newer than everything that it follows from, and nothing was left unmeasured."""
-    if study_dir.unmeasured.is_file() or not (study_dir.results.is_file() and jobs.are_over()):
+    """Whether results.json is newer than all that it follows from, its report is there, and nothing was unmeasured."""
+    if study_dir.unmeasured.is_file() or not jobs.are_over():
+        return False
+    if not (study_dir.results.is_file() and study_dir.report.is_file()):
         return False
     sources = [study_dir.declaration, *(path for job in jobs.all for path in job.what_became_of_it())]
     try:
@@ -251,5 +253,5 @@ def finish_study(
     write_report(record, study_dir.folder)
     publish(record, study_dir.folder, plan.logging, declared=declarations[0]["time"])
     print_means(console, record)
-    console.print(f"the report: {study_dir.folder / 'report.html'}", soft_wrap=True)
+    console.print(f"the report: {study_dir.report}", soft_wrap=True)
     return record

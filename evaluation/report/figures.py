@@ -12,7 +12,7 @@ from evaluation.record.kinds import Measure
 from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.formatting import BOUND, MINUS, interval, number, score, unit_of_difference
-from evaluation.report.theme import DASHES, DOWN, INK, NUM_SERIES, RIGHT, SOFT, UP, Panel, colour, mark
+from evaluation.report.theme import DASHES, DOWN, INK, RIGHT, SOFT, UP, Panel, colour, form, mark
 from training.monitoring.display import short
 
 AXES: dict[Measure, str] = {
@@ -20,7 +20,7 @@ AXES: dict[Measure, str] = {
     "flops": "training FLOPs",
     "target_tokens": "target tokens (labels)",
 }
-ROW, AROUND = 34.0, 74.0  # points a row of an evaluation takes, and title and axis
+ROW, AROUND = 40.0, 74.0  # points a row of an evaluation takes, and title and axis
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,11 @@ def _draw_losses(record: StudyRecord, arm: ArmRecord, series: int, measure: Meas
     axes.grid(visible=True)
     if 0.85 * min(losses) <= unigram <= 1.15 * max(losses):
         axes.axhline(unigram, color=SOFT, linestyle=(0, (1, 3)), linewidth=1)
+        ends = [min(curve[at] for run in runs if (curve := _losses_of(run.curve))) for at in (0, -1)]
+        side = int(abs(ends[1] - unigram) > abs(ends[0] - unigram))  # where the curve is farther away
         axes.annotate(
-            "unigram entropy", (1, unigram), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-            ha="right", color=SOFT, fontsize=8.5,
+            "unigram entropy", (side, unigram), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha=("left", "right")[side], color=SOFT, fontsize=8.5,
         )  # fmt: skip
     whole = [run for run in runs if run.status == "finished"]
     steps = _common(whole)
@@ -76,7 +78,7 @@ def _draw_losses(record: StudyRecord, arm: ArmRecord, series: int, measure: Meas
         means = [statistics.fmean(same) for same in values]
         axes.fill_between(across, [min(v) for v in values], [max(v) for v in values], color=colour(series), alpha=0.16,
                           linewidth=0)  # fmt: skip
-        axes.plot(across, means, color=colour(series), linestyle=DASHES[series % NUM_SERIES])
+        axes.plot(across, means, color=colour(series), linestyle=DASHES[form(series)])
         for at, mean in zip(across, means, strict=True):
             mark(axes, at, mean, series, size=3.5, text=f"{short(at)} {AXES[measure]}: {number(mean)} nats a target")
     for run in runs if len(steps) <= 1 else [run for run in runs if run.status != "finished"]:
@@ -128,7 +130,7 @@ def _draw_evaluation(record: StudyRecord, metric: MetricRecord, found: Sequence[
         series, y, value = order[summary.arm], -float(place), score(summary, metric.unit)
         around = interval(summary.low, summary.high, metric.unit) if summary.low is not None else ""
         axes.annotate(
-            f"{summary.arm}  {value} {around}", (0, y), (0, 7), xycoords=("axes fraction", "data"),
+            f"{summary.arm}  {value} {around}", (0, y), (0, 9), xycoords=("axes fraction", "data"),
             textcoords="offset points", fontsize=8.5, color=INK,
         )  # fmt: skip
         if summary.low is not None and summary.high is not None:
@@ -186,11 +188,14 @@ def _draw_difference(verdict: VerdictRecord, unit: str, axes: Axes) -> None:
 
 
 def difference(verdict: VerdictRecord, unit: str) -> Panel | None:
-    """A hypothesis's estimate with its interval, about zero, over what the seeds cannot distinguish from zero."""
-    if verdict.estimate is None:
+    """A hypothesis's estimate with its interval, about zero, over what the seeds cannot distinguish from zero.
+
+    None where there is no verdict: an estimate alone would be read as one.
+    """
+    if verdict.estimate is None or verdict.reason:
         return None
     label = f"{verdict.arm} minus {verdict.against} on {verdict.metric}, in {unit_of_difference(unit)}"
-    return Panel(label, 440, 106, partial(_draw_difference, verdict, unit), left=RIGHT)
+    return Panel(label, 330, 106, partial(_draw_difference, verdict, unit), left=RIGHT)
 
 
 def hypotheses(record: StudyRecord) -> Figure | None:
@@ -218,7 +223,7 @@ def _draw_learning_rates(record: StudyRecord, arm: ArmRecord, series: int, axes:
         if len(same) < sum(run.learning_rate == rate for run in runs):
             place = {"xycoords": ("data", "axes fraction"), "ha": "center", "fontsize": 8.5, "color": INK}
             axes.annotate("\u00d7 diverged", (rate, 0.93), **place)
-    axes.plot(*zip(*means, strict=True), color=colour(series), linestyle=DASHES[series % NUM_SERIES])
+    axes.plot(*zip(*means, strict=True), color=colour(series), linestyle=DASHES[form(series)])
     if arm.learning_rate in rates:
         axes.axvline(arm.learning_rate, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xticks(rates, [f"{rate:.0e}".replace("e-0", f"e{MINUS}") for rate in rates])

@@ -1,6 +1,7 @@
 """Numbers as a report writes them: few digits, a true minus sign, a dash where there is none."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 from evaluation.record.record import BoundRecord, SummaryRecord
 
@@ -40,6 +41,16 @@ def estimated(bound: BoundRecord, unit: str = "") -> str:
 def amount(value: float, unit: str = "") -> str:
     """A number that stands beside a score: a count without decimals."""
     return f"{value:,.0f}" if unit != "%" and float(value).is_integer() else number(value, unit)
+
+
+def apart(besides: Sequence[Mapping[str, str]]) -> tuple[str, list[str]]:
+    """What stands beside the scores of several rows, as text: what is the same in all of them, and each row's own."""
+    same = dict(set.intersection(*(set(beside.items()) for beside in besides))) if len(besides) > 1 else {}
+
+    def listed(beside: Mapping[str, str], *, is_same: bool) -> str:
+        return ", ".join(f"{name} {value}" for name, value in beside.items() if (name in same) == is_same)
+
+    return listed(besides[0], is_same=True), [listed(beside, is_same=False) for beside in besides]
 
 
 def difference(value: float | None, unit: str = "") -> str:

@@ -16,7 +16,7 @@ from evaluation.report import figures, phenomena
 from evaluation.report.blocks import ReportBlock
 from evaluation.report.figures import Figure
 from evaluation.report.sections import all_sections
-from evaluation.report.theme import png, svg, variables
+from evaluation.report.theme import form, png, svg, variables
 
 SIGNS = "\u25cf\u25c6\u25b2\u25a0\u25bc\u2b1f\u271a"  # of the series in tables, as their marks are in figures
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -36,7 +36,7 @@ def html(record: StudyRecord) -> str:
         return Markup("\n").join(getattr(macros, block.macro)(block) for block in blocks)
 
     environment.filters["svg"] = svg
-    environment.globals |= {"signs": SIGNS, "write": write}
+    environment.globals |= {"signs": SIGNS, "form": form, "write": write}
     return environment.get_template("report.html").render(
         record=record,
         sections=all_sections(record),

@@ -20,7 +20,7 @@ from evaluation.report.blocks import (
     Table,
     TableCell,
 )
-from evaluation.report.formatting import NONE, amount, difference, interval, memory, number, p_value, score
+from evaluation.report.formatting import NONE, amount, apart, difference, interval, memory, number, p_value, score
 from evaluation.report.summary import answers, overview
 from evaluation.report.verdicts import SIGNS, expected, sentence, tone
 from training.monitoring.display import duration, short
@@ -118,6 +118,7 @@ def evaluations(record: StudyRecord) -> Section:
     budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
     for metric in [metric for metric in record.metrics if not metric.part_of]:
         rows: list[list[str | TableCell]] = []
+        besides: list[dict[str, str]] = []
         for arm in record.arms:
             for budget in [None, *budgets]:
                 found = _summary(record, arm.label, metric.name, budget)
@@ -130,16 +131,20 @@ def evaluations(record: StudyRecord) -> Section:
                 ]
                 names = dict.fromkeys(name for of_run in beside for name in of_run)
                 means = {n: statistics.fmean(of_run[n] for of_run in beside if n in of_run) for n in names}
-                more = ", ".join(f"{name} {amount(value, metric.unit)}" for name, value in means.items())
+                besides.append({n.replace("_", " "): amount(value, metric.unit) for n, value in means.items()})
                 spent = [short(budget)] if budget else [short(record.budget)] if budgets else []
                 rows.append([labels[arm.label], *spent, score(found, metric.unit),
-                             interval(found.low, found.high, metric.unit), str(found.seeds), more or NONE])  # fmt: skip
+                             interval(found.low, found.high, metric.unit), str(found.seeds)])  # fmt: skip
         if rows:
             ranked = "" if metric.rankable else " Not to be ranked between objectives."
-            caption = f"{metric.name}{', ' + metric.unit if metric.unit else ''}. {metric.description}{ranked}".strip()
+            same, own = apart(besides)
+            alike = f" In every row: {same}." if same else ""
+            unit = f", {metric.unit}" if metric.unit else ""
+            caption = f"{metric.name}{unit}. {metric.description}{ranked}{alike}".strip()
             spent = [sentences.MEASURES[record.measure]] if budgets else []
-            header = ["arm", *spent, "mean", "95 % interval", "seeds", "beside"]
-            blocks.append(Table(caption, header, rows, frozenset({len(header) - 1})))
+            header = ["arm", *spent, "mean", "95 % interval", "seeds", *(["beside"] if any(own) else [])]
+            cells = [[*row, more or NONE] if any(own) else row for row, more in zip(rows, own, strict=True)]
+            blocks.append(Table(caption, header, cells, frozenset({len(header) - 1} if any(own) else ())))
     return Section("evaluations", "Evaluations", blocks)
 
 
@@ -246,17 +251,19 @@ def all_runs(record: StudyRecord) -> Section:
             labels[run.arm], str(run.seed), *budget, TableCell(run.status, tone=f"status {run.status}"),
             spent["raw_tokens"], spent["flops"], spent["target_tokens"], spent["loss"],
             duration(run.cost.seconds) if run.cost else NONE,
-            (run.windows_sha256 or NONE)[:12], run.reason or NONE,
+            (run.windows_sha256 or NONE)[:12], *([run.reason or NONE] if has_reasons else []),
         ]  # fmt: skip
 
-    branched = any(run.budget is not None for run in record.runs)
+    branched, has_reasons = any(run.budget is not None for run in record.runs), any(run.reason for run in record.runs)
     header = ["arm", "seed", *(["budget"] if branched else []), "status", "raw tokens", "FLOPs", "targets",
-              "its own loss", "time", "windows", "reason"]  # fmt: skip
+              "its own loss", "time", "windows", *(["reason"] if has_reasons else [])]  # fmt: skip
     finished = sum(run.status == "finished" for run in record.runs)
     caption = (
         f"All {len(record.runs)} runs, {finished} of them finished. Losses of different arms are not to be ranked."
     )
-    table = Table(caption, header, [row(run) for run in record.runs], frozenset({len(header) - 1, len(header) - 2}))
+    table = Table(
+        caption, header, [row(run) for run in record.runs], frozenset(range(header.index("windows"), len(header)))
+    )
     return Section("runs", "All runs", [table])
 
 

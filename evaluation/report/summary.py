@@ -1,10 +1,14 @@
 """The first screen of a report: which arm is better, by how much, how sure that is, and on what."""
 
+from collections.abc import Sequence
+
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.blocks import ReportBlock, Table, TableCell
 from evaluation.report.formatting import NONE, among, estimated, interval, number, p_value, score, unit_of_difference
 from evaluation.report.verdicts import SIGNS, tone
+
+_PLATEAU = "not left the plateau at the unigram entropy"  # ends what statistics/hypotheses.py writes of arms at it
 
 
 def _size(value: float, unit: str) -> str:
@@ -16,12 +20,28 @@ def answers(record: StudyRecord) -> list[str]:
     decided = [_answer(record, verdict) for verdict in record.verdicts if tone(verdict) != "open"]
     if decided:
         return decided
-    reasons = list(dict.fromkeys(verdict.reason for verdict in record.verdicts if verdict.reason))
-    if reasons:
+    if reasons := _reasons(record.verdicts):
         return [f"No verdict: {'; '.join(reasons)}."]
     if not record.verdicts:
         return ["No hypothesis was declared beforehand: no difference below is more than an observation."]
     return ["None of the declared hypotheses was shown, one way or the other."]
+
+
+def _reasons(verdicts: Sequence[VerdictRecord]) -> list[str]:
+    """Why nothing was tested, each reason once: arms at the plateau are named together."""
+    resting: dict[str, None] = {}
+    found: dict[str, None] = {}
+    for verdict in verdicts:
+        pair = verdict.arm, verdict.against
+        if verdict.reason == f"{' and '.join(pair)} have {_PLATEAU}":
+            resting |= dict.fromkeys(pair)
+        elif (label := verdict.reason.removesuffix(f" has {_PLATEAU}")) in pair:
+            resting[label] = None
+        elif verdict.reason:
+            found[verdict.reason] = None
+    names = [*resting]
+    together = [f"{among(names)} {'have' if len(names) > 1 else 'has'} {_PLATEAU}"] if names else []
+    return [*together, *found]
 
 
 def _answer(record: StudyRecord, verdict: VerdictRecord) -> str:

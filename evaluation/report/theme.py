@@ -93,6 +93,11 @@ def colour(series: int) -> str:
     return COLOURS[f"series-{series % NUM_SERIES}"][0]
 
 
+def form(series: int) -> int:
+    """The number of its mark and of its dash: with more series than colours, no two have both in common."""
+    return (series + series // NUM_SERIES) % NUM_SERIES
+
+
 def tip(artist: Artist, text: str) -> None:
     """Shows `text` where a pointer rests on what was drawn."""
     artist.set_gid(_TIP + text)
@@ -101,7 +106,7 @@ def tip(artist: Artist, text: str) -> None:
 def mark(axes: Axes, x: float, y: float, series: int, *, size: float = 5, hollow: bool = False, text: str = "") -> None:
     """A point in the form and colour of its series, with a tooltip where there is one to show."""
     (line,) = axes.plot(
-        [x], [y], marker=MARKERS[series % NUM_SERIES], markersize=size, color=colour(series), linestyle="none",
+        [x], [y], marker=MARKERS[form(series)], markersize=size, color=colour(series), linestyle="none",
         markerfacecolor=PAPER if hollow else colour(series), clip_on=False, zorder=3,
     )  # fmt: skip
     if text:

@@ -50,6 +50,10 @@ class StudyDir:
     def results(self) -> Path:
         return self.folder / "results.json"
 
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
 
 class MeasuredRun(Protocol):
     """What measuring needs of a run, be it a study's or one that exists: see `Job`."""

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -286,4 +288,22 @@ def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> Study
         hardware="2 CPU cores",
         versions={"python": "3.11.7", "torch": "2.13.0", "commit": "8ba116a9ccde"},
         finished="2026-11-21T09:00:00+00:00",
+    )
+
+
+def with_many_arms(record: StudyRecord, times: int) -> StudyRecord:
+    """The study with every arm several times, under labels of their own."""
+
+    def again(label: str, time: int) -> str:
+        return f"{label} {time}" if time else label
+
+    def copies(records: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(replace(one, arm=again(one.arm, time)) for time in range(times) for one in records)
+
+    return replace(
+        record,
+        arms=tuple(replace(arm, label=again(arm.label, time)) for time in range(times) for arm in record.arms),
+        runs=copies(record.runs),
+        summaries=copies(record.summaries),
+        tuning=copies(record.tuning),
     )

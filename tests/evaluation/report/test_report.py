@@ -13,8 +13,10 @@ from evaluation.record.files import read_record, write_record
 from evaluation.record.record import StudyRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report import report
-from evaluation.report.formatting import difference, interval, number
+from evaluation.report.figures import hypotheses
+from evaluation.report.formatting import apart, difference, interval, number
 from evaluation.report.report import all_figures, write_report
+from evaluation.report.summary import answers
 from evaluation.report.verdicts import sentence
 from tests.evaluation.report.made_up import HOSTILE, KOREAN, make_record
 
@@ -227,3 +229,35 @@ def test_a_broken_record_is_refused_in_one_line(change: Change, message: str, tm
     assert len(str(refused.value).splitlines()) == 1
     with pytest.raises(ValueError, match="no results at"):
         read_record(tmp_path / "nowhere.json")
+
+
+def test_arms_at_the_plateau_are_named_together_and_once() -> None:
+    plateau = "not left the plateau at the unigram entropy"
+    pairs = (
+        ("causal_lm", "masked_lm", f"causal_lm and masked_lm have {plateau}"),
+        ("denoising", "masked_lm", f"denoising and masked_lm have {plateau}"),
+        ("span_corruption", "denoising", f"denoising has {plateau}"),
+    )
+    verdicts = tuple(
+        VerdictRecord(
+            arm=arm,
+            against=against,
+            metric="minimal_pairs",
+            direction="greater",
+            seeds=5,
+            outcome="untested",
+            estimate=0.1,
+            reason=reason,
+        )
+        for arm, against, reason in pairs
+    )
+    record = dataclasses.replace(make_record(), verdicts=verdicts)
+    assert answers(record) == [f"No verdict: causal_lm, masked_lm and denoising have {plateau}."]
+    assert hypotheses(record) is None  # an estimate without a verdict is not drawn
+
+
+def test_what_is_the_same_beside_every_score_stands_once_above_the_table() -> None:
+    rows = [{"bytes": "6,008", "bits a token": "9.7"}, {"bytes": "6,008", "bits a token": "8.0", "draws": "128"}]
+    assert apart(rows) == ("bytes 6,008", ["bits a token 9.7", "bits a token 8.0, draws 128"])
+    assert apart(rows[:1]) == ("", ["bytes 6,008, bits a token 9.7"])
+    assert apart([rows[0], rows[0]]) == ("bytes 6,008, bits a token 9.7", ["", ""])

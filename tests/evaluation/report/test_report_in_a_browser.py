@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from evaluation.report.report import write_report
-from tests.evaluation.report.made_up import KOREAN, make_record
+from tests.evaluation.report.made_up import KOREAN, make_record, with_many_arms
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 EXECUTABLE = next(filter(None, map(shutil.which, NAMES)), None)
@@ -120,3 +120,33 @@ def test_korean_has_its_letters(page: Page) -> None:
         return ['가', '힣'].map(letter => context.measureText(letter).width);
     }""")
     assert all(width > 5 for width in widths)
+
+
+OVERLAPS = """() => {
+    const boxes = svg => [...svg.querySelectorAll('text')].filter(one => one.textContent.trim())
+        .map(one => [one.textContent, one.getBoundingClientRect()]);
+    const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+    return [...document.querySelectorAll('figure svg, .verdict svg')].filter(svg => svg.checkVisibility())
+        .flatMap(svg => boxes(svg).flatMap(([name, box], at, all) =>
+            all.slice(at + 1).filter(([, other]) => over(box, other)).map(([other]) => `${name} / ${other}`)));
+}"""
+SMALLEST = """() => Math.min(...[...document.querySelectorAll('svg text')].filter(one => one.checkVisibility())
+    .map(one => [parseFloat(getComputedStyle(one).fontSize), one.getScreenCTM()])
+    .map(([size, matrix]) => size * Math.hypot(matrix.a, matrix.b)))"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_report_of_twelve_arms_can_be_read(browser: Browser, tmp_path: Path, width: int) -> None:
+    record = with_many_arms(make_record(seeds=4), 3)
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(write_report(record, tmp_path).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(SMALLEST) >= 8
+    summary = page.locator("table").first
+    signs = summary.locator("tbody .sign").evaluate_all("all => all.map(one => one.textContent + one.style.color)")
+    assert len(set(signs)) == len(record.arms) == 12  # no two look alike
+    heights = page.locator("tbody tr").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+    assert max(heights) < 150  # no row is stretched by a cell beyond the edge of the page
+    page.close()

@@ -132,6 +132,9 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert compare(command) == 0
     assert "nothing to do: 4 runs are over" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    (tmp_path / "studies/tiny/report.html").unlink()  # as after a crash while it was drawn
+    assert compare(command) == 0
+    assert (tmp_path / "studies/tiny/report.html").is_file()
 
     # What was trained at one budget is not taken for another.
     assert compare([*command, "--budget.raw_tokens", "3k"]) == 2
