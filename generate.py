@@ -24,7 +24,7 @@ from jsonargparse import Namespace
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from common.terminal import visible
-from data.text.formats import lines_of
+from data.text.formats import lines_of, lines_of_input
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
@@ -92,7 +92,7 @@ def texts_of(parsed: Namespace) -> list[str]:
     if not parsed.texts and not parsed.file:
         raise UserError('give a text, such as "Thank you for inviting me", or --file, or - for standard input')
     if parsed.texts == [STANDARD_INPUT] or str(parsed.file) == STANDARD_INPUT:
-        return sys.stdin.read().removesuffix("\n").split("\n")
+        return lines_of_input(sys.stdin.buffer.read()) or [""]
     if parsed.file:
         parsed.file.open("rb").close()  # which names what the system refuses
         return [line for _, line in lines_of(parsed.file)] or [""]

@@ -26,8 +26,9 @@ from common.errors import UserError
 from common.ranges import check_ranges, count
 from common.terminal import visible
 from data.text.encodings import AUTO, checked_encoding
+from data.text.formats import STANDARD_INPUT, lines_of_input
 from data.text.sources import FormatSetting
-from finetuning.data.inputs import STANDARD_INPUT, decoded, inputs_in, parsed_lines
+from finetuning.data.inputs import inputs_in, parsed_lines
 from finetuning.data.rows import DataWarnings
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from finetuning.tasks.task import Task
@@ -74,8 +75,8 @@ def inputs_of(parsed: Namespace, task: Task) -> list[Any]:
         inputs = inputs_in(parsed.file, named=kind, header=header, encoding=encoding)
     else:
         is_piped = parsed.texts == ["-"]
-        origin = STANDARD_INPUT if is_piped else "text"
-        inputs = decoded(sys.stdin.buffer.read(), encoding) if is_piped else parsed.texts
+        origin = str(STANDARD_INPUT) if is_piped else "text"
+        inputs = lines_of_input(sys.stdin.buffer.read(), encoding) if is_piped else parsed.texts
         inputs = parsed_lines(enumerate(inputs, 1), origin) if parsed.jsonl else inputs
     if origin != "text" and inputs and isinstance(inputs[0], str):
         refuse_header(inputs[0], origin, task)

@@ -35,6 +35,7 @@ from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
 from data.text.files import decoded_lines
+from data.text.formats import lines_of_input
 from models.bodies.make import BodyConfig, config_from
 from objectives.core.base import Objective
 from objectives.inspection.picture import Painter, legend, picture
@@ -116,7 +117,7 @@ def texts_of(parsed: Namespace) -> list[str]:
     if parsed.text and parsed.file:
         raise UserError(f"--file {parsed.file} and a text on the command line: give one of them")
     named = ["".join(decoded_lines(parsed.file)).removeprefix("\ufeff")] if parsed.file else parsed.text
-    return [sys.stdin.read() if text == "-" else text for text in named]
+    return ["\n".join(lines_of_input(sys.stdin.buffer.read())) if text == "-" else text for text in named]
 
 
 def what_to_show(parsed: Namespace) -> tuple[Windows, Window, Tokenizer, Vocabulary]:

@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import generate
+import show
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Prompts
 from tests.helpers import OBJECTIVES, ROOT, TINY, run_script, train_in_process
@@ -93,10 +95,30 @@ def test_texts_come_from_the_command_line_a_file_or_standard_input(
     printed = [asked(capsys, run, *texts, "--json", *SHORT)]
     printed.append(asked(capsys, run, "--file", str(tmp_path / "texts.txt"), "--json", *SHORT))
     for source in (["-"], ["--file", "-"]):
-        monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(texts)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(texts).encode())))
         printed.append(asked(capsys, run, *source, "--json", *SHORT))
     assert len(set(printed)) == 1
     assert [json.loads(line)["prompt"] for line in printed[0].removesuffix("\n").split("\n")] == texts
+
+
+def test_texts_in_another_encoding_are_refused_by_its_name_wherever_they_come_from(
+    runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run, content = runs("causal_lm"), "철수는 학교에서 책을 읽었다".encode("cp949")
+    (tmp_path / "a.txt").write_bytes(content)
+    for main, source in ((generate.main, [run]), (show.main, [])):
+        for origin in (["--file", str(tmp_path / "a.txt")], ["-"]):
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+            with pytest.raises(SystemExit) as ended:
+                main([*source, *origin])
+            assert ended.value.code == 2
+            name = "standard input" if origin == ["-"] else r".*a\.txt"
+            assert re.search(rf"{name}, line 1: is not UTF-8 and looks like cp949", capsys.readouterr().err)
+    (tmp_path / "b.txt").write_bytes("The cat\r\n".encode("utf-16"))
+    printed = [
+        asked(capsys, run, *words, "--json", *SHORT) for words in (["The cat"], ["--file", str(tmp_path / "b.txt")])
+    ]
+    assert printed[0] == printed[1]
 
 
 def test_options_may_stand_anywhere(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

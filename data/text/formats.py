@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
 from data.text.conll import conll_rows, conllu_rows
-from data.text.encodings import AUTO
+from data.text.encodings import AUTO, text_form
 from data.text.files import Format, Lines, Row, Rows, changed_while_read, decoded_lines
 from data.text.tables import table_rows
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
+STANDARD_INPUT = Path("standard input")  # by this name in messages
 PARQUET_ROWS = 256  # decoded at once: documents may be long
 
 
@@ -57,6 +58,18 @@ def lines_of(
     for number, line in enumerate(decoded_lines(path, digest, encoding, strict=strict), start=1):
         whole = line.removeprefix("\ufeff") if number == 1 else line
         yield number, whole.removesuffix("\n").removesuffix("\r")
+
+
+def lines_of_input(content: bytes, encoding: str = AUTO) -> list[str]:
+    """The lines of standard input, as `lines_of` has those of a file.
+
+    Raises:
+        UserError: where it is of another encoding than is declared or named.
+    """
+    form = text_form(STANDARD_INPUT, content, is_whole=True, encoding=encoding)
+    lines = list(form.lines([content], None if encoding == AUTO else STANDARD_INPUT))
+    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
+    return [line.removesuffix("\n").removesuffix("\r") for line in lines]
 
 
 def _json_lines(path: Path, lines: Lines) -> Rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from data.text.encodings import AUTO, text_form
+from data.text.encodings import AUTO
 from data.text.files import FORMATS, Format, Lines, Row, Rows, suffix_of
 from data.text.formats import lines_of, rows_of
 from data.text.sources import FormatSetting, read_or_named
@@ -15,7 +15,6 @@ from finetuning.data.columns import ColumnReader, flattened
 from finetuning.data.rows import DataWarnings
 from finetuning.data.values import unwritten
 
-STANDARD_INPUT = "standard input"
 _TABLES = ("csv", "tsv")
 
 
@@ -76,17 +75,6 @@ def parsed_lines(lines: Lines, origin: str) -> list[Any]:
             except json.JSONDecodeError as error:
                 raise UserError(f"{origin}, line {number}: not JSON on one line ({error})") from None
     return found
-
-
-def decoded(content: bytes, encoding: str = AUTO) -> list[str]:
-    """The lines of standard input, without their ends.
-
-    Raises:
-        UserError: where it is of another encoding than it should be.
-    """
-    form = text_form(Path(STANDARD_INPUT), content, is_whole=True, encoding=encoding)
-    lines = list(form.lines([content], None if encoding == AUTO else Path(STANDARD_INPUT)))
-    return [line.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r") for line in lines]
 
 
 def _without_lists_as_text(row: Row) -> Row:
