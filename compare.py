@@ -89,7 +89,10 @@ def main(arguments: list[str]) -> int:
                 console=console,
             )
         are_complete = jobs.are_complete() and not study_dir.unmeasured.is_file()
-        print_next(*(("summarize.py", study_dir.folder) if are_complete else ("compare.py", *arguments)))
+        if are_complete:
+            print_next("summarize.py", study_dir.folder)
+        else:
+            print_next("compare.py", *arguments)
         return int(not are_complete)
 
 

@@ -256,7 +256,10 @@ def main(arguments: list[str]) -> int:
             console.print(f"left out: {note.en}", soft_wrap=True, markup=False)
         size = len(html.encode()) / 1e6
         console.print(f"{parsed.html}: {size:.2f} MB; open it in a browser", soft_wrap=True, markup=False)
-        print_next(*(("score.py", parsed.runs[0]) if parsed.runs else ("train.py", *configs_of(parsed))))
+        if parsed.runs:
+            print_next("score.py", parsed.runs[0])
+        else:
+            print_next("train.py", *configs_of(parsed))
         return 0
     windows, window, tokenizer, vocabulary = what_to_show(parsed)
     painter = Painter(vocabulary, lambda ids: visible(tokenizer.decode(list(ids), skip_special_tokens=False)))

@@ -202,7 +202,7 @@ class _HashedFile(io.RawIOBase):
         super().close()
 
 
-def _reader(path: Path, raw: io.BufferedReader) -> io.BufferedIOBase:
+def _reader(path: Path, raw: "io.BufferedReader[Any]") -> io.BufferedIOBase:
     """What reads a file's content: as it is, or unpacked as its name has it."""
     kind = path.suffix.lower()
     if kind == ".zst":

@@ -23,9 +23,9 @@ def questions(tiny_task: Command) -> Opened:
     return make
 
 
-def row(context: str, answer: str, **more: bool) -> QuestionRow:
+def row(context: str, answer: str, *, impossible: bool = False) -> QuestionRow:
     answers = (AnswerSpan(text=answer, start=context.find(answer)),) if answer else ()
-    return QuestionRow(id="1", question="where", context=context, answers=answers, **more)
+    return QuestionRow(id="1", question="where", context=context, answers=answers, impossible=impossible)
 
 
 def ceilings(module: QuestionAnswering, *rows: QuestionRow) -> tuple[float, float]:
