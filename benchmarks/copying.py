@@ -78,11 +78,12 @@ def copied(config: BodyConfig, *, seed: int, steps: int, rate: float) -> list[np
 
 
 def interval_of(scores: Sequence[np.ndarray]) -> str:
-    """The mean over seeds in %, with its 95 % interval."""
+    """The mean over seeds in %, with its 95 % interval as far as a share can lie in it."""
     values = np.stack(scores)
     found = estimate(SeedScores(seeds=tuple(range(len(values))), values=values, strata=("all",) * values.shape[1]))
     around = found.interval()
-    return f"{100 * found.mean:.1f}" + (f" [{100 * around[0]:.1f}, {100 * around[1]:.1f}]" if around else "")
+    ends = f" [{max(0.0, 100 * around[0]):.1f}, {min(100.0, 100 * around[1]):.1f}]" if around else ""
+    return f"{100 * found.mean:.1f}{ends}"
 
 
 def main(arguments: list[str]) -> int:
