@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.files import write_whole
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
 from training.monitoring.display import CompilingLine, Display
-from training.monitoring.logs import MetricsCsv, wandb_mode
+from training.monitoring.logs import Logs, MetricsCsv, wandb_mode
 from training.monitoring.telemetry import Telemetry
 from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights, make_wandb_logger
 from training.setup.cli import RunCLI
@@ -154,15 +154,6 @@ def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Log
     return [*loggers, *(cli.trainer_settings.loggers or ())]
 
 
-class Logs(RunCallback):
-    """Begins metrics.csv where the run goes on."""
-
-    def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv):
-                logger.keep_until(trainer.global_step)
-
-
 def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> FileLock:
     """Makes the folder this run's, and locks it.
 
@@ -238,7 +229,7 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         schedule = ValidationSchedule(validate_every_steps=cli.config_init["validation"].every_steps)
         # A step is measured before it is saved, and saved before anything may stop the run; a callback of the user
         # that ends it does so before the summary is written.
-        first = [Signals(folder.checkpoints), Logs(), schedule, telemetry, Display(telemetry), CompilingLine()]
+        first = [Signals(folder.checkpoints), Logs(folder), schedule, telemetry, Display(telemetry), CompilingLine()]
         metadata = [RunMetadata(folder, telemetry, parent), WandbRun(folder, cli.begins_with)]
         own = [*first, *(cli.trainer_settings.callbacks or ()), *metadata]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])

@@ -1,17 +1,23 @@
 """Where numbers go: metrics.csv always, Weights & Biases where it is wanted."""
 
 import csv
+import hashlib
+import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from common.errors import UserError
 from common.files import naming, written_whole
+from training.monitoring.callbacks import RunCallback
 from training.setup.settings import WandbMode
+from training.step.module import ExactModule
 from training.storage.run_dir import RunFolder
 
 
@@ -61,6 +67,50 @@ class MetricsCsv(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The run folder's config.yaml holds them."""
+
+
+def logged_sha256(folder: RunFolder, step: int) -> str:
+    """Hash of all that metrics.csv holds up to a step, however it is laid out in columns."""
+    rows = [row for row in folder.read_metrics() if int(row["step"]) <= step]
+    filled = [{name: value for name, value in row.items() if value} for row in rows]
+    return hashlib.sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()
+
+
+class Logs(RunCallback):
+    """Begins metrics.csv where the run goes on; each checkpoint has the hash of what was logged before it.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder, self.step, self.expected = folder, 0, ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"logged_sha256": logged_sha256(self.folder, self.step)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.expected = state_dict["logged_sha256"]
+
+    def run_starts(self, trainer: Trainer, module: ExactModule) -> None:
+        """Drops the rows behind the checkpoint.
+
+        Raises:
+            UserError: where those before it are others than the run logged.
+        """
+        self.step, metrics = trainer.global_step, self.folder.metrics
+        is_checked = trainer.is_global_zero and self.expected and metrics.exists()
+        if is_checked and logged_sha256(self.folder, self.step) != self.expected:
+            raise UserError(
+                f"{metrics} is not what the run logged up to step {self.step} (its SHA-256 differs from that in the "
+                f"checkpoint); restore it from a copy, or remove it: the run goes on without what it held"
+            )
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                logger.keep_until(trainer.global_step)
+
+    def step_ends(self, trainer: Trainer, module: ExactModule) -> None:
+        self.step = trainer.global_step
 
 
 def has_wandb_key() -> bool:

@@ -13,7 +13,7 @@ from common.files import read_sealed, write_sealed
 from finetuning.body.body import start_from
 from objectives.start.pretrained import open_pretrained, tokenizer_of
 from objectives.weights.load import load_run
-from tests.helpers import TINY, train_in_process
+from tests.helpers import TINY, metrics_of, train_in_process
 from training.storage import run_dir
 from training.storage.branch import ParentRun
 from training.storage.run_dir import RunFolder
@@ -196,3 +196,19 @@ def test_a_row_that_a_killed_process_left_unfinished_is_none_and_other_damage_is
         (run / "metrics.csv").write_bytes(damaged)
         with pytest.raises(UserError, match=r"metrics\.csv is damaged .* remove it"):
             folder.read_metrics()
+
+
+def test_an_unfinished_run_goes_on_from_the_numbers_that_it_logged_alone(
+    trained: tuple[Path, list[str]], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands behind its checkpoint is computed anew, and is none of them."""
+    (run / "summary.json").unlink()
+    shutil.rmtree(run / "checkpoints/step-00000006")
+    whole = (run / "metrics.csv").read_bytes()
+    replace("metrics.csv", "\n2,", "\n2,1")(run)
+    assert train_in_process(command_of(trained, run)) == 2
+    assert "metrics.csv is not what the run logged up to step 4" in capsys.readouterr().err
+    (run / "metrics.csv").write_bytes(whole)
+    replace("metrics.csv", "\n6,", "\n6,1")(run)
+    assert train_in_process(command_of(trained, run)) == 0
+    assert metrics_of(run) == metrics_of(trained[0])
