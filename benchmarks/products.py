@@ -1,4 +1,7 @@
-"""The lower bound of a step: its matrix products alone, of the same shapes in the same order, and nothing else."""
+"""The lower bound of a step: its matrix products alone, of the same shapes in the same order, and nothing else.
+
+Those within a CPU's fused attention are among them, as batched products: two forwards, four backwards.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +15,8 @@ from benchmarks.arms import TimedStep
 
 aten = torch.ops.aten
 PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
+ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default
+ATTENTION_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 Product = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
 
 
@@ -32,11 +37,24 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in PRODUCTS:
-            with _disable_current_modes():
-                twins = tuple(self._twin(tensor, place) for place, tensor in enumerate(args))
-            self.products.append((func, twins))
+        with _disable_current_modes():
+            if func in PRODUCTS:
+                self.products.append((func, tuple(self._twin(tensor, place) for place, tensor in enumerate(args))))
+            elif func in (ATTENTION, ATTENTION_BACKWARD):
+                self.products += self._of_attention(*args[func == ATTENTION_BACKWARD :][:2], func == ATTENTION_BACKWARD)
         return result
+
+    def _of_attention(self, query_BHTC: Tensor, key_BKSC: Tensor, is_backward: bool) -> list[Product]:
+        """Scores and mixed values; backwards the gradients of weights, values, queries and keys."""
+        (B, H, T, C), S = query_BHTC.shape, key_BKSC.shape[2]
+
+        def product(rows: int, inner: int, columns: int) -> Product:
+            one, other = query_BHTC.new_empty(B * H, rows, inner), query_BHTC.new_empty(B * H, inner, columns)
+            return aten.bmm.default, (self._twin(one, 0), self._twin(other, 1))
+
+        if is_backward:
+            return [product(T, C, S), product(S, T, C), product(T, S, C), product(S, T, C)]
+        return [product(T, C, S), product(T, S, C)]
 
 
 def products_of(arm: TimedStep) -> list[Product]:
