@@ -18,7 +18,6 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from jsonargparse import Namespace
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
@@ -137,6 +136,8 @@ def main(arguments: list[str]) -> int:
     set_threads(None, processes=1)
     texts, run = texts_of(parsed), load_run(parsed.run, step=parsed.step)
     if parsed.compile:
+        import torch  # what is slow to import stands behind the answer to --help
+
         run.network.to("cuda" if torch.cuda.is_available() else "cpu")
         begin_compiling(Path("cache"))
         run.network.body.compile_generation()

@@ -67,3 +67,16 @@ def test_every_script_takes_signals_before_it_loads_anything_else(path: Path) ->
     tree = ast.parse(path.read_text(encoding="utf-8"))
     first = next(node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
     assert ast.unparse(first) == "import common.startup"
+
+
+QUICK = {*sys.stdlib_module_names, "common", "jsonargparse", "rich"}  # of which the last two take half a second
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=NAMES)
+def test_help_and_refusals_come_before_what_is_slow_to_import(path: Path) -> None:
+    imported: list[str] = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported += [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+    before = imported[: imported.index("training.setup.command_line")]
+    assert {name.partition(".")[0] for name in before} <= QUICK
