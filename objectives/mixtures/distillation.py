@@ -238,12 +238,16 @@ class Distillation(Objective):
         teacher = replace(open_pretrained(self.teacher), setting="model.init_args.begin_with_teacher = true")
         return every_other(teacher, num_blocks)
 
+    def _has_teacher(self, network: Network) -> bool:
+        """Whether a teacher stands there and is compared with: its layers alone need no pass of it."""
+        return TEACHER in network.unsaved and bool(self.distillation_weight or self.cosine_weight)
+
     def predictions(self, network: Network, batch: Batch) -> dict[str, Prediction]:
         """Of the labels, and beside a teacher, as in training, the distances from it."""
         states = network.states(batch)
         hard = self.predicted_tokens(network, states, batch)
         found = {self.token_term: replace(hard, weight=self.hard_weight)}
-        if TEACHER not in network.unsaved:
+        if not self._has_teacher(network):
             return found
         with torch.no_grad():
             teacher_states = network.states(batch, TEACHER)
@@ -280,7 +284,7 @@ class Distillation(Objective):
     def flops_per_window(self, network: Network, windows: Windows, vocabulary: Vocabulary) -> float:
         """Those of the body, and of the teacher as much as it adds to a step: a forward pass without a backward one."""
         encoder, decoder, targets = self.mean_lengths(windows, vocabulary)
-        if TEACHER not in network.unsaved:
+        if not self._has_teacher(network):
             return network.flops(encoder=encoder, decoder=decoder, targets=targets)
         read = decoder if self.uses_decoder else encoder
         soft = (read if self.positions == "all" else targets) * (self.distillation_weight > 0)

@@ -232,6 +232,18 @@ def test_flops_count_the_teachers_forward_pass(monkeypatch: pytest.MonkeyPatch) 
     assert teacher > 0.9 * body
 
 
+def test_a_teacher_that_nothing_is_compared_with_is_not_run_and_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of(monkeypatch, made(MaskedLM, **ONE_SEGMENT), distillation_weight=0.0, cosine_weight=0.0)
+    module, windows = built(student, window=64), some_windows()
+    network = module.built
+
+    monkeypatch.setattr(network.role("teacher"), "forward", lambda *_: pytest.fail("the teacher reads"))
+    assert module.terms(batch_of(student, windows), count_correct=False).keys() == {student.token_term}
+    encoder, _, targets = student.mean_lengths(windows, VOCABULARY)
+    alone = network.flops(encoder=encoder, decoder=0, targets=targets)
+    assert student.flops_per_window(network, windows, VOCABULARY) == alone
+
+
 def test_a_student_takes_its_teachers_layers_and_all_else() -> None:
     teacher = pretrained_of(made(SpanCorruption), layers=(3, 2))
     student = every_other(teacher, (2, 1))
