@@ -138,6 +138,12 @@ def test_the_page_can_be_played_with(
     def tokens() -> list[str]:
         return page.locator("#masked_lm .column > span:first-child").all_inner_texts()
 
+    # No line of tokens has room for rows that are empty in it.
+    hollow = page.locator(".column > span:last-child").evaluate_all(
+        "all => all.filter(one => one.matches('.empty')).length"
+    )
+    assert hollow == 0
+
     # The draw that is shown is that of the seed and of the knobs that are chosen, by pointer and by keyboard.
     first = tokens()
     shown = next(one for one in data["objectives"] if one["name"] == "masked_lm")["texts"][0]

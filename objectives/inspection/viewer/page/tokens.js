@@ -37,6 +37,7 @@ function strip(name, panel, rule, made) {
       column.append(element("span", { class: (detected[1] > 5000) === Boolean(detected[2]) ? "correct" : "wrong" }, `${detected[2] ? "≠" : "="} ${percent(detected[1])}`));
       spoken.push(`${words.detected[term] || term} ${percent(detected[1])} (${detected[2] ? words.isSo : words.isNot})`);
     }
+    while (column.childElementCount > 1 && column.lastElementChild.className === "empty") column.lastElementChild.remove();  // a line of tokens is as high as what stands in it
     column.setAttribute("aria-label", spoken.filter(Boolean).join("; "));
     pointed(column, () => {
       columns.forEach((other, key) => other.classList.toggle("seen", sees(rule, at, key)));
