@@ -26,6 +26,7 @@ _MARKS = {
     codecs.BOM_UTF8: ("utf-8", "utf-8-sig"),
 }  # the longer ones first; what each declares, and the same by the names that checked_encoding gives
 _WESTERN = ("iso8859-1", "iso8859-15", "cp1252", "latin-1")  # of which almost every byte is a letter
+_WIDER = {"euc_kr": "cp949", "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030"}
 _EVIDENCE = 3  # bytes behind the first of characters in UTF-8: so many are there by chance in no other encoding
 
 
@@ -55,7 +56,9 @@ class TextForm:
             except UnicodeDecodeError as error:
                 before = error.object[: error.start].decode(self.encoding, "replace")
                 number, bad = ends + before.count(self.line_end) + 1, error.object[error.start : error.end].hex(" ")
-                raise UserError(f"{strict}, line {number}: is not {self.encoding}, by bytes {bad}") from None
+                wider = _WIDER.get(self.encoding)
+                remedy = f"; {wider} has the same characters and more" if wider else ""
+                raise UserError(f"{strict}, line {number}: is not {self.encoding}, by bytes {bad}{remedy}") from None
 
         held: list[str] = []  # of a line that goes on
         for text in chain(map(decoded, chunks), (decoded(b"", is_last=True) for _ in range(1))):

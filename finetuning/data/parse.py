@@ -164,7 +164,9 @@ def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> 
             for tag in row.tags:
                 parse_tag(tag)
         except UserError as error:
-            raise UserError(f"{source.key}: {row.origin}: {error}") from None
+            are_numbers = all(tag.isdecimal() for tag in row.tags)
+            remedy = "; names of tags are kept on the hub and in parquet, JSON has their numbers" * are_numbers
+            raise UserError(f"{source.key}: {row.origin}: {error}{remedy}") from None
     iob1 = is_iob1(row.tags for row in rows)
     in_bio = []
     for row in rows:

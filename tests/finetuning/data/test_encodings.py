@@ -116,6 +116,12 @@ def test_one_byte_that_is_none_of_the_named_encoding_is_refused_by_its_line_howe
         read_splits(task, DataWarnings())
 
 
+def test_syllables_that_only_the_wider_encoding_has_are_refused_with_its_name(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "a.csv", ["text,label", "철수는 학교에 갔다,a", "똠방각하,b"], "cp949")
+    with pytest.raises(UserError, match=r"a\.csv, line 3: is not euc_kr, by bytes .*; cp949 has the same characters"):
+        read_splits(ClassificationTask(name="t", train=path, encoding="euc-kr"), DataWarnings())
+
+
 def test_an_unknown_encoding_is_refused_and_splits_may_have_encodings_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"task\.encoding = 'cp-949x' is no encoding that Python knows"):
         ClassificationTask(name="t", train="a.csv", encoding="cp-949x")

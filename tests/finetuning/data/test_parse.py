@@ -167,6 +167,14 @@ def test_iob1_is_no_fault(tmp_path: Path, warnings: DataWarnings) -> None:
     assert not warnings.lines()
 
 
+def test_numbers_of_tags_are_refused_with_where_their_names_are(tmp_path: Path, warnings: DataWarnings) -> None:
+    source = jsonl(tmp_path, {"tokens": ["영", "희"], "tags": [0, 1]})
+    with pytest.raises(
+        ValueError, match=r"tag '0' encodes no entity.*names of tags are kept on the hub and in parquet"
+    ):
+        read_tokens(source, warnings=warnings)
+
+
 def test_tags_that_tell_no_entities_stay_as_they_are(tmp_path: Path, warnings: DataWarnings) -> None:
     source = conll(tmp_path, "a DET\ncat NOUN\n")
     assert read_tokens(source, entities=False, warnings=warnings)[0].tags == ("DET", "NOUN")
