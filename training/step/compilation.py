@@ -31,10 +31,11 @@ def begin_compiling(cache: Path) -> None:
 
 
 HELP = "compiles the step (torch.compile); `auto` where the run is long enough for that to pay"
-# By kind of device: the share of a step that is saved, and the seconds that compiling takes. Rough: of one causal LM of
-# the shape mini on two cores, and of one of 110 M parameters on an H200.
-SAVED = {"cpu": (0.1, 60.0), "cuda": (0.28, 45.0)}
-PRODUCTS = 0.63  # the share of a step that its matrix products take
+# By kind of device: the share of a step that is saved, and the seconds that compiling takes the first time. On a CPU of
+# a causal LM of the shape nano (lab, fp32, one thread): 27 s of the processor, and 2.5 s from kept kernels, most of it
+# to load these and to trace the step; on an H200, roughly, of one of 110 M parameters.
+SAVED = {"cpu": (0.13, 27.0), "cuda": (0.28, 45.0)}
+PRODUCTS = 0.75  # the share of a step that its matrix products take: 0.70 to 0.79 of four objectives at the shape nano
 
 
 def tokens_of(budget: Budget, *, tokens_per_step: float, flops_per_token: float, targets_per_token: float) -> float:
