@@ -1,6 +1,6 @@
 """What a report shows of the text itself: held-out windows under every objective, and what runs generate."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
@@ -13,7 +13,7 @@ from models.generation.decoding import Decoding
 from objectives.core.prompts import Prompts
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import to_be_continued
-from objectives.weights.load import TrainedRun, load_run
+from objectives.weights.load import TrainedRun
 from training.storage.run_dir import RunFolder
 
 WINDOWS = 2  # that are shown, evenly spread over the held-out text
@@ -86,15 +86,19 @@ def continuations(job: MeasuredRun, run: TrainedRun, windows: Windows) -> list[C
     ]
 
 
-def excerpts(jobs: Mapping[str, MeasuredRun]) -> tuple[list[str], list[SampleRecord], list[ContinuationRecord]]:
-    """The windows' text, and what a run of each arm has to do with them; the text is that of the first."""
-    texts: list[str] = []
-    drawn: list[SampleRecord] = []
-    generated: list[ContinuationRecord] = []
-    for label, job in jobs.items():
-        run = load_run(job.run.path)
-        windows = held_out(run)
-        texts = texts or [text_of(run, windows, index) for index in chosen(windows)]
-        drawn += samples(label, run, windows)
-        generated += continuations(job, run, windows)
-    return texts, drawn, generated
+@dataclass(frozen=True, kw_only=True)
+class Excerpts:
+    """The text of the windows that are shown, and what one run has to do with them."""
+
+    texts: tuple[str, ...]
+    samples: tuple[SampleRecord, ...]
+    continuations: tuple[ContinuationRecord, ...]
+
+
+def excerpts_of(job: MeasuredRun, run: TrainedRun, windows: Windows) -> Excerpts:
+    """Of a run that is loaded."""
+    return Excerpts(
+        texts=tuple(text_of(run, windows, index) for index in chosen(windows)),
+        samples=tuple(samples(job.arm, run, windows)),
+        continuations=tuple(continuations(job, run, windows)),
+    )

@@ -5,7 +5,7 @@ unequal between the runs is named.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from common.errors import UserError
-from evaluation.excerpts import excerpts, held_out
+from data.store.tokenizer import load_tokenizer, vocabulary_of
+from evaluation.excerpts import held_out
 from evaluation.findings import find
+from evaluation.networks import look
 from evaluation.outcome import hardware, metrics_of, print_means, run_record, versions
-from evaluation.plateau import is_on_plateau, ordinary_losses
+from evaluation.plateau import is_on_plateau
 from evaluation.record.kinds import Status
 from evaluation.record.record import ArmRecord, StudyRecord, TextRecord
 from evaluation.report.report import write_report
@@ -25,7 +27,7 @@ from evaluation.study.jobs import StudyDir
 from evaluation.study.study import slug
 from models.transformer.accounting import count_parameters
 from objectives.core.network import MAIN
-from objectives.weights.load import load_run
+from objectives.weights.load import TrainedRun
 from training.storage.config_file import flat
 from training.storage.run_dir import RunFolder, lock_folder
 
@@ -84,8 +86,7 @@ def arms_of(folders: Sequence[Path]) -> dict[str, list[ExistingRun]]:
     return arms
 
 
-def _arm(label: str, runs: Sequence[ExistingRun], ordinary_loss: float | None) -> ArmRecord:
-    run = load_run(runs[0].run.path)
+def _arm(label: str, run: TrainedRun) -> ArmRecord:
     windows, config = held_out(run), run.config
     main = run.objective.bodies(run.body)[MAIN]
     _, _, targets = run.objective.mean_lengths(windows, run.vocabulary)
@@ -101,7 +102,6 @@ def _arm(label: str, runs: Sequence[ExistingRun], ordinary_loss: float | None) -
         flops_per_window=RunFolder(run.folder).read_info()["flops_per_step"] / config["data"]["batch_size"],
         targets_per_raw_token=targets / run.window,
         learning_rate=config["optimizer"]["learning_rate"],
-        ordinary_loss=ordinary_loss,
     )
 
 
@@ -115,7 +115,7 @@ def _text(run: RunFolder) -> TextRecord:
         train_bytes=info["train"]["bytes"],
         documents=info["train"]["documents"],
         tokenizer=str(config["tokenizer"]),
-        vocab_size=load_run(run.path).vocabulary.size,
+        vocab_size=vocabulary_of(load_tokenizer(run.tokenizer)).size,
         window=config["window"],
         ln_vocabulary=summary["ln_vocabulary"],
         unigram_entropy=summary["unigram_entropy"],
@@ -164,9 +164,8 @@ def compare_runs(
     lock = lock_folder(study_dir.folder, "comparison")
     try:
         findings = find(runs, evaluations, console)
-        losses = ordinary_losses(findings.jobs)
-        first = {run.arm: run for run in reversed(finished)}
-        texts, drawn, generated = excerpts({label: first[label] for label in arms})
+        described: dict[str, ArmRecord] = {}
+        seen = look(findings.jobs, [*arms], first=lambda label, run: described.update({label: _arm(label, run)}))
         text = _text(finished[0].run)
         record = StudyRecord(
             name=study_dir.folder.name,
@@ -181,19 +180,19 @@ def compare_runs(
                 *unequal(arms),
                 *(
                     f"{arm} has not left the plateau at the unigram entropy: its scores are of token frequencies."
-                    for arm, loss in losses.items()
+                    for arm, loss in seen.losses.items()
                     if is_on_plateau(loss, text.unigram_entropy)
                 ),
                 *findings.caveats(),
                 *findings.unmeasured,
             ),
-            arms=tuple(_arm(label, of_arm, losses.get(label)) for label, of_arm in arms.items()),
+            arms=tuple(replace(described[label], ordinary_loss=seen.losses.get(label)) for label in arms),
             runs=tuple(run_record(run, findings.of(run)) for run in runs),
             metrics=metrics_of(findings.results),
             summaries=tuple(findings.summaries()),
-            windows=tuple(texts),
-            samples=tuple(drawn),
-            continuations=tuple(generated),
+            windows=seen.texts,
+            samples=seen.samples,
+            continuations=seen.continuations,
             hardware=hardware(),
             versions=versions(runs),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

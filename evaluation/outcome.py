@@ -13,9 +13,9 @@ from rich.console import Console
 
 from common.errors import UserError
 from common.files import write_whole
-from evaluation.excerpts import excerpts
 from evaluation.findings import Findings, Results, check_ranked, find, write_items
-from evaluation.plateau import is_on_plateau, ordinary_losses
+from evaluation.networks import look
+from evaluation.plateau import is_on_plateau
 from evaluation.record.files import read_record
 from evaluation.record.record import (
     ArmRecord,
@@ -166,9 +166,7 @@ def record_of(
     declarations: list[dict[str, Any]],
 ) -> StudyRecord:
     """Everything that the report shows."""
-    first = {job.arm: job for job in reversed(findings.jobs) if not job.branch}  # of each arm, in the order declared
-    losses = ordinary_losses(findings.jobs)
-    texts, drawn, generated = excerpts({label: first[label] for label in plan.arms if label in first})
+    seen = look(findings.jobs, [*plan.arms])
     return StudyRecord(
         name=name,
         question=study.question,
@@ -179,7 +177,7 @@ def record_of(
         seeds=study.seeds,
         deviations=(*deviations(study, plan, jobs, declarations), *findings.caveats(), *findings.unmeasured),
         arms=tuple(
-            replace(_arm(study, label, arm, jobs.rates), ordinary_loss=losses.get(label))
+            replace(_arm(study, label, arm, jobs.rates), ordinary_loss=seen.losses.get(label))
             for label, arm in plan.arms.items()
         ),
         runs=tuple(run_record(job, findings.of(job)) for job in (*jobs.runs, *jobs.branches)),
@@ -189,13 +187,13 @@ def record_of(
             study.hypotheses,
             scores_of(findings.by_arm()),
             num_seeds=len(study.seeds),
-            on_plateau=[arm for arm, loss in losses.items() if is_on_plateau(loss, plan.text.unigram_entropy)],
+            on_plateau=[arm for arm, loss in seen.losses.items() if is_on_plateau(loss, plan.text.unigram_entropy)],
             bounds=findings.bounds(),
         ),
         tuning=tuple(map(_tuning, jobs.tuning)),
-        windows=tuple(texts),
-        samples=tuple(drawn),
-        continuations=tuple(generated),
+        windows=seen.texts,
+        samples=seen.samples,
+        continuations=seen.continuations,
         hardware=hardware(),
         versions=versions(jobs.all),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,17 +4,12 @@ Sentinels, marks and the end token are learned earlier and do not count: a loss 
 a model that knows nothing of what follows what.
 """
 
-import statistics
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
-from evaluation.excerpts import held_out
-from evaluation.study.jobs import MeasuredRun
-from objectives.weights.load import TrainedRun, load_run
+from objectives.weights.load import TrainedRun
 from training.monitoring.display import PLATEAU
 
 WINDOWS = 64  # held out, evenly spread: some thousand targets
@@ -43,17 +38,6 @@ def ordinary_loss(run: TrainedRun, windows: Windows) -> float | None:
         total += float(torch.nn.functional.cross_entropy(logits_NV, prediction.labels.ids_N[kept], reduction="sum"))
         count += int(kept.sum())
     return total / count if count else None
-
-
-def ordinary_losses(jobs: Iterable[MeasuredRun]) -> dict[str, float]:
-    """By arm, the mean over its finished runs of the whole budget."""
-    found: dict[str, list[float]] = {}
-    for job in jobs:
-        if not job.branch:
-            run = load_run(job.run.path)
-            loss = ordinary_loss(run, held_out(run))
-            found.setdefault(job.arm, []).extend([] if loss is None else [loss])
-    return {arm: statistics.fmean(losses) for arm, losses in found.items() if losses}
 
 
 def is_on_plateau(loss: float, unigram_entropy: float) -> bool:

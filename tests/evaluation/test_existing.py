@@ -10,8 +10,10 @@ import pytest
 
 import compare
 import show
+from evaluation import networks
 from evaluation.existing import arms_of
 from evaluation.record.files import read_record
+from objectives.weights.load import load_run
 from tests.helpers import train_in_process
 
 Command = Callable[..., list[str]]
@@ -44,7 +46,10 @@ def test_runs_that_exist_are_reported_beside_each_other(
 ) -> None:
     names = ("causal_lm-s0", "causal_lm-s1", "masked_lm-s0")
     command = [*(str(runs / name) for name in names), "--studies", str(tmp_path / "studies"), "--name", "beside"]
+    loaded: list[Path] = []
+    monkeypatch.setattr(networks, "load_run", lambda folder: loaded.append(folder) or load_run(folder))
     assert compare.main(command) == 0
+    assert loaded == [runs / name for name in names]  # each once
     record = read_record(tmp_path / "studies/beside/results.json")
     assert [(run.arm, run.seed, run.status) for run in record.runs] == [
         ("causal_lm", 0, "finished"),
