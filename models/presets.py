@@ -149,6 +149,13 @@ RANGES = {
 }
 
 
+def check_layers(layers: int | tuple[int, int]) -> None:
+    """Raises UserError where that is no number of layers; an encoder-decoder may lack one of its two stacks."""
+    depths = layers if isinstance(layers, tuple) else (layers,)
+    if (sum(depths) if min(depths) >= 0 else -1) not in LAYERS:
+        raise UserError(f"body.layers = {layers} {LAYERS}")
+
+
 def share_out(layers: int | tuple[int, int], *, encoder: bool, decoder: bool) -> tuple[int, int]:
     """Layers of an encoder and of a decoder, from `body.layers`: both of them, or how many there are in all.
 
@@ -210,9 +217,7 @@ class TransformerConfig:
     document_masking: bool = False
 
     def __post_init__(self) -> None:
-        depths = self.layers if isinstance(self.layers, tuple) else (self.layers,)
-        if (sum(depths) if min(depths) >= 0 else -1) not in LAYERS:  # an encoder-decoder may lack one of the two
-            raise UserError(f"body.layers = {self.layers} {LAYERS}")
+        check_layers(self.layers)
         check_ranges("body.", RANGES, vars(self))
         if self.head_width is None and self.width % self.num_heads:
             raise UserError(

@@ -98,6 +98,7 @@ class RunMetadata(RunCallback):
             flops_per_step=module.flops_per_step,
             total_steps=module.progress.total_steps,
             references=module.references(),
+            complete=False,
             **({"initialized_from": module.initialized_from} if module.initialized_from else {}),
             **({"frozen": dict(module.frozen)} if module.frozen else {}),
             **self._new_sizes(module),
@@ -235,6 +236,8 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
         with _closing(trainer, folder, saving), _restoring(resumed):
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
+        if trainer.is_global_zero:
+            folder.write_info(complete=True)  # its checkpoints may be removed now
         return folder.read_summary() or {}
     except Exception as error:
         _note_what_is_saved(error, folder)

@@ -76,6 +76,11 @@ class ShardedData(lightning.LightningDataModule):
             UserError: where it does not split evenly.
         """
         micro = self.micro_batch_size or max(self.batch_size // world, 1)
+        if self.micro_batch_size is None and self.batch_size % world:
+            raise UserError(
+                f"data.batch_size = {self.batch_size} {self.unit} do not split over {world} device(s): choose a "
+                f"multiple of {world}"
+            )
         if self.batch_size % (world * micro):
             raise UserError(
                 f"data.batch_size = {self.batch_size} {self.unit} do not split over {world} device(s) in "

@@ -5,7 +5,7 @@ from typing import Literal
 
 from common.errors import UserError
 from common.ranges import Range, check_ranges, count
-from models.presets import share_out
+from models.presets import check_layers, share_out
 
 Cell = Literal["lstm", "gru"]
 RANGES = {
@@ -55,9 +55,7 @@ class RecurrentConfig:
     document_masking: bool = False
 
     def __post_init__(self) -> None:
-        depths = self.layers if isinstance(self.layers, tuple) else (self.layers,)
-        if min(depths) < 0 or sum(depths) < 1:
-            raise UserError(f"body.layers = {self.layers} must be at least 1")
+        check_layers(self.layers)
         if self.width < 2 or self.width % 2:
             raise UserError(f"body.width = {self.width} must be even: each direction of an encoder has half of it")
         check_ranges("body.", RANGES, vars(self))

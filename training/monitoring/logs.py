@@ -21,6 +21,11 @@ from training.step.module import ExactModule
 from training.storage.run_dir import RunFolder
 
 
+def rows_until(folder: RunFolder, step: int) -> list[dict[str, str]]:
+    """What metrics.csv holds up to a step."""
+    return [row for row in folder.read_metrics() if int(row["step"]) <= step]
+
+
 class MetricsCsv(Logger):
     """`metrics.csv` in the run folder: a row for each time something is logged, a column for each name.
 
@@ -51,7 +56,7 @@ class MetricsCsv(Logger):
     def keep_until(self, step: int) -> None:
         """Drops the rows of later steps."""
         if self.columns:
-            self._write([row for row in self.folder.read_metrics() if int(row["step"]) <= step])
+            self._write(rows_until(self.folder, step))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -71,8 +76,7 @@ class MetricsCsv(Logger):
 
 def logged_sha256(folder: RunFolder, step: int) -> str:
     """Hash of all that metrics.csv holds up to a step, however it is laid out in columns."""
-    rows = [row for row in folder.read_metrics() if int(row["step"]) <= step]
-    filled = [{name: value for name, value in row.items() if value} for row in rows]
+    filled = [{name: value for name, value in row.items() if value} for row in rows_until(folder, step)]
     return hashlib.sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()
 
 

@@ -140,8 +140,12 @@ _UNKNOWN = re.compile(
     r"(?:--)?(?P<name>[\w.]+)"
 )
 _KEY = re.compile(r"^Parser key \"(?P<key>[\w.]+)\":", re.MULTILINE)
-_LITERAL = re.compile(r"Expected a typing\.Literal\[(?P<choices>[^\]]*)\]\. Got value: (?P<value>\S+)")
-_TYPE = re.compile(r"Expected a <class '(?P<type>\w+)'>\. Got value: (?P<value>\S+)")
+_LITERAL = re.compile(r"Expected a typing\.Literal\[(?P<choices>[^\]]*)\]\. Got value: (?P<value>.*)$")
+_TYPE = re.compile(r"Expected a <class '(?P<type>\w+)'>\. Got value: (?P<value>.*)$")
+_OF_UNION = re.compile(
+    r"Expected a (?:<class '(?P<type>\w+)'>|typing\.Literal\[(?P<choices>[^\]]*)\])(?:\. Got value: .*)?"
+)
+_GIVEN = re.compile(r"Given value: (?P<value>.*)$", re.MULTILINE)
 _GROUP = re.compile(r"Unable to load config '(?P<value>[^']*)'")
 KINDS = {
     "int": "a whole number",
@@ -183,10 +187,29 @@ def suggestion(name: str, valid: Iterable[str]) -> str | None:
     return f"did you mean '{near}'?" if near else None
 
 
+def _choices(literal: str) -> list[str]:
+    """Those of a `typing.Literal`, as it is written between its brackets."""
+    return [choice.strip(" '\"") for choice in literal.split(",")]
+
+
+def _of_union(lines: Sequence[str], message: str) -> str | None:
+    """A value that is of none of several simple kinds in plain words; None where it is another mistake."""
+    given, allowed = _GIVEN.search(message), list[str]()
+    for line in lines:
+        if (found := _OF_UNION.fullmatch(line)) is None:
+            return None
+        kind = found["type"]
+        allowed += _choices(found["choices"]) if kind is None else [KINDS.get(kind, f"a {kind}")]
+    if given is None or not allowed:
+        return None
+    wrong = f"is not {allowed[0]}" if len(allowed) == 1 else f"is none of {', '.join(allowed)}"
+    return f"'{given['value']}' {wrong}"
+
+
 def _readable(text: str) -> str:
     """A message on a wrong value in plain words: the choices, and the one that was meant."""
     if found := _LITERAL.search(text):
-        value, choices = found["value"], [choice.strip(" '\"") for choice in found["choices"].split(",")]
+        value, choices = found["value"], _choices(found["choices"])
         near = [choice for choice in choices if choice.startswith(value)]
         near = near or difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
         meant = f"; did you mean '{near[0]}'?" if near else ""
@@ -222,8 +245,8 @@ def one_line(message: str, valid: Iterable[str] = (), choices: Mapping[str, Sequ
         match["key"] for line in message.splitlines() if (match := _SCAFFOLDING.match(line.strip())) and match["key"]
     ]
     lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
-    text = " ".join(line for line in dict.fromkeys(lines) if line and not _SCAFFOLDING.match(line))
-    text = _readable(text)
+    parts = [line for line in dict.fromkeys(lines) if line and not _SCAFFOLDING.match(line)]
+    text = _of_union(parts, message) or " ".join(map(_readable, parts))
     for key in keys[-1:]:
         if key not in text:
             text = f"{key}: {text}"

@@ -213,7 +213,8 @@ class RunFolder:
         summary, found = read_sealed(path, remedy=remedy)[0], checkpoints_in(self.checkpoints)
         if "steps" not in summary or summary.get("run", run) != run:
             raise UserError(f"{path} is that of another run; {remedy}")
-        return None if found and checkpoint_step(found[0]) != summary["steps"] else renamed_metrics(summary)
+        is_saved = checkpoint_step(found[0]) == summary["steps"] if found else self.read_info().get("complete", True)
+        return renamed_metrics(summary) if is_saved else None
 
     def read_summary(self) -> dict[str, Any] | None:
         """What came out, if the run has come to its end.

@@ -245,6 +245,8 @@ def test_flops_count_gates_attention_and_head() -> None:
     [
         ({"width": 7}, "body.width = 7 must be even"),
         ({"layers": 0}, "body.layers"),
+        ({"layers": 1_000_000}, "body.layers = 1000000 must be at least 1 and at most 4,096"),
+        ({"layers": (1, 1_000_000)}, r"body.layers = \(1, 1000000\) must be at least 1 and at most 4,096"),
         ({"dropout": 1.0}, "body.dropout"),
         ({"document_masking": True}, "within_document"),
         ({"initial_bound": 0.0}, "body.initial_bound"),

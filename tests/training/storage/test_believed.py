@@ -161,6 +161,20 @@ def test_a_removed_summary_is_written_again_by_the_last_steps(trained: tuple[Pat
     ]
 
 
+def test_a_run_that_was_killed_before_its_only_checkpoint_has_not_come_to_its_end(
+    trained: tuple[Path, list[str]], run: Path
+) -> None:
+    """One whose checkpoints were removed since has."""
+    folder, info = RunFolder(run), RunFolder(run).read_info()
+    shutil.rmtree(run / "checkpoints")
+    assert folder.read_summary()
+    write_sealed(run / "run.json", {**info, "complete": False})
+    assert folder.read_summary() is None
+    assert train_in_process(command_of(trained, run)) == 0
+    assert metrics_of(run) == metrics_of(trained[0])
+    assert folder.read_info()["complete"]
+
+
 def test_a_run_from_before_there_were_hashes_is_read_with_one_warning(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
