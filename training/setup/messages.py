@@ -192,20 +192,6 @@ def _choices(literal: str) -> list[str]:
     return [choice.strip(" '\"") for choice in literal.split(",")]
 
 
-def _of_union(lines: Sequence[str], message: str) -> str | None:
-    """A value that is of none of several simple kinds in plain words; None where it is another mistake."""
-    given, allowed = _GIVEN.search(message), list[str]()
-    for line in lines:
-        if (found := _OF_UNION.fullmatch(line)) is None:
-            return None
-        kind = found["type"]
-        allowed += _choices(found["choices"]) if kind is None else [KINDS.get(kind, f"a {kind}")]
-    if given is None or not allowed:
-        return None
-    wrong = f"is not {allowed[0]}" if len(allowed) == 1 else f"is none of {', '.join(allowed)}"
-    return f"'{given['value']}' {wrong}"
-
-
 def _readable(text: str) -> str:
     """A message on a wrong value in plain words: the choices, and the one that was meant."""
     if found := _LITERAL.search(text):
@@ -218,6 +204,25 @@ def _readable(text: str) -> str:
         kind = KINDS.get(found["type"], f"a {found['type']}")
         text = f"{text[: found.start()]}'{found['value']}' is not {kind}{text[found.end() :]}"
     return text
+
+
+def _of_union(lines: Sequence[str], message: str) -> str | None:
+    """A value that is of none of several simple kinds in plain words; None where it is another mistake."""
+    if any(". Got value: " in line for line in lines):  # a part of it is wrong, such as one of a list
+        return " ".join(_readable(line) for line in lines if ". Got value: " in line)
+    given, allowed = _GIVEN.search(message), list[str]()
+    for line in lines:
+        if (found := _OF_UNION.fullmatch(line)) is None:
+            return None
+        kind = found["type"]
+        if kind == "bool":
+            allowed += ["true", "false"]
+        else:
+            allowed += _choices(found["choices"]) if kind is None else [KINDS.get(kind, f"a {kind}")]
+    if given is None or not allowed:
+        return None
+    wrong = f"is not {allowed[0]}" if len(allowed) == 1 else f"is neither {', '.join(allowed[:-1])} nor {allowed[-1]}"
+    return f"'{given['value']}' {wrong}"
 
 
 def _of_group(message: str, choices: Mapping[str, Sequence[str]]) -> str | None:

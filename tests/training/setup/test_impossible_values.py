@@ -123,10 +123,10 @@ OUTSIDE: dict[str, tuple[tuple[str, ...], str]] = {
         "mean_span_length = 1000 must be at most data.window = 32",
     ),
     "a million layers": (("--body.layers", "1000000"), "body.layers = 1000000 must be at least 1 and at most"),
-    "neither a number nor auto": (("--data.micro_batch_size", "half"), "data.micro_batch_size: 'half' is none of a"),
-    "a number of rows that is none": (("--data.micro_batch_size", "1.5"), "'1.5' is none of a whole number, auto"),
+    "neither a number nor auto": (("--data.micro_batch_size", "half"), "data.micro_batch_size: 'half' is neither a"),
+    "a number of rows that is none": (("--data.micro_batch_size", "1.5"), "'1.5' is neither a whole number nor auto"),
     "no micro-batch": (("--data.micro_batch_size", "0"), "data.micro_batch_size = 0 must be at least 1 and at most"),
-    "neither true nor auto": (("--compile", "maybe"), "compile: 'maybe' is none of true or false, auto"),
+    "neither true nor auto": (("--compile", "maybe"), "compile: 'maybe' is neither true, false nor auto"),
     "two words for one": (("--logging.attention", "yes please"), "logging.attention: 'yes please' is not true or"),
     "no share at all": (("--optimizer.ema_decay", "x"), "optimizer.ema_decay: 'x' is not a number"),
     "a batch for two devices": (

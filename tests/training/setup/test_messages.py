@@ -27,6 +27,35 @@ def test_scaffolding_goes_and_the_key_stays() -> None:
     assert one_line(said) == "data.window: Expected an int"
 
 
+def union(key: str, value: str, *errors: str) -> str:
+    """The message of jsonargparse on a value of several types."""
+    lines = "\n".join(f"    - Expected a {error}" for error in errors)
+    return (
+        f'Parser key "{key}":\n  Does not validate against any of the Union subtypes\n  Subtypes: [...]\n'
+        f"  Errors:\n{lines}\n  Given value type: <class 'str'>\n  Given value: {value}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "errors", "expected"),
+    [
+        ("1.5", ("<class 'int'>", "typing.Literal['auto']", "<class 'NoneType'>"), "neither a whole number nor auto"),
+        ("x", ("<class 'float'>", "<class 'NoneType'>"), "not a number"),
+        ("maybe", ("<class 'bool'>", "typing.Literal['auto']"), "neither true, false nor auto"),
+        ("many", ("<class 'int'>", "<class 'tuple'>"), "neither a whole number nor a list, such as [1, 2]"),
+    ],
+)
+def test_a_value_of_several_types_is_answered_with_all_of_them(
+    value: str, errors: tuple[str, ...], expected: str
+) -> None:
+    assert one_line(union("some.key", value, *errors)) == f"some.key: '{value}' is {expected}"
+
+
+def test_of_a_list_the_part_that_is_wrong_is_named() -> None:
+    message = union("some.key", "[1, 'x y']", "<class 'int'>", "<class 'int'>. Got value: x y")
+    assert one_line(message) == "some.key: 'x y' is not a whole number"
+
+
 def test_an_unknown_name_gets_a_suggestion() -> None:
     assert one_line("unrecognized arguments: --data.windw 3", VALID).endswith("did you mean 'data.window'?")
 
