@@ -2,6 +2,7 @@
 
     loader      processor seconds of a million raw tokens, and raw tokens a second, without and with worker processes
     lightning   what a whole run with all its callbacks costs a step beside a bare loop over the same batches
+    hooks       the same of a model of next to nothing, in the processor's microseconds, beside plain Lightning as well
 
 A loader must keep ahead of the step that it feeds: three million raw tokens a second feed a 110 M model on a fast GPU
 six times over.
@@ -14,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ from rich.console import Console
 
 import train
 from benchmarks.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
+from benchmarks.hooks import measure_hooks
 from benchmarks.record import ROOT, add, file_of, machine, today
 from benchmarks.shapes import MEASURED, shape_named
 from training.step.optim import make_optimizer
 
+PARTS = ("loader", "lightning", "hooks")
 OBJECTIVES = (*PRESET_OF, "prefix_lm", "fill_in_the_middle", "masked_diffusion", "replaced_token_detection")
 
 
@@ -92,7 +96,7 @@ def measure_lightning(setting: Setting, *, turns: int, steps: int) -> dict[str, 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=["loader", "lightning"], choices=["loader", "lightning"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES, metavar="NAME")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--shape", choices=MEASURED, default="mini")
@@ -100,6 +104,7 @@ def main(arguments: list[str]) -> int:
         "--workers", nargs="+", type=int, default=[0, 1], help="numbers of processes that prepare batches"
     )
     parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=400, help="of each run whose hooks are measured")
     parser.add_argument(
         "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
     )
@@ -124,8 +129,14 @@ def main(arguments: list[str]) -> int:
                 f"a run of {objective}: {1000 * spent['whole']:.1f} ms a step, a bare loop {1000 * spent['bare']:.1f} "
                 f"ms: {spent['ratio'] - 1:+.1%}"
             )
+        if "hooks" in options.parts and objective in list(PRESET_OF)[:2]:
+            tiny = replace(setting, shape=shape_named("tiny"), device=torch.device("cpu"), precision="fp32")
+            found["hooks"][objective] = spent = {"date": today(), **measure_hooks(tiny, turns=3, steps=options.steps)}
+            cells = ", ".join(f"{name} {spent[name]:,.0f}" for name in list(spent)[1:])
+            console.print(f"microseconds of a step of {objective}: {cells}")
     key = f"{options.shape} on {options.device}"
-    add(options.out or file_of(described), described, {part: {key: value} for part, value in found.items()})
+    keys = {part: "tiny on cpu" if part == "hooks" else key for part in found}
+    add(options.out or file_of(described), described, {part: {keys[part]: found[part]} for part in found})
     return 0
 
 

@@ -122,6 +122,15 @@ def test_the_loader_is_measured_for_every_objective(tmp_path: Path) -> None:
     assert all(rates["0 workers"]["cpu_seconds_per_million"] > 0 for rates in found.values())
 
 
+def test_hooks_are_measured_beside_plain_lightning(tmp_path: Path) -> None:
+    out = tmp_path / "machine.json"
+    few = ["--parts", "hooks", "--objectives", "causal_lm", "--steps", "17", "--device", "cpu", "--shape", "tiny"]
+    assert loop.main([*few, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())["hooks"]["tiny on cpu"]["causal_lm"]
+    assert set(found) == {"date", "bare loop", "plain Lightning", "run"}
+    assert all(found[name] > 0 for name in found if name != "date")
+
+
 def test_litgpt_is_an_extra() -> None:
     assert peers.is_here("theirs")
     assert peers.is_here("litgpt") is (peers.find_spec("litgpt") is not None)
