@@ -104,6 +104,23 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices() -> None:
     )
 
 
+def test_a_value_that_is_of_none_of_several_kinds_is_answered_with_them() -> None:
+    union = (
+        'Parser key "compile":\n  Does not validate against any of the Union subtypes\n  Subtypes: [...]\n  Errors:\n'
+    )
+    kinds = (
+        "    - Expected a <class 'bool'>\n    - Expected a typing.Literal['auto']\n  Given value type: <class 'str'>\n"
+    )
+    assert one_line(f"{union}{kinds}  Given value: may be") == "compile: 'may be' is neither true, false nor auto"
+    none = "    - Expected a <class 'float'>\n    - Expected a <class 'NoneType'>\n  Given value type: <class 'str'>\n"
+    assert one_line(f"{union}{none}  Given value: x") == "compile: 'x' is not a number"
+    within = (
+        "    - Problem with given class_path 'a.B':\n        Parser key \"draws\":\n          Expected a <class 'int'>."
+    )
+    outside = "    - Expected a <class 'NoneType'>\n  Given value: NestedArg(key='draws', val='.5')"
+    assert one_line(f"{union}{within} Got value: 0.5\n{outside}") == "draws: '0.5' is not a whole number"
+
+
 def test_a_value_of_a_group_of_settings_is_answered_with_the_setting_that_takes_it() -> None:
     told = 'Parser key "optimizer":\nUnable to load config \'adamw\'\n  - Parser key "optimizer": Unable to load'
     choices = {"optimizer.name": ("adamw", "muon"), "optimizer.schedule": ("cosine",), "data.window": ()}
