@@ -28,8 +28,14 @@ class ProcessorClock(Callback):
     def __init__(self) -> None:
         self.moments: list[float] = []
 
-    def on_train_batch_end(self, *args: Any) -> None:
+    def note(self) -> None:
+        """At the end of a step."""
         self.moments.append(time.process_time())
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.note()
 
     @property
     def microseconds(self) -> float:
@@ -63,14 +69,16 @@ def _bare(setting: Setting, steps: int, clock: ProcessorClock) -> None:
     optimizer, batches = make_optimizer(module, module.optimizer_config), iter(loader_of(module, data))
     for _ in range(steps):
         our_step(module, optimizer, next(batches), setting.autocast())
-        clock.on_train_batch_end()
+        clock.note()
 
 
 def _plain(setting: Setting, steps: int, clock: ProcessorClock) -> None:
     module, data = prepared(setting, "lab")
     module.build(vocab_size=data.vocabulary.size, window=data.window)
     module.train()
-    off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    off: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
     trainer = Trainer(accelerator="cpu", max_steps=steps, gradient_clip_val=1.0, callbacks=[clock], **off)
     trainer.fit(Plain(module), loader_of(module, data))
 

@@ -41,7 +41,9 @@ class _Recorder(TorchDispatchMode):
             if func in PRODUCTS:
                 self.products.append((func, tuple(self._twin(tensor, place) for place, tensor in enumerate(args))))
             elif func in (ATTENTION, ATTENTION_BACKWARD):
-                self.products += self._of_attention(*args[func == ATTENTION_BACKWARD :][:2], func == ATTENTION_BACKWARD)
+                is_backward = func == ATTENTION_BACKWARD  # whose first argument is the gradient
+                query_BHTC, key_BKSC = args[is_backward], args[is_backward + 1]
+                self.products += self._of_attention(query_BHTC, key_BKSC, is_backward)
         return result
 
     def _of_attention(self, query_BHTC: Tensor, key_BKSC: Tensor, is_backward: bool) -> list[Product]:

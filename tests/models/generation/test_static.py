@@ -1,10 +1,12 @@
 """A static cache, whose steps all have one shape, changes nothing; nor does compiling them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
+from models.attention.kernels import Kernel
 from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import GeneratedTokens, beam_search, generate
@@ -48,20 +50,20 @@ def test_a_static_cache_generates_what_a_growing_one_does(preset: PresetName, st
 def test_every_step_with_a_static_cache_has_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     model, shapes = with_static_cache(make("lab", "decoder")), set()
     assert model.decoder is not None
-    kernels = [block.self_attention.kernel for block in model.decoder.blocks]  # pyright: ignore
-    forward = type(kernels[0]).forward
+    forward = Kernel.forward
 
-    def noted(self: object, query: torch.Tensor, key: torch.Tensor, *rest: object) -> torch.Tensor:
+    def noted(self: Kernel, query: torch.Tensor, key: torch.Tensor, *rest: Any) -> torch.Tensor:
         shapes.add((query.shape[2], key.shape[2]))
-        return forward(self, query, key, *rest)  # pyright: ignore
+        return forward(self, query, key, *rest)
 
-    monkeypatch.setattr(type(kernels[0]), "forward", noted)
+    monkeypatch.setattr(Kernel, "forward", noted)
     cache = model.new_cache(10)
     assert cache.capacity == CAPACITIES
     for ids in ([[3, 4, 5]], [[6]], [[7]], [[8]]):
         model.decode(Inputs(decoder_ids_BT=torch.tensor(ids)), cache=cache)
     assert shapes == {(3, 3), (1, CAPACITIES)}
-    assert cache.length == int(cache.place_1) == 6  # pyright: ignore
+    assert cache.place_1 is not None
+    assert cache.length == int(cache.place_1) == 6
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.distributed import GradBucket
+from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -48,7 +48,9 @@ class Reductions(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         def reduce(file: Path, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-            assert bucket.gradients()[0].data_ptr() == bucket.parameters()[0].grad.data_ptr()  # a view, no copy
+            gradient = bucket.parameters()[0].grad
+            assert gradient is not None
+            assert gradient.data_ptr() == bucket.gradients()[0].data_ptr()  # a view, no copy
             if trainer.is_global_zero and bucket.is_last():
                 with file.open("a") as lines:
                     lines.write(f"{trainer.global_step} {trainer.fit_loop.batch_idx}\n")

@@ -157,7 +157,9 @@ class Refusing(Callback):
         for place, name in ((torch, "manual_seed"), (LightningModule, "log"), (LightningModule, "log_dict")):
             self.patch.setattr(place, name, refuse)
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.steps += 1
         assert "train/loss" in trainer.callback_metrics  # all the same, for callbacks that monitor it
 
