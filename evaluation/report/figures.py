@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 from evaluation.record.kinds import Measure
 from evaluation.record.record import ArmRecord, MetricRecord, PointRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report.formatting import BOUND, MINUS, interval, number, score, unit_of_difference
+from evaluation.report.formatting import BOUND, MINUS, interval, number, score, unit_of_difference, within
 from evaluation.report.theme import DASHES, DOWN, INK, RIGHT, SOFT, UP, Panel, colour, form, mark
 from training.monitoring.display import short
 
@@ -134,7 +134,7 @@ def _draw_evaluation(record: StudyRecord, metric: MetricRecord, found: Sequence[
             textcoords="offset points", fontsize=8.5, color=INK,
         )  # fmt: skip
         if summary.low is not None and summary.high is not None:
-            axes.plot([summary.low, summary.high], [y, y], color=colour(series), linewidth=2.2)
+            axes.plot(within(summary.low, summary.high, metric.unit), [y, y], color=colour(series), linewidth=2.2)
         seeds = _scores(record, summary.arm, metric.name)
         for one in seeds if len(seeds) > 1 else []:
             mark(axes, one, y - 0.28, series, size=3, hollow=True)

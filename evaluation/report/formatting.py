@@ -59,11 +59,17 @@ def difference(value: float | None, unit: str = "") -> str:
     return f"+{text}" if value is not None and value > 0 else text
 
 
+def within(low: float, high: float, unit: str) -> tuple[float, float]:
+    """An interval of a mean, as far as the mean can lie in it: a share lies between 0 and 1."""
+    return (max(low, 0.0), min(high, 1.0)) if unit == "%" else (low, high)
+
+
 def interval(low: float | None, high: float | None, unit: str = "", *, signed: bool = False) -> str:
     """`[low, high]`, or a dash where one seed has none."""
     if low is None or high is None:
         return NONE
     write = difference if signed else number
+    low, high = (low, high) if signed else within(low, high, unit)
     return f"[{write(low, unit)}, {write(high, unit)}]"
 
 

@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.report.blocks import Table, TableCell
 from evaluation.report.figures import Figure
-from evaluation.report.formatting import NONE, interval, number, score
-from evaluation.report.theme import ABOVE, BELOW, DASHES, DOWN, NUM_SERIES, UP, Panel, colour, mark
+from evaluation.report.formatting import NONE, interval, number, score, within
+from evaluation.report.theme import ABOVE, BELOW, DASHES, DOWN, UP, Panel, colour, form, mark
 
 APART = 0.09  # between the marks of two arms, of the distance between two parts
 ROOM = 0.13  # of the height, for a line of the legend above what is drawn
@@ -141,11 +141,17 @@ def _draw_parts(record: StudyRecord, metric: MetricRecord, axes: Axes) -> None:
             continue
         shift = APART * (series - (len(record.arms) - 1) / 2)
         across, means = [place + shift for place, _ in found], [summary.mean or 0.0 for _, summary in found]
-        axes.plot(across, means, color=colour(series), linestyle=DASHES[series % NUM_SERIES], label=arm.label)
+        axes.plot(across, means, color=colour(series), linestyle=DASHES[form(series)], label=arm.label)
         for x, mean, (place, summary) in zip(across, means, found, strict=True):
             around = interval(summary.low, summary.high, metric.unit)
             if summary.low is not None and summary.high is not None:
-                axes.plot([x, x], [summary.low, summary.high], color=colour(series), linewidth=2.2, alpha=0.6)
+                axes.plot(
+                    [x, x],
+                    within(summary.low, summary.high, metric.unit),
+                    color=colour(series),
+                    linewidth=2.2,
+                    alpha=0.6,
+                )
             text = f"{arm.label}, {parts[place].part}: {score(summary, metric.unit)} {metric.unit} {around}"
             mark(axes, x, mean, series, size=6, text=text)
         lines += 1

@@ -261,3 +261,9 @@ def test_what_is_the_same_beside_every_score_stands_once_above_the_table() -> No
     assert apart(rows) == ("bytes 6,008", ["bits a token 9.7", "bits a token 8.0, draws 128"])
     assert apart(rows[:1]) == ("", ["bytes 6,008, bits a token 9.7"])
     assert apart([rows[0], rows[0]]) == ("bytes 6,008, bits a token 9.7", ["", ""])
+
+
+def test_an_interval_of_a_share_ends_where_shares_do() -> None:
+    assert interval(-1.011, 1.624, "%") == "[0.0, 100.0]"
+    assert interval(-0.25, 0.5, "%", signed=True) != interval(0.0, 0.5, "%", signed=True)
+    assert interval(-1.0, 2.0, "nats") == interval(-1.0, 2.0)
