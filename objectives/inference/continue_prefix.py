@@ -42,6 +42,8 @@ def behind_prefix(
 class ContinuePrefix(InferenceStrategy):
     """Continues each text, every token of which sees all others, from left to right."""
 
+    example: str | None = "Thank you for"
+
     def generate(self, objective: Objective, network: Network, prompts: Prompts) -> Iterator[Generation]:
         prompts.refuse_candidates("a prefix LM continues a text, and fills no masks")
         encoded = []

@@ -93,6 +93,7 @@ class Unmask(InferenceStrategy):
     """
 
     reads_marks = True
+    example: str | None = "Thank you for [MASK] me to your [MASK] ."
 
     def __init__(self, *, draws: int, is_shifted: bool) -> None:
         self.draws, self.is_shifted = draws, is_shifted

@@ -46,6 +46,7 @@ class ByMember(InferenceStrategy):
 
     def __init__(self, members: Sequence[tuple[Objective, str | None]]) -> None:
         self.members = list(members)
+        self.example = next((one.inference.example for one, _ in reversed(members) if one.inference.example), None)
 
     def _member(self, *, has_marks: bool) -> Objective:
         found = [member for member, _ in self.members if member.inference.reads_marks == has_marks]
