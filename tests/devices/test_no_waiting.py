@@ -30,6 +30,9 @@ EXCEPTIONS = {
     "training/step/module.py: configure_gradient_clipping": "the one wait of a step: whether there is an update at all",
     "training/step/module.py: _agree": "of a request, which is no tensor",
     "training/step/module.py: on_load_checkpoint": "before the first step; of numbers of a checkpoint",
+    "training/step/micro.py: of": "before the first step; of numbers of run.json",
+    "training/step/repeated.py: on_before_optimizer_step": "of a message, which is no tensor",
+    "training/step/repeated.py: _of_all": "with micro_batch_size auto on several devices: whether any lacked memory",
     "training/step/terms.py: _take": "where sums are logged, or once in MOST_UNREAD micro-batches",
     "training/step/terms.py: restore": "before the first step",
     "training/step/terms.py: totals": "where sums are logged",
@@ -38,6 +41,7 @@ EXCEPTIONS = {
     "models/attention/choice.py: _seconds": "before the first step: it measures kernels",
     "models/recurrent/cells.py: read_both_ways": "torch packs sequences by lengths that lie on the CPU",
     "objectives/mixtures/by_member.py: generate": "generation, of a text",
+    "objectives/mixtures/distillation.py: _has_teacher": "of a setting",
     "objectives/mixtures/dual.py: predictions": "of a share, which numpy keeps",
     "objectives/mixtures/mixture.py: _of_member": "of a validation, which shows each member's loss",
 }
