@@ -27,10 +27,10 @@ from data.text.formats import lines_of, lines_of_input
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
+from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
-from training.setup.threads import set_threads
 from training.step.compilation import begin_compiling
 
 STANDARD_INPUT = "-"

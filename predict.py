@@ -32,10 +32,10 @@ from finetuning.data.inputs import inputs_in, parsed_lines
 from finetuning.data.rows import DataWarnings
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from finetuning.tasks.task import Task
+from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
-from training.setup.threads import set_threads
 
 
 def parse(arguments: list[str]) -> Namespace:

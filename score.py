@@ -27,12 +27,12 @@ from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.publish import publish_scores
 from evaluation.scoring.results import EvaluationResult
 from evaluation.study.study import VALIDATION_LOSS
+from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.setup.settings import WandbMode
-from training.setup.threads import set_threads
 from training.storage.run_dir import RunFolder
 
 

@@ -29,10 +29,10 @@ def main(arguments: list[str]) -> int:
     from objectives.inspection.viewer.examples import ExamplesCallback
     from objectives.mixtures.teacher import settle
     from objectives.weights.export import export_readiness
+    from training.machine.hardware import total_memory
     from training.monitoring.next_command import print_next, print_readiness
     from training.session import train
     from training.setup.cli import RunCLI
-    from training.setup.hardware import total_memory
 
     cli = RunCLI(
         Objective,

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.arms import make_cli
 from benchmarks.record import ROOT
-from training.setup.hardware import peak_flops
+from training.machine.hardware import peak_flops
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 Found = dict[str, Any]

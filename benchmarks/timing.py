@@ -18,7 +18,7 @@ from benchmarks.peers import EXTRA_OF, theirs
 from benchmarks.products import products_alone
 from benchmarks.shapes import MEASURED, shape_named
 from common.files import write_whole
-from training.setup.hardware import measured_flops, peak_memory
+from training.machine.hardware import measured_flops, peak_memory
 
 WARM_UP = 3  # steps, the first of which compiles
 GROUPS = 9  # of steps, whose median is the result

@@ -11,7 +11,6 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.ranges import SEED, Range, check_ranges, count
 from data.store.recipe import Recipe, tokenizer_file
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
-from data.store.tokenizer import Vocabulary, VocabularyFormat
 from data.stream.batch import Corruption, MaxLengths
 from data.stream.loader import ENDLESS, CorruptedWindows, HeldOutWindows, StepCollator, StepLoader
 from data.stream.mixture import Choice, MixedCollator, MixedExamples, blank_pair
@@ -21,6 +20,7 @@ from data.stream.windows import WindowRule, Windows
 from data.text.corpora import Corpus
 from data.text.encodings import AUTO, checked_encoding
 from data.text.parts import EMBEDDED, DocumentRule
+from data.tokens.tokenizer import Vocabulary, VocabularyFormat
 
 WORKERS_BESIDE_A_GPU = 4  # a CPU is better off without: the step uses all cores, and the loader needs a twentieth
 

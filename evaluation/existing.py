@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from common.errors import UserError
-from data.store.tokenizer import load_tokenizer, vocabulary_of
+from data.tokens.tokenizer import load_tokenizer, vocabulary_of
 from evaluation.excerpts import held_out
 from evaluation.findings import find
 from evaluation.networks import look

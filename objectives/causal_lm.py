@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import EARLIER, IGNORE, Example, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate
 from objectives.inference.continue_text import ContinueText
 

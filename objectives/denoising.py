@@ -14,10 +14,10 @@ import numpy as np
 from numpy.random import Generator
 
 from common.ranges import check_ranges, positive
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share, check_spans_fit
 from objectives.core.noise.masking import choose_tokens
 from objectives.core.noise.rewriting import (

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.random import Generator
 
 from common.errors import UserError
-from data.store.pieces import puts_blank_before
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.pieces import puts_blank_before
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate, check_share
 from objectives.core.noise.hiding import read_from_before
 from objectives.inference.fill_middle import FillMiddle

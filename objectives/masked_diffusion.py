@@ -14,10 +14,10 @@ from typing import Any, Literal
 from numpy.random import Generator
 
 from common.ranges import check_ranges, count
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example, MaxLengths
 from data.stream.order import epoch_stream
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate
 from objectives.core.noise.hiding import with_hidden
 from objectives.inference.unmask import Unmask

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.ranges import Range, check_ranges
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
 from objectives.core.network import Network, at_labels

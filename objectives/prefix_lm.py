@@ -13,10 +13,10 @@ import numpy as np
 from numpy.random import Generator
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Example, MaxLengths
 from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import DecoderAttention, Objective, SpecialTokenTemplate
 from objectives.core.noise.hiding import read_from_before
 from objectives.core.noise.spans import shifted

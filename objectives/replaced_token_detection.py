@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.ranges import Range, check_ranges, positive
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from models.presets import TransformerConfig
 from models.transformer.accounting import linear_flops

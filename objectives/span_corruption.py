@@ -14,10 +14,10 @@ from numpy.random import Generator
 
 from common.errors import UserError
 from common.ranges import Range, check_ranges
-from data.store.tokenizer import NUM_SENTINELS, Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import NUM_SENTINELS, Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_spans_fit
 from objectives.core.noise.spans import cut_runs, inputs_and_targets, random_spans, shifted, span_counts
 from objectives.core.strategy import InferenceStrategy

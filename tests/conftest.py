@@ -14,9 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are so small that t
 
 from data.store.recipe import Recipe
 from data.store.store import find_or_build
-from data.store.tokenizer import Vocabulary
 from data.stream.windows import Windows
 from data.text.corpora import Corpus
+from data.tokens.tokenizer import Vocabulary
 from tests.helpers import ROOT, TINY, made_up_documents, make_vocabulary, make_windows, write_jsonl
 
 MEMORY = Path("/dev/shm")

@@ -15,8 +15,8 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from data.datamodule import DataModule
 from data.store.store import TokenStore, read_tokenizer
-from data.store.tokenizer import MARKS, NUM_SENTINELS, Vocabulary
 from data.stream.windows import TokensInMemory, WindowRule, Windows
+from data.tokens.tokenizer import MARKS, NUM_SENTINELS, Vocabulary
 from models.bodies.make import BodyConfig
 from models.body import Body, Inputs
 from models.presets import TransformerConfig

@@ -17,7 +17,6 @@ from torch import Tensor
 from data.datamodule import DataModule
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_tokenizer
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example
 from data.stream.collate import collate
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
@@ -25,6 +24,7 @@ from data.stream.order import Purpose, generator
 from data.stream.sharding import BatchSharding
 from data.stream.windows import Window, Windows
 from data.text.corpora import Corpus
+from data.tokens.tokenizer import Vocabulary
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from common.errors import UserError
 from common.files import write_whole
+from training.machine.hardware import peak_memory
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
 from training.monitoring.display import CompilingLine, Display
 from training.monitoring.logs import Logs, MetricsCsv, wandb_mode
@@ -21,7 +22,6 @@ from training.monitoring.telemetry import Telemetry
 from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights, make_wandb_logger
 from training.setup.cli import RunCLI
 from training.setup.endings import MACHINE, ending_of
-from training.setup.hardware import peak_memory
 from training.setup.settings import LoggingSettings
 from training.step.compilation import begin_compiling
 from training.step.module import ExactModule

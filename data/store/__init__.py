@@ -1,4 +1,4 @@
-"""Text as tokens on disk: the tokenizer, what decides a store's content, and the store itself.
+"""Tokens on disk: what decides a store's content, how it is built, and the store itself.
 
 Begin with `store.py`.
 """

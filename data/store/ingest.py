@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from data.store.encoding import DocumentEncoder
-from data.store.fit import SAMPLE_BYTES as FIT_SAMPLE_BYTES
-from data.store.fit import described, warn_of_misfit, warn_of_unknown
 from data.store.processes import in_order
 from data.store.rate import ReadingRate
 from data.store.recipe import Recipe
 from data.store.splits import SplitWriter, Tokeniser
 from data.store.spool import Cleaner, Spool, in_pieces
-from data.store.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 from data.text.corpora import Corpus
+from data.tokens.encoding import DocumentEncoder
+from data.tokens.fit import SAMPLE_BYTES as FIT_SAMPLE_BYTES
+from data.tokens.fit import described, warn_of_misfit, warn_of_unknown
+from data.tokens.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 
 SPLITS = ("train", "validation")
 TOKENIZER_SAMPLE_BYTES = 200_000_000  # of training text, from which a tokenizer is trained

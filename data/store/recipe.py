@@ -11,10 +11,10 @@ from typing import Any
 import tokenizers
 
 from common.errors import MachineError, UserError
-from data.store.pieces import cuts_before_white_space
-from data.store.tokenizer import KINDS, VocabularyFormat, load_tokenizer
 from data.text.corpora import Corpus
 from data.text.files import sha256_of_file
+from data.tokens.pieces import cuts_before_white_space
+from data.tokens.tokenizer import KINDS, VocabularyFormat, load_tokenizer
 
 FORMAT = 1  # of the folder and of all that turns text into it; with another number every store is built anew
 

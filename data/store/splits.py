@@ -6,8 +6,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from data.store.encoding import DocumentEncoder
 from data.store.spool import Segment
+from data.tokens.encoding import DocumentEncoder
 
 
 class SplitPart(NamedTuple):

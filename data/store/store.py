@@ -23,8 +23,8 @@ from tokenizers import Tokenizer
 from common.files import naming, sync
 from data.store.ingest import SPLITS, ingest
 from data.store.recipe import Recipe
-from data.store.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
 from data.text.files import sha256_of_file
+from data.tokens.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
 
 
 def _seal(manifest: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from common.errors import UserError
 from common.files import write_whole
-from data.store.pieces import continuing
+from data.tokens.pieces import continuing
 from evaluation.scoring import likelihood
 from evaluation.scoring.likelihood import POSITIONS_AT_ONCE, Likelihoods, Precision, PrefixedTokens, score
 from objectives.inference import likelihood as scorers

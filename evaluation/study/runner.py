@@ -23,8 +23,8 @@ from evaluation.study.progress import ProgressTable, plan_table
 from evaluation.study.scheduler import train_all, worker_environments
 from evaluation.study.study import Study
 from evaluation.study.sweep import best_rates
+from training.machine.hardware import listed_flops, peak_flops
 from training.monitoring.display import duration, short
-from training.setup.hardware import listed_flops, peak_flops
 from training.setup.settings import TrainerSettings
 from training.setup.trainer import resolved
 from training.storage.old_names import is_old_declaration, renamed_study

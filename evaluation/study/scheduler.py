@@ -18,8 +18,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from evaluation.study.jobs import Job
+from training.machine.threads import OF_STUDY, free_threads
 from training.monitoring.callbacks import REQUEST_OF_SIGNAL
-from training.setup.threads import OF_STUDY, free_threads
 from training.step.stops import Interrupted
 from training.storage.provenance import REPOSITORY
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
-from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch
+from data.tokens.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from models.bodies import make as bodies
 from models.bodies.make import BodyConfig, config_from
 from models.presets import PresetName, TransformerConfig

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
-from data.store.decoding import decode_generated
 from data.stream.batch import Batch
+from data.tokens.decoding import decode_generated
 from finetuning.body.body import make_body, states_of
 from finetuning.data.batch import TaskExample
 from finetuning.data.rows import DataWarnings

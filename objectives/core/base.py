@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.ranges import SHARE, Range, check_ranges
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from objectives.core.network import MAIN, BodyPlan, Network, at_labels
 from objectives.core.predictions import CrossEntropy, Prediction

@@ -11,8 +11,8 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.windows import Windows
+from data.tokens.tokenizer import Vocabulary
 from models.attention.choice import measured, preferring, shapes_of, why_not_flex
 from models.bodies.make import BodyConfig, make_body
 from models.presets import TransformerConfig

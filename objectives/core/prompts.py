@@ -11,12 +11,12 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import check_ranges, count
-from data.store.decoding import decode_text
-from data.store.pieces import continuing
-from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import NOWHERE
 from data.stream.windows import Window
 from data.text.cleaning import clean
+from data.tokens.decoding import decode_text
+from data.tokens.pieces import continuing
+from data.tokens.tokenizer import Tokenizer, Vocabulary
 from models.generation.decoding import Decoding
 
 MARK = re.compile(r"\[MASK\]")  # what a user writes for hidden text; all other text is text

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.prompts import Generation, Prompts
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import EARLIER, IGNORE, Example
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import Generation, Prompts

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Example, MaxLengths
 from data.stream.collate import collate
 from data.stream.windows import Window
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import MARK, Generation, Prompts

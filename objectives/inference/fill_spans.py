@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
-from data.store.tokenizer import sentinel as spelling
+from data.tokens.tokenizer import Vocabulary
+from data.tokens.tokenizer import sentinel as spelling
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import MARK, Generation, Prompts

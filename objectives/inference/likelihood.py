@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import EARLIER, IGNORE, NOWHERE, Example
 from data.stream.windows import Window
+from data.tokens.tokenizer import Vocabulary
 
 Part = tuple[np.ndarray, np.ndarray]  # int64[length] ids, and the places in the text that they stand for
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import MARK, Generation, Prompts

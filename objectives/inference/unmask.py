@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Example, MaxLengths
 from data.stream.collate import collate
+from data.tokens.tokenizer import Vocabulary
 from models.generation.decoding import Decoding, candidates, draw
 from objectives.core.base import Objective
 from objectives.core.network import Network

@@ -12,10 +12,10 @@ from rich.table import Table
 from common.errors import UserError
 from common.files import write_whole
 from common.terminal import visible
-from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.collate import collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
+from data.tokens.tokenizer import Tokenizer, Vocabulary
 from objectives.core.pretraining import Pretraining
 from objectives.inspection.attention import AttentionMap, maps_in_training, summaries
 from objectives.inspection.attention_figure import Labels, attention_figure, groups_of, heading

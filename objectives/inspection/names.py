@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tokenizers import Tokenizer
 
-from data.store.decoding import bytes_of
+from data.tokens.decoding import bytes_of
 
 BROKEN = "\ufffd"  # what a decoder writes for bytes that make no character
 MOST_PARTS = 8  # tokens that a character, or a few with a broken one at either end, is cut into

@@ -14,9 +14,9 @@ from rich.cells import cell_len
 from rich.console import Group
 from rich.text import Text
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, NOWHERE, Example
 from data.stream.windows import Window
+from data.tokens.tokenizer import Vocabulary
 from objectives.inspection.names import BROKEN, in_one_line, token_names
 
 Kind = Literal["plain", "special", "hidden", "random", "kept", "random_segment", "target", "correct", "wrong"]

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, NOWHERE, Example
 from data.stream.windows import Window
+from data.tokens.tokenizer import Vocabulary
 
 Counts = dict[str, tuple[float, float]]  # of each rate: numerator and denominator
 

@@ -3,9 +3,9 @@
 import itertools
 
 from common.errors import UserError
-from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
 from data.stream.windows import TokensInMemory, Window, Windows
 from data.text.cleaning import sentences
+from data.tokens.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
 from objectives.core.base import Objective
 
 # The rest of the corpus, from which next-sentence prediction draws its random segments.

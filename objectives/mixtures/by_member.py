@@ -7,8 +7,8 @@ from itertools import groupby
 
 import numpy as np
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE, Example
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.core.prompts import MARK, Generation, Prompts

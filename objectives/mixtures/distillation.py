@@ -22,9 +22,9 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.ranges import Range, check_ranges, positive
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Batch, Example, Labels, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from models.presets import TransformerConfig
 from objectives.core.base import FLOPS_OF_A_STEP, Objective

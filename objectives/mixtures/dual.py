@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective, SpecialTokenTemplate, check_share
 from objectives.core.network import Network, at_labels

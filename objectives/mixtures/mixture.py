@@ -15,10 +15,10 @@ import numpy as np
 from numpy.random import Generator
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Batch, Example, Labels, MaxLengths
 from data.stream.order import side_stream
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate
 from objectives.core.network import Network, at_labels
 from objectives.core.predictions import Prediction

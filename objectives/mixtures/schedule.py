@@ -18,10 +18,10 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import Batch, Example, MaxLengths
 from data.stream.mixture import Choice, Draws, MixedBatch, Stages
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from objectives.core.network import BodyPlan, Network

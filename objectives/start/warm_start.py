@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from data.store.recipe import tokenizer_file
-from data.store.tokenizer import KINDS
 from data.text.files import sha256_of_file
+from data.tokens.tokenizer import KINDS
 from models.bodies.make import BodyConfig
 from models.recurrent.config import RecurrentConfig
 from objectives.start.pretrained import Pretrained, tokenizer_of

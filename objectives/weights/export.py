@@ -14,7 +14,7 @@ from tokenizers.decoders import ByteLevel
 from torch import Tensor
 
 from common.errors import UserError
-from data.store.tokenizer import SPELLINGS, Vocabulary
+from data.tokens.tokenizer import SPELLINGS, Vocabulary
 from models.bodies.make import BodyConfig
 from models.huggingface.families import FAMILIES
 from models.huggingface.settings import check_representable, family_named, family_of, to_huggingface_config

@@ -11,10 +11,10 @@ from jsonargparse import ArgumentParser
 from safetensors import SafetensorError, safe_open
 
 from common.errors import UserError
-from data.store.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from data.stream.batch import Batch, Example
 from data.stream.collate import collate
 from data.stream.windows import Window
+from data.tokens.tokenizer import Tokenizer, Vocabulary, load_tokenizer, vocabulary_of
 from models.bodies.make import BodyConfig, config_from
 from objectives.core.base import Objective
 from objectives.core.network import BodyPlan, Network

@@ -12,9 +12,9 @@ import torch
 
 from data.datamodule import DataModule
 from data.store.store import read_manifest
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Batch, Corruption, Example, MaxLengths
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from tests.helpers import run_script
 
 

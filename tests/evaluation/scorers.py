@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from data.store.store import read_tokenizer
-from data.store.tokenizer import Vocabulary
+from data.tokens.tokenizer import Vocabulary
 from evaluation.scoring.likelihood import Likelihoods, PrefixedTokens, score
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective

@@ -10,7 +10,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 
-from data.store.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, vocabulary_of
+from data.tokens.tokenizer import SPECIAL_TOKENS, load_tokenizer, train_tokenizer, vocabulary_of
 from tests.helpers import ENGLISH, KOREAN, made_up_documents
 
 POSITIONS = 64

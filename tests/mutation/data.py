@@ -10,9 +10,9 @@ DATAMODULE = "tests/data/test_datamodule.py"
 STORE = "tests/data/store/test_store.py"
 INGEST = "tests/data/store/test_ingest.py"
 TEXT = "tests/data/text/test_cleaning.py"
-WORDS = "tests/data/store/test_encoding.py"
-TOKENIZER = "tests/data/store/test_tokenizer.py"
-FOREIGN_TOKENIZER = "tests/data/store/test_foreign_tokenizer.py"
+WORDS = "tests/data/tokens/test_encoding.py"
+TOKENIZER = "tests/data/tokens/test_tokenizer.py"
+FOREIGN_TOKENIZER = "tests/data/tokens/test_foreign_tokenizer.py"
 CORPORA = "tests/data/text/test_corpora.py"
 FORMATS = "tests/data/text/test_formats.py"
 SOURCES = "tests/data/text/test_sources.py"
@@ -208,14 +208,14 @@ MUTANTS = [
         tests=(INGEST,),
     ),
     Mutant(
-        file="data/store/encoding.py",
+        file="data/tokens/encoding.py",
         original=r'r"\s*\S+(?:[^\S ]\s*\S+)*(?:[^\S ]\s*\Z)?|\s+"',
         replacement=r'r"\s*\S+|\s+"',
         mistake="a text is cut before a line feed, where some tokenizers put a blank",
         tests=(WORDS,),
     ),
     Mutant(
-        file="data/store/encoding.py",
+        file="data/tokens/encoding.py",
         original="firsts[np.cumsum(counts) - counts] = np.cumsum(of_document) - of_document",
         replacement="firsts[:1] = 0",
         mistake="the first token of a document that begins with a blank belongs to the document before",
@@ -229,14 +229,14 @@ MUTANTS = [
         tests=(TEXT,),
     ),
     Mutant(
-        file="data/store/tokenizer.py",
+        file="data/tokens/tokenizer.py",
         original="[ids[sentinel(k)] for k in range(NUM_SENTINELS)]",
         replacement="[ids[sentinel(k)] for k in reversed(range(NUM_SENTINELS))]",
         mistake="sentinels come in reverse",
         tests=(TOKENIZER,),
     ),
     Mutant(
-        file="data/store/tokenizer.py",
+        file="data/tokens/tokenizer.py",
         original="return _keep_text_text(tokenizer)",
         replacement="return tokenizer",
         mistake="special tokens are matched in text",

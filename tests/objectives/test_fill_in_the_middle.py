@@ -11,9 +11,9 @@ import torch
 import generate
 import score
 from common.errors import UserError
-from data.store.tokenizer import Vocabulary, train_tokenizer, vocabulary_of
 from data.stream.batch import Example
 from data.stream.windows import Window
+from data.tokens.tokenizer import Vocabulary, train_tokenizer, vocabulary_of
 from objectives.causal_lm import CausalLM
 from objectives.fill_in_the_middle import FillInTheMiddle, Parts, boundaries, cut, most_documents, rearranged
 from tests.helpers import made_up_documents, make_windows, metrics_of, train_in_process, weights_of

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Example
 from data.stream.windows import Window, Windows
+from data.tokens.tokenizer import Vocabulary
 from objectives.core.noise.masking import budget
 from objectives.core.segments import FOLLOWS, RANDOM_SEGMENT, Segments, shortened, whole
 from objectives.masked_lm import MaskedLM

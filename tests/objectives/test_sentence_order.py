@@ -165,7 +165,7 @@ def test_ngrams_are_whole_words_within_the_budget() -> None:
 
 def test_korean_words_begin_at_white_space() -> None:
     """All pieces of a word are hidden or none; the reference takes each of them for a word."""
-    from data.store.tokenizer import train_tokenizer, vocabulary_of
+    from data.tokens.tokenizer import train_tokenizer, vocabulary_of
 
     text = "고양이가 집을 보고 달린다 강아지가 나무를 듣고 좋아하고"
     tokenizer = train_tokenizer(iter([text]), kind="byte_bpe", vocab_size=420)

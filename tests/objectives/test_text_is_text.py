@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data.store.tokenizer import Tokenizer, TokenizerKind, Vocabulary, train_tokenizer, vocabulary_of
 from data.stream.batch import IGNORE
 from data.stream.order import Purpose, generator
 from data.stream.windows import TokensInMemory, Windows
+from data.tokens.tokenizer import Tokenizer, TokenizerKind, Vocabulary, train_tokenizer, vocabulary_of
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.denoising import Denoising

@@ -6,8 +6,8 @@ from typing import Any, Protocol, cast
 import torch
 from lightning.pytorch import Trainer
 
+from training.machine.hardware import peak_flops
 from training.monitoring.callbacks import RunCallback
-from training.setup.hardware import peak_flops
 from training.step.module import ExactModule
 from training.step.terms import named_results
 

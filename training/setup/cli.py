@@ -17,12 +17,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
 
 from common.ranges import SEED, check_name, check_ranges
+from training.machine.ranks import agreed
+from training.machine.threads import set_threads, usual
 from training.setup.endings import leave
 from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
 from training.setup.precision import Product, computed_in, products_of, taken, to_compile
-from training.setup.ranks import agreed
 from training.setup.settings import GROUPS, Precision, TrainerSettings
-from training.setup.threads import set_threads, usual
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.compilation import HELP
 from training.step.kernels import Kernels, of_run

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import UserError
-from data.store.decoding import decode_generated
-from data.store.tokenizer import Tokenizer, Vocabulary
 from data.stream.batch import Batch, Example
 from data.stream.collate import collate
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
+from data.tokens.decoding import decode_generated
+from data.tokens.tokenizer import Tokenizer, Vocabulary
 from objectives.core.base import Objective
 from objectives.core.network import Network
 from objectives.inspection.picture import Painter

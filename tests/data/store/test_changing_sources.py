@@ -13,8 +13,8 @@ from common.errors import UserError
 from data.store import ingest
 from data.store.recipe import Recipe
 from data.store.store import damaged_files, find_or_build
-from data.store.tokenizer import train_tokenizer
 from data.text.corpora import Corpus
+from data.tokens.tokenizer import train_tokenizer
 from tests.helpers import made_up_documents
 
 SUFFIXES = ("txt", "txt.gz", "jsonl", "json", "csv", "tsv", "parquet")

@@ -11,9 +11,9 @@ from common.errors import MachineError, UserError
 from data.datamodule import DataModule
 from data.store.recipe import Recipe, tokenizer_file
 from data.store.store import find_or_build, read_manifest
-from data.store.tokenizer import load_tokenizer, train_tokenizer
 from data.text.corpora import Corpus
 from data.text.sources import RowSource
+from data.tokens.tokenizer import load_tokenizer, train_tokenizer
 from tests.helpers import made_up_documents
 
 TEXTS = made_up_documents(30)

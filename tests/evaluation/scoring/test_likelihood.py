@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.store.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, Example, MaxLengths
+from data.tokens.tokenizer import Vocabulary
 from evaluation.scoring.likelihood import PrefixedTokens, Row, side_by_side
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from data.store.tokenizer import KINDS, train_tokenizer
+from data.tokens.tokenizer import KINDS, train_tokenizer
 from finetuning.data.rows import TokenRow
 from finetuning.data.units import in_characters, tokens_one_by_one, whole_text_tokens
 from finetuning.metrics.spans import to_entities

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from data.store.tokenizer import KINDS, train_tokenizer
 from data.stream.batch import IGNORE
+from data.tokens.tokenizer import KINDS, train_tokenizer
 from finetuning.metrics.spans import (
     Entity,
     Mention,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.store.tokenizer import KINDS, train_tokenizer
 from data.text.graphemes import graphemes
+from data.tokens.tokenizer import KINDS, train_tokenizer
 from finetuning.metrics.answers import (
     NO_PLACE,
     WindowLogits,

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from data.store.tokenizer import train_tokenizer
+from data.tokens.tokenizer import train_tokenizer
 from finetuning.data.rows import AnswerSpan, QuestionRow
 from finetuning.load import predictions_of
 from finetuning.tasks.question_answering import QuestionAnswering

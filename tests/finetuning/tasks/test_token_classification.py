@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 import torch
 
-from data.store.tokenizer import train_tokenizer
+from data.tokens.tokenizer import train_tokenizer
 from finetuning.data.rows import DataWarnings, TokenRow
 from finetuning.load import predictions_of
 from finetuning.metrics.metrics import span_f1

@@ -38,7 +38,7 @@ loss = sum of -log p(token | beginning, tokens before it) / number of tokens
 import numpy as np
 from numpy.random import Generator
 
-from data.store.tokenizer import Vocabulary
+from data.tokens.tokenizer import Vocabulary
 from data.stream.batch import NOWHERE, Example, MaxLengths
 from data.stream.windows import Window, Windows
 from models.recurrent.config import RecurrentConfig

@@ -43,7 +43,7 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from data.store.tokenizer import Vocabulary
+from data.tokens.tokenizer import Vocabulary
 from data.stream.batch import IGNORE, NOWHERE, Batch, Example, Labels, MaxLengths
 from data.stream.windows import Window, Windows
 from models.presets import TransformerConfig

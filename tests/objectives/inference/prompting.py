@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from data.store.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
 from data.stream.windows import TokensInMemory, Windows
+from data.tokens.tokenizer import Tokenizer, Vocabulary, train_tokenizer, vocabulary_of
 from models.generation.decoding import Decoding
 from models.transformer.initialisation import initialise
 from objectives.causal_lm import CausalLM

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from data.store.decoding import decode_text
 from data.stream.batch import NOWHERE, Batch, Example
 from data.stream.collate import collate
 from data.stream.order import Purpose, generator
+from data.tokens.decoding import decode_text
 from models.body import Inputs
 from models.generation.generation import GeneratedTokens
 from objectives.causal_lm import CausalLM

@@ -3,9 +3,9 @@
 import pytest
 from tokenizers import Tokenizer
 
-from data.store.decoding import bytes_of
-from data.store.tokenizer import train_tokenizer, vocabulary_of
 from data.stream.order import Purpose, generator
+from data.tokens.decoding import bytes_of
+from data.tokens.tokenizer import train_tokenizer, vocabulary_of
 from objectives.inspection.names import token_names
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import windows_of_text

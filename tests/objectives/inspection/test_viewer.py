@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser
 
 import show
-from data.store.tokenizer import Tokenizer
 from data.stream.order import Purpose, generator
+from data.tokens.tokenizer import Tokenizer
 from models.bodies.make import config_from
 from objectives.causal_lm import CausalLM
 from objectives.core.pretraining import Pretraining

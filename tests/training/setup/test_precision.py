@@ -19,7 +19,8 @@ from common.errors import MachineError
 from objectives.core.pretraining import Pretraining
 from tests.helpers import make_cli, train_in_process
 from tests.processes import Script
-from training.setup import precision, ranks
+from training.machine import ranks
+from training.setup import precision
 from training.setup.precision import Product, fastest, measured_rates, products_of, rates_line
 from training.setup.settings import Precision
 
@@ -149,7 +150,7 @@ RANK = """
 import sys
 from pathlib import Path
 import torch
-from training.setup.ranks import agreed
+from training.machine.ranks import agreed
 rank, decided = int(sys.argv[1]), Path(sys.argv[2])
 names = ("first", "second")
 decided.write_text(" ".join(agreed(name, lambda: f"{name}-of-{rank}", devices=2, num_nodes=1) for name in names))

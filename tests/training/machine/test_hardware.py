@@ -13,8 +13,8 @@ from lightning.fabric.accelerators import cuda as fabric_cuda
 from lightning.pytorch.accelerators import cuda as pytorch_cuda
 
 from tests.helpers import ROOT
+from training.machine.hardware import PEAK_BF16_FLOPS, listed_flops, measured_flops, peak_flops
 from training.setup import trainer
-from training.setup.hardware import PEAK_BF16_FLOPS, listed_flops, measured_flops, peak_flops
 from training.setup.settings import Precision, TrainerSettings
 
 

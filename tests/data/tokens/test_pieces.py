@@ -10,14 +10,14 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from common.errors import UserError
-from data.store import encoding
-from data.store.encoding import DocumentEncoder
-from data.store.pieces import continuing, cuts_before_white_space, puts_blank_before
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest
-from data.store.tokenizer import Vocabulary, load_tokenizer, train_tokenizer, vocabulary_of
 from data.text.cleaning import sentences
 from data.text.corpora import Corpus
+from data.tokens import encoding
+from data.tokens.encoding import DocumentEncoder
+from data.tokens.pieces import continuing, cuts_before_white_space, puts_blank_before
+from data.tokens.tokenizer import Vocabulary, load_tokenizer, train_tokenizer, vocabulary_of
 from evaluation.scoring.cached import Passage, tokens_of
 from objectives.core.prompts import MARK, Prompts
 from objectives.fill_in_the_middle import FillInTheMiddle

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from data.store.tokenizer import NUM_SENTINELS, Vocabulary, load_tokenizer, vocabulary_of
+from data.tokens.tokenizer import NUM_SENTINELS, Vocabulary, load_tokenizer, vocabulary_of
 from tests.helpers import made_up_documents
 
 LITERALS = "the [MASK] <mask> cat</s><s> <pad> [CLS][SEP] <extra_id_0> <|endoftext|> <extra_id_127>"

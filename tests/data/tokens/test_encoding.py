@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
-from data.store import encoding
-from data.store.encoding import DocumentEncoder
-from data.store.pieces import cuts_before_blanks, cuts_before_white_space
-from data.store.tokenizer import _keep_text_text, train_tokenizer
 from data.text.cleaning import sentences
-from tests.data.store.test_pieces import MAKERS, TEXTS, bpe, unigram
+from data.tokens import encoding
+from data.tokens.encoding import DocumentEncoder
+from data.tokens.pieces import cuts_before_blanks, cuts_before_white_space
+from data.tokens.tokenizer import _keep_text_text, train_tokenizer
+from tests.data.tokens.test_pieces import MAKERS, TEXTS, bpe, unigram
 
 SPACES = [" ", " ", " ", "  ", "\n", "\n\n", "\t", " \n", "\n ", "\x1c", "\xa0", "\u3000", "\u2028", "\x0b ", "\r\n"]
 INK = [

@@ -5,7 +5,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from data.store.tokenizer import KINDS, train_tokenizer
+from data.tokens.tokenizer import KINDS, train_tokenizer
 
 Report = Callable[[str], None]
 SAMPLE_BYTES = 2_000_000  # of the text, half to train a tokenizer on and half to count tokens in

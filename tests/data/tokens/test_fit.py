@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
-from data.store.tokenizer import train_tokenizer
 from data.text.corpora import Corpus
+from data.tokens.tokenizer import train_tokenizer
 from tests.helpers import made_up_documents, write_jsonl
 
 STEMS = ["부산", "서울", "대구", "학교", "사람", "나라", "오늘", "내일", "친구", "바다"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data.store.recipe import tokenizer_fingerprint
-from data.store.tokenizer import (
+from data.tokens.tokenizer import (
     KINDS,
     NUM_SENTINELS,
     SPECIAL_TOKENS,

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.helpers import make_cli, train_in_process
-from training.setup import threads
-from training.setup.threads import OF_STUDY, OF_USER, free_threads, set_threads, usual
+from training.machine import threads
+from training.machine.threads import OF_STUDY, OF_USER, free_threads, set_threads, usual
 from training.storage.run_dir import RunFolder
 
 Command = Callable[..., list[str]]

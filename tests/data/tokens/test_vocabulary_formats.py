@@ -11,7 +11,8 @@ from common.errors import UserError
 from data.datamodule import DataModule
 from data.store.recipe import Recipe, tokenizer_fingerprint
 from data.store.store import find_or_build, read_tokenizer
-from data.store.tokenizer import (
+from data.text.corpora import Corpus
+from data.tokens.tokenizer import (
     KINDS,
     MARKS,
     SPECIAL_TOKENS,
@@ -21,7 +22,6 @@ from data.store.tokenizer import (
     train_tokenizer,
     vocabulary_of,
 )
-from data.text.corpora import Corpus
 from tests.helpers import made_up_documents, make_vocabulary
 
 SIZES = {"byte_bpe": 600, "wordpiece": 400, "unigram": 300}

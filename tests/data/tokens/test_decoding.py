@@ -3,8 +3,8 @@
 import pytest
 from tokenizers import Tokenizer
 
-from data.store.decoding import decode_generated, decode_text
-from data.store.tokenizer import train_tokenizer
+from data.tokens.decoding import decode_generated, decode_text
+from data.tokens.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="module")

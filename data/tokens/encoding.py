@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from common.errors import UserError
-from data.store.pieces import cuts_before_blanks, cuts_before_white_space
+from data.tokens.pieces import cuts_before_blanks, cuts_before_white_space
 
 WHOLE_CHARACTERS = 20_000_000  # of one document that is encoded at once: its tokens and offsets take 2 GB
 CHARACTERS_AT_ONCE = 1_000_000  # of texts whose words are looked up together

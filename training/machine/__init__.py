@@ -1,0 +1,4 @@
+"""What the machine is and gives: its devices' peaks, threads and waiting, and agreement among processes.
+
+Begin with `hardware.py`.
+"""
