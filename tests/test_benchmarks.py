@@ -63,13 +63,13 @@ def test_the_shapes_are_those_of_the_configs() -> None:
 def test_results_are_written_as_they_come_and_the_next_call_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begun: list[str] = []
+    started: list[str] = []
 
     def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[str, Any]:
-        begun.append(variant)
+        started.append(variant)
         if variant == "theirs":
             return {"failed": "out of memory"}
-        return {"tokens_per_second": 100.0 * len(begun), "mfu": 0.5}
+        return {"tokens_per_second": 100.0 * len(started), "mfu": 0.5}
 
     monkeypatch.setattr(speed, "run_variant", run_variant)
     monkeypatch.setattr(speed, "faster_precision", lambda device: "fp32")
@@ -78,16 +78,16 @@ def test_results_are_written_as_they_come_and_the_next_call_goes_on(
     arguments = ["--shape", "tiny", "--device", "cpu", "--objectives", "causal_lm", "--out", str(out)]
     arguments += ["--variants", "ours", "theirs", "litgpt", "products"]
     assert speed.main(arguments) == 1
-    assert begun == ["ours", "theirs", "products"]
+    assert started == ["ours", "theirs", "products"]
     held = json.loads(out.read_text())["speed"]["tiny on cpu"]["causal_lm"]
     dated = {"date": record.today(), "precision": "fp32"}
     assert held["ours"] == {**dated, "tokens_per_second": 100.0, "mfu": 0.5}
     assert held["theirs"]["failed"] == "out of memory"
     assert speed.main(arguments) == 1
-    assert begun[3:] == ["theirs"], "what failed is measured again, and nothing else"
+    assert started[3:] == ["theirs"], "what failed is measured again, and nothing else"
     assert "0.33" in capsys.readouterr().out, "of the lower bound"
     assert speed.main([*arguments, "--minutes", "0", "--again"]) == 0
-    assert len(begun) == 4
+    assert len(started) == 4
     with pytest.raises(SystemExit):
         speed.main(["--variants", "mine"])
 

@@ -123,7 +123,7 @@ def test_every_other_command_parses(command: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("command", commands("generate.py"))
-def test_every_question_of_the_readme_can_be_asked(command: str) -> None:
+def test_every_prediction_of_the_readme_is_valid(command: str) -> None:
     parsed = generate.parse(shlex.split(command)[2:])
     assert parsed.run.parent == Path("runs")
     assert parsed.texts or parsed.file

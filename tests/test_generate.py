@@ -39,7 +39,7 @@ def runs(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pytest.T
     return run
 
 
-def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def calls(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What a command prints."""
     capsys.readouterr()
     assert generate.main(list(arguments)) == 0
@@ -52,10 +52,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit) as left:
         generate.main(list(arguments))
     assert left.value.code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "Traceback" not in said
-    return said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "Traceback" not in message
+    return message
 
 
 DETAILS = {
@@ -73,11 +73,11 @@ def test_each_objective_answers_what_it_was_trained_for(
     """The same text as JSON and as lines to be read."""
     options = SHORT if objective != "masked_lm" else ("--candidates", "3")
     text = "그 고양이가 [MASK] 달린다."
-    answer = json.loads(printed := asked(capsys, runs(objective), text, "--json", *options))
+    answer = json.loads(printed := calls(capsys, runs(objective), text, "--json", *options))
     assert "그 고양이가" in printed  # and no escapes
     assert answer.pop("prompt") == text
     assert set(answer) == {"text", *DETAILS[objective]}
-    lines = asked(capsys, runs(objective), text, *options)
+    lines = calls(capsys, runs(objective), text, *options)
     assert lines.startswith(f"{answer['text']}\n")
     if objective == "masked_lm":
         assert len(answer["masks"][0]) == 3
@@ -92,11 +92,11 @@ def test_texts_come_from_the_command_line_a_file_or_standard_input(
     """One a line, whatever ends the lines, an empty one among them; in the order in which they came."""
     run, texts = runs("causal_lm"), ["The cat", "", "A tree\u2028here"]
     (tmp_path / "texts.txt").write_text("The cat\r\n\r\nA tree\u2028here\r\n", encoding="utf-8", newline="")
-    printed = [asked(capsys, run, *texts, "--json", *SHORT)]
-    printed.append(asked(capsys, run, "--file", str(tmp_path / "texts.txt"), "--json", *SHORT))
+    printed = [calls(capsys, run, *texts, "--json", *SHORT)]
+    printed.append(calls(capsys, run, "--file", str(tmp_path / "texts.txt"), "--json", *SHORT))
     for source in (["-"], ["--file", "-"]):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(texts).encode())))
-        printed.append(asked(capsys, run, *source, "--json", *SHORT))
+        printed.append(calls(capsys, run, *source, "--json", *SHORT))
     assert len(set(printed)) == 1
     assert [json.loads(line)["prompt"] for line in printed[0].removesuffix("\n").split("\n")] == texts
 
@@ -116,7 +116,7 @@ def test_texts_in_another_encoding_are_refused_by_its_name_wherever_they_come_fr
             assert re.search(rf"{name}, line 1: is not UTF-8 and looks like cp949", capsys.readouterr().err)
     (tmp_path / "b.txt").write_bytes("The cat\r\n".encode("utf-16"))
     printed = [
-        asked(capsys, run, *words, "--json", *SHORT) for words in (["The cat"], ["--file", str(tmp_path / "b.txt")])
+        calls(capsys, run, *words, "--json", *SHORT) for words in (["The cat"], ["--file", str(tmp_path / "b.txt")])
     ]
     assert printed[0] == printed[1]
 
@@ -124,24 +124,24 @@ def test_texts_in_another_encoding_are_refused_by_its_name_wherever_they_come_fr
 def test_options_may_stand_anywhere(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     run, options = runs("causal_lm"), ("--temperature=1.0", "--length_penalty", "-0.5", *SHORT)
     printed = {
-        asked(capsys, run, "The cat", *options),
-        asked(capsys, *options, run, "The cat"),
-        asked(capsys, run, *options, "The cat"),
-        asked(capsys, run, *options, "--", "The cat"),
+        calls(capsys, run, "The cat", *options),
+        calls(capsys, *options, run, "The cat"),
+        calls(capsys, run, *options, "The cat"),
+        calls(capsys, run, *options, "--", "The cat"),
     }
     assert len(printed) == 1
-    assert asked(capsys, run, *SHORT, "--", "--The cat").startswith("--The cat")
+    assert calls(capsys, run, *SHORT, "--", "--The cat").startswith("--The cat")
 
 
 def test_every_setting_of_the_decoding_is_an_option(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         generate.main(["--help"])
-    said = capsys.readouterr().out
-    assert all(f"--{name} " in said for name in inspect.signature(Decoding).parameters)
+    message = capsys.readouterr().out
+    assert all(f"--{name} " in message for name in inspect.signature(Decoding).parameters)
     run = runs("causal_lm")
-    drawn = [asked(capsys, run, "The", *SHORT, "--temperature", "2", "--seed", seed) for seed in ("1", "1", "2")]
+    drawn = [calls(capsys, run, "The", *SHORT, "--temperature", "2", "--seed", seed) for seed in ("1", "1", "2")]
     assert drawn[0] == drawn[1] != drawn[2]
-    lines = asked(capsys, run, "The", *SHORT, "--temperature", "2", "--samples", "3", "--json").splitlines()
+    lines = calls(capsys, run, "The", *SHORT, "--temperature", "2", "--samples", "3", "--json").splitlines()
     assert len({json.loads(line)["text"] for line in lines}) == 3
 
 
@@ -155,9 +155,9 @@ def test_samples_without_a_temperature_are_drawn_at_a_named_one_and_stand_apart(
     assert "2 samples are drawn at --temperature 0.8" in printed.err
     headings = [line for line in printed.out.splitlines() if line.startswith("---")]
     assert headings == [f"--- text {text}, sample {sample} of 2 ---" for text in (1, 2) for sample in (1, 2)]
-    given = asked(capsys, run, "The cat", "The dog", *SHORT, "--samples", "2", "--temperature", "0.8")
+    given = calls(capsys, run, "The cat", "The dog", *SHORT, "--samples", "2", "--temperature", "0.8")
     assert given == printed.out
-    assert asked(capsys, run, "The cat", *SHORT, "--samples", "2").startswith("--- sample 1 of 2 ---\n")
+    assert calls(capsys, run, "The cat", *SHORT, "--samples", "2").startswith("--- sample 1 of 2 ---\n")
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -165,20 +165,20 @@ def test_a_terminal_reads_piece_by_piece_what_a_pipe_reads_at_once(
     objective: str, runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "The young [MASK] sees a big house."
-    whole = asked(capsys, runs(objective), text)
+    whole = calls(capsys, runs(objective), text)
     pieces: list[str] = []
     write = sys.stdout.write
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setattr(sys.stdout, "write", lambda piece: [pieces.append(piece), write(piece)][1])
-    assert asked(capsys, runs(objective), text) == whole
+    assert calls(capsys, runs(objective), text) == whole
     assert "".join(pieces) == whole
     if objective == "causal_lm":
         assert len([piece for piece in pieces if piece.strip()]) >= 3
 
 
-def test_an_earlier_checkpoint_can_be_asked(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_earlier_checkpoint_can_be_named(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     run = runs("masked_lm")
-    newest, same, earlier = (asked(capsys, run, "[MASK]", "--json", *step) for step in ([], ["--step=4"], ["--step=3"]))
+    newest, same, earlier = (calls(capsys, run, "[MASK]", "--json", *step) for step in ([], ["--step=4"], ["--step=3"]))
     assert newest == same != earlier
 
 
@@ -196,7 +196,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_answer_stays_json(
 
 
 @pytest.mark.parametrize(
-    ("objective", "arguments", "said"),
+    ("objective", "arguments", "message"),
     [
         ("masked_lm", ["no mask"], "the text has no [MASK]"),
         ("masked_lm", ["[MASK]", "none"], "text 2 of 2 has no [MASK]"),
@@ -216,16 +216,16 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_answer_stays_json(
     ],
 )
 def test_a_mistake_is_one_line(
-    objective: str, arguments: list[str], said: str, runs: Runs, capsys: pytest.CaptureFixture[str]
+    objective: str, arguments: list[str], message: str, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert said in refused(capsys, runs(objective), *arguments)
+    assert message in refused(capsys, runs(objective), *arguments)
 
 
 def test_what_is_no_run_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert f"'{tmp_path / 'none'}' is not a run" in refused(capsys, str(tmp_path / "none"), "x")
 
 
-def test_nothing_is_said_before_every_text_is_found_sound(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_before_every_text_is_found_sound(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     run = runs("causal_lm")
     capsys.readouterr()
     with pytest.raises(SystemExit):

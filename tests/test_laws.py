@@ -144,15 +144,15 @@ def test_law_3_a_run_goes_on_bit_by_bit_after_kill_9_at_any_moment(
     assert metrics_of(folder.path) == metrics_of(tmp_path / "runs/whole")
 
 
-def hidden_and_said(name: str, example: Example, vocabulary: Vocabulary) -> dict[int, int]:
+def hidden_and_predicted(name: str, example: Example, vocabulary: Vocabulary) -> dict[int, int]:
     """For every place of the window that is hidden from the model, the position of the label that says it."""
     labels = next(iter(example.labels.values()))
     if name == "causal_lm":
         return {place: place for place in range(len(labels))}
     assert example.encoder_origins is not None
     if name == "masked_lm":
-        asked = np.flatnonzero(labels != IGNORE)
-        return {int(example.encoder_origins[at]): int(at) for at in asked if example.encoder_origins[at] >= 0}
+        calls = np.flatnonzero(labels != IGNORE)
+        return {int(example.encoder_origins[at]): int(at) for at in calls if example.encoder_origins[at] >= 0}
     assert example.decoder_origins is not None
     shown = set(example.encoder_origins[example.encoder_ids != vocabulary.mask].tolist())
     is_text = (example.decoder_origins >= 0) & ~np.isin(labels, vocabulary.sentinels)
@@ -161,7 +161,7 @@ def hidden_and_said(name: str, example: Example, vocabulary: Vocabulary) -> dict
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_law_4_no_token_helps_to_say_itself(name: str) -> None:
+def test_law_4_no_token_helps_to_predict_itself(name: str) -> None:
     """Another token in a hidden place changes no logit where it is to be said."""
     vocabulary = make_vocabulary()
     windows = make_windows(vocabulary, length=32)
@@ -180,14 +180,14 @@ def test_law_4_no_token_helps_to_say_itself(name: str) -> None:
 
     tested = 0
     for window in (windows[index] for index in range(4)):
-        example, said = logits(window)
-        for place, at in hidden_and_said(name, example, vocabulary).items():
+        example, logits_before = logits(window)
+        for place, at in hidden_and_predicted(name, example, vocabulary).items():
             if vocabulary.is_special[window.tokens[place]]:
                 continue
             tokens = window.tokens.copy()
             tokens[place] = vocabulary.ordinary[(int(tokens[place]) + 1) % len(vocabulary.ordinary)]
-            _, said_otherwise = logits(replace(window, tokens=tokens))
-            assert torch.equal(said[at], said_otherwise[at]), (window.index, place)
+            _, otherwise = logits(replace(window, tokens=tokens))
+            assert torch.equal(logits_before[at], otherwise[at]), (window.index, place)
             tested += 1
     assert tested >= 8
 
@@ -218,8 +218,8 @@ def test_law_5_input_and_labels_together_hold_every_token_of_every_window(name: 
                 restored[len(window) - replaced :] = window.tokens[len(window) - replaced :]  # a stranger's place
             else:
                 assert example.decoder_origins is not None
-                said = ~np.isin(labels, vocabulary.sentinels) & (example.decoder_origins >= 0)
-                restored[example.decoder_origins[said]] = labels[said]
+                logits_before = ~np.isin(labels, vocabulary.sentinels) & (example.decoder_origins >= 0)
+                restored[example.decoder_origins[logits_before]] = labels[logits_before]
         assert np.array_equal(restored, window.tokens), index
 
 
@@ -267,8 +267,8 @@ def test_law_8_the_signature_is_the_schema(
         ("--body.widht", "64"): "did you mean 'body.width'",
     }.items():
         assert train_in_process(tiny_run(name, "wrong", *arguments)) == 2
-        (said,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
-        assert expected in said
+        (logits_before,) = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+        assert expected in logits_before
     assert not (tmp_path / "runs").exists()
 
 

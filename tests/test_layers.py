@@ -142,7 +142,7 @@ def test_no_two_classes_have_one_name() -> None:
     assert not {name: paths for name, paths in places.items() if len(paths) > 1}
 
 
-def test_the_root_holds_what_a_stranger_expects_and_nothing_that_a_run_left() -> None:
+def test_the_root_holds_what_a_newcomer_expects_and_nothing_that_a_run_left() -> None:
     try:
         listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

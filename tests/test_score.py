@@ -39,44 +39,44 @@ def passages(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "passages.jsonl", ["The old cat sees the dog", "새가 집을 보고"])
 
 
-def test_a_run_is_measured_by_all_that_is_asked(
+def test_a_run_is_measured_by_all_that_is_declared(
     run: Path, pairs: Path, passages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--continuation", "--bytes", "64", "--passages", "5", "--last_word", str(passages)]
-    assert score.main([str(run), *asked, "--minimal_pairs", str(pairs), "--scorer", "one_span", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert list(said["metrics"]) == [
+    options = ["--continuation", "--bytes", "64", "--passages", "5", "--last_word", str(passages)]
+    assert score.main([str(run), *options, "--minimal_pairs", str(pairs), "--scorer", "one_span", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert list(printed["metrics"]) == [
         *("continuation", "minimal_pairs", "minimal_pairs/one_span", "last_word", "last_word/nats"),
     ]
     (continuation,) = Continuation(bytes=64, passages=5)(run)
     primary, one_span = MinimalPairs(files=(str(pairs),), scorers=("one_span",))(run)
-    assert said["metrics"]["continuation"]["mean"] == continuation.mean
-    assert said["metrics"]["minimal_pairs"]["mean"] == primary.mean
-    assert said["metrics"]["minimal_pairs"]["strata"] == {"x/a": primary.scores[0], "y/b": primary.scores[1]}
-    assert said["metrics"]["minimal_pairs/one_span"]["mean"] == one_span.mean
+    assert printed["metrics"]["continuation"]["mean"] == continuation.mean
+    assert printed["metrics"]["minimal_pairs"]["mean"] == primary.mean
+    assert printed["metrics"]["minimal_pairs"]["strata"] == {"x/a": primary.scores[0], "y/b": primary.scores[1]}
+    assert printed["metrics"]["minimal_pairs/one_span"]["mean"] == one_span.mean
 
 
 def test_the_table_says_what_stands_beside_a_score(run: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score.main([str(run), "--minimal_pairs", str(pairs), "--scorer", "all"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "minimal_pairs: chance 50.0%, length only" in said
-    assert "unigram" in said
-    assert "phenomenon minimal_pairs minimal_pairs/one_span minimal_pairs/eos_encoder x" in said
-    assert "a negative control, not to be ranked across objectives" in said
-    assert "the span is longer than those of training" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "minimal_pairs: chance 50.0%, length only" in printed
+    assert "unigram" in printed
+    assert "phenomenon minimal_pairs minimal_pairs/one_span minimal_pairs/eos_encoder x" in printed
+    assert "a negative control, not to be ranked across objectives" in printed
+    assert "the span is longer than those of training" in printed
 
 
 def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score.main([str(run), "--passages", "3"]) == 0
-    said = capsys.readouterr().out
-    assert "bits a byte" in said
-    assert "minimal_pairs" not in said
+    printed = capsys.readouterr().out
+    assert "bits a byte" in printed
+    assert "minimal_pairs" not in printed
 
 
 def test_the_predictions_are_a_table_of_the_runs_own_run_in_wandb(run: Path, pairs: Path, passages: Path) -> None:
     RunFolder(run).write_info(wandb_id="abcd1234")
-    asked = ["--minimal_pairs", str(pairs), "--last_word", str(passages), "--continuation", str(passages)]
-    assert score.main([str(run), *asked, "--bytes", "16", "--wandb", "offline"]) == 0
+    options = ["--minimal_pairs", str(pairs), "--last_word", str(passages), "--continuation", str(passages)]
+    assert score.main([str(run), *options, "--bytes", "16", "--wandb", "offline"]) == 0
     found = records(run)
     assert {record.run_id for record in found["run"]} == {"abcd1234"}
     summary = {item.key or item.nested_key[0] for record in found["summary"] for item in record.update}
@@ -112,12 +112,12 @@ def test_files_in_another_encoding_are_scored_as_they_are_in_utf8(
         (tmp_path / "a.txt").write_bytes("\n".join(texts).encode(name))
         (tmp_path / "a.jsonl").write_bytes(f"{pair}\n".encode(name))
         files = {"--continuation": "a.txt", "--last_word": "a.txt", "--minimal_pairs": "a.jsonl"}
-        asked = [word for flag, file in files.items() for word in (flag, str(tmp_path / file))]
-        assert score.main([str(run), *asked, "--bytes", "16", "--json", "--encoding", name]) == 0
+        options = [word for flag, file in files.items() for word in (flag, str(tmp_path / file))]
+        assert score.main([str(run), *options, "--bytes", "16", "--json", "--encoding", name]) == 0
         scored.append(json.loads(capsys.readouterr().out)["metrics"])
     assert scored[0] == scored[1]
     with pytest.raises(SystemExit):
-        score.main([str(run), *asked, "--encoding", "euc_jp" if encoding == "utf-16" else "utf-16"])
+        score.main([str(run), *options, "--encoding", "euc_jp" if encoding == "utf-16" else "utf-16"])
     assert ", line 1: is not" in capsys.readouterr().err
 
 
@@ -141,10 +141,10 @@ def test_a_mistake_ends_in_one_line(
 ) -> None:
     with pytest.raises(SystemExit) as left:
         score.main([str(run), *arguments])
-    said = capsys.readouterr().err.strip()
+    printed = capsys.readouterr().err.strip()
     assert left.value.code == 2
-    assert message in said
-    assert len(said.splitlines()) == 1
+    assert message in printed
+    assert len(printed.splitlines()) == 1
 
 
 def test_what_is_no_run_is_named() -> None:
@@ -154,7 +154,7 @@ def test_what_is_no_run_is_named() -> None:
 
 
 @pytest.mark.parametrize("command", commands("score.py"))
-def test_every_score_of_the_readme_can_be_asked_for(command: str) -> None:
+def test_every_score_of_the_readme_is_valid(command: str) -> None:
     parsed = score.parse(shlex.split(command)[2:])
     assert parsed.run.parent == Path("runs")
     assert score.declared(parsed)

@@ -18,7 +18,7 @@ from data.tokens.tokenizer import Vocabulary
 from tests.helpers import run_script
 
 
-class Reading:
+class ReadBatches:
     """An objective that reads every token and says every third."""
 
     keep_documents_apart = False
@@ -52,7 +52,9 @@ def trainer(*, step: int = 0, rank: int = 0, world: int = 1) -> Any:
     strategy = SimpleNamespace(
         distributed_sampler_kwargs={"num_replicas": world, "rank": rank}, root_device=torch.device("cpu")
     )
-    return SimpleNamespace(lightning_module=SimpleNamespace(objective=Reading()), strategy=strategy, global_step=step)
+    return SimpleNamespace(
+        lightning_module=SimpleNamespace(objective=ReadBatches()), strategy=strategy, global_step=step
+    )
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_impossible_values_are_refused_with_key_value_and_constraint(settings: d
         ({"corpus": "embedded", "validation": ["a.txt", ""]}, r"data\.validation names nothing"),
     ],
 )
-def test_what_is_not_there_is_told_before_anything_is_built(
+def test_what_is_not_there_is_named_before_anything_is_built(
     settings: dict[str, Any], message: str, corpus_file: Path, tmp_path: Path
 ) -> None:
     data = DataModule(**{"corpus": str(corpus_file), "cache": tmp_path / "cache", **settings})
@@ -186,15 +188,15 @@ def test_prepare_builds_the_store_that_a_run_finds_and_says_what_is_in_it(corpus
     data.open()
     assert data.folder is not None
     manifest = read_manifest(data.folder)
-    said = {line.split()[0]: line for line in finished.stdout.splitlines()}
-    assert said["token"].endswith(str(data.folder))
-    assert "420 ids" in said["vocabulary"]
+    printed = {line.split()[0]: line for line in finished.stdout.splitlines()}
+    assert printed["token"].endswith(str(data.folder))
+    assert "420 ids" in printed["vocabulary"]
     for split, windows in {"train": data.training_windows, "validation": data.held_out_windows}.items():
-        assert f"{manifest[split]['documents']:,} documents" in said[split]
-        assert f"{manifest[split]['tokens']:,} tokens, {len(windows):,} windows of 32" in said[split]
+        assert f"{manifest[split]['documents']:,} documents" in printed[split]
+        assert f"{manifest[split]['tokens']:,} tokens, {len(windows):,} windows of 32" in printed[split]
 
 
-def test_prepare_tells_a_mistake_in_one_line(tmp_path: Path) -> None:
+def test_prepare_refuses_a_mistake_in_one_line(tmp_path: Path) -> None:
     finished = run_script("prepare.py", "--data.corpus", "nowhere.txt", "--data.cache", str(tmp_path / "cache"))
     assert finished.returncode != 0
     assert "data.corpus: no file at 'nowhere.txt'" in " ".join(finished.stderr.split())

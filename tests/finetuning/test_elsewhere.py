@@ -37,7 +37,7 @@ def test_a_run_is_framed_as_its_objective_frames_a_document(pretrained: dict[str
         assert template_of_preset(families[objective], run.network.body.num_blocks, run.vocabulary) == template
 
 
-def test_two_texts_are_parted_and_told_apart(pretrained: dict[str, Path]) -> None:
+def test_two_texts_are_parted_and_distinguished(pretrained: dict[str, Path]) -> None:
     start, _ = start_from(str(pretrained["masked_lm"]))
     ids, segments = start.template.around([300, 301], [302])
     vocabulary = start.vocabulary
@@ -69,17 +69,17 @@ def test_two_processes_come_to_what_one_comes_to(tiny_task: Command, tmp_path: P
 
 
 @pytest.mark.slow
-def test_wandb_is_told_the_task_and_what_it_began_with(tiny_task: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict[str, Any] = {}
+def test_wandb_has_the_task_and_what_it_began_with(tiny_task: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: dict[str, Any] = {}
 
     def logger(folder: Path, settings: Any, **named: Any) -> Any:
-        told.update(named)
+        logged.update(named)
         return make_wandb_logger(folder, settings, **named)
 
     monkeypatch.setattr("training.session.make_wandb_logger", logger)
     tuned = fine_tune([*tiny_task("classification", "masked_lm", "--budget.steps", "1"), "--logging.wandb", "offline"])
-    assert told["job_type"] == "finetune"
-    assert told["tags"] == ["tiny", "masked_lm", "lab"]
+    assert logged["job_type"] == "finetune"
+    assert logged["tags"] == ["tiny", "masked_lm", "lab"]
     config = yaml.safe_load((tuned.folder / "config.yaml").read_text(encoding="utf-8"))
-    assert told["config"]["start"]["wandb_id"] == config["start"]["wandb_id"]
+    assert logged["config"]["start"]["wandb_id"] == config["start"]["wandb_id"]
     assert config["start"]["wandb_id"]

@@ -76,11 +76,11 @@ def test_a_pipeline_classifies_as_predict_does(
 
     tuned, folder, found = exported(task, preset, *settings)
     assert found == name
-    ask = pipeline("text-classification", model=str(folder), top_k=None)
-    assert type(ask.model).__name__ == name
-    for text, (_, told) in zip(TEXTS, tuned.predict(TEXTS), strict=True):
-        theirs = {answer["label"]: answer["score"] for answer in cast(Any, ask([text]))[0]}
-        assert theirs == pytest.approx(told["probabilities"], abs=1e-5)
+    pipe = pipeline("text-classification", model=str(folder), top_k=None)
+    assert type(pipe.model).__name__ == name
+    for text, (_, predicted) in zip(TEXTS, tuned.predict(TEXTS), strict=True):
+        theirs = {answer["label"]: answer["score"] for answer in cast(Any, pipe([text]))[0]}
+        assert theirs == pytest.approx(predicted["probabilities"], abs=1e-5)
 
 
 def test_numbers_and_pairs_come_out_on_their_own_scale(exported: Callable[..., Any]) -> None:
@@ -90,7 +90,7 @@ def test_numbers_and_pairs_come_out_on_their_own_scale(exported: Callable[..., A
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     pairs = [(text, " ".join(reversed(text.split()))) for text in SHORT]
-    ours = [told["number"] for _, told in tuned.predict([{"text": one, "other": two} for one, two in pairs])]
+    ours = [predicted["number"] for _, predicted in tuned.predict([{"text": one, "other": two} for one, two in pairs])]
     with torch.no_grad():
         theirs = [float(model(**tokenizer(*pair, return_tensors="pt")).logits) for pair in pairs]
     assert np.mean(ours) > 5  # numbers are of about 14
@@ -139,7 +139,7 @@ def test_a_model_that_writes_writes_the_same(exported: Callable[..., Any], prese
 
     tuned, folder, _ = exported("text_to_text", preset, "--budget.steps", "40")
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    for text, (_, told) in zip(TEXTS[:10], tuned.predict(TEXTS[:10]), strict=True):
+    for text, (_, predicted) in zip(TEXTS[:10], tuned.predict(TEXTS[:10]), strict=True):
         start = list(tuned.module.start.template.start + tuned.module.start.template.target_before)
         with torch.no_grad():
             ids = model.generate(
@@ -148,8 +148,8 @@ def test_a_model_that_writes_writes_the_same(exported: Callable[..., Any], prese
                 max_new_tokens=16,
                 do_sample=False,
             )
-        said = tokenizer.decode(ids[0], skip_special_tokens=True)
-        assert said.strip() == told["text"]
+        generated = tokenizer.decode(ids[0], skip_special_tokens=True)
+        assert generated.strip() == predicted["text"]
 
 
 @pytest.mark.parametrize(

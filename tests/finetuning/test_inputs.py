@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 import predict
-from tests.finetuning.test_scripts import Capture, asked, status_of
+from tests.finetuning.test_scripts import Capture, predictions, status_of
 
 
 def _rows_file(folder: Path, name: str, rows: list[dict[str, str]], encoding: str = "utf-8") -> Path:
@@ -36,8 +36,8 @@ def test_rows_of_every_format_are_predicted_by_the_tasks_columns(
     name: str, tuned: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     rows = [{"id": "1", "text": "the cat sees"}, {"id": "2", "text": "a big river 강을 보고"}]
-    expected = asked(capsys, str(tuned), *(row["text"] for row in rows))
-    found = asked(capsys, str(tuned), "--file", str(_rows_file(tmp_path, name, rows)))
+    expected = predictions(capsys, str(tuned), *(row["text"] for row in rows))
+    found = predictions(capsys, str(tuned), "--file", str(_rows_file(tmp_path, name, rows)))
     assert [line["input"] for line in found] == rows
     assert [line["probabilities"] for line in found] == [line["probabilities"] for line in expected]
 
@@ -48,12 +48,12 @@ def test_files_and_standard_input_are_decoded_by_the_encoding_that_is_named(
 ) -> None:
     texts = ["그 고양이가 집을 보고", "새가 강을 본다", "철수는 학교에 갔다"]
     (tmp_path / "a.txt").write_bytes("\n".join(texts).encode(encoding))
-    found = asked(capsys, str(tuned), "--file", str(tmp_path / "a.txt"), "--encoding", encoding)
+    found = predictions(capsys, str(tuned), "--file", str(tmp_path / "a.txt"), "--encoding", encoding)
     assert [line["input"] for line in found] == texts
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(texts).encode(encoding))))
-    assert [line["input"] for line in asked(capsys, str(tuned), "-", "--encoding", encoding)] == texts
+    assert [line["input"] for line in predictions(capsys, str(tuned), "-", "--encoding", encoding)] == texts
     table = _rows_file(tmp_path, "a.csv", [{"text": text} for text in texts], encoding)
-    assert len(asked(capsys, str(tuned), "--file", str(table), "--encoding", encoding)) == 3
+    assert len(predictions(capsys, str(tuned), "--file", str(table), "--encoding", encoding)) == 3
     if encoding != "utf-16":
         assert status_of(predict.main, [str(tuned), "--file", str(tmp_path / "a.txt")]) == 2
         assert "a.txt, line 1: is not UTF-8 and looks like" in capsys.readouterr().err
@@ -67,22 +67,22 @@ def test_a_table_that_is_called_a_text_is_refused_with_the_flag_that_reads_it(
     table = _rows_file(tmp_path, "a.txt", [{"text": "the cat sees", "label": "animal"}])
     assert status_of(predict.main, [str(tuned), "--file", str(table)]) == 2
     assert "begins with names of columns (text, label): read it with --format tsv" in capsys.readouterr().err
-    (line,) = asked(capsys, str(tuned), "--file", str(table), "--format", "tsv")
+    (line,) = predictions(capsys, str(tuned), "--file", str(table), "--format", "tsv")
     assert line["input"]["text"] == "the cat sees"
 
 
 def test_columns_of_an_input_are_read_as_those_of_training(tuned: Path, tmp_path: Path, capsys: Capture) -> None:
     rows = ['{"text": ["the cat", "sees"]}', '{"text": null}', '{"text": "a \\ud800 b"}']
     (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    found = asked(capsys, str(tuned), "--file", str(tmp_path / "a.jsonl"))
-    expected = asked(capsys, str(tuned), "the cat sees", "", "a \ufffd b")
+    found = predictions(capsys, str(tuned), "--file", str(tmp_path / "a.jsonl"))
+    expected = predictions(capsys, str(tuned), "the cat sees", "", "a \ufffd b")
     assert [line["probabilities"] for line in found] == [line["probabilities"] for line in expected]
     (tmp_path / "a.jsonl").write_text('{"text": 3}', encoding="utf-8")
     assert status_of(predict.main, [str(tuned), "--file", str(tmp_path / "a.jsonl")]) == 2
     assert "column 'text' holds int, not text" in capsys.readouterr().err
 
 
-def test_what_is_cut_of_an_input_is_said(tuned: Path, capsys: Capture) -> None:
+def test_what_is_cut_of_an_input_is_named(tuned: Path, capsys: Capture) -> None:
     capsys.readouterr()
     assert status_of(predict.main, [str(tuned), "the cat", "the cat sees " * 200]) == 0
     shown = capsys.readouterr()

@@ -16,8 +16,8 @@ from tests.finetuning.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pi
 @pytest.mark.parametrize("name", cases("bart", "bert", "bert wordpiece", "gpt2", "gpt2 plain", "lab", "t5", "t5_v1_1"))
 def test_a_label_and_its_probability_are_the_same(exported: Export, name: str) -> None:
     tuned, folder = exported("classification", name, *pooled(name))
-    ask = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
-    ours, theirs = predicted(tuned, TEXTS), ask(TEXTS)
+    pipe = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
+    ours, theirs = predicted(tuned, TEXTS), pipe(TEXTS)
     for mine, other in zip(ours, theirs, strict=True):
         assert {answer["label"]: answer["score"] for answer in other} == pytest.approx(
             mine["probabilities"], abs=TOLERANCE
@@ -29,8 +29,8 @@ def test_a_label_and_its_probability_are_the_same(exported: Export, name: str) -
 @pytest.mark.parametrize("name", cases("gpt2", "bert", "lab", "bart", "t5", "t5_v1_1"))
 def test_several_labels_are_the_same(exported: Export, name: str) -> None:
     tuned, folder = exported("several labels", name, *pooled(name))
-    ask = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
-    ours, theirs = predicted(tuned, TEXTS), ask(TEXTS)
+    pipe = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
+    ours, theirs = predicted(tuned, TEXTS), pipe(TEXTS)
     for mine, other in zip(ours, theirs, strict=True):
         found = {answer["label"]: answer["score"] for answer in other}
         assert found == pytest.approx(mine["probabilities"], abs=TOLERANCE)
@@ -41,20 +41,20 @@ def test_several_labels_are_the_same(exported: Export, name: str) -> None:
 @pytest.mark.parametrize("name", cases("bert", "bart", "t5", "t5_v1_1"))
 def test_a_number_is_the_same_on_its_own_scale(exported: Export, name: str) -> None:
     tuned, folder = exported("regression", name, *pooled(name))
-    ask = pipeline("text-classification", folder, truncation=True, batch_size=16)
+    pipe = pipeline("text-classification", folder, truncation=True, batch_size=16)
     ours = [mine["number"] for mine in predicted(tuned, TEXTS)]
-    assert [answer["score"] for answer in ask(TEXTS)] == pytest.approx(ours, abs=TOLERANCE * 14)  # of about 14
+    assert [answer["score"] for answer in pipe(TEXTS)] == pytest.approx(ours, abs=TOLERANCE * 14)  # of about 14
     assert np.ptp(ours) > 0.1
 
 
 @pytest.mark.parametrize("name", cases("bert", "gpt2", "lab", "bart", "t5", "t5_v1_1"))
-def test_two_texts_are_told_apart_and_cut_alike(exported: Export, name: str) -> None:
+def test_two_texts_are_distinguished_and_cut_alike(exported: Export, name: str) -> None:
     tuned, folder = exported("pairs", name, *pooled(name))
     others = [text or "?" for text in reversed(TEXTS)]  # an empty second text is none to transformers
-    ask = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
-    asked = [{"text": one, "other": other} for one, other in zip(TEXTS, others, strict=True)]
-    ours = predicted(tuned, asked)
-    theirs = ask([{"text": row["text"], "text_pair": row["other"]} for row in asked])
+    pipe = pipeline("text-classification", folder, top_k=None, truncation=True, batch_size=16)
+    inputs = [{"text": one, "other": other} for one, other in zip(TEXTS, others, strict=True)]
+    ours = predicted(tuned, inputs)
+    theirs = pipe([{"text": row["text"], "text_pair": row["other"]} for row in inputs])
     for mine, other in zip(ours, theirs, strict=True):
         assert {answer["label"]: answer["score"] for answer in other} == pytest.approx(
             mine["probabilities"], abs=TOLERANCE

@@ -81,21 +81,21 @@ def test_an_answer_is_the_same(exported: Export, name: str) -> None:
     contexts += [f"{one} {two} {three}" for one, two, three in zip(KOREAN_TEXTS, TEXTS[30:], contexts, strict=False)]
     contexts += [" ".join(contexts[number : number + 9]) for number in range(8)]
     questions = ["what follows the", "?", "어디 강을", "who", ""]
-    asked = [
+    inputs = [
         {"question": question, "context": context}
         for question, context in zip(itertools.cycle(questions), contexts, strict=False)
     ]
-    assert len(asked) == 50
+    assert len(inputs) == 50
     num_special = len(tuned.module.start.template.around((), ())[0])
     num_windows = 0
-    for row, mine in zip(asked, predicted(tuned, asked), strict=True):
+    for row, mine in zip(inputs, predicted(tuned, inputs), strict=True):
         length = len(tuned.module.start.tokenizer.encode(row["question"], add_special_tokens=False).ids)
         text, score = official_answer(model, tokenizer, *row.values(), step=9, length=32 - num_special - length)
         assert (mine["answer"], mine["score"]) == (text, pytest.approx(score, abs=10 * TOLERANCE))
         assert row["context"][mine["place"]["start"] : mine["place"]["end"]] == text
         num_windows += len(tuned.module.examples([tuned.module.row_of(row)], DataWarnings())) > 1
     assert num_windows >= 4
-    assert len({mine["answer"] for mine in predicted(tuned, asked)}) > 10
+    assert len({mine["answer"] for mine in predicted(tuned, inputs)}) > 10
 
 
 # --- texts ---
@@ -103,12 +103,14 @@ def test_an_answer_is_the_same(exported: Export, name: str) -> None:
 SAYINGS = {"greedy": (), "beams": ("--task.beams", "3", "--task.length_penalty", "2.0")}
 
 
-@pytest.mark.parametrize("saying", SAYINGS)
+@pytest.mark.parametrize("decoding_name", SAYINGS)
 @pytest.mark.parametrize("name", cases("bart", "t5", "t5_v1_1"))
-def test_an_encoder_decoder_says_the_same_without_being_told_how(exported: Export, name: str, saying: str) -> None:
+def test_an_encoder_decoder_generates_the_same_without_further_settings(
+    exported: Export, name: str, decoding_name: str
+) -> None:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    tuned, folder = exported("text_to_text", name, "--task.prefix", "reverse: ", *SAYINGS[saying])
+    tuned, folder = exported("text_to_text", name, "--task.prefix", "reverse: ", *SAYINGS[decoding_name])
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     ours = [mine["text"] for mine in predicted(tuned, TEXTS)]
     for text, mine in zip(TEXTS, ours, strict=True):
@@ -118,38 +120,38 @@ def test_an_encoder_decoder_says_the_same_without_being_told_how(exported: Expor
 
 
 @pytest.mark.slow
-def test_a_mixture_says_the_same_without_being_told_how(exported: Export) -> None:
+def test_a_mixture_generates_the_same_without_further_settings(exported: Export) -> None:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     tuned, folder = exported("mixture", "t5")
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    asked = [f"tiny text: {text}" for text in TEXTS]
-    ours = [mine["text"] for mine in predicted(tuned, asked)]
-    for text, mine in zip(asked, ours, strict=True):
+    inputs = [f"tiny text: {text}" for text in TEXTS]
+    ours = [mine["text"] for mine in predicted(tuned, inputs)]
+    for text, mine in zip(inputs, ours, strict=True):
         ids = model.generate(**tokenizer(text, truncation=True, return_tensors="pt"))
         assert readable(tokenizer.decode(ids[0], skip_special_tokens=True)) == mine
     assert len(set(ours)) > 5
 
 
-@pytest.mark.parametrize("saying", SAYINGS)
+@pytest.mark.parametrize("decoding_name", SAYINGS)
 @pytest.mark.parametrize("name", cases("gpt2", "lab"))
-def test_a_causal_decoder_says_the_same_of_a_source(exported: Export, name: str, saying: str) -> None:
+def test_a_causal_decoder_generates_the_same_of_a_source(exported: Export, name: str, decoding_name: str) -> None:
     """The pipeline puts the task's prefix before a text by itself."""
-    tuned, folder = exported("text_to_text", name, "--task.prefix", "reverse: ", *SAYINGS[saying])
-    ask = pipeline("text-generation", folder, return_full_text=False, truncation=True)
+    tuned, folder = exported("text_to_text", name, "--task.prefix", "reverse: ", *SAYINGS[decoding_name])
+    pipe = pipeline("text-generation", folder, return_full_text=False, truncation=True)
     ours = [mine["text"] for mine in predicted(tuned, TEXTS)]
-    assert [readable(answer[0]["generated_text"]) for answer in ask(TEXTS)] == ours
+    assert [readable(answer[0]["generated_text"]) for answer in pipe(TEXTS)] == ours
     assert len(set(ours)) > 5
 
 
 @pytest.mark.parametrize("name", cases("gpt2 plain", "gpt2", "lab"))
 def test_a_text_is_continued_alike(exported: Export, name: str) -> None:
     tuned, folder = exported("generation", name, "--task.temperature", "0", "--task.longest_text", "12")
-    ask = pipeline("text-generation", folder, return_full_text=False)
-    begun = [text for text in TEXTS if text not in LONG]
-    begun += [f"{one} {two}" for one, two in zip(begun[-2:], begun[-4:], strict=False)]
-    ours = [mine["text"] for mine in predicted(tuned, begun)]
-    assert [readable(answer[0]["generated_text"]) for answer in ask(begun)] == ours
+    pipe = pipeline("text-generation", folder, return_full_text=False)
+    started = [text for text in TEXTS if text not in LONG]
+    started += [f"{one} {two}" for one, two in zip(started[-2:], started[-4:], strict=False)]
+    ours = [mine["text"] for mine in predicted(tuned, started)]
+    assert [readable(answer[0]["generated_text"]) for answer in pipe(started)] == ours
     assert len(set(ours)) > 5
 
 
@@ -162,13 +164,13 @@ def test_a_continuation_is_drawn_from_the_same_probabilities(exported: Export) -
     encoded = tokenizer("the cat", return_tensors="pt")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        said = model.generate(**encoded, max_new_tokens=4, output_scores=True, return_dict_in_generate=True)
+        generated = model.generate(**encoded, max_new_tokens=4, output_scores=True, return_dict_in_generate=True)
     with torch.no_grad():
-        logits = model(said.sequences).logits[0]
+        logits = model(generated.sequences).logits[0]
     module = cast(Any, tuned.module)
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     assert set(module.never.tolist()) == special - {tokenizer.eos_token_id} != set()  # EOS alone was a target
-    for step, scores in enumerate(said.scores):
+    for step, scores in enumerate(generated.scores):
         logits_1V = logits[encoded["input_ids"].shape[1] - 1 + step][None]
         expected = candidates(without(logits_1V, module.never), module.decoding)
         torch.testing.assert_close(scores.softmax(dim=-1), expected)

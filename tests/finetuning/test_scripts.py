@@ -99,16 +99,16 @@ def test_a_mistake_is_refused_before_training_in_one_line(
 ) -> None:
     arguments, expected = MISTAKES[mistake]
     assert status_of(finetune.main, tiny_task("classification", "masked_lm", *arguments)) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
-    assert len(said) == 1
-    assert expected in said[0]
+    message = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert len(message) == 1
+    assert expected in message[0]
     assert not (tmp_path / "runs/tuned/checkpoints").exists()
 
 
 @pytest.mark.parametrize(
     ("left_out", "expected"), [("--config", "which task? Name its config"), ("--checkpoint", "which checkpoint?")]
 )
-def test_what_is_missing_is_asked_for(tiny_task: Command, capsys: Capture, left_out: str, expected: str) -> None:
+def test_what_is_missing_is_named(tiny_task: Command, capsys: Capture, left_out: str, expected: str) -> None:
     assert status_of(finetune.main, without(left_out, tiny_task("classification", "masked_lm"))) == 2
     assert expected in capsys.readouterr().err
 
@@ -160,7 +160,7 @@ def test_the_table_of_a_grid_has_medians_and_marks_what_the_development_split_ch
 # --- answers ---
 
 
-def asked(capsys: Capture, *arguments: str) -> list[Any]:
+def predictions(capsys: Capture, *arguments: str) -> list[Any]:
     capsys.readouterr()
     assert status_of(predict.main, [*arguments, "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -170,7 +170,7 @@ def test_arguments_files_and_standard_input_are_answered_alike(
     tuned: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = ["the cat sees", "", "a big river 강을 보고"]
-    from_arguments = asked(capsys, str(tuned), *texts)
+    from_arguments = predictions(capsys, str(tuned), *texts)
     assert [set(line) for line in from_arguments] == [{"input", "label", "probabilities"}] * 3
     assert [line["input"] for line in from_arguments] == texts
     assert all(sum(line["probabilities"].values()) == pytest.approx(1) for line in from_arguments)
@@ -179,7 +179,7 @@ def test_arguments_files_and_standard_input_are_answered_alike(
     (tmp_path / "texts.jsonl").write_text(rows, encoding="utf-8")
     for more in ((), ("--batch_size", "1")):
         for name in ("texts.txt", "texts.jsonl"):
-            found = asked(capsys, str(tuned), "--file", str(tmp_path / name), *more)
+            found = predictions(capsys, str(tuned), "--file", str(tmp_path / name), *more)
             assert [line["input"] for line in found] == [
                 text if name == "texts.txt" else {"text": text} for text in texts
             ]
@@ -187,7 +187,9 @@ def test_arguments_files_and_standard_input_are_answered_alike(
                 assert line["label"] == expected["label"]
                 assert line["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(texts).encode())))
-    assert [line["label"] for line in asked(capsys, str(tuned), "-")] == [line["label"] for line in from_arguments]
+    assert [line["label"] for line in predictions(capsys, str(tuned), "-")] == [
+        line["label"] for line in from_arguments
+    ]
 
 
 def test_a_person_reads_the_label_and_how_likely_it_is(tuned: Path, capsys: Capture) -> None:
@@ -207,7 +209,7 @@ def test_a_person_reads_the_label_and_how_likely_it_is(tuned: Path, capsys: Capt
         (('{"txt": "a"}', "--jsonl"), "input: this row has no column 'text' (it has: txt)"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_one_line(
+def test_what_is_no_input_is_refused_in_one_line(
     tuned: Path, capsys: Capture, arguments: tuple[str, ...], expected: str
 ) -> None:
     assert status_of(predict.main, [str(tuned), *arguments]) == 2

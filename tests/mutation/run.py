@@ -139,8 +139,8 @@ def main(arguments: Sequence[str]) -> int:
             for outcome in pool.map(lambda mutant: outcome_of(mutant, copies, processes=options.jobs), mutants):
                 outcomes.append(outcome)
                 place, mutant = f"{len(outcomes):>3}/{len(mutants)} {outcome.seconds:5.0f} s", outcome.mutant
-                said = outcome.killer or "SURVIVED"
-                console.print(f"{place}  {mutant.file}: {mutant.mistake} -> {said}", markup=False)
+                killed_by = outcome.killer or "SURVIVED"
+                console.print(f"{place}  {mutant.file}: {mutant.mistake} -> {killed_by}", markup=False)
     survivors = [outcome.mutant for outcome in outcomes if outcome.killer is None]
     for mutant in survivors:
         text = texts[mutant.file]

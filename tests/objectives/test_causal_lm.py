@@ -20,7 +20,7 @@ WITHIN = made(CausalLM, predict_across_documents=False).corruption(VOCABULARY)
 
 @given(windows=texts())
 @FIXED
-def test_what_is_said_is_the_window(windows: Windows) -> None:
+def test_what_is_predicted_is_the_window(windows: Windows) -> None:
     """Law 5; the encoder is not there."""
     for window, example in examples_of(EVERYTHING, windows):
         assert example.labels["next_token"].tolist() == window.tokens.tolist()
@@ -31,14 +31,14 @@ def test_what_is_said_is_the_window(windows: Windows) -> None:
 @FIXED
 def test_what_is_read_is_the_token_before(windows: Windows) -> None:
     """C40: over window edges too, so that every token of the text is said just once."""
-    read, said = [], []
+    read, targets = [], []
     for window, example in examples_of(EVERYTHING, windows):
         assert example.decoder_ids is not None
         assert example.decoder_ids[0] == window.previous
         read += example.decoder_ids.tolist()
-        said += example.labels["next_token"].tolist()
-    assert said == windows.store.tokens.tolist()
-    assert read == [EOS, *said[:-1]]
+        targets += example.labels["next_token"].tolist()
+    assert targets == windows.store.tokens.tolist()
+    assert read == [EOS, *targets[:-1]]
 
 
 @given(windows=texts())
@@ -56,25 +56,25 @@ def test_only_first_tokens_of_documents_go_unsaid_within_documents(windows: Wind
     """C42: the label behind an EOS; EOS itself is said. What is unsaid is read, at the latest in the next window."""
     pairs = examples_of(WITHIN, windows)
     read = np.concatenate([example.decoder_ids for _, example in pairs if example.decoder_ids is not None])
-    said = np.concatenate([example.labels["next_token"] for _, example in pairs])
-    unsaid = np.flatnonzero(said == IGNORE)
+    targets = np.concatenate([example.labels["next_token"] for _, example in pairs])
+    unsaid = np.flatnonzero(targets == IGNORE)
     assert unsaid.tolist() == windows.store.document_starts.tolist()
-    assert said[said != IGNORE].tolist() == np.delete(windows.store.tokens, unsaid).tolist()
+    assert targets[targets != IGNORE].tolist() == np.delete(windows.store.tokens, unsaid).tolist()
     assert read[1:].tolist() == windows.store.tokens[:-1].tolist()
 
 
-def test_every_document_ends_with_one_eos_that_is_said() -> None:
+def test_every_document_ends_with_one_eos_that_is_predicted() -> None:
     """C41."""
     documents = [[[200, 201], [202, EOS]], [[203, EOS]], [[204], [EOS]]]
-    said = [
+    targets = [
         token
         for _, example in examples_of(EVERYTHING, of_documents(documents, length=4))
         for token in example.labels["next_token"].tolist()
     ]
-    assert Counter(said)[EOS] == 3
+    assert Counter(targets)[EOS] == 3
 
 
-def test_eos_is_said_though_it_be_the_padding_too() -> None:
+def test_eos_is_predicted_though_it_be_the_padding_too() -> None:
     """C43: labels follow from lengths, never from which token it is."""
     windows = of_documents([[[200, 201, EOS]], [[202, EOS]]], length=3)
     shown, examples = zip(*examples_of(EVERYTHING, windows), strict=True)
@@ -134,7 +134,7 @@ def test_a_window_of_one_token_that_begins_a_document_is_read_from_before() -> N
 
 @given(windows=texts())
 @FIXED
-def test_extents_are_reached_and_never_exceeded(windows: Windows) -> None:
+def test_max_lengths_are_reached_and_never_exceeded(windows: Windows) -> None:
     for window, example in examples_of(EVERYTHING, windows):
         assert example.decoder_ids is not None
         length = len(window)

@@ -104,7 +104,7 @@ def test_without_noise_the_window_is_read_as_it_is(windows: Windows) -> None:
 
 @given(windows=texts(), objective=objectives)
 @FIXED
-def test_no_example_is_longer_than_its_extent(windows: Windows, objective: Denoising) -> None:
+def test_no_example_is_longer_than_its_max_lengths(windows: Windows, objective: Denoising) -> None:
     """Insertions too fit into what the spans made free."""
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None

@@ -68,7 +68,7 @@ def test_what_stands_in_one_document_changes_nothing_in_the_next(objective: Obje
     [(made(Denoising, **APART, permute_rate=0.0), EOS), (made(SpanCorruption, **APART), 0)],
     ids=["denoising", "span_corruption"],
 )
-def test_a_decoder_reads_what_it_has_said_but_for_the_beginnings_of_documents(objective: Objective, start: int) -> None:
+def test_a_decoder_reads_its_targets_but_for_the_beginnings_of_documents(objective: Objective, start: int) -> None:
     windows = of_documents([[[200 + number] * 9] for number in range(6)], length=30)
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.decoder_ids is not None

@@ -62,7 +62,7 @@ def test_input_and_labels_restore_the_window(windows: Windows, objective: Masked
 
 @given(windows=texts())
 @FIXED
-def test_with_pairs_all_is_restored_but_what_a_stranger_replaces(windows: Windows) -> None:
+def test_with_pairs_all_is_restored_but_what_a_random_segment_replaces(windows: Windows) -> None:
     for window, example in examples_of(made(MaskedLM).corruption(VOCABULARY), windows):
         assert example.segments is not None
         found, length = restored(example), len(window)
@@ -85,7 +85,7 @@ def test_special_tokens_are_never_hidden_nor_drawn(windows: Windows, objective: 
 
 @given(windows=texts(), objective=either)
 @FIXED
-def test_nothing_else_says_what_is_hidden(windows: Windows, objective: MaskedLM) -> None:
+def test_nothing_else_gives_away_what_is_hidden(windows: Windows, objective: MaskedLM) -> None:
     """Law 4: every place of the window stands at one position at most, and a mask is all that is read there."""
     for _, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_origins is not None
@@ -140,8 +140,8 @@ def test_eight_tenths_of_the_hidden_are_masks_one_is_kept_and_one_random() -> No
     for _, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         labels = example.labels["masked"]
-        read, asked = example.encoder_ids[labels != IGNORE], labels[labels != IGNORE]
-        counts += [(read == MASK).sum(), (read == asked).sum(), ((read != MASK) & (read != asked)).sum()]
+        read, predicted = example.encoder_ids[labels != IGNORE], labels[labels != IGNORE]
+        counts += [(read == MASK).sum(), (read == predicted).sum(), ((read != MASK) & (read != predicted)).sum()]
     chance = 0.1 / len(VOCABULARY.ordinary)
     assert counts.sum() == 1400 * 75
     assert_distributed(counts, np.array([0.8, 0.1 + chance, 0.1 - chance]))
@@ -204,7 +204,7 @@ def test_as_many_windows_are_short_as_the_rate_says() -> None:
 
 @given(windows=texts(), density=st.floats(0.01, 0.99), pairs=st.booleans(), short=st.booleans())
 @FIXED
-def test_no_example_is_longer_than_its_extent(windows: Windows, density: float, pairs: bool, short: bool) -> None:
+def test_no_example_is_longer_than_its_max_lengths(windows: Windows, density: float, pairs: bool, short: bool) -> None:
     """C28."""
     objective = made(MaskedLM, noise_density=density, next_sentence=pairs, short_rate=float(short))
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
@@ -215,7 +215,7 @@ def test_no_example_is_longer_than_its_extent(windows: Windows, density: float, 
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-def test_extents_are_reached(pairs: bool) -> None:
+def test_max_lengths_are_reached(pairs: bool) -> None:
     objective = made(MaskedLM, next_sentence=pairs)
     windows = of_documents([[numbered(5).tolist()] * 8] * 2, length=40)
     seen = [example for _, example in examples_of(objective.corruption(VOCABULARY), windows)]
@@ -256,7 +256,7 @@ def test_rates_that_sum_to_one_but_for_rounding_are_taken() -> None:
     assert made(MaskedLM, mask_rate=0.1 + 0.2, random_rate=0.7).random_rate == 0.7
 
 
-def test_pairs_cannot_be_told_apart_where_documents_are_kept_apart() -> None:
+def test_pairs_cannot_be_classified_where_documents_are_kept_apart() -> None:
     with pytest.raises(ValueError, match=r"document_masking .*next_sentence to false"):
         made(MaskedLM, keep_documents_apart=True)
     assert made(MaskedLM, keep_documents_apart=True, next_sentence=False).keep_documents_apart

@@ -32,7 +32,7 @@ def pairs_of(windows: Windows, draws: int = 1) -> list[tuple[Window, Segments]]:
     return [(window, pair(window, key(window.index, epoch=draw), windows)) for window in shown for draw in range(draws)]
 
 
-def documents_told_by_their_ids(count: int, *, seed: int = 0) -> Windows:
+def documents_by_their_ids(count: int, *, seed: int = 0) -> Windows:
     """Windows of 40 tokens over documents whose every token is the document's own id."""
     rng = np.random.default_rng(seed)
     return of_documents(
@@ -47,17 +47,17 @@ def documents_told_by_their_ids(count: int, *, seed: int = 0) -> Windows:
     )
 
 
-def test_every_other_pair_is_one_of_strangers() -> None:
+def test_every_other_pair_has_a_random_segment() -> None:
     """C27: the marginal rate is a half too, since a window that makes no pair has no label; BERT's is 0.5 to 0.7."""
-    labels = Counter(segments.label for _, segments in pairs_of(documents_told_by_their_ids(60), draws=40))
+    labels = Counter(segments.label for _, segments in pairs_of(documents_by_their_ids(60), draws=40))
     assert labels[FOLLOWS] + labels[RANDOM_SEGMENT] > 2_000
     strangers = labels[RANDOM_SEGMENT] / (labels[FOLLOWS] + labels[RANDOM_SEGMENT])
     assert abs(strangers - 0.5) < 4 * 0.5 / (labels[FOLLOWS] + labels[RANDOM_SEGMENT]) ** 0.5 + 0.005
 
 
-def test_a_stranger_is_never_of_a_document_of_the_first_segment() -> None:
+def test_a_random_segment_is_never_of_a_document_of_the_first_segment() -> None:
     """C27: told by the ids; of a few documents, so that chance would meet the same one often."""
-    for _, segments in pairs_of(documents_told_by_their_ids(4), draws=100):
+    for _, segments in pairs_of(documents_by_their_ids(4), draws=100):
         if segments.label == RANDOM_SEGMENT:
             first, second = (set(tokens.tolist()) for tokens in segments.tokens)
             assert not first & second
@@ -86,12 +86,12 @@ def test_a_pair_is_the_window_cut_at_a_sentence_within_a_document(windows: Windo
 
 @given(windows=texts())
 @FIXED
-def test_a_stranger_begins_with_a_sentence(windows: Windows) -> None:
+def test_a_random_segment_begins_with_a_sentence(windows: Windows) -> None:
     text, starts = windows.store.tokens.tolist(), windows.store.sentence_starts.tolist()
     for _, segments in pairs_of(windows, draws=3):
         if segments.label == RANDOM_SEGMENT:
-            stranger = segments.tokens[1].tolist()
-            assert any(text[start : start + len(stranger)] == stranger for start in starts)
+            random_segment = segments.tokens[1].tolist()
+            assert any(text[start : start + len(random_segment)] == random_segment for start in starts)
 
 
 @pytest.mark.parametrize(("sentence_starts", "document_starts"), [((), ()), ((0,), (0,)), ((0, 2), (0, 2))])
@@ -100,7 +100,7 @@ def test_a_window_without_a_cut_has_no_label(
 ) -> None:
     """C27: single sentences, of one document or several; BERT calls them strangers."""
     window = window_of(numbered(4).tolist(), sentence_starts=sentence_starts, document_starts=document_starts)
-    windows = documents_told_by_their_ids(5)
+    windows = documents_by_their_ids(5)
     for index in range(10):
         assert pair(window, key(index), windows).label == IGNORE
         example = made(MaskedLM).corruption(VOCABULARY)(window, key(index), windows)
@@ -115,7 +115,7 @@ def test_every_cut_is_equally_likely() -> None:
     assert_alike((len(segments.tokens[0]) for segments in drawn if segments.label == FOLLOWS), 4)
 
 
-def test_strangers_come_from_any_other_document_alike_and_from_any_of_its_sentences() -> None:
+def test_random_segments_come_from_any_other_document_alike_and_from_any_of_its_sentences() -> None:
     documents = [[[200 + number] * 2] * (4 + 10 * (number == 3)) + [[300 + number]] for number in range(5)]
     windows = of_documents([*documents, [[390] * 40]], length=6)
     strangers = [pair(windows[0], key(index), windows) for index in range(12_000)]
@@ -131,7 +131,7 @@ def test_strangers_come_from_any_other_document_alike_and_from_any_of_its_senten
     assert_distributed([counts[203], counts[303]], np.array([14 / 15, 1 / 15]))
 
 
-def test_where_no_stranger_is_found_the_window_stays_whole() -> None:
+def test_where_no_random_segment_is_found_the_window_stays_whole() -> None:
     windows = of_documents([[[200] * 3] * 5], length=15)
     labels = Counter(pair(windows[0], key(index), windows).label for index in range(1_000))
     assert_distributed([labels[FOLLOWS], labels[IGNORE]], np.array([0.5, 0.5]))
@@ -160,16 +160,16 @@ def test_text_with_two_such_documents_is_taken() -> None:
 
 def test_a_document_cut_by_windows_is_still_the_same_document() -> None:
     """The first token of a window belongs to the document that an earlier window began."""
-    windows = documents_told_by_their_ids(3)
+    windows = documents_by_their_ids(3)
     assert isinstance(windows.store, TokensInMemory)
-    begun_earlier = [window for window, _ in pairs_of(windows) if 0 not in window.document_starts]
-    assert begun_earlier
-    for window in begun_earlier:
+    started_earlier = [window for window, _ in pairs_of(windows) if 0 not in window.document_starts]
+    assert started_earlier
+    for window in started_earlier:
         assert int(window.tokens[0]) == int(VOCABULARY.ordinary[window.first_document])
 
 
 def test_short_windows_are_cut_within_what_is_left_of_them() -> None:
-    windows = documents_told_by_their_ids(20)
+    windows = documents_by_their_ids(20)
     for _, example in examples_of(made(MaskedLM, short_rate=1.0).corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         assert example.segments is not None

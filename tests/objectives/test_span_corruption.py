@@ -127,13 +127,13 @@ def test_origins_lead_back_to_the_window_too(windows: Windows, objective: SpanCo
 
 @given(windows=texts(), objective=objectives)
 @FIXED
-def test_what_is_said_is_not_read(windows: Windows, objective: SpanCorruption) -> None:
+def test_what_is_predicted_is_not_read(windows: Windows, objective: SpanCorruption) -> None:
     """Law 4: each place is either text of the encoder or said, never both."""
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.decoder_origins is not None
         text = ~np.isin(example.labels["span"], SENTINELS) & (example.decoder_origins != NOWHERE)
-        said = example.decoder_origins[text]
-        assert sorted(said.tolist()) == np.flatnonzero(hidden_places(example, len(window))).tolist()
+        predicted = example.decoder_origins[text]
+        assert sorted(predicted.tolist()) == np.flatnonzero(hidden_places(example, len(window))).tolist()
 
 
 @given(windows=texts(), objective=objectives)
@@ -143,10 +143,10 @@ def test_sentinels_fall_by_one_each_once_on_both_sides(windows: Windows, objecti
     for _, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         read = [token for token in example.encoder_ids.tolist() if token in SENTINELS]
-        said = [token for token in example.labels["span"].tolist() if token in SENTINELS]
+        predicted = [token for token in example.labels["span"].tolist() if token in SENTINELS]
         assert read == SENTINELS[: len(read)].tolist()
-        assert said == SENTINELS[: len(said)].tolist()
-        assert len(said) - len(read) in (0, 1)
+        assert predicted == SENTINELS[: len(predicted)].tolist()
+        assert len(predicted) - len(read) in (0, 1)
 
 
 @given(windows=texts())
@@ -185,7 +185,7 @@ def test_eos_has_a_label_and_padding_none() -> None:
 
 @given(windows=texts(), objective=objectives)
 @FIXED
-def test_no_example_is_longer_than_its_extent(windows: Windows, objective: SpanCorruption) -> None:
+def test_no_example_is_longer_than_its_max_lengths(windows: Windows, objective: SpanCorruption) -> None:
     for window, example in examples_of(objective.corruption(VOCABULARY), windows):
         assert example.encoder_ids is not None
         assert example.decoder_ids is not None

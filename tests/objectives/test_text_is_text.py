@@ -55,13 +55,13 @@ def test_special_ids_are_those_that_the_objective_put_there(
             labels = example.token_labels
             if example.encoder_ids is not None and example.decoder_ids is None:
                 assert (labels[example.encoder_ids == vocabulary.mask] != IGNORE).all()
-                said = np.where(labels == IGNORE, example.encoder_ids, labels)
+                restored = np.where(labels == IGNORE, example.encoder_ids, labels)
             else:
-                said = labels
+                restored = labels
             if isinstance(objective, SpanCorruption):
                 assert tokenizer.decode(window.tokens.tolist(), skip_special_tokens=False) == LITERALS
-                inside = said[~np.isin(said, vocabulary.sentinels)][:-1]
+                inside = restored[~np.isin(restored, vocabulary.sentinels)][:-1]
                 assert not vocabulary.is_special[inside].any()
             else:
-                ordinary = said[~vocabulary.is_special[said]]
+                ordinary = restored[~vocabulary.is_special[restored]]
                 assert tokenizer.decode(ordinary.tolist(), skip_special_tokens=False) == LITERALS

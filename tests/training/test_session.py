@@ -119,7 +119,7 @@ def wait_for(path: Path, process: Script, seconds: float = 120) -> None:
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_process_that_is_asked_to_stop_says_so_with_its_status(
+def test_a_process_that_is_stopped_says_so_with_its_status(
     tiny_run: Command, tmp_path: Path, name: str, status: int
 ) -> None:
     endless = ("--budget.steps", "100000", "--validation.every_steps", "100000")

@@ -13,7 +13,7 @@ from data.stream.collate import collate, documents_of
 from data.stream.windows import TokensInMemory, Window, Windows
 
 PAD = 0
-EXTENT = MaxLengths(encoder=64, decoder=40, targets=64)
+MAX_LENGTHS = MaxLengths(encoder=64, decoder=40, targets=64)
 label_rows = st.lists(st.lists(st.sampled_from([None, PAD, 5, 6]), min_size=1, max_size=40), min_size=1, max_size=5)
 
 
@@ -23,7 +23,7 @@ def some_windows(number: int) -> list[Window]:
     return [windows[index] for index in range(number)]
 
 
-def batch_of(examples: list[Example], max_lengths: MaxLengths = EXTENT, apart: bool = False) -> Batch:
+def batch_of(examples: list[Example], max_lengths: MaxLengths = MAX_LENGTHS, apart: bool = False) -> Batch:
     windows = some_windows(len(examples))
     return collate(windows, examples, pad=PAD, max_lengths=max_lengths, keep_documents_apart=apart)
 

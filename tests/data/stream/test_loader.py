@@ -61,11 +61,15 @@ def rows(batches: list[Batch]) -> Iterator[tuple[int, list[int], list[int]]]:
     for batch in batches:
         assert batch.encoder_ids_BS is not None
         number, width = batch.encoder_ids_BS.shape
-        said = torch.full((number * width,), IGNORE)
-        said[batch.labels["tokens"].positions_N] = batch.labels["tokens"].ids_N
+        targets_BT = torch.full((number * width,), IGNORE)
+        targets_BT[batch.labels["tokens"].positions_N] = batch.labels["tokens"].ids_N
         lengths = [width] * number if batch.encoder_lengths_B is None else batch.encoder_lengths_B.tolist()
         for row, (index, length) in enumerate(zip(batch.indices, lengths, strict=True)):
-            yield index, batch.encoder_ids_BS[row, :length].tolist(), said.view(number, width)[row, :length].tolist()
+            yield (
+                index,
+                batch.encoder_ids_BS[row, :length].tolist(),
+                targets_BT.view(number, width)[row, :length].tolist(),
+            )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -172,7 +176,7 @@ def test_held_out_windows_are_spread_over_the_split_under_one_noise(text: Window
 
 
 @pytest.mark.parametrize("chosen", [1, 7, 10**6])
-def test_windows_that_fill_up_have_nothing_to_say(chosen: int, text: Windows) -> None:
+def test_windows_that_fill_up_have_no_warning(chosen: int, text: Windows) -> None:
     examples = HeldOutWindows(text, corrupt, seed=0, chosen=chosen)
     number = min(chosen, len(text))
     assert examples.chosen == number

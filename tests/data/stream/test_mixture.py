@@ -118,8 +118,8 @@ def test_micro_batches_and_workers_change_nothing_but_the_padding(text: Windows)
         assert all(part.step_divisors == batch.divisors() == batch.step_divisors for part in parts)
         for name in CORRUPTIONS:
             term = next(iter(batch.parts[name].labels))
-            said = [i for part in parts for i in part.parts[name].labels[term].ids_N.tolist()]
-            assert said == batch.parts[name].labels[term].ids_N.tolist()
+            targets = [i for part in parts for i in part.parts[name].labels[term].ids_N.tolist()]
+            assert targets == batch.parts[name].labels[term].ids_N.tolist()
     for one, other in zip(split, batches(text, micro=3, workers=2), strict=True):
         assert (one.indices, one.step_divisors) == (other.indices, other.step_divisors)
         assert all(rows_of(one.parts[name]) == rows_of(other.parts[name]) for name in CORRUPTIONS)

@@ -186,7 +186,7 @@ def bad_files(folder: Path) -> dict[str, tuple[tuple[str, ...], list[str]]]:
         *("json column", "csv column", "parquet column", "empty csv", "uneven csv", "parquet", "gz", "cut gz"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources, words = bad_files(tmp_path)[mistake]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as raised:  # noqa: PT011 (the words follow)
@@ -204,15 +204,15 @@ def test_a_hub_that_cannot_be_reached_is_the_machines() -> None:
 def test_a_hub_dataset_is_read_by_its_name_configuration_split_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def load_dataset(*names: str | None, split: str) -> datasets.Dataset:
-        asked.append((*names, split))
+        calls.append((*names, split))
         return datasets.Dataset.from_dict({"body": TEXTS, "text": ["other"] * 3})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert read("owner/name", configuration="small", split="test", text_column="body") == TEXTS
-    assert asked == [("owner/name", "small", "test")]
+    assert calls == [("owner/name", "small", "test")]
     with pytest.raises(
         ValueError, match=r"name, row 1 has no column 'txt' \(it has: body, text\); set data\.text_column"
     ):

@@ -177,7 +177,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = bad_files(tmp_path)
     assert [*bad] == MISTAKES
     settings, words = bad[mistake]
@@ -205,10 +205,10 @@ def test_a_hub_data_set_is_read_by_name_configuration_and_split_with_the_names_o
         {"text": "two", "label": -1, "tags": []},
         {"text": "three", "label": None, "tags": [0]},
     ]
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def load_dataset(*names: str | None, split: str) -> datasets.Dataset:
-        asked.append((*names, split))
+        calls.append((*names, split))
         return datasets.Dataset.from_list(rows, features=features)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -218,7 +218,7 @@ def test_a_hub_data_set_is_read_by_name_configuration_and_split_with_the_names_o
         ("owner/name, row 2", {"text": "two", "label": None, "tags": []}),
         ("owner/name, row 3", {"text": "three", "label": None, "tags": ["O"]}),
     ]
-    assert asked == [("owner/name", "small", "test")]
+    assert calls == [("owner/name", "small", "test")]
 
 
 def test_an_empty_split_of_a_hub_data_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

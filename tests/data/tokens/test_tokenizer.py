@@ -95,12 +95,12 @@ def test_a_saved_tokenizer_reads_as_the_one_that_was_saved(tokenizer: Tokenizer,
 
 
 @pytest.mark.parametrize("vocab_size", [391, 450, 550])
-def test_byte_level_bpe_has_as_many_ids_as_asked(vocab_size: int) -> None:
+def test_byte_level_bpe_has_as_many_ids_as_wanted(vocab_size: int) -> None:
     assert vocabulary_of(train("byte_bpe", vocab_size)).size == vocab_size
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
-def test_other_kinds_have_at_most_as_many_ids_as_asked(kind: str, tokenizers_by_kind: dict[str, Tokenizer]) -> None:
+def test_other_kinds_have_at_most_as_many_ids_as_wanted(kind: str, tokenizers_by_kind: dict[str, Tokenizer]) -> None:
     assert len(SPECIAL_TOKENS) + 50 < vocabulary_of(tokenizers_by_kind[kind]).size <= SIZES[kind]
 
 

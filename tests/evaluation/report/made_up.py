@@ -58,7 +58,7 @@ METRICS = (
 
 
 def _curve(
-    random: np.random.Generator, final: float, density: float, flops: float, points: int
+    random: np.random.Generator, last_loss: float, density: float, flops: float, points: int
 ) -> tuple[PointRecord, ...]:
     shift = random.normal(0, 0.03)
     return tuple(
@@ -67,14 +67,14 @@ def _curve(
             raw_tokens=150 * index * 4096,
             flops=150 * index * 4096 / 128 * flops,
             target_tokens=round(150 * index * 4096 * density),
-            loss=final + (9 - final) * math.exp(-index / 2) + shift + random.normal(0, 0.01),
+            loss=last_loss + (9 - last_loss) * math.exp(-index / 2) + shift + random.normal(0, 0.01),
         )
         for index in range(1, points + 1)
     )
 
 
 def _run(random: np.random.Generator, place: int, seed: int, status: str) -> RunRecord:
-    label, _, _, final, accuracy, density = ARMS[place]
+    label, _, _, last_loss, accuracy, density = ARMS[place]
     whole = status == "finished"
     shift, strata = random.normal(0, 0.006), {}
     for phenomenon, count in PHENOMENA.items():
@@ -87,7 +87,7 @@ def _run(random: np.random.Generator, place: int, seed: int, status: str) -> Run
             mean=float(np.mean(list(strata.values()))), strata=strata, beside={"length only": 0.512}
         ),
         "continuation": ScoreRecord(mean=1.93 - accuracy / 3 + random.normal(0, 0.004)),
-        "validation_loss": ScoreRecord(mean=final + random.normal(0, 0.03)),
+        "validation_loss": ScoreRecord(mean=last_loss + random.normal(0, 0.03)),
     }
     return RunRecord(
         arm=label,
@@ -96,7 +96,7 @@ def _run(random: np.random.Generator, place: int, seed: int, status: str) -> Run
         reason="" if whole else "loss is not finite at step 412 (nan): " + HOSTILE,
         folder=f"studies/made_up/runs/{label}-s{seed}",
         windows_sha256=f"{seed:02x}" * 32 if whole else None,
-        curve=_curve(random, final, density, (1.2 + 0.2 * place) * 1e9, 8 if whole else 3),
+        curve=_curve(random, last_loss, density, (1.2 + 0.2 * place) * 1e9, 8 if whole else 3),
         cost=CostRecord(seconds=600 + 60 * place + seed, tokens_per_second=8000.0 - 900 * place, peak_memory=1.3e9),
         scores=scores if whole else {},
     )
@@ -230,9 +230,9 @@ def make_record(*, seeds: int = 5, failed: int = 0, tuned: bool = True) -> Study
             seed=seed,
             loss=None
             if (place, rate) == (2, 4e-3)
-            else final + 0.4 + 0.3 * (math.log2(rate / 2e-3) + place / 2) ** 2 + random.normal(0, 0.02),
+            else last_loss + 0.4 + 0.3 * (math.log2(rate / 2e-3) + place / 2) ** 2 + random.normal(0, 0.02),
         )
-        for place, (label, _, _, final, *_) in enumerate(ARMS)
+        for place, (label, _, _, last_loss, *_) in enumerate(ARMS)
         for rate in rates
         for seed in (100, 101)
     ]

@@ -36,8 +36,8 @@ def test_a_study_is_a_run_of_its_own_group_with_its_numbers_tables_and_report(
     for _ in range(2):  # concluded once more, it is the same run
         publish(record, tmp_path, LoggingSettings(wandb="offline", private=True), declared="2026-01-01")
     found = records(tmp_path)
-    (begun,) = {(run.run_id, run.run_group, run.job_type) for run in found["run"]}
-    assert begun[1:] == (record.name, "study")
+    (started,) = {(run.run_id, run.run_group, run.job_type) for run in found["run"]}
+    assert started[1:] == (record.name, "study")
     summary = {item.key or item.nested_key[0] for update in found["summary"] for item in update.update}
     assert {name.split("/")[0] for name in numbers(record)} <= {name.split("/")[0] for name in summary}
     logged = {item.key or item.nested_key[0] for row in found["history"] for item in row.item}

@@ -193,7 +193,7 @@ def test_runs_that_failed_are_named_with_their_reason() -> None:
     assert page.text.count("loss is not finite at step 412") == 2
 
 
-def test_losses_are_said_not_to_rank_objectives() -> None:
+def test_losses_are_marked_as_ranking_no_objectives() -> None:
     page = page_of(make_record())
     assert re.search(r"validation_loss, nats\. Of its own question\. Not to be ranked between objectives\.", page.text)
     assert "Losses of different arms are not to be ranked" in page.text

@@ -102,7 +102,7 @@ def test_the_tab_key_reaches_whatever_answers_to_it(page: Page) -> None:
     assert {"A.skip", "A", "INPUT", "DIV.table", "SUMMARY", "SPAN.column", "PRE"} <= reached
 
 
-def test_curves_are_drawn_against_what_is_asked_for(page: Page) -> None:
+def test_curves_are_drawn_against_the_named_axis(page: Page) -> None:
     tokens, flops = page.locator("#figure-losses-raw_tokens"), page.locator("#figure-losses-flops")
     assert tokens.is_visible()
     assert not flops.is_visible()

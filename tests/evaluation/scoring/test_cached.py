@@ -88,7 +88,7 @@ def test_scores_lie_in_the_folder_that_is_named(folder: Path, tmp_path: Path) ->
     assert raised.value.__notes__ == [f"scores are kept in {tmp_path / 'file'}: name another folder as cache"]
 
 
-def test_whoever_waits_is_told_of_what_is_remembered_too(folder: Path) -> None:
+def test_progress_counts_what_is_remembered_too(folder: Path) -> None:
     for _ in range(2):
         progress: list[float] = []
         CachedScorer(load_run(folder)).score("log_likelihood", PASSAGES, progress.append)
@@ -111,7 +111,7 @@ def test_a_scorer_that_is_not_there_is_refused(folder: Path) -> None:
         CachedScorer(load_run(folder)).check(["log_likelihood", "pll"])
 
 
-def test_continuations_are_asked_of_the_first_normalised_scorer_that_is_no_control(folder: Path) -> None:
+def test_continuations_are_scored_by_the_first_normalised_scorer_that_is_no_control(folder: Path) -> None:
     run = load_run(folder)
     known = next(iter(run.scorers.values()))
     scorer = CachedScorer(run)

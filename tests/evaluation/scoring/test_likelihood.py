@@ -115,7 +115,7 @@ def test_what_follows_is_as_likely_in_pieces_as_in_one(objective: type[Objective
 
 
 @pytest.mark.parametrize(("objective", "name"), NORMALISED)
-def test_what_is_said_later_changes_nothing_of_what_was_said(objective: type[Objective], name: str) -> None:
+def test_what_is_generated_later_changes_nothing_of_what_was(objective: type[Objective], name: str) -> None:
     """A label's inputs hold none of the labels behind it."""
     run = run_of(objective)
     texts = [[FIRST, FIRST + 3, last] for last in (FIRST + 4, FIRST + 9)]
@@ -206,7 +206,7 @@ def test_rows_of_different_lengths_share_a_batch_only_where_they_are_few(
     assert all(sum(row.shape[0] for row in batch) <= 100 or len(batch) == 1 for batch in few_labels)
 
 
-def test_whoever_waits_is_told_of_every_text() -> None:
+def test_progress_counts_every_text() -> None:
     run, progress = run_of(MaskedLM), []
     likelihoods(run, "pll", some_texts(30), positions_at_once=100, advance=progress.append)
     assert len(progress) > 1

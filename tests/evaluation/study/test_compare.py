@@ -148,7 +148,7 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert any(re.search(r"declaration was changed \(seeds\) .* after 4 runs had", text) for text in after.deviations)
 
 
-def test_a_run_that_diverges_is_told_and_the_others_go_on(
+def test_a_run_that_diverges_is_named_and_the_others_go_on(
     compare: Compare, write_study: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     config = str(ROOT / "configs/causal_lm.yaml")

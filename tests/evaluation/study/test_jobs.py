@@ -229,19 +229,19 @@ def test_rows_of_metrics_hold_what_was_logged_in_each(study_dir: StudyDir) -> No
     assert logged(job.run) == [{"step": 1, "train/loss": 5.5}, {"step": 2, "validation/loss": 4.5}]
 
 
-def test_no_branch_is_made_of_an_arm_without_forks(study_dir: StudyDir) -> None:
+def test_no_branch_is_made_of_an_arm_without_branches(study_dir: StudyDir) -> None:
     study = study_of()
     plan = plan_of(study)
     assert branch_jobs(study, plan, run_jobs(study, plan, study_dir, dict.fromkeys(study.arms))) == []
 
 
-def test_a_declaration_that_changes_after_runs_have_finished_is_told(study_dir: StudyDir) -> None:
+def test_a_declaration_that_changes_after_runs_have_finished_is_named(study_dir: StudyDir) -> None:
     study = study_of()
     study_dir.folder.mkdir(parents=True)
     first = declare(study, "one", study_dir)
     assert declare(study, "one", study_dir) == first
     jobs = jobs_of(study, plan_of(study), study_dir)
-    assert not any("declaration" in said for said in deviations(study, plan_of(study), jobs, first))
+    assert not any("declaration" in deviation for deviation in deviations(study, plan_of(study), jobs, first))
     finish(jobs.runs[0], 1.0)
     later = study_of(
         evaluations={"continuation": {}},
@@ -249,20 +249,20 @@ def test_a_declaration_that_changes_after_runs_have_finished_is_told(study_dir: 
     )
     both = declare(later, "two", study_dir)
     assert len(json.loads(study_dir.declaration.read_text(encoding="utf-8"))) == 2
-    (told,) = [said for said in deviations(later, plan_of(later), jobs, both) if "declaration" in said]
-    assert "was changed (evaluations, hypotheses) at" in told
-    assert "after 1 runs had finished" in told
+    (change,) = [deviation for deviation in deviations(later, plan_of(later), jobs, both) if "declaration" in deviation]
+    assert "was changed (evaluations, hypotheses) at" in change
+    assert "after 1 runs had finished" in change
 
 
-def test_departures_name_few_seeds_an_edge_of_the_sweep_and_a_missing_size(study_dir: StudyDir) -> None:
+def test_deviations_name_few_seeds_an_edge_of_the_sweep_and_a_missing_size(study_dir: StudyDir) -> None:
     study = study_of(learning_rates=RATES, tuning_seeds=(9,))
     plan = plan_of(study)
     arms = {**plan.arms, "both": plan_of(study, layers=(1, 1)).arms["c"]}
     for job in tuning_jobs(study, plan, study_dir):
         finish(job, job.learning_rate or 0)
     mixed = replace(plan, arms=arms)
-    said = deviations(study, mixed, jobs_of(study, plan, study_dir), [])
-    assert "2 seeds, where the protocol has at least 8." in said
-    assert "The best learning rate of c, 0.001, lies at the edge of those tried." in said
-    assert any(line.startswith("MaskedLM has no arm of 4 blocks") for line in said)
-    assert "One budget: no run branches off to smaller ones." in said
+    deviation = deviations(study, mixed, jobs_of(study, plan, study_dir), [])
+    assert "2 seeds, where the protocol has at least 8." in deviation
+    assert "The best learning rate of c, 0.001, lies at the edge of those tried." in deviation
+    assert any(line.startswith("MaskedLM has no arm of 4 blocks") for line in deviation)
+    assert "One budget: no run branches off to smaller ones." in deviation

@@ -25,9 +25,9 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What is said of a study that is refused, in one line."""
     with pytest.raises((ValueError, SystemExit)) as left:
         parse(arguments)
-    said = str(left.value) if isinstance(left.value, ValueError) else capsys.readouterr().err.strip()
-    assert len(said.splitlines()) == 1
-    return said
+    message = str(left.value) if isinstance(left.value, ValueError) else capsys.readouterr().err.strip()
+    assert len(message.splitlines()) == 1
+    return message
 
 
 def test_an_arm_is_a_line(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_loss_is_no_hypothesis_across_objectives(planned: Planned) -> None:
             planned(arms, **ranked_by_loss("masked", other))
 
 
-def test_a_loss_may_rank_arms_that_are_asked_the_same(planned: Planned) -> None:
+def test_a_loss_may_rank_arms_that_predict_the_same(planned: Planned) -> None:
     arms = {"masked": masked(), "wide": masked(body__width="64")}
     assert planned(arms, **ranked_by_loss("masked", "wide")).arms.keys() == arms.keys()
 
@@ -142,7 +142,7 @@ def test_next_sentence_prediction_is_refused_on_a_text_without_sentence_pairs(
 WSD = {"optimizer.schedule": "wsd", "optimizer.warmup": "3", "optimizer.decay": "0.25"}
 
 
-def test_a_fork_is_where_the_shorter_run_begins_to_decay(planned: Planned) -> None:
+def test_a_branch_is_where_the_shorter_run_begins_to_decay(planned: Planned) -> None:
     arm = planned({"causal": CAUSAL}, shared=WSD, branches=("2.5k", 5_000)).arms["causal"]
     per_step = arm.cost.raw_tokens
     assert [branch.total_steps for branch in arm.branches] == [-(-2_500 // per_step), -(-5_000 // per_step)]
@@ -150,7 +150,7 @@ def test_a_fork_is_where_the_shorter_run_begins_to_decay(planned: Planned) -> No
 
 
 @pytest.mark.parametrize("change", [{"optimizer.schedule": "cosine"}, {"optimizer.warmup": "0.1"}])
-def test_a_run_that_passes_through_no_shorter_one_cannot_fork(planned: Planned, change: dict[str, str]) -> None:
+def test_a_run_that_passes_through_no_shorter_one_cannot_branch(planned: Planned, change: dict[str, str]) -> None:
     with pytest.raises(
         ValueError, match=r"arm 'causal' cannot branch off to 5k raw_tokens: .* optimizer\.schedule = wsd and"
     ):

@@ -102,13 +102,13 @@ def test_every_place_has_one_run_at_a_time_and_its_own_environment(study_dir: St
 def test_a_signal_has_every_run_save_and_the_same_call_goes_on(study_dir: StudyDir, number: signal.Signals) -> None:
     jobs = [job(study_dir, name) for name in ("long-1", "long-2", "right")]
 
-    def ask_once_both_train() -> None:
+    def once_both_train() -> None:
         while not all((run.run.path / "ready").exists() for run in jobs[:2]):
             time.sleep(0.02)
         os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    threading.Thread(target=ask_once_both_train, daemon=True).start()
+    threading.Thread(target=once_both_train, daemon=True).start()
     with pytest.raises(Interrupted, match=f"{number.name}: stopped at .*; the same command goes on") as stopped:
         train_all(jobs, [{}, {}])
     assert stopped.value.exit_status == 128 + number

@@ -88,7 +88,7 @@ def test_pooling_and_attention_that_a_family_has_not_are_refused(
         *(("span_corruption", pooling, "as_trained") for pooling in ("mean", "decoder_start")),
     ],
 )
-def test_an_answer_does_not_depend_on_what_is_asked_beside_it(
+def test_an_answer_does_not_depend_on_the_questions_beside_it(
     tiny_task: Command, objective: str, pooling: str, attention: str
 ) -> None:
     settings = ("--tuning.pooling", pooling, "--tuning.attention", attention)

@@ -41,7 +41,7 @@ def loaded(folder: Path, size: int) -> Any:
     return model
 
 
-def begun(tiny_task: Command, folder: Path, task: str, *more: str) -> tuple[FineTuning, TaskData, Batch]:
+def started(tiny_task: Command, folder: Path, task: str, *more: str) -> tuple[FineTuning, TaskData, Batch]:
     """A module before its first step, its data, and some training rows side by side."""
     command = tiny_task(task, "causal_lm", *more)
     command[command.index("--checkpoint") + 1] = str(folder)
@@ -56,7 +56,7 @@ def mask_of(ids: Tensor, lengths_B: Tensor | None) -> Tensor:
     return (torch.arange(ids.shape[1]) < (full_B if lengths_B is None else lengths_B)[:, None]).long()
 
 
-def asked(batch: Batch) -> dict[str, Tensor]:
+def arguments_of(batch: Batch) -> dict[str, Tensor]:
     """What theirs is given."""
     ids, lengths_B = (
         (batch.decoder_ids_BT, batch.decoder_lengths_B)
@@ -76,9 +76,9 @@ def test_a_classification_begins_with_the_states_of_transformers_body(
     tiny_task: Command, saved: Saved, name: str, pooling: str
 ) -> None:
     """And so with the loss that its head makes of them."""
-    module, data, batch = begun(tiny_task, saved(name), "pairs", "--tuning.pooling", pooling)
+    module, data, batch = started(tiny_task, saved(name), "pairs", "--tuning.pooling", pooling)
     model = loaded(saved(name), module.start.vocabulary.size)
-    given, head = asked(batch), cast(Classification, module).head
+    given, head = arguments_of(batch), cast(Classification, module).head
     segments = {"token_type_ids": batch.segments_BS} if name == "bert" else {}
     body = model.base_model if name != "t5" and name != "t5_v1_1" else model
     with torch.no_grad():
@@ -112,8 +112,8 @@ def test_a_classification_begins_with_the_states_of_transformers_body(
 def test_a_text_to_text_task_begins_with_the_loss_of_transformers_class(
     tiny_task: Command, saved: Saved, name: str
 ) -> None:
-    module, data, batch = begun(tiny_task, saved(name), "text_to_text")
-    model, given = loaded(saved(name), module.start.vocabulary.size), asked(batch)
+    module, data, batch = started(tiny_task, saved(name), "text_to_text")
+    model, given = loaded(saved(name), module.start.vocabulary.size), arguments_of(batch)
     assert batch.decoder_ids_BT is not None
     labels_BT = torch.full_like(batch.decoder_ids_BT, -100)
     positions_N, ids_N, *_ = batch.labels["target"]

@@ -190,7 +190,7 @@ def test_balanced_weights_have_the_mean_1_over_the_rows() -> None:
     assert np.array(weights)[ids].mean() == pytest.approx(1.0)
 
 
-def test_what_a_user_asks_is_a_text_or_columns() -> None:
+def test_an_input_is_a_text_or_columns() -> None:
     assert columns_of("one\ttwo", ("a", "b")) == ("one", "two")
     assert columns_of({"a": "one", "b": "two"}, ("a", "b")) == ("one", "two")
     assert columns_of("with\ttab", ("a",)) == ("with\ttab",)

@@ -111,21 +111,21 @@ MISTAKES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path, warnings: DataWarnings) -> None:
+def test_a_mistake_is_one_line(mistake: str, tmp_path: Path, warnings: DataWarnings) -> None:
     row, settings, words = MISTAKES[mistake]
     with pytest.raises(ValueError, match=r"^task\.train: ") as raised:
         read_texts(jsonl(tmp_path, row), **settings, warnings=warnings)
     assert [word for word in words if word not in str(raised.value)] == []
 
 
-def test_a_table_read_as_text_is_told_to_be_one(tmp_path: Path, warnings: DataWarnings) -> None:
+def test_a_table_read_as_text_is_named(tmp_path: Path, warnings: DataWarnings) -> None:
     (tmp_path / "ratings.txt").write_text("id\tdocument\tlabel\n1\tfine\t1\n")
     source = RowSource(name=(str(tmp_path / "ratings.txt"),))
     with pytest.raises(ValueError, match=r"no column 'document' \(it has: text\).*set its format to tsv or csv"):
         read_texts(source, texts=["document"], warnings=warnings)
 
 
-def test_names_beside_the_columns_asked_for_may_repeat_or_be_empty(tmp_path: Path, warnings: DataWarnings) -> None:
+def test_names_beside_the_columns_that_are_read_may_repeat_or_be_empty(tmp_path: Path, warnings: DataWarnings) -> None:
     path = tmp_path / "a.csv"
     path.write_text(",text,note,note,label,\n0,one,a,b,x,\n1,two,a,b,y,\n")
     source = RowSource(name=(str(path),))
@@ -161,7 +161,7 @@ def test_tags_that_do_not_follow_are_repaired_and_counted(tmp_path: Path, warnin
     ]
 
 
-def test_iob1_is_no_fault(tmp_path: Path, warnings: DataWarnings) -> None:
+def test_iob1_is_no_error(tmp_path: Path, warnings: DataWarnings) -> None:
     rows = read_tokens(conll(tmp_path, "a I-x\nb I-x\nc B-x\n\nd O\ne I-y\n"), warnings=warnings)
     assert [row.tags for row in rows] == [("B-x", "I-x", "B-x"), ("O", "B-y")]
     assert not warnings.lines()
@@ -182,7 +182,7 @@ def test_tags_that_tell_no_entities_stay_as_they_are(tmp_path: Path, warnings: D
         read_tokens(source, warnings=warnings)
 
 
-def test_words_without_tags_are_read_where_none_are_asked_for(tmp_path: Path, warnings: DataWarnings) -> None:
+def test_words_without_tags_are_read_where_none_are_needed(tmp_path: Path, warnings: DataWarnings) -> None:
     assert read_tokens(conll(tmp_path, "one\ntwo\n"), tags=None, warnings=warnings)[0].words == ("one", "two")
 
 

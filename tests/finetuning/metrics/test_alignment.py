@@ -99,12 +99,12 @@ def test_tags_survive_the_way_through_sub_tokens(
     names = tag_names([tags])
     labels = token_labels(first, np.array([names.index(tag) for tag in tags], dtype=np.int64), len(offsets))
     decoded = [names[label] for label in labels[labelled_tokens(first)]]
-    told = word_tags(first, decoded)
-    assert to_bio(told)[1] <= to_bio(decoded)[1]
+    found_tags = word_tags(first, decoded)
+    assert to_bio(found_tags)[1] <= to_bio(decoded)[1]
     if joiner == " ":  # of words that share a token the first is told
-        assert told == tags
-    assert [(mention.kind, mention.text) for mention in mentions(text, places, told)] == [
-        (kind, joiner.join(words[start:end])) for kind, start, end in to_entities(told)
+        assert found_tags == tags
+    assert [(mention.kind, mention.text) for mention in mentions(text, places, found_tags)] == [
+        (kind, joiner.join(words[start:end])) for kind, start, end in to_entities(found_tags)
     ]
 
 

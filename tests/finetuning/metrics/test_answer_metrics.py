@@ -24,18 +24,18 @@ def official_squad_words(text: str) -> list[str]:
     return re.sub(r"\b(a|an|the)\b", " ", text).split()
 
 
-def official_squad(said: str, gold: list[str]) -> tuple[float, float]:
+def official_squad(predicted: str, gold: list[str]) -> tuple[float, float]:
     """Exact match and F1 of one question as evaluate-v2.0.py computes them."""
     golds = [answer for answer in gold if " ".join(official_squad_words(answer))] or [""]
     exact, best = 0.0, 0.0
     for answer in golds:
-        told, there = official_squad_words(said), official_squad_words(answer)
-        exact = max(exact, float(" ".join(told) == " ".join(there)))
-        same = sum((Counter(told) & Counter(there)).values())
-        if len(told) == 0 or len(there) == 0:
-            best = max(best, float(told == there))
+        words, there = official_squad_words(predicted), official_squad_words(answer)
+        exact = max(exact, float(" ".join(words) == " ".join(there)))
+        same = sum((Counter(words) & Counter(there)).values())
+        if len(words) == 0 or len(there) == 0:
+            best = max(best, float(words == there))
         elif same:
-            precision, recall = same / len(told), same / len(there)
+            precision, recall = same / len(words), same / len(there)
             best = max(best, 2 * precision * recall / (precision + recall))
     return exact, best
 
@@ -46,13 +46,13 @@ def official_korquad_words(text: str) -> list[str]:
     return "".join(sign for sign in text.lower() if sign not in set(string.punctuation)).split()
 
 
-def official_korquad(said: str, gold: list[str]) -> tuple[float, float]:
+def official_korquad(predicted: str, gold: list[str]) -> tuple[float, float]:
     """Exact match and F1 over characters as KorQuAD 1.0's script computes them, answers being there."""
     exact, best = 0.0, 0.0
     for answer in gold:
-        told, there = official_korquad_words(said), official_korquad_words(answer)
-        exact = max(exact, float(" ".join(told) == " ".join(there)))
-        letters, wanted = [*"".join(told)], [*"".join(there)]
+        words, there = official_korquad_words(predicted), official_korquad_words(answer)
+        exact = max(exact, float(" ".join(words) == " ".join(there)))
+        letters, wanted = [*"".join(words)], [*"".join(there)]
         same = sum((Counter(letters) & Counter(wanted)).values())
         if same:
             precision, recall = same / len(letters), same / len(wanted)
@@ -82,19 +82,19 @@ answers = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
 
 
 @FIXED
-@given(said=answers, gold=st.lists(answers, max_size=3))
-def test_exact_match_and_f1_are_squads(said: str, gold: list[str]) -> None:
-    exact, overlap = official_squad(said, gold)
-    close(exact_match([said], [gold]), exact)
-    close(answer_f1([said], [gold]), overlap)
+@given(predicted=answers, gold=st.lists(answers, max_size=3))
+def test_exact_match_and_f1_are_squads(predicted: str, gold: list[str]) -> None:
+    exact, overlap = official_squad(predicted, gold)
+    close(exact_match([predicted], [gold]), exact)
+    close(answer_f1([predicted], [gold]), overlap)
 
 
 @FIXED
-@given(said=answers, gold=st.lists(answers.filter(official_korquad_words), min_size=1, max_size=3))
-def test_exact_match_and_f1_of_korean_are_korquads(said: str, gold: list[str]) -> None:
-    exact, overlap = official_korquad(said, gold)
-    close(korquad_exact_match([said], [gold]), exact)
-    close(korquad_f1([said], [gold]), overlap)
+@given(predicted=answers, gold=st.lists(answers.filter(official_korquad_words), min_size=1, max_size=3))
+def test_exact_match_and_f1_of_korean_are_korquads(predicted: str, gold: list[str]) -> None:
+    exact, overlap = official_korquad(predicted, gold)
+    close(korquad_exact_match([predicted], [gold]), exact)
+    close(korquad_f1([predicted], [gold]), overlap)
 
 
 def test_a_question_without_an_answer_is_answered_by_nothing() -> None:

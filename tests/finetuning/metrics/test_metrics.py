@@ -54,10 +54,10 @@ def close(ours: Score, theirs: float) -> None:
 # --- labels: scikit-learn ---
 
 OF_LABELS: dict[str, tuple[Callable[..., Score], Oracle]] = {
-    "accuracy": (accuracy, lambda said, gold: learn.accuracy_score(gold, said)),
-    "macro_f1": (macro_f1, lambda said, gold: learn.f1_score(gold, said, average="macro", zero_division=0)),
-    "micro_f1": (micro_f1, lambda said, gold: learn.f1_score(gold, said, average="micro", zero_division=0)),
-    "mcc": (mcc, lambda said, gold: learn.matthews_corrcoef(gold, said)),
+    "accuracy": (accuracy, lambda predicted, gold: learn.accuracy_score(gold, predicted)),
+    "macro_f1": (macro_f1, lambda predicted, gold: learn.f1_score(gold, predicted, average="macro", zero_division=0)),
+    "micro_f1": (micro_f1, lambda predicted, gold: learn.f1_score(gold, predicted, average="micro", zero_division=0)),
+    "mcc": (mcc, lambda predicted, gold: learn.matthews_corrcoef(gold, predicted)),
 }
 
 
@@ -65,11 +65,11 @@ OF_LABELS: dict[str, tuple[Callable[..., Score], Oracle]] = {
 @FIXED
 @given(items=pairs)
 def test_metrics_of_one_label_a_text_are_those_of_scikit_learn(name: str, items: list[tuple[int, int]]) -> None:
-    said, gold = np.array(items).T
+    predicted, gold = np.array(items).T
     ours, theirs = OF_LABELS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn remarks on labels that occur once only
-        close(ours(said, gold), theirs(said, gold))
+        close(ours(predicted, gold), theirs(predicted, gold))
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "micro_f1"])
@@ -77,19 +77,19 @@ def test_metrics_of_one_label_a_text_are_those_of_scikit_learn(name: str, items:
 @given(items=sets)
 def test_metrics_of_several_labels_a_text_are_those_of_scikit_learn(name: str, items: list[tuple[bool, ...]]) -> None:
     both = np.array(items)
-    said, gold = both[:, :3], both[:, 3:]
+    predicted, gold = both[:, :3], both[:, 3:]
     ours, theirs = OF_LABELS[name]
-    close(ours(said, gold), theirs(said, gold))
+    close(ours(predicted, gold), theirs(predicted, gold))
 
 
 @FIXED
 @given(items=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=20))
 def test_f1_of_two_labels_is_that_of_the_second(items: list[tuple[int, int]]) -> None:
-    said, gold = np.array(items).T
-    score = f1(said, gold)
-    close(score, learn.f1_score(gold, said, zero_division=0))
-    assert score.parts["precision"] == pytest.approx(learn.precision_score(gold, said, zero_division=0))
-    assert score.parts["recall"] == pytest.approx(learn.recall_score(gold, said, zero_division=0))
+    predicted, gold = np.array(items).T
+    score = f1(predicted, gold)
+    close(score, learn.f1_score(gold, predicted, zero_division=0))
+    assert score.parts["precision"] == pytest.approx(learn.precision_score(gold, predicted, zero_division=0))
+    assert score.parts["recall"] == pytest.approx(learn.recall_score(gold, predicted, zero_division=0))
 
 
 def test_f1_of_more_labels_than_two_is_a_mistake_of_ours() -> None:  # the task refuses such a metric
@@ -108,8 +108,8 @@ def test_a_label_never_seen_in_training_is_never_right() -> None:
 def test_matthews_correlation_of_a_hundred_thousand_texts_does_not_overflow() -> None:
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 3, 100_000).astype(np.int32)
-    said = np.where(rng.random(len(gold)) < 0.5, gold, rng.integers(0, 3, len(gold))).astype(np.int32)
-    close(mcc(said, gold), learn.matthews_corrcoef(gold, said))
+    predicted = np.where(rng.random(len(gold)) < 0.5, gold, rng.integers(0, 3, len(gold))).astype(np.int32)
+    close(mcc(predicted, gold), learn.matthews_corrcoef(gold, predicted))
 
 
 # --- numbers: scipy ---
@@ -122,12 +122,12 @@ def test_matthews_correlation_of_a_hundred_thousand_texts_does_not_overflow() ->
     )
 )
 def test_correlations_are_those_of_scipy(items: list[tuple[float, float]]) -> None:
-    said, gold = np.array(items).T
-    if np.ptp(said) == 0 or np.ptp(gold) == 0:
-        assert pearson(said, gold).value == spearman(said, gold).value == 0
+    predicted, gold = np.array(items).T
+    if np.ptp(predicted) == 0 or np.ptp(gold) == 0:
+        assert pearson(predicted, gold).value == spearman(predicted, gold).value == 0
     else:
-        close(pearson(said, gold), statistics.pearsonr(said, gold)[0])
-        close(spearman(said, gold), statistics.spearmanr(said, gold)[0])
+        close(pearson(predicted, gold), statistics.pearsonr(predicted, gold)[0])
+        close(spearman(predicted, gold), statistics.spearmanr(predicted, gold)[0])
 
 
 def test_a_constant_prediction_correlates_with_nothing() -> None:
@@ -150,16 +150,18 @@ def both_sides(items: list[list[tuple[str, str]]]) -> tuple[list[list[str]], lis
 @FIXED
 @given(items=sentences)
 def test_span_f1_is_that_of_seqeval_whatever_the_tags(items: list[list[tuple[str, str]]]) -> None:
-    said, gold = both_sides(items)
-    score = span_f1(said, gold)
+    predicted, gold = both_sides(items)
+    score = span_f1(predicted, gold)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval remarks on kinds that are never predicted
-        close(score, float(sequences.f1_score(gold, said, zero_division=0)))
+        close(score, float(sequences.f1_score(gold, predicted, zero_division=0)))
         assert score.parts["precision"] == pytest.approx(
-            sequences.precision_score(gold, said, zero_division=0), abs=1e-12
+            sequences.precision_score(gold, predicted, zero_division=0), abs=1e-12
         )
-        assert score.parts["recall"] == pytest.approx(sequences.recall_score(gold, said, zero_division=0), abs=1e-12)
-        report = sequences.classification_report(gold, said, output_dict=True, zero_division=0)
+        assert score.parts["recall"] == pytest.approx(
+            sequences.recall_score(gold, predicted, zero_division=0), abs=1e-12
+        )
+        report = sequences.classification_report(gold, predicted, output_dict=True, zero_division=0)
     kinds = {name.removeprefix("f1/"): value for name, value in score.parts.items() if name.startswith("f1/")}
     assert set(kinds) == set(report) - {"micro avg", "macro avg", "weighted avg"}
     for kind, value in kinds.items():
@@ -169,18 +171,18 @@ def test_span_f1_is_that_of_seqeval_whatever_the_tags(items: list[list[tuple[str
 @FIXED
 @given(items=sentences)
 def test_span_f1_of_tags_that_follow_is_that_of_seqevals_strict_mode(items: list[list[tuple[str, str]]]) -> None:
-    said, gold = ([list(to_bio(row)[0]) for row in side] for side in both_sides(items))
-    if any(tag != "O" for row in gold for tag in row) and any(tag != "O" for row in said for tag in row):
+    predicted, gold = ([list(to_bio(row)[0]) for row in side] for side in both_sides(items))
+    if any(tag != "O" for row in gold for tag in row) and any(tag != "O" for row in predicted for tag in row):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            strict = sequences.f1_score(gold, said, mode="strict", scheme=IOB2, zero_division=0)
-        close(span_f1(said, gold), float(strict))
+            strict = sequences.f1_score(gold, predicted, mode="strict", scheme=IOB2, zero_division=0)
+        close(span_f1(predicted, gold), float(strict))
 
 
 def test_an_entity_is_right_only_where_kind_beginning_and_end_are() -> None:
     gold = ["B-a", "I-a", "O", "B-b"]
-    for said, wanted in [(gold, 1.0), (["B-a", "O", "O", "B-b"], 0.5), (["B-b", "I-b", "O", "B-b"], 0.5)]:
-        assert span_f1([said], [gold]).value == wanted
+    for predicted, wanted in [(gold, 1.0), (["B-a", "O", "O", "B-b"], 0.5), (["B-b", "I-b", "O", "B-b"], 0.5)]:
+        assert span_f1([predicted], [gold]).value == wanted
     assert span_f1([["O"] * 4], [gold]).value == 0
 
 

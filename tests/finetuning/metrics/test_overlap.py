@@ -36,11 +36,11 @@ mixed = st.lists(st.sampled_from([*WORDS, "나는", "학교에", "간다", "서�
 
 
 @FIXED
-@given(said=english, gold=st.lists(english, min_size=1, max_size=3))
-def test_rouge_of_ascii_is_that_of_rouge_score(said: str, gold: list[str]) -> None:
-    theirs = RougeScorer(list(OURS), use_stemmer=False).score_multi(gold, said)
+@given(predicted=english, gold=st.lists(english, min_size=1, max_size=3))
+def test_rouge_of_ascii_is_that_of_rouge_score(predicted: str, gold: list[str]) -> None:
+    theirs = RougeScorer(list(OURS), use_stemmer=False).score_multi(gold, predicted)
     for name, ours in OURS.items():
-        assert ours([said], [gold]).value == pytest.approx(theirs[name].fmeasure, rel=1e-12, abs=1e-12)
+        assert ours([predicted], [gold]).value == pytest.approx(theirs[name].fmeasure, rel=1e-12, abs=1e-12)
 
 
 def test_rouge_of_a_corpus_is_the_mean_of_its_texts() -> None:
@@ -76,11 +76,13 @@ def test_korean_words_are_words_and_not_nothing() -> None:
 
 
 def test_characters_forgive_a_korean_particle() -> None:
-    said, gold = ["서울을 떠났다"], [["서울에서 떠났다"]]
-    assert rouge1(said, gold).value == 0.5
+    predicted, gold = ["서울을 떠났다"], [["서울에서 떠났다"]]
+    assert rouge1(predicted, gold).value == 0.5
     # 서울을떠났다 and 서울에서떠났다: 5 of 6 and of 7 in common; 3 pairs of 5 and of 6.
-    assert rouge1_characters(said, gold).value == rougeL_characters(said, gold).value == pytest.approx(10 / 13)
-    assert rouge2_characters(said, gold).value == pytest.approx(6 / 11)
+    assert (
+        rouge1_characters(predicted, gold).value == rougeL_characters(predicted, gold).value == pytest.approx(10 / 13)
+    )
+    assert rouge2_characters(predicted, gold).value == pytest.approx(6 / 11)
 
 
 def test_letters_written_in_parts_are_the_same_letters() -> None:
@@ -94,14 +96,14 @@ texts = st.lists(st.tuples(mixed, st.lists(mixed, min_size=1, max_size=3)), min_
 @FIXED
 @given(items=texts)
 def test_bleu_and_chrf_are_sacrebleus_however_many_references(items: list[tuple[str, list[str]]]) -> None:
-    said, gold = [text for text, _ in items], [references for _, references in items]
+    predicted, gold = [text for text, _ in items], [references for _, references in items]
     most = max(map(len, gold))
     padded = [[*references, *[None] * (most - len(references))] for references in gold]
     columns = [list(column) for column in zip(*padded, strict=True)]
-    theirs = sacrebleu.corpus_bleu(said, columns, force=True)  # pyright: ignore[reportArgumentType]
-    assert bleu(said, gold).value == pytest.approx(theirs.score / 100, rel=1e-12, abs=1e-12)
-    theirs = sacrebleu.corpus_chrf(said, columns)  # pyright: ignore[reportArgumentType]
-    assert chrf(said, gold).value == pytest.approx(theirs.score / 100, rel=1e-12, abs=1e-12)
+    theirs = sacrebleu.corpus_bleu(predicted, columns, force=True)  # pyright: ignore[reportArgumentType]
+    assert bleu(predicted, gold).value == pytest.approx(theirs.score / 100, rel=1e-12, abs=1e-12)
+    theirs = sacrebleu.corpus_chrf(predicted, columns)  # pyright: ignore[reportArgumentType]
+    assert chrf(predicted, gold).value == pytest.approx(theirs.score / 100, rel=1e-12, abs=1e-12)
 
 
 def test_the_number_says_what_it_depends_on() -> None:

@@ -95,13 +95,13 @@ def test_repaired_tags_follow_from_one_another_and_repairs_are_counted(tags: lis
     assert breaks == sum(before != after for before, after in zip(tags, repaired, strict=True))
 
 
-def test_one_entity_opened_by_b_after_o_makes_i_after_o_a_fault() -> None:
+def test_one_entity_opened_by_b_after_o_makes_i_after_o_an_error() -> None:
     assert is_iob1([["I-a", "I-a", "B-a", "O"], ["O", "I-b"]])
     assert not is_iob1([["I-a", "B-b"], ["O"]])
     assert to_bio(["O", "I-a"]) == (("O", "B-a"), 1)
 
 
-def test_an_odd_tag_is_told_with_what_a_tag_may_be() -> None:
+def test_an_odd_tag_is_named_with_what_a_tag_may_be() -> None:
     for tag in ("B", "person", "b-person", "O-person", "B-", ""):
         with pytest.raises(ValueError, match=f"tag '{tag}' encodes no entity"):
             to_bio(["O", tag])

@@ -117,11 +117,11 @@ def test_smoothed_and_weighed_losses_are_torchs(tiny_task: Command) -> None:
     batch = collate(data.examples["train"], pad=module.start.vocabulary.pad)
     with torch.no_grad():
         scores = module.scores(batch)
-    said = torch.from_numpy(labels)
-    smooth = F.cross_entropy(scores, said, label_smoothing=0.1, reduction="none")
-    expected = (smooth * module.weights_C.double()[said]).sum()
+    targets = torch.from_numpy(labels)
+    smooth = F.cross_entropy(scores, targets, label_smoothing=0.1, reduction="none")
+    expected = (smooth * module.weights_C.double()[targets]).sum()
     torch.testing.assert_close(plain.minimised_sum, expected)
-    torch.testing.assert_close(plain.loss_sum, F.cross_entropy(scores, said, reduction="sum"))
+    torch.testing.assert_close(plain.loss_sum, F.cross_entropy(scores, targets, reduction="sum"))
 
 
 @pytest.mark.parametrize("objective", ["masked_lm", "causal_lm"])
@@ -179,7 +179,7 @@ def test_a_sentence_in_parts_is_answered_for_every_word(tiny_task: Command, obje
     assert list(warnings.counts) == ["sentences longer than data.max_length = 12, read in parts"]
 
 
-def test_entities_are_told_with_the_characters_of_the_text_that_was_given(tiny_task: Command) -> None:
+def test_entities_are_given_with_the_characters_of_the_text_that_was_given(tiny_task: Command) -> None:
     module, data = opened(tiny_task("entities", "masked_lm"))
     torch.manual_seed(0)
     learn_by_heart(module, data, 8, 40)

@@ -48,11 +48,11 @@ def test_predictions_of_either_form_stand_where_they_say(answers: Any, tmp_path:
     assert not warnings.lines()
 
 
-@pytest.mark.parametrize(("told", "found"), [(28, 30), (12, 10), (0, 10), (99, 30)])
+@pytest.mark.parametrize(("offset", "found"), [(28, 30), (12, 10), (0, 10), (99, 30)])
 def test_an_answer_beside_its_place_is_taken_at_the_nearest_and_counted(
-    told: int, found: int, tmp_path: Path, warnings: DataWarnings
+    offset: int, found: int, tmp_path: Path, warnings: DataWarnings
 ) -> None:
-    (row,) = read_questions(question(tmp_path, {"text": ["Seoul"], "answer_start": [told]}), warnings=warnings)
+    (row,) = read_questions(question(tmp_path, {"text": ["Seoul"], "answer_start": [offset]}), warnings=warnings)
     assert row.places == (AnswerSpan(text="Seoul", start=found),)
     assert warnings.lines() == [
         "answers not at the place they name, taken at the nearest that holds them: 1 (the first: rows.jsonl, line 1)"
@@ -144,7 +144,7 @@ def test_another_spelling_of_truth_is_refused(tmp_path: Path, warnings: DataWarn
         read_questions(question(tmp_path, "Seoul", is_impossible="maybe"), warnings=warnings)
 
 
-def test_a_question_said_to_have_no_answer_has_none(tmp_path: Path, warnings: DataWarnings) -> None:
+def test_a_question_marked_as_having_no_answer_has_none(tmp_path: Path, warnings: DataWarnings) -> None:
     source = question(tmp_path, {"text": ["Seoul"], "answer_start": [10]}, is_impossible=True)
     (row,) = read_questions(source, warnings=warnings)
     assert (row.impossible, row.answers) == (True, ())
@@ -159,7 +159,7 @@ def test_questions_without_a_column_of_identifiers_are_numbered(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("answers", [3, {"texts": ["a"]}, [{"answer": "a"}], {"text": ["a", "b"], "answer_start": [0]}])
-def test_a_column_that_holds_no_answers_is_told(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
+def test_a_column_that_holds_no_answers_is_named(answers: Any, tmp_path: Path, warnings: DataWarnings) -> None:
     with pytest.raises(ValueError, match=r"rows\.jsonl, line 1, column 'answers' holds no answers"):
         read_questions(question(tmp_path, answers), warnings=warnings)
     with pytest.raises(ValueError, match=r"no column 'answer' .*did you mean 'answers'"):

@@ -22,15 +22,15 @@ PROMPTS = [[7, 8, 9, 10, 11], [12, 13], [14, 15, 16]]
 SOURCES = [[5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15], [16]]
 
 
-def asked(ours: Module, rows: int = 3) -> dict[str, Any]:
+def calls(ours: Module, rows: int = 3) -> dict[str, Any]:
     """Prompts of unequal lengths; for an encoder-decoder, sources, and the start of the decoder alone."""
     if ours.num_blocks[0]:
         return {"prompts": [[0]] * rows, "sources": SOURCES[:rows]}
     return {"prompts": PROMPTS[:rows], "sources": None}
 
 
-def say(ours: Module, rows: int = 3, **decoding: Any) -> list[Any]:
-    return generate(ours.body, **asked(ours, rows), decoding=Decoding(**decoding), eos=EOS, max_positions=POSITIONS)
+def generate_alone(ours: Module, rows: int = 3, **decoding: Any) -> list[Any]:
+    return generate(ours.body, **calls(ours, rows), decoding=Decoding(**decoding), eos=EOS, max_positions=POSITIONS)
 
 
 @torch.no_grad()
@@ -98,33 +98,33 @@ def test_padding_on_the_left_changes_nothing(preset: PresetName, stacks: str) ->
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("preset", WITH_DECODER)
-def test_a_batch_says_what_each_prompt_says_alone(preset: PresetName, seed: int) -> None:
+def test_a_batch_generates_what_each_prompt_generates_alone(preset: PresetName, seed: int) -> None:
     ours = make_ours(preset, seed)
-    together = say(ours, max_new_tokens=12)
-    for number, said in enumerate(together):
-        alone = {name: value and [value[number]] for name, value in asked(ours).items()}
+    together = generate_alone(ours, max_new_tokens=12)
+    for number, one_text in enumerate(together):
+        alone = {name: value and [value[number]] for name, value in calls(ours).items()}
         settings = {"decoding": Decoding(max_new_tokens=12), "eos": EOS, "max_positions": POSITIONS}
         (single,) = generate(ours.body, **alone, **settings)
-        assert single.ids == said.ids
-        assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
+        assert single.ids == one_text.ids
+        assert single.log_probability == pytest.approx(one_text.log_probability, abs=1e-10)
 
 
 @pytest.mark.parametrize("decoding", [{}, {"beams": 3}], ids=str)
 @pytest.mark.parametrize("preset", WITH_DECODER)
 def test_documents_are_apart_in_a_batch_as_they_are_alone(preset: PresetName, decoding: dict[str, Any]) -> None:
     """Of prompts that begin with another document's end, and sources that begin and end with no document's tokens."""
-    ours, texts = make_ours(preset), asked(make_ours(preset))
+    ours, texts = make_ours(preset), calls(make_ours(preset))
     begins = 0 if texts["sources"] else -1
     of_prompts = [[begins, *[1] * (len(prompt) - 1)] for prompt in texts["prompts"]]
     of_sources = [[0, *[1] * (len(source) - 2), 0][: len(source)] for source in texts["sources"] or []] or None
     settings = {"decoding": Decoding(max_new_tokens=6, **decoding), "eos": EOS, "max_positions": POSITIONS}
     together = generate(ours.body, **texts, documents=Documents(of_prompts, of_sources), **settings)
-    for number, said in enumerate(together):
+    for number, one_text in enumerate(together):
         alone = {name: value and [value[number]] for name, value in texts.items()}
         documents = Documents([of_prompts[number]], of_sources and [of_sources[number]])
         (single,) = generate(ours.body, **alone, documents=documents, **settings)
-        assert single.ids == said.ids
-        assert single.log_probability == pytest.approx(said.log_probability, abs=1e-10)
+        assert single.ids == one_text.ids
+        assert single.log_probability == pytest.approx(one_text.log_probability, abs=1e-10)
     assert together != generate(ours.body, **texts, **settings)
 
 
@@ -132,20 +132,22 @@ def test_documents_are_apart_in_a_batch_as_they_are_alone(preset: PresetName, de
 @pytest.mark.parametrize("preset", WITH_DECODER)
 def test_one_beam_is_greedy(preset: PresetName, seed: int) -> None:
     ours = make_ours(preset, seed)
-    greedy = say(ours, max_new_tokens=10)
+    greedy = generate_alone(ours, max_new_tokens=10)
     settings = {"decoding": Decoding(max_new_tokens=10), "eos": EOS, "max_positions": POSITIONS}
-    searched = [found[0] for found in beam_search(ours.body, **asked(ours), **settings)]
-    assert [said.ids for said in searched] == [said.ids for said in greedy]
-    assert [said.log_probability for said in searched] == pytest.approx([said.log_probability for said in greedy])
+    searched = [found[0] for found in beam_search(ours.body, **calls(ours), **settings)]
+    assert [one_text.ids for one_text in searched] == [one_text.ids for one_text in greedy]
+    assert [one_text.log_probability for one_text in searched] == pytest.approx(
+        [one_text.log_probability for one_text in greedy]
+    )
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("preset", WITH_DECODER)
-def test_a_score_is_the_log_probability_of_what_was_said(preset: PresetName, beams: int) -> None:
+def test_a_score_is_the_log_probability_of_what_was_generated(preset: PresetName, beams: int) -> None:
     ours = make_ours(preset, 5)
-    texts = asked(ours)
-    said = say(ours, max_new_tokens=9, beams=beams)
-    for number, (prompt, one) in enumerate(zip(texts["prompts"], said, strict=True)):
+    texts = calls(ours)
+    one_text = generate_alone(ours, max_new_tokens=9, beams=beams)
+    for number, (prompt, one) in enumerate(zip(texts["prompts"], one_text, strict=True)):
         source = texts["sources"][number] if texts["sources"] else None
         expected = log_probability(ours, prompt, source, one.ids, ends=one.is_finished)
         assert one.log_probability == pytest.approx(expected, abs=1e-10)
@@ -162,9 +164,9 @@ def test_many_beams_find_the_likeliest_text_of_all() -> None:
     assert best.log_probability == pytest.approx(max(scores), abs=1e-10)
 
 
-def theirs_said(ours: Module, seed: int, **settings: Any) -> list[list[int]]:
+def theirs_generated(ours: Module, seed: int, **settings: Any) -> list[list[int]]:
     """What transformers' generate says to the same prompts, without EOS and padding."""
-    theirs, texts = cast(Any, make_theirs(ours)), asked(ours)
+    theirs, texts = cast(Any, make_theirs(ours)), calls(ours)
     ids = {"pad_token_id": 0, "eos_token_id": EOS, "bos_token_id": None, "decoder_start_token_id": 0}
     config = GenerationConfig(**ids, do_sample=False, **settings)
     rows = texts["sources"] or texts["prompts"]
@@ -176,9 +178,9 @@ def theirs_said(ours: Module, seed: int, **settings: Any) -> list[list[int]]:
         read.append([*padding, *row] if on_left else [*row, *padding])
         seen = [1] * len(row)
         mask.append([*padding, *seen] if on_left else [*seen, *padding])
-    said = theirs.generate(torch.tensor(read), attention_mask=torch.tensor(mask), generation_config=config)
+    one_text = theirs.generate(torch.tensor(read), attention_mask=torch.tensor(mask), generation_config=config)
     begins = 1 if texts["sources"] else longest
-    new = said[:, begins:].tolist()
+    new = one_text[:, begins:].tolist()
     return [ids[: ids.index(EOS)] if EOS in ids else ids for ids in new]
 
 
@@ -198,18 +200,20 @@ def theirs_said(ours: Module, seed: int, **settings: Any) -> list[list[int]]:
 def test_the_tokens_are_those_of_transformers(preset: PresetName, seed: int, settings: dict[str, Any]) -> None:
     ours = make_ours(preset, seed).float()
     named = {("beams" if name == "num_beams" else name): value for name, value in settings.items()}
-    said = say(ours, max_new_tokens=11, **named)
-    assert [one.ids for one in said] == theirs_said(ours, seed, max_new_tokens=11, **settings)
+    one_text = generate_alone(ours, max_new_tokens=11, **named)
+    assert [one.ids for one in one_text] == theirs_generated(ours, seed, max_new_tokens=11, **settings)
 
 
 def test_sampling_near_temperature_zero_is_greedy() -> None:
     ours = make_ours("lab", 2)
-    assert say(ours, max_new_tokens=12, temperature=1e-6) == say(ours, max_new_tokens=12)
+    assert generate_alone(ours, max_new_tokens=12, temperature=1e-6) == generate_alone(ours, max_new_tokens=12)
 
 
 def test_the_same_seed_draws_the_same_text_and_another_one_another() -> None:
     ours = make_ours("lab", 2)
-    drawn = [[one.ids for one in say(ours, max_new_tokens=12, temperature=3.0, seed=seed)] for seed in (5, 5, 6)]
+    drawn = [
+        [one.ids for one in generate_alone(ours, max_new_tokens=12, temperature=3.0, seed=seed)] for seed in (5, 5, 6)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -252,25 +256,25 @@ def test_a_temperature_sharpens_or_flattens() -> None:
     assert candidates(logits, Decoding(temperature=2.0))[0].tolist() == pytest.approx([2 / 3, 1 / 3])
 
 
-def test_what_was_said_is_penalised_whatever_its_sign() -> None:
+def test_what_was_generated_is_penalised_whatever_its_sign() -> None:
     scores = torch.tensor([[2.0, -2.0, 1.0]])
     assert penalised(scores, torch.tensor([[0, 1, 0]]), 2.0).tolist() == [[1.0, -4.0, 1.0]]
 
 
-def test_padding_is_not_what_was_said() -> None:
+def test_padding_is_not_what_was_generated() -> None:
     ours = make_ours("lab")
     reader = IncrementalDecoder(ours.body, PROMPTS, None, copies=2, num_steps=1, pad=EOS)
     assert all(EOS not in row for row in reader.previous_BT.tolist())
     assert [set(row) for row in reader.previous_BT.tolist()] == [set(prompt) for prompt in PROMPTS for _ in range(2)]
 
 
-def test_no_more_is_said_than_the_model_has_positions_for() -> None:
+def test_no_more_is_generated_than_the_model_has_positions_for() -> None:
     ours = make_ours("gpt2", 3)
     prompt = list(range(3, 23))
     settings = {"decoding": Decoding(max_new_tokens=50), "eos": VOCAB, "max_positions": POSITIONS}
-    (said,) = generate(ours.body, [prompt], **settings)
-    assert len(said.ids) == POSITIONS - len(prompt) + 1
-    assert not said.is_finished
+    (one_text,) = generate(ours.body, [prompt], **settings)
+    assert len(one_text.ids) == POSITIONS - len(prompt) + 1
+    assert not one_text.is_finished
 
 
 def test_a_prompt_longer_than_the_model_reads_is_refused() -> None:
@@ -280,7 +284,7 @@ def test_a_prompt_longer_than_the_model_reads_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "one_text"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens = 0"),
         ({"beams": 0}, "beams = 0"),
@@ -291,6 +295,6 @@ def test_a_prompt_longer_than_the_model_reads_is_refused() -> None:
         ({"top_k": 5}, "need a temperature above 0"),
     ],
 )
-def test_impossible_settings_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_impossible_settings_are_refused(settings: dict[str, Any], one_text: str) -> None:
+    with pytest.raises(ValueError, match=one_text):
         Decoding(**settings)

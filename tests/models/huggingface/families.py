@@ -193,6 +193,6 @@ def loss_of_theirs(theirs: PreTrainedModel, case: Case) -> tuple[Tensor, Tensor]
         labels = F.pad(labels[:, :-1], (1, 0), value=-100)
     name = {BertForPreTraining: "next_sentence_label", AlbertForPreTraining: "sentence_order_label"}.get(type(theirs))
     more = {} if name is None else {name: case.next_sentence_B}
-    said = theirs(**case.theirs, labels=labels, **more)
-    logits = said.prediction_logits if more else said.logits
-    return said.loss, logits.flatten(0, 1)[case.places]
+    outputs = theirs(**case.theirs, labels=labels, **more)
+    logits = outputs.prediction_logits if more else outputs.logits
+    return outputs.loss, logits.flatten(0, 1)[case.places]

@@ -134,7 +134,7 @@ def test_the_config_that_transformers_saves_is_read_back(preset: PresetName) -> 
 
 
 @pytest.mark.parametrize(
-    ("preset", "settings", "num_blocks", "said"),
+    ("preset", "settings", "num_blocks", "message"),
     [
         ("lab", {"share_layers": 1}, (0, 2), "body.share_layers = 1, and the layers of LlamaForCausalLM share no"),
         ("albert", {"share_layers": 14}, (18, 0), "body.share_layers = 14 of 18 layers"),
@@ -146,25 +146,25 @@ def test_the_config_that_transformers_saves_is_read_back(preset: PresetName) -> 
     ],
 )
 def test_what_no_class_represents_is_refused_with_the_reason(
-    preset: PresetName, settings: dict, num_blocks: tuple[int, int], said: str
+    preset: PresetName, settings: dict, num_blocks: tuple[int, int], message: str
 ) -> None:
     config = TransformerConfig(preset=preset, width=16, num_heads=2, **settings)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         to_huggingface_config(config, num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"model_type": "mamba"}, "model_type = mamba"),
         ({"hidden_act": "relu"}, "hidden_act = relu, and BertForPreTraining here has gelu"),
         ({"layer_norm_eps": 1e-5}, "layer_norm_eps = 1e-05"),
     ],
 )
-def test_a_config_of_another_kind_is_refused_with_both_values(changed: dict, said: str) -> None:
+def test_a_config_of_another_kind_is_refused_with_both_values(changed: dict, message: str) -> None:
     ours = make_ours("bert")
     theirs = to_huggingface_config(ours.config, ours.num_blocks, vocab_size=VOCAB, max_positions=POSITIONS)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         from_huggingface_config({**theirs, **changed})
 
 
@@ -219,8 +219,8 @@ def test_packed_documents_have_positions_of_their_own_in_gpt2_as_well() -> None:
     bias_B1TT = torch.where(allowed_BTT, 0.0, -1e30).double()[:, None]
     with torch.no_grad():
         logits_NV, _ = predicted(ours.body, inputs, torch.arange(ids_BT.numel()))
-        said = theirs(ids_BT, attention_mask=bias_B1TT, position_ids=places_BT, use_cache=False)
-    assert (logits_NV - said.logits.flatten(0, 1)).abs().max() <= 1e-10
+        message = theirs(ids_BT, attention_mask=bias_B1TT, position_ids=places_BT, use_cache=False)
+    assert (logits_NV - message.logits.flatten(0, 1)).abs().max() <= 1e-10
 
 
 def test_a_module_without_the_second_head_gives_and_takes_the_rest() -> None:

@@ -200,9 +200,9 @@ def test_alberts_loss_is_nan_where_no_token_is_masked() -> None:
     theirs = ALBERT(ALBERT.config_class(**SHAPE, embedding_size=8)).eval()
     ids = torch.ones(2, 5, dtype=torch.long)
     with torch.no_grad():
-        said = theirs(ids, labels=torch.full_like(ids, -100), sentence_order_label=torch.zeros(2, dtype=torch.long))
+        outputs = theirs(ids, labels=torch.full_like(ids, -100), sentence_order_label=torch.zeros(2, dtype=torch.long))
         alone = theirs(ids, labels=ids)
-    assert said.loss.isnan()
+    assert outputs.loss.isnan()
     assert alone.loss is None
 
 

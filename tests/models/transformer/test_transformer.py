@@ -161,12 +161,12 @@ def test_documents_packed_together_are_documents_alone(preset: PresetName, stack
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_logits_are_those_of_the_asked_positions_in_their_order(preset: PresetName) -> None:
+def test_logits_are_those_of_the_named_positions_in_their_order(preset: PresetName) -> None:
     model, inputs = make(preset, "both"), inputs_of("both")
-    asked = torch.tensor([13, 2, 2, 7])
+    calls = torch.tensor([13, 2, 2, 7])
     with torch.no_grad():
-        logits, states = predicted(model, inputs, asked)
-    torch.testing.assert_close(logits, all_logits(model, inputs).flatten(0, 1)[asked], rtol=1e-12, atol=1e-12)
+        logits, states = predicted(model, inputs, calls)
+    torch.testing.assert_close(logits, all_logits(model, inputs).flatten(0, 1)[calls], rtol=1e-12, atol=1e-12)
     assert states.shape == (2, T, 16)
 
 
@@ -190,7 +190,7 @@ def test_blocks_computed_twice_give_the_same_gradient(preset: PresetName, stacks
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stacks", STACKS)
-def test_a_compiled_transformer_says_and_learns_the_same(stacks: str) -> None:
+def test_a_compiled_transformer_predicts_and_learns_the_same(stacks: str) -> None:
     """Float32, 1e-5: logits, and gradients to the scale of the largest."""
     found = []
     for compiles in (False, True):
@@ -225,7 +225,7 @@ def test_sinusoids_are_those_of_the_paper() -> None:
             torch.testing.assert_close(table[place, 2 * pair : 2 * pair + 2], torch.stack([angle.sin(), angle.cos()]))
 
 
-def test_segments_are_told_apart_by_bert() -> None:
+def test_segments_are_distinguished_by_bert() -> None:
     model, inputs = make("bert", "encoder"), inputs_of("encoder")
     segments = torch.zeros(2, S, dtype=torch.long)
     plain = all_logits(model, inputs._replace(segments_BS=segments))

@@ -123,7 +123,7 @@ def test_a_corrupted_text_is_read_as_training_reads_it(
 ) -> None:
     """Ids, segments and documents of the encoder, and the decoder's beginning, of whatever training makes of a text."""
     module = generator_of(objective, body=body, **knobs)
-    corrupt, asked = module.objective.corruption(vocabulary()), 0
+    corrupt, calls = module.objective.corruption(vocabulary()), 0
     for number, window in enumerate(with_one_document_each()):
         example = corrupt(window, key(number), windows_of(DOCUMENTS))
         trained = as_trained(module.objective, window, example)
@@ -143,8 +143,8 @@ def test_a_corrupted_text_is_read_as_training_reads_it(
             trained.pop("segments_BS", None)
         trained.pop("encoder_documents_BS" if not module.objective.keep_documents_apart else "", None)
         assert as_prompted(read) == trained
-        asked += 1
-    assert asked > 12
+        calls += 1
+    assert calls > 12
 
 
 @pytest.mark.parametrize("knobs", [{}, APART], ids=["together", "apart"])
@@ -225,8 +225,8 @@ def test_a_text_longer_than_the_model_reads_is_refused_with_both_numbers(kind: t
 
 def test_a_text_without_a_mark_is_refused_where_marks_are_filled() -> None:
     assert refused(MaskedLM, "no <mask>") == "the text has no [MASK]: write it where text is hidden"
-    said = "text 1 of 2 has no [MASK] or <extra_id_0>: write it where text is hidden"
-    assert refused(SpanCorruption, "none", "[MASK]") == said
+    message = "text 1 of 2 has no [MASK] or <extra_id_0>: write it where text is hidden"
+    assert refused(SpanCorruption, "none", "[MASK]") == message
 
 
 def test_more_marks_than_sentinels_are_refused_with_both_numbers() -> None:
@@ -235,15 +235,15 @@ def test_more_marks_than_sentinels_are_refused_with_both_numbers() -> None:
     )
 
 
-def test_an_empty_text_is_refused_where_there_is_nothing_to_say_of_it() -> None:
+def test_an_empty_text_is_refused_where_there_is_nothing_to_predict() -> None:
     assert refused(Denoising, " ") == "the text is empty: there is nothing to restore"
-    said = refused(CausalLM, "", knobs={"predict_across_documents": False})
-    assert "predict_across_documents = false" in said
-    assert "begin the text" in said
+    message = refused(CausalLM, "", knobs={"predict_across_documents": False})
+    assert "predict_across_documents = false" in message
+    assert "begin the text" in message
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "said"),
+    ("kind", "settings", "message"),
     [
         (MaskedLM, {"decoding": {"temperature": 0.5, "seed": 3}}, "temperature = 0.5, seed = 3: a masked LM names"),
         (CausalLM, {"candidates": 3}, "candidates = 3: a causal LM continues"),
@@ -252,13 +252,13 @@ def test_an_empty_text_is_refused_where_there_is_nothing_to_say_of_it() -> None:
     ],
 )
 def test_settings_that_an_answer_has_no_use_for_are_refused(
-    kind: type[Objective], settings: dict[str, Any], said: str
+    kind: type[Objective], settings: dict[str, Any], message: str
 ) -> None:
-    assert said in refused(kind, "[MASK]", **settings)
+    assert message in refused(kind, "[MASK]", **settings)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"samples": 0}, "samples = 0 must be at least 1"),
         ({"candidates": 0}, "candidates = 0 must be at least 1"),
@@ -266,8 +266,8 @@ def test_settings_that_an_answer_has_no_use_for_are_refused(
         ({"samples": 2, "decoding": {"beams": 2}}, "samples = 2 need a temperature above 0"),
     ],
 )
-def test_impossible_questions_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_impossible_questions_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         prompts("x", **settings)
 
 

@@ -20,8 +20,8 @@ def shown(read: np.ndarray, num_tokens: int) -> np.ndarray:
     return ((read[:, None] == np.arange(num_tokens)) | (read[:, None] == HIDDEN)).astype(np.float64)
 
 
-def _ways(probabilities: Iterable[float], likelihoods: Sequence[np.ndarray], asked: Sequence[np.ndarray]) -> Ways:
-    return Ways(np.array(list(probabilities)), np.stack(likelihoods), np.stack(asked))
+def _ways(probabilities: Iterable[float], likelihoods: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Ways:
+    return Ways(np.array(list(probabilities)), np.stack(likelihoods), np.stack(targets))
 
 
 # --- one by one ---
@@ -37,11 +37,11 @@ def masked_or_kept(read: np.ndarray, *, count: int, mask_rate: float, random_rat
     kept_or_random_WV = (1 - mask_rate - random_rate) * plain_WV + random_rate / num_tokens
     kept_or_random_WV[masks] = mask_rate
     chosen_PK = np.array(list(itertools.combinations(others, count - len(masks))), dtype=np.int64)
-    asked_PW = np.zeros((len(chosen_PK), len(read)), dtype=bool)
-    asked_PW[:, masks] = True
-    np.put_along_axis(asked_PW, chosen_PK, True, axis=1)
-    likelihoods_PWV = np.where(asked_PW[:, :, None], kept_or_random_WV, plain_WV)
-    return Ways(np.full(len(asked_PW), 1 / math.comb(len(read), count)), likelihoods_PWV, asked_PW)
+    targets_PW = np.zeros((len(chosen_PK), len(read)), dtype=bool)
+    targets_PW[:, masks] = True
+    np.put_along_axis(targets_PW, chosen_PK, True, axis=1)
+    likelihoods_PWV = np.where(targets_PW[:, :, None], kept_or_random_WV, plain_WV)
+    return Ways(np.full(len(targets_PW), 1 / math.comb(len(read), count)), likelihoods_PWV, targets_PW)
 
 
 def masked_one_by_one(read: np.ndarray, *, num_tokens: int) -> Ways:
@@ -52,13 +52,13 @@ def masked_one_by_one(read: np.ndarray, *, num_tokens: int) -> Ways:
 
 def deleted(read: np.ndarray, *, length: int, num_tokens: int) -> Ways:
     """BART's token deletion: what is missing may have stood anywhere, every set of places alike."""
-    likelihoods, asked = [], []
+    likelihoods, targets = [], []
     for places in itertools.combinations(range(length), length - len(read)):
-        asked.append(np.isin(np.arange(length), places))
+        targets.append(np.isin(np.arange(length), places))
         window = np.full(length, HIDDEN)
-        window[~asked[-1]] = read
+        window[~targets[-1]] = read
         likelihoods.append(shown(window, num_tokens))
-    return _ways([1 / len(asked)] * len(asked), likelihoods, asked)
+    return _ways([1 / len(targets)] * len(targets), likelihoods, targets)
 
 
 def rotated(read: np.ndarray, *, rate: float, num_tokens: int) -> Ways:

@@ -23,7 +23,7 @@ class Ways(NamedTuple):
 
     probabilities_P: np.ndarray
     likelihoods_PWV: np.ndarray
-    asked_PW: np.ndarray
+    targets_PW: np.ndarray
 
     def given(self, text_W: np.ndarray) -> np.ndarray:
         """float64[P], probability that a text is read so, in each way."""
@@ -31,8 +31,8 @@ class Ways(NamedTuple):
 
     def hiding(self, hidden_W: np.ndarray) -> "Ways":
         """Those ways alone that hide just these places."""
-        chosen_P = (self.asked_PW == hidden_W).all(axis=1)
-        return Ways(self.probabilities_P[chosen_P], self.likelihoods_PWV[chosen_P], self.asked_PW[chosen_P])
+        chosen_P = (self.targets_PW == hidden_W).all(axis=1)
+        return Ways(self.probabilities_P[chosen_P], self.likelihoods_PWV[chosen_P], self.targets_PW[chosen_P])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,9 +93,9 @@ class MarkovChain:
 
         By the chain rule it is what saying all of it takes, token after token.
         """
-        said = ways if hidden_W is None else ways.hiding(hidden_W)
+        shown_ways = ways if hidden_W is None else ways.hiding(hidden_W)
         read = float(np.log(self.evidence(ways).sum()))
-        return self.log_probability(text_W) + float(np.log(said.given(text_W).sum())) - read
+        return self.log_probability(text_W) + float(np.log(shown_ways.given(text_W).sum())) - read
 
     def marginals(self, ways: Ways) -> np.ndarray:
         """[W, V], p(token | what is read, and that there is a label at its place), each place for itself.
@@ -103,6 +103,6 @@ class MarkovChain:
         Forward-backward within each way; a row whose place is asked for in none is not a number.
         """
         joint_PWV = self._forward(ways.likelihoods_PWV) * self._backward(ways.likelihoods_PWV)
-        joint_WV = np.einsum("p,pwv,pw->wv", ways.probabilities_P, joint_PWV, ways.asked_PW.astype(np.float64))
+        joint_WV = np.einsum("p,pwv,pw->wv", ways.probabilities_P, joint_PWV, ways.targets_PW.astype(np.float64))
         with np.errstate(invalid="ignore"):
             return joint_WV / joint_WV.sum(axis=1, keepdims=True)

@@ -106,9 +106,9 @@ def of_masked_lm(objective: MaskedLM) -> Optimum:
     """Each label for itself, from both sides, whatever a place shows: a mask, the token, or a random one."""
 
     def nats(chain: MarkovChain, window: Window, example: Example) -> float:
-        asked = np.flatnonzero(example.labels["masked"][1:-1] != IGNORE)
+        targets = np.flatnonzero(example.labels["masked"][1:-1] != IGNORE)
         likely_WV = chain.marginals(ways_of_masked_lm(objective, example))
-        return -float(np.log(likely_WV[asked, tokens_of(window.tokens)[asked]]).sum())
+        return -float(np.log(likely_WV[targets, tokens_of(window.tokens)[targets]]).sum())
 
     return nats
 

@@ -136,7 +136,7 @@ def reads_all_tokens(window: Window, example: Example) -> Example:
     return replace(example, encoder_ids=np.concatenate([example.encoder_ids[:1], window.tokens]).astype(np.int64))
 
 
-def reads_what_it_says(_window: Window, example: Example) -> Example:
+def reads_its_own_targets(_window: Window, example: Example) -> Example:
     """The decoder's input as if the labels had not been shifted."""
     return replace(example, decoder_ids=example.token_labels)
 
@@ -153,12 +153,12 @@ def test_a_decoder_without_its_mask_falls_below_the_optimum(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("training", "leak"),
     [
-        (lambda: causal_lm(30), reads_what_it_says),
+        (lambda: causal_lm(30), reads_its_own_targets),
         (lambda: masked_lm(40), reads_the_window),
         (lambda: masked_diffusion(40), reads_all_tokens),
         (lambda: denoising(80), reads_the_window),
-        (lambda: denoising(60), reads_what_it_says),
-        (lambda: span_corruption(60), reads_what_it_says),
+        (lambda: denoising(60), reads_its_own_targets),
+        (lambda: span_corruption(60), reads_its_own_targets),
     ],
     ids=["causal labels", "masked text", "hidden text", "denoised text", "denoising labels", "span labels"],
 )

@@ -137,18 +137,18 @@ def test_the_posterior_is_that_of_all_texts_weighed_one_by_one(noise: Noise) -> 
         ways = noise.ways(reads[number])
         joint = prior[:, None] * np.array([ways.given(text) for text in texts])  # [texts, P]
         np.testing.assert_allclose(CHAIN.evidence(ways), joint.sum(axis=0), rtol=1e-12)
-        asked_WV = np.zeros((noise.length, V))
-        for place, token in np.ndindex(asked_WV.shape):
-            asked_WV[place, token] = joint[texts[:, place] == token][:, ways.asked_PW[:, place]].sum()
-        is_asked = ways.asked_PW.any(axis=0)
-        expected_WV = asked_WV[is_asked] / asked_WV[is_asked].sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(CHAIN.marginals(ways)[is_asked], expected_WV, rtol=1e-12)
+        targets_WV = np.zeros((noise.length, V))
+        for place, token in np.ndindex(targets_WV.shape):
+            targets_WV[place, token] = joint[texts[:, place] == token][:, ways.targets_PW[:, place]].sum()
+        is_target = ways.targets_PW.any(axis=0)
+        expected_WV = targets_WV[is_target] / targets_WV[is_target].sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(CHAIN.marginals(ways)[is_target], expected_WV, rtol=1e-12)
         for index in np.flatnonzero(joint.sum(axis=1))[:5]:
             whole = np.log(joint[index].sum() / joint.sum())
             assert CHAIN.log_posterior(ways, texts[index]) == pytest.approx(whole, rel=1e-12)
             way = int(joint[index].argmax())
-            same = (ways.asked_PW == ways.asked_PW[way]).all(axis=1)
-            found = CHAIN.log_posterior(ways, texts[index], hidden_W=ways.asked_PW[way])
+            same = (ways.targets_PW == ways.targets_PW[way]).all(axis=1)
+            found = CHAIN.log_posterior(ways, texts[index], hidden_W=ways.targets_PW[way])
             assert found == pytest.approx(np.log(joint[index, same].sum() / joint.sum()), rel=1e-12)
 
 
@@ -165,17 +165,17 @@ def windows_of(text: list[int]) -> Windows:
 Outcome = tuple[tuple[int, ...], tuple[bool, ...]]  # what is read, and where labels stand
 
 
-def outcome(read: np.ndarray, asked: np.ndarray) -> Outcome:
-    return tuple(read.tolist()), tuple(asked.tolist())
+def outcome(read: np.ndarray, targets: np.ndarray) -> Outcome:
+    return tuple(read.tolist()), tuple(targets.tolist())
 
 
-def expected_of(noise: Noise, text: np.ndarray, *, asks: bool) -> dict[Outcome, float]:
+def expected_of(noise: Noise, text: np.ndarray, *, with_targets: bool) -> dict[Outcome, float]:
     """The probability of each outcome; where nothing is asked for, of what is read alone."""
     likely: defaultdict[Outcome, float] = defaultdict(float)
     for read in all_that_can_be_read(noise):
         ways = noise.ways(read)
-        for probability, asked in zip(ways.given(text), ways.asked_PW, strict=True):
-            likely[outcome(read, asked if asks else np.zeros(0, dtype=bool))] += float(probability)
+        for probability, targets in zip(ways.given(text), ways.targets_PW, strict=True):
+            likely[outcome(read, targets if with_targets else np.zeros(0, dtype=bool))] += float(probability)
     return {which: probability for which, probability in likely.items() if probability > 0}
 
 
@@ -213,7 +213,7 @@ def test_the_objectives_read_a_text_as_often_in_every_way_as_the_ways_say(name: 
         seen(objective, windows[0], corrupt(windows[0], generator(0, Purpose.NOISE, 0, draw), windows))
         for draw in range(draws)
     )
-    likely = expected_of(noise, text, asks=isinstance(objective, MaskedLM | SpanCorruption))
+    likely = expected_of(noise, text, with_targets=isinstance(objective, MaskedLM | SpanCorruption))
     assert found.keys() <= likely.keys()
     common = [which for which, probability in likely.items() if probability * draws > 6]
     rest = 1 - sum(likely[which] for which in common)

@@ -215,9 +215,9 @@ def test_what_is_passed_on_piece_by_piece_is_what_is_generated(
     for seed in range(2):
         module, pieces = generator_of(kind, seed=seed), []
         (silent,) = generations(module, text, decoding=decoding)
-        (told,) = generations(module, text, decoding=decoding, on_text=pieces.append)
-        assert told == silent
-        assert told.text.startswith("".join(pieces))
+        (passed_on,) = generations(module, text, decoding=decoding, on_text=pieces.append)
+        assert passed_on == silent
+        assert passed_on.text.startswith("".join(pieces))
         assert bool(pieces) == ("beams" not in decoding)
 
 
@@ -237,15 +237,15 @@ def test_as_much_is_generated_as_there_are_positions_for() -> None:
     """Three tokens and EOS before them are read, and all that is said but the last; this model says no EOS itself."""
     module, three = generator_of(CausalLM), np.arange(200, 203)
     for settings, length in [({}, WINDOW - 1), ({"decoding": {"max_new_tokens": 5}}, 5), ({"max_positions": 6}, 3)]:
-        asked = prompts("any", **settings)
+        prompts_of = prompts("any", **settings)
         read = EncodedPrompt.of(
             "any",
-            asked.window(three),
-            decoder=asked.with_special_tokens(three, ["eos"]),
+            prompts_of.window(three),
+            decoder=prompts_of.with_special_tokens(three, ["eos"]),
             complete=partial(continued, []),
         )
-        ((_, said),) = generate_tokens(module.network.body, asked, [read], keep_documents_apart=False)
-        assert len(said.ids) == length
+        ((_, generated_text),) = generate_tokens(module.network.body, prompts_of, [read], keep_documents_apart=False)
+        assert len(generated_text.ids) == length
 
 
 def test_samples_differ_and_come_again_with_their_seed() -> None:
@@ -268,7 +268,7 @@ def test_the_papers_example_is_filled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "whole"),
+    ("generated_text", "whole"),
     [
         ([], TEXT),
         ([11], TEXT),
@@ -280,15 +280,20 @@ def test_the_papers_example_is_filled() -> None:
         ([40, 11, 37, 39, 12], [1, 11, 2, 39, 3]),
     ],
 )
-def test_a_sentinel_without_a_span_stays(said: list[int], whole: list[int]) -> None:
-    assert filled_in(TEXT, SENTINELS, 2, said, is_all=True) == whole
+def test_a_sentinel_without_a_span_stays(generated_text: list[int], whole: list[int]) -> None:
+    assert filled_in(TEXT, SENTINELS, 2, generated_text, is_all=True) == whole
 
 
 @FIXED
-@given(said=st.lists(st.sampled_from([11, 12, *SENTINELS]), max_size=12))
-def test_further_tokens_extend_the_end_of_the_text(said: list[int]) -> None:
-    states = [filled_in(TEXT, SENTINELS, 2, said[:length], is_all=False) for length in range(len(said) + 1)]
-    states.append(filled_in(TEXT, SENTINELS, 2, said, is_all=True))
+@given(generated_text=st.lists(st.sampled_from([11, 12, *SENTINELS]), max_size=12))
+def test_further_tokens_extend_the_end_of_the_text(generated_text: list[int]) -> None:
+    states = [
+        filled_in(TEXT, SENTINELS, 2, generated_text[:length], is_all=False)
+        for length in range(len(generated_text) + 1)
+    ]
+    states.append(filled_in(TEXT, SENTINELS, 2, generated_text, is_all=True))
     for before, after in itertools.pairwise(states):
         assert after[: len(before)] == before
-    assert set(spans_of(said, SENTINELS)) <= {SENTINELS.index(token) for token in said if token in SENTINELS}
+    assert set(spans_of(generated_text, SENTINELS)) <= {
+        SENTINELS.index(token) for token in generated_text if token in SENTINELS
+    }

@@ -56,7 +56,7 @@ def test_the_words_of_these_tests_are_words() -> None:
     assert VOCABULARY.word_starts(np.array([GIVEN, ONE, REST, TWO])).tolist() == [True, True, False, True]
 
 
-def test_a_causal_lm_says_the_text_behind_what_is_given_and_no_end() -> None:
+def test_a_causal_lm_scores_the_text_behind_what_is_given_and_no_end() -> None:
     assert pictures(CausalLM, "log_likelihood", [ONE, REST, TWO], [GIVEN]) == [
         (None, [EOS, GIVEN, ONE, REST], [None, ONE, REST, TWO])
     ]
@@ -75,7 +75,7 @@ def test_a_causal_lm_reads_a_text_just_as_in_training() -> None:
     assert found.decoder_origins.tolist() == [EARLIER, 0, 1]
 
 
-def test_the_first_token_of_a_document_is_not_asked_of_a_model_that_never_says_it() -> None:
+def test_the_first_token_of_a_document_is_not_scored_by_a_model_that_never_predicts_it() -> None:
     (found,) = examples(CausalLM, "log_likelihood", [ONE, TWO], [], predict_across_documents=False)
     assert found.labels["next_token"].tolist() == [IGNORE, TWO]
 
@@ -96,14 +96,14 @@ def test_pll_word_l2r_hides_the_rest_of_the_word_with_each_token() -> None:
     ]
 
 
-def test_a_chain_hides_all_that_is_still_to_be_said() -> None:
+def test_a_chain_hides_all_that_is_still_to_be_scored() -> None:
     assert pictures(MaskedLM, "chain", [ONE, TWO], [GIVEN]) == [
         ([CLS, GIVEN, MASK, MASK, SEP], None, [None, None, ONE, None, None]),
         ([CLS, GIVEN, ONE, MASK, SEP], None, [None, None, None, TWO, None]),
     ]
 
 
-def test_all_mask_has_one_mask_for_the_text_and_says_it_behind_what_is_given() -> None:
+def test_all_mask_has_one_mask_for_the_text_and_predicts_it_behind_what_is_given() -> None:
     assert pictures(Denoising, "all_mask", [ONE, TWO], [GIVEN]) == [
         ([BOS, GIVEN, MASK, EOS], [EOS, BOS, GIVEN, ONE], [None, None, ONE, TWO])
     ]
@@ -140,7 +140,9 @@ def test_the_negative_control_reads_eos_alone() -> None:
 
 
 @pytest.mark.parametrize(("objective", "name"), WAYS)
-def test_every_token_of_the_text_is_said_once_and_none_of_what_is_given(objective: type[Objective], name: str) -> None:
+def test_every_token_of_the_text_is_scored_once_and_none_of_what_is_given(
+    objective: type[Objective], name: str
+) -> None:
     rng = np.random.default_rng(0)
     for length, given in ((1, 0), (7, 0), (1, 5), (9, 4)):
         text, prefix = (rng.choice(VOCABULARY.ordinary, size=size).tolist() for size in (length, given))
@@ -157,8 +159,8 @@ def test_each_place_knows_what_it_stands_for(objective: type[Objective], name: s
         read, labels = [(example.encoder_ids, example.encoder_origins)], example.labels[objective.token_term]
         if objective.uses_encoder and objective.uses_decoder:
             assert example.decoder_origins is not None
-            is_said = labels != IGNORE
-            assert np.array_equal(tokens[example.decoder_origins[is_said]], labels[is_said])
+            is_target = labels != IGNORE
+            assert np.array_equal(tokens[example.decoder_origins[is_target]], labels[is_target])
         else:
             read.append((example.decoder_ids, example.decoder_origins))
         for ids, origins in read:

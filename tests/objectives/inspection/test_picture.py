@@ -147,7 +147,7 @@ def test_permuted_sentences_show_the_number_they_had() -> None:
 
 
 @every_objective
-def test_answers_stand_where_something_is_to_be_said(objective: Objective) -> None:
+def test_answers_stand_where_something_is_to_be_filled(objective: Objective) -> None:
     windows = of_documents([[numbered(20).tolist()]], length=20)
     ((window, example),) = examples_of(objective.corruption(VOCABULARY), windows)
     labels = next(iter(example.labels.values()))
@@ -201,8 +201,8 @@ def test_drawing_keeps_every_word_in_its_column_and_within_the_width(panel: Pane
 
 def test_words_of_one_column_begin_at_the_same_place() -> None:
     panel: Panel = {"reads": [Cell("가나다"), Cell("b")], "predicts": [Cell("a"), Cell("나")]}
-    reads, says = draw(panel, 40).plain.splitlines()
-    assert cell_len(reads[: reads.index("b")]) == cell_len(says[: says.index("나")]) == MARGIN + 7
+    reads, predicts = draw(panel, 40).plain.splitlines()
+    assert cell_len(reads[: reads.index("b")]) == cell_len(predicts[: predicts.index("나")]) == MARGIN + 7
 
 
 def test_the_legend_explains_the_colours_used_and_no_others() -> None:

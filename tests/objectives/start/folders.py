@@ -83,12 +83,12 @@ def losses(model: Any, run: TrainedRun, batch: Batch) -> dict[str, Tensor]:
     else:
         inputs["input_ids"] = kinds["decoder"]
     with torch.no_grad():
-        said = model(**inputs)
-    first = said.logits if "logits" in said else said.prediction_logits
+        outputs = model(**inputs)
+    first = outputs.logits if "logits" in outputs else outputs.prediction_logits
     logits = {run.objective.token_term: first.flatten(0, 1)}
     for term, theirs in {"next_sentence": "seq_relationship_logits", "sentence_order": "sop_logits"}.items():
         if term in batch.labels:  # their head reads [CLS] alone
-            logits[term] = said[theirs].repeat_interleave(first.shape[1], dim=0)
+            logits[term] = outputs[theirs].repeat_interleave(first.shape[1], dim=0)
     return {
         name: F.cross_entropy(logits[name][labels.positions_N], labels.ids_N, reduction="mean")
         for name, labels in batch.labels.items()

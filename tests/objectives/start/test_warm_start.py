@@ -173,7 +173,7 @@ def test_every_weight_that_fits_is_taken_and_every_other_is_as_in_a_run_from_scr
     assert torch.equal(warm[table], theirs[table])
 
 
-def test_what_began_anew_and_where_weights_came_from_is_said_and_kept(
+def test_what_began_anew_and_where_weights_came_from_is_printed_and_kept(
     sources: dict[str, Path], tiny_run: Command, tmp_path: Path
 ) -> None:
     command = tiny_run("masked_lm", "run", "--budget.steps", "2", *init_from(sources["causal_lm"]))

@@ -53,7 +53,7 @@ def test_tables_of_tokens_and_positions_are_cut_or_lengthened(
     assert bool(changed) == bool(more_tokens)
 
 
-def test_new_tokens_leave_what_is_said_of_the_old_ones_unchanged() -> None:
+def test_new_tokens_leave_what_is_predicted_of_the_old_ones_unchanged() -> None:
     """Their rows are the mean: the ratio between two old tokens' probabilities stays exactly what it was."""
     source = make_ours("gpt2")
     ours = with_tables("gpt2", vocab_size=VOCAB + 9, positions=24)

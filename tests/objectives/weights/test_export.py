@@ -51,8 +51,8 @@ def test_the_tokenizer_gives_the_ids_of_training_and_the_text_back(exported: Exp
     for text in TEXTS:
         ids = exported.run.tokenizer.encode(text, add_special_tokens=False).ids
         assert exported.tokenizer(text)["input_ids"] == [*before, *ids, *behind]
-        said = exported.tokenizer.decode(exported.tokenizer(text)["input_ids"], skip_special_tokens=True)
-        assert said == exported.run.tokenizer.decode(ids)
+        generated = exported.tokenizer.decode(exported.tokenizer(text)["input_ids"], skip_special_tokens=True)
+        assert generated == exported.run.tokenizer.decode(ids)
 
 
 def test_a_pair_of_texts_is_framed_as_a_segment_pair(exported: Exported) -> None:
@@ -88,13 +88,13 @@ def test_greedy_texts_are_theirs(exported: Exported) -> None:
         never=exported.model.generation_config.suppress_tokens or (),
         max_positions=run.max_positions,
     )
-    for ids, said in zip(read, ours, strict=True):
+    for ids, generated in zip(read, ours, strict=True):
         settings = GenerationConfig(
             **exported.model.generation_config.to_diff_dict(), do_sample=False, max_new_tokens=12
         )
         theirs = exported.model.generate(torch.tensor([ids]), generation_config=settings)[0].tolist()
         new = theirs[1 if exported.has_encoder else len(ids) :]
-        assert (new[: new.index(run.vocabulary.eos)] if run.vocabulary.eos in new else new) == said.ids
+        assert (new[: new.index(run.vocabulary.eos)] if run.vocabulary.eos in new else new) == generated.ids
 
 
 def test_a_mark_takes_the_blank_before_it_as_our_prompts_do(exported: Exported) -> None:
@@ -111,7 +111,7 @@ def test_a_mark_takes_the_blank_before_it_as_our_prompts_do(exported: Exported) 
 def test_the_fill_mask_pipeline_gives_our_answers(exported: Exported) -> None:
     if exported.has_decoder:
         pytest.skip("for encoders")
-    said = cast(Any, pipeline)("fill-mask", model=str(exported.folder), top_k=4)("The old [MASK] sees a bird.")
+    generated = cast(Any, pipeline)("fill-mask", model=str(exported.folder), top_k=4)("The old [MASK] sees a bird.")
     run = exported.run
     before, behind = (run.tokenizer.encode(part, add_special_tokens=False).ids for part in ("The old", "sees a bird."))
     vocabulary = run.vocabulary
@@ -121,8 +121,8 @@ def test_the_fill_mask_pipeline_gives_our_answers(exported: Exported) -> None:
     inputs = Inputs(encoder_ids_BS=torch.tensor([ids]), segments_BS=torch.zeros(1, len(ids), dtype=torch.int64))
     logits, _ = predicted(body, inputs, torch.tensor([len(before) + 1]))
     best = logits[0].softmax(-1).topk(4)
-    assert [answer["token"] for answer in said] == best.indices.tolist()
-    torch.testing.assert_close(torch.tensor([a["score"] for a in said]), best.values, rtol=1e-5, atol=1e-7)
+    assert [answer["token"] for answer in generated] == best.indices.tolist()
+    torch.testing.assert_close(torch.tensor([a["score"] for a in generated]), best.values, rtol=1e-5, atol=1e-7)
 
 
 def test_the_text_generation_pipeline_gives_our_answers(exported: Exported) -> None:
@@ -173,7 +173,7 @@ def test_a_masked_lm_without_pairs_is_the_class_without_that_head(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "generated"),
     [
         (["nowhere", "--to", "new"], "'nowhere' is not a run: it has no config.yaml"),
         (["{run}", "--to", "{run}"], "is not empty: name a new folder"),
@@ -183,13 +183,13 @@ def test_a_masked_lm_without_pairs_is_the_class_without_that_head(
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_line(
-    tiny_run: Callable[..., list[str]], tmp_path: Path, arguments: list[str], said: str
+    tiny_run: Callable[..., list[str]], tmp_path: Path, arguments: list[str], generated: str
 ) -> None:
     assert train_in_process(tiny_run("masked_lm", "run", "--budget.steps", "2")) == 0
     filled = [argument.format(run=tmp_path / "runs/run") for argument in arguments]
     done = run_script("export.py", *(str(tmp_path / "new") if argument == "new" else argument for argument in filled))
     assert done.returncode == 2
-    assert said in done.stderr
+    assert generated in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "new").exists()
 

@@ -144,12 +144,12 @@ def test_the_table_names_every_config_of_a_run() -> None:
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_config_is_the_class_that_the_table_names_or_is_refused_as_it_says(path: Path) -> None:
     outcome, value = row(path)
-    named, told = written()[str(path.relative_to(ROOT))]
+    named, message = written()[str(path.relative_to(ROOT))]
     assert named == outcome
-    assert (value is None) == (told == "")
+    assert (value is None) == (message == "")
     if value is not None:
         assert value <= BOUND
-        assert float(told) <= BOUND
+        assert float(message) <= BOUND
 
 
 if __name__ == "__main__":

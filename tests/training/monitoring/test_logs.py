@@ -36,7 +36,7 @@ def test_a_run_that_goes_on_drops_what_it_is_about_to_write_again(tmp_path: Path
     assert [(row["step"], row["loss"]) for row in rows(again.path)] == [("1", "0.5"), ("2", "1.0"), ("3", "9.0")]
 
 
-def test_a_line_cut_off_by_a_kill_does_not_stop_the_next_sitting(tmp_path: Path) -> None:
+def test_a_line_cut_off_by_a_kill_does_not_stop_the_next_session(tmp_path: Path) -> None:
     logger = MetricsCsv(RunFolder(tmp_path))
     for step in (1, 2):
         logger.log_metrics({"loss": 0.5, "right": 0.5}, step=step)
@@ -65,10 +65,10 @@ def test_wandb_is_offline_without_a_key_and_online_with_one(monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("no_key")
-def test_what_is_asked_for_goes_before_the_environment_and_that_before_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_set_goes_before_the_environment_and_that_before_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    for said, meant in {"offline": "offline", "disabled": "off", "online": "online"}.items():
-        monkeypatch.setenv("WANDB_MODE", said)
+    for setting, meant in {"offline": "offline", "disabled": "off", "online": "online"}.items():
+        monkeypatch.setenv("WANDB_MODE", setting)
         assert wandb_mode("auto") == meant
         assert wandb_mode("off") == "off"
         assert wandb_mode("online") == "online"

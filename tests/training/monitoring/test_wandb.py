@@ -79,8 +79,8 @@ def run(tiny_run: Command, tmp_path: Path, secret: str) -> Path:
 
 def test_a_run_is_logged_whole_and_no_secret_is(run: Path, secret: str) -> None:
     found = records(run)
-    (begun,) = {(r.project, r.run_group, tuple(r.tags), r.job_type, r.display_name) for r in found["run"]}
-    assert begun == ("objective-lab", "a-study", ("masked_lm", "lab", "mine"), "pretrain", "logged")
+    (started,) = {(r.project, r.run_group, tuple(r.tags), r.job_type, r.display_name) for r in found["run"]}
+    assert started == ("objective-lab", "a-study", ("masked_lm", "lab", "mine"), "pretrain", "logged")
     settings = {item.key: item.value_json for record in found["run"] for item in record.config.update}
     assert settings["seed"] == "3"
     assert '"width":32' in settings["body"].replace(" ", "")

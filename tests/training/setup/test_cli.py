@@ -77,9 +77,9 @@ def test_a_mistake_is_refused_before_training_in_one_line(
     before = time.monotonic()
     assert train_in_process(tiny_run("masked_lm", "mistake", "--budget.steps", "100", *arguments)) == 2
     assert time.monotonic() - before < 10
-    said = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
-    assert len(said) == 1
-    assert expected in said[0]
+    message = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert len(message) == 1
+    assert expected in message[0]
     assert not (tmp_path / "runs/mistake/checkpoints").exists()
 
 

@@ -23,8 +23,8 @@ def test_the_nearest_valid_name_is_found_in_full_or_by_its_last_part(wrong: str,
 
 
 def test_scaffolding_goes_and_the_key_stays() -> None:
-    said = 'Parser key "data.window":\n  Does not validate against any of the Union subtypes\n  - Expected an int'
-    assert one_line(said) == "data.window: Expected an int"
+    printed = 'Parser key "data.window":\n  Does not validate against any of the Union subtypes\n  - Expected an int'
+    assert one_line(printed) == "data.window: Expected an int"
 
 
 def union(key: str, value: str, *errors: str) -> str:
@@ -122,12 +122,12 @@ def test_a_value_that_is_of_none_of_several_kinds_is_answered_with_them() -> Non
 
 
 def test_a_value_of_a_group_of_settings_is_answered_with_the_setting_that_takes_it() -> None:
-    told = 'Parser key "optimizer":\nUnable to load config \'adamw\'\n  - Parser key "optimizer": Unable to load'
+    answer = 'Parser key "optimizer":\nUnable to load config \'adamw\'\n  - Parser key "optimizer": Unable to load'
     choices = {"optimizer.name": ("adamw", "muon"), "optimizer.schedule": ("cosine",), "data.window": ()}
-    assert one_line(told, choices, choices) == (
+    assert one_line(answer, choices, choices) == (
         "optimizer = adamw: optimizer is a group of settings; did you mean --optimizer.name adamw?"
     )
-    assert one_line(told.replace("adamw", "x"), choices, choices).endswith(
+    assert one_line(answer.replace("adamw", "x"), choices, choices).endswith(
         "they are optimizer.name, optimizer.schedule"
     )
 

@@ -56,7 +56,7 @@ def test_everything_else_keeps_its_traceback_and_says_whose_it_is(error: Excepti
     assert raised.value.__notes__ == [OUR_MISTAKE]
 
 
-def test_a_users_mistake_is_told_by_the_first_process_and_a_machines_by_each(
+def test_a_users_mistake_is_printed_by_the_first_process_and_a_machines_by_each(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "1")

@@ -10,7 +10,7 @@ COST = StepCost(raw_tokens=300, target_tokens=45, flops=3e11, epochs=1 / 49)
 
 
 @pytest.mark.parametrize(
-    ("said", "number"),
+    ("written", "number"),
     [
         ("10M", 10e6),
         ("2.5e15", 2.5e15),
@@ -22,14 +22,14 @@ COST = StepCost(raw_tokens=300, target_tokens=45, flops=3e11, epochs=1 / 49)
         (0.5, 0.5),
     ],
 )
-def test_quantities_have_suffixes_that_count_in_thousands(said: str | float, number: float) -> None:
-    assert quantity(said, "budget.steps") == number
+def test_quantities_have_suffixes_that_count_in_thousands(written: str | float, number: float) -> None:
+    assert quantity(written, "budget.steps") == number
 
 
-@pytest.mark.parametrize("said", ["", "ten", "-5", "0", "10MB", "nan", "inf", -1, 0])
-def test_a_quantity_that_is_no_positive_number_is_refused_by_name_and_value(said: str | float) -> None:
+@pytest.mark.parametrize("written", ["", "ten", "-5", "0", "10MB", "nan", "inf", -1, 0])
+def test_a_quantity_that_is_no_positive_number_is_refused_by_name_and_value(written: str | float) -> None:
     with pytest.raises(ValueError, match=r"budget\.steps = .* must be a number above 0 and at most 1e30, such as 10M"):
-        quantity(said, "budget.steps")
+        quantity(written, "budget.steps")
 
 
 def test_exactly_one_budget_is_set() -> None:

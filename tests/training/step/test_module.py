@@ -77,7 +77,9 @@ def test_a_run_does_not_depend_on_how_its_batches_are_split(tiny_run: Command, o
         runs[micro] = tmp_path / f"runs/micro-{micro}"
     whole, split = weights_of(runs[8]), weights_of(runs[1])
     for name in whole:
-        torch.testing.assert_close(split[name], whole[name], rtol=1e-10, atol=1e-12, msg=lambda said, n=name: n + said)
+        torch.testing.assert_close(
+            split[name], whole[name], rtol=1e-10, atol=1e-12, msg=lambda message, n=name: n + message
+        )
     for one, other in zip(metrics_of(runs[8]), metrics_of(runs[1]), strict=True):
         assert {k: float(v or 0) for k, v in one.items()} == pytest.approx(
             {k: float(v or 0) for k, v in other.items()}, rel=1e-10

@@ -119,7 +119,7 @@ def test_every_parameter_is_in_one_group_and_only_matrices_decay(preset: Any, na
         assert all((parameter.dim() >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
 
 
-def test_embeddings_are_spared_where_that_is_asked() -> None:
+def test_embeddings_are_spared_where_that_is_set() -> None:
     model = small()
     optimizer = make_optimizer(model, OptimizerConfig(decay_embeddings=False))
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}

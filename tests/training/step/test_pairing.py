@@ -18,7 +18,7 @@ from training.session import train
 Command = Callable[..., list[str]]
 
 
-class Reading(Callback):
+class ReadBatches(Callback):
     """Keeps the numbers of the windows that a run reads, in order."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ def test_one_seed_reads_the_same_windows_in_every_arm_and_its_hash_is_that_of_wh
 ) -> None:
     hashes = {}
     for objective in OBJECTIVES:
-        reading = Reading()
+        reading = ReadBatches()
         # 64 windows a step: the corpus comes to its end within the run, and is read in another order
         train(make_cli(tiny_run(objective, objective, "--budget.steps", "7", "--data.batch_size", "64")), [reading])
         assert len(reading.read) == 7 * 64 > len(set(reading.read))
@@ -75,11 +75,11 @@ def test_another_seed_reads_in_another_order(tiny_run: Command, tmp_path: Path) 
 
 def test_the_hash_of_a_run_with_an_interruption_is_that_of_all_it_read(tiny_run: Command, tmp_path: Path) -> None:
     command = tiny_run("masked_lm", "killed", "--budget.steps", "6", "--checkpoints.every_steps", "3")
-    before, behind = Reading(), Reading()
+    before, behind = ReadBatches(), ReadBatches()
     with pytest.raises(Killed):
         train(make_cli(command), [At(3, killed), before])
     train(make_cli(command), [behind])
-    whole = Reading()
+    whole = ReadBatches()
     whole.read = [*before.read[: 3 * 8], *behind.read]
     assert len(whole.read) == 6 * 8
     assert hash_of(tmp_path / "runs/killed") == whole.sha256

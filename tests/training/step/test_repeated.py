@@ -81,10 +81,10 @@ def test_a_run_that_fails_midway_is_the_run_of_another_split_and_says_so_once(
     assert train_in_process(tiny_run("masked_lm", "auto", *settings, *AUTO)) == 0
     assert_close(tmp_path / "runs/auto", tmp_path / "runs/fixed", relative=1e-12)
     assert sizes_of(tmp_path / "runs/auto") == {"1": 3, "4": 1}
-    said = [record.message for record in caplog.records if "is out of memory" in record.message]
-    assert len(said) == 2
-    assert "step 2 is out of memory with 6 windows at once" in said[0]
-    assert said[0].endswith("data.micro_batch_size auto is 3 from here")
+    lines = [record.message for record in caplog.records if "is out of memory" in record.message]
+    assert len(lines) == 2
+    assert "step 2 is out of memory with 6 windows at once" in lines[0]
+    assert lines[0].endswith("data.micro_batch_size auto is 3 from here")
 
 
 def test_a_run_that_goes_on_takes_each_size_at_the_step_at_which_it_was_found(

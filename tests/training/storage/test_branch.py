@@ -14,7 +14,7 @@ from training.storage.checkpoint import checkpoints_in
 Command = Callable[..., list[str]]
 
 # Flat from step 3 to three quarters of the budget: a run of 12 steps decays behind step 9.
-TRUNK = (
+PARENT = (
     *("--budget.steps", "24", "--optimizer.schedule", "wsd", "--optimizer.decay", "0.25", "--optimizer.warmup", "3"),
     *("--body.dropout", "0.1", "--validation.every_steps", "7", "--logging.every_steps", "2"),
 )
@@ -23,7 +23,7 @@ SAVED = ("--checkpoints.at_steps", "[9, 11]", "--checkpoints.keep", "1")
 
 @pytest.fixture
 def parent(tiny_run: Command, tmp_path: Path) -> Path:
-    assert train_in_process(tiny_run("masked_lm", "trunk", *TRUNK, *SAVED)) == 0
+    assert train_in_process(tiny_run("masked_lm", "trunk", *PARENT, *SAVED)) == 0
     return tmp_path / "runs/trunk"
 
 
@@ -34,15 +34,15 @@ def branch_of(parent: Path, step: int) -> tuple[str, ...]:
 def test_a_branch_comes_to_what_a_run_of_its_own_comes_to_bit_by_bit(
     tiny_run: Command, parent: Path, tmp_path: Path
 ) -> None:
-    assert train_in_process(tiny_run("masked_lm", "own", *TRUNK, "--budget.steps", "12")) == 0
-    assert train_in_process(tiny_run("masked_lm", "branch", *TRUNK, *branch_of(parent, 9))) == 0
+    assert train_in_process(tiny_run("masked_lm", "own", *PARENT, "--budget.steps", "12")) == 0
+    assert train_in_process(tiny_run("masked_lm", "branch", *PARENT, *branch_of(parent, 9))) == 0
     assert_same_run(tmp_path / "runs/branch", tmp_path / "runs/own")
 
 
 def test_a_branch_that_is_killed_goes_on_from_its_own_checkpoint(
     tiny_run: Command, parent: Path, tmp_path: Path
 ) -> None:
-    whole, broken = (tiny_run("masked_lm", name, *TRUNK, *branch_of(parent, 9)) for name in ("whole", "broken"))
+    whole, broken = (tiny_run("masked_lm", name, *PARENT, *branch_of(parent, 9)) for name in ("whole", "broken"))
     assert train_in_process(whole) == 0
     with pytest.raises(Killed):
         train(make_cli([*broken, "--checkpoints.every_steps", "1"]), [At(11, killed)])
@@ -75,15 +75,15 @@ def test_what_would_not_have_come_to_the_checkpoint_is_refused(
     expected: str,
 ) -> None:
     checkpoint = parent / f"checkpoints/step-{step:08d}"
-    command = tiny_run("masked_lm", "other", *TRUNK, "--branch_from", str(checkpoint), *changed)
+    command = tiny_run("masked_lm", "other", *PARENT, "--branch_from", str(checkpoint), *changed)
     if "--budget.minutes" in changed:
         command.append("--budget.raw_tokens=null")
     assert train_in_process(command) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert re.search(expected, said), said
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(expected, message), message
 
 
-def test_a_damaged_trunk_is_refused(tiny_run: Command, parent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_parent_run_is_refused(tiny_run: Command, parent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (parent / "checkpoints/step-00000009/state.safetensors").write_bytes(b"\0" * 100)
-    assert train_in_process(tiny_run("masked_lm", "other", *TRUNK, *branch_of(parent, 9))) == 2
+    assert train_in_process(tiny_run("masked_lm", "other", *PARENT, *branch_of(parent, 9))) == 2
     assert "state.safetensors is damaged" in capsys.readouterr().err

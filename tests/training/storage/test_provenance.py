@@ -54,9 +54,9 @@ def test_a_run_goes_on_with_other_code_and_libraries_says_so_once_and_records_ev
     version = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0" if name == "torch" else version(name))
     monkeypatch.setattr(provenance, "code_sha256", lambda: "0" * 64)
-    said = train(2)
-    assert f"torch {version('torch')} -> 1.0" in said
-    assert "code " in said
+    message = train(2)
+    assert f"torch {version('torch')} -> 1.0" in message
+    assert "code " in message
     assert "other code" not in train(3)
     info = RunFolder(tmp_path / "run").read_info()
     assert [session["versions"]["torch"] for session in info["sessions"]] == [version("torch"), "1.0", "1.0"]
@@ -64,7 +64,7 @@ def test_a_run_goes_on_with_other_code_and_libraries_says_so_once_and_records_ev
     assert info["versions"]["torch"] == version("torch")
 
 
-def test_what_an_earlier_version_did_not_record_is_not_said_to_have_changed(tmp_path: Path) -> None:
+def test_what_an_earlier_version_did_not_record_has_not_changed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_info(data={})
     info, _ = read_sealed(tmp_path / "run.json", remedy="")

@@ -66,7 +66,7 @@ def test_a_run_that_failed_before_it_read_its_data_may_be_set_right(tmp_path: Pa
     assert "right" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
 
 
-def test_a_later_sitting_keeps_its_own_settings_beside_the_first(tmp_path: Path) -> None:
+def test_a_later_session_keeps_its_own_settings_beside_the_first(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for devices in (1, 2, 2, 1):
         folder.write_config({"trainer": {"devices": devices}})

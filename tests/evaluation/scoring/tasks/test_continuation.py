@@ -25,7 +25,7 @@ KOREAN = "그 작은 고양이가 집을 보고 저 큰 강아지가 나무를 �
 @example("a" * 30, 7)
 @example("한" * 9, 4)
 @example(" \n\n a", 4)
-def test_runs_of_words_lose_nothing_but_the_end_and_are_no_longer_than_asked(text: str, num_bytes: int) -> None:
+def test_runs_of_words_lose_nothing_but_the_end_and_are_no_longer_than_their_bound(text: str, num_bytes: int) -> None:
     runs = list(runs_of_words(text, num_bytes))
     assert "".join(runs) == text.rstrip()
     assert all(0 < len(run.encode()) <= num_bytes for run in runs)
@@ -81,7 +81,7 @@ def test_a_model_that_knows_nothing_takes_the_logarithm_of_the_vocabulary_a_toke
         assert result.beside["bits a token"] == pytest.approx(math.log2(load_run(run).vocabulary.size), rel=0.05), name
 
 
-def test_without_files_a_run_is_asked_of_the_text_it_was_validated_on(store: Path, tmp_path: Path) -> None:
+def test_without_files_a_run_is_scored_on_the_text_it_was_validated_on(store: Path, tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path / "run", "causal_lm", store))
     held_out = TokenStore(store, "validation").tokens.tolist()
     passages = Continuation(bytes=64, passages=None).chosen(run)
@@ -99,7 +99,7 @@ def test_passages_are_spread_over_the_text(store: Path, tmp_path: Path) -> None:
     assert Continuation(bytes=64, passages=10**6).chosen(run) == every
 
 
-def test_arms_are_asked_the_same_whatever_their_objective(store: Path, tmp_path: Path) -> None:
+def test_arms_are_measured_alike_whatever_their_objective(store: Path, tmp_path: Path) -> None:
     chosen = [Continuation(bytes=64).chosen(load_run(write_run(tmp_path / name, name, store))) for name in OBJECTIVES]
     assert all(passages == chosen[0] for passages in chosen)
 

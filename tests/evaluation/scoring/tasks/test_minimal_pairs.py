@@ -188,7 +188,7 @@ def test_a_file_a_folder_and_a_glob_name_the_same_pairs(tmp_path: Path) -> None:
         assert MinimalPairs(files=files).paths() == paths
 
 
-def test_the_first_pairs_of_each_file_are_asked_where_time_is_short(run: Path, tmp_path: Path) -> None:
+def test_the_first_pairs_of_each_file_are_scored_where_time_is_short(run: Path, tmp_path: Path) -> None:
     rows = shuffled_pairs(12)
     files = tuple(write_rows(tmp_path / f"{name}.jsonl", part) for name, part in (("a", rows[:6]), ("b", rows[6:])))
     whole, short = MinimalPairs(files=files)(run)[0], MinimalPairs(files=files, pairs=2)(run)[0]
