@@ -9,6 +9,7 @@ from evaluation.plateau import ordinary_loss
 from evaluation.record.record import ContinuationRecord, SampleRecord
 from evaluation.study.jobs import MeasuredRun
 from objectives.weights.load import TrainedRun, load_run
+from training.storage.checkpoint import checkpoints_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class NetworkFindings:
 def look(
     jobs: Iterable[MeasuredRun], arms: Sequence[str], first: Callable[[str, TrainedRun], None] = lambda arm, run: None
 ) -> NetworkFindings:
-    """Loads each run of the whole budget once.
+    """Loads each run of the whole budget once, but for those whose weights are gone.
 
     Args:
         jobs: that came to their end.
@@ -50,7 +51,7 @@ def look(
     losses: dict[str, list[float]] = {}
     of_arm: dict[str, Excerpts] = {}
     for job in jobs:
-        if job.branch:
+        if job.branch or not checkpoints_in(job.run.checkpoints):  # results may outlive weights
             continue
         run = load_run(job.run.path)
         windows = held_out(run)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from evaluation.networks import look
 from evaluation.record.files import read_record
 from evaluation.study.jobs import Job, StudyDir
 from evaluation.study.parse import parse
@@ -28,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folders, in the current directory: all that they name is relative to it."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
+    (tmp_path / "studies/finished/report.html").touch()  # left out of the archive, as its runs' weights are
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -127,6 +129,14 @@ def test_a_finished_study_has_nothing_to_do(home: Path, capsys: pytest.CaptureFi
         assert "nothing to do: 8 runs are over" in capsys.readouterr().out
     assert results.stat().st_mtime_ns == before
     assert read_record(results).deviations
+
+
+def test_a_report_passes_over_runs_whose_weights_are_gone(home: Path) -> None:
+    _, jobs, _ = study_of("finished")
+    assert jobs.runs
+    found = look(jobs.runs, ["masked"])
+    assert not found.losses
+    assert not found.excerpts
 
 
 def test_a_stopped_study_is_gone_on_with_as_declared(home: Path) -> None:

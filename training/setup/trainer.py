@@ -80,6 +80,16 @@ class ShardedStrategy(ModelParallelStrategy):
         names = [name for group in state["param_groups"] for name in group["params"]]
         return _renamed(state, {name: number for number, name in enumerate(names)})
 
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Has the first process write the whole checkpoint.
+
+        Lightning's own refuses a folder of its name, which a slower process finds where the first has written it.
+        """
+        if self.is_global_zero:
+            self.checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options=storage_options)
+
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Shares a whole checkpoint out to the shards of model and optimizer."""
         checkpoint, model = read_checkpoint(Path(checkpoint_path)), cast(Module, self.model)

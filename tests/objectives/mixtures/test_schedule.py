@@ -51,7 +51,7 @@ def test_a_schedule_of_one_is_that_objective_bit_by_bit(
     found, expected = (read_checkpoint(checkpoints_in(run / "checkpoints")[0]) for run in runs)
     for state in (found, expected):
         del state["progress"]["sums"]
-    for kept in found["callbacks"].values():
+    for kept in (kept for kept in found["callbacks"].values() if "best" in kept):
         kept["best"] = {key.replace(f"/{name}/", "/"): value for key, value in kept["best"].items()}
     assert_same_state(found, expected)
     renamed = [{key.replace(f"/{name}/", "/"): value for key, value in row.items()} for row in metrics_of(runs[0])]

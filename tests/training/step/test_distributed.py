@@ -15,6 +15,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.helpers import metrics_of, several_processes, torchrun, train_in_process, weights_of
+from training.setup.trainer import ShardedStrategy
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 Command = Callable[..., list[str]]
@@ -109,3 +110,12 @@ def test_a_mistake_in_several_processes_is_still_one_line(tiny_run: Command) -> 
     assert len(done.stderr.splitlines()) == 1
     assert "train.py: error: " in done.stderr
     assert "do not split over 2 device(s)" in done.stderr
+
+
+def test_a_process_that_comes_late_may_find_the_checkpoint_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShardedStrategy, "is_global_zero", property(lambda _: False))
+    (tmp_path / "step-00000004").mkdir()
+    ShardedStrategy(2).save_checkpoint({}, tmp_path / "step-00000004")
+    assert not [*(tmp_path / "step-00000004").iterdir()]
