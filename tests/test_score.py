@@ -76,7 +76,8 @@ def test_without_an_evaluation_the_held_out_text_is_continued(run: Path, capsys:
 def test_the_predictions_are_a_table_of_the_runs_own_run_in_wandb(run: Path, pairs: Path, passages: Path) -> None:
     RunFolder(run).write_info(wandb_id="abcd1234")
     options = ["--minimal_pairs", str(pairs), "--last_word", str(passages), "--continuation", str(passages)]
-    assert score.main([str(run), *options, "--bytes", "16", "--wandb", "offline"]) == 0
+    done = run_script("score.py", str(run), *options, "--bytes", "16", "--wandb", "offline")
+    assert done.returncode == 0, done.stderr
     found = records(run)
     assert {record.run_id for record in found["run"]} == {"abcd1234"}
     summary = {item.key or item.nested_key[0] for record in found["summary"] for item in record.update}
