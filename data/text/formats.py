@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,13 @@ def looked_up(row: Row, column: str) -> tuple[Any] | None:
     return (value,)
 
 
+def _without_ends(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Lines and their numbers from 1, without line ends and byte-order mark."""
+    for number, line in enumerate(lines, start=1):
+        whole = line.removeprefix("\ufeff") if number == 1 else line
+        yield number, whole.removesuffix("\n").removesuffix("\r")
+
+
 def lines_of(
     path: Path, digest: "Digest | None" = None, encoding: str = AUTO, *, strict: bool = False
 ) -> Iterator[tuple[int, str]]:
@@ -55,9 +62,7 @@ def lines_of(
     Only a line feed ends a line (or a carriage return in a file without one), so that U+2028 and their like stay
     within a text.
     """
-    for number, line in enumerate(decoded_lines(path, digest, encoding, strict=strict), start=1):
-        whole = line.removeprefix("\ufeff") if number == 1 else line
-        yield number, whole.removesuffix("\n").removesuffix("\r")
+    return _without_ends(decoded_lines(path, digest, encoding, strict=strict))
 
 
 def lines_of_input(content: bytes, encoding: str = AUTO) -> list[str]:
@@ -67,9 +72,8 @@ def lines_of_input(content: bytes, encoding: str = AUTO) -> list[str]:
         UserError: where it is of another encoding than is declared or named.
     """
     form = text_form(STANDARD_INPUT, content, is_whole=True, encoding=encoding)
-    lines = list(form.lines([content], None if encoding == AUTO else STANDARD_INPUT))
-    lines[:1] = [line.removeprefix("\ufeff") for line in lines[:1]]
-    return [line.removesuffix("\n").removesuffix("\r") for line in lines]
+    lines = form.lines([content], None if encoding == AUTO else STANDARD_INPUT)
+    return [line for _, line in _without_ends(lines)]
 
 
 def _json_lines(path: Path, lines: Lines) -> Rows:

@@ -204,9 +204,9 @@ MUTANTS = [
         tests=(SCRIPT,),
     ),
     Mutant(
-        file="training/monitoring/logs.py",
-        original='int(row["step"]) <= step',
-        replacement='int(row["step"]) < step',
+        file="training/storage/run_dir.py",
+        original='int(row["step"]) <= until',
+        replacement='int(row["step"]) < until',
         mistake="the row of the step that a run goes on from is lost",
         tests=(LOGS,),
     ),

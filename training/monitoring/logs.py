@@ -21,11 +21,6 @@ from training.step.module import ExactModule
 from training.storage.run_dir import RunFolder
 
 
-def rows_until(folder: RunFolder, step: int) -> list[dict[str, str]]:
-    """What metrics.csv holds up to a step."""
-    return [row for row in folder.read_metrics() if int(row["step"]) <= step]
-
-
 class MetricsCsv(Logger):
     """`metrics.csv` in the run folder: a row for each time something is logged, a column for each name.
 
@@ -56,7 +51,7 @@ class MetricsCsv(Logger):
     def keep_until(self, step: int) -> None:
         """Drops the rows of later steps."""
         if self.columns:
-            self._write(rows_until(self.folder, step))
+            self._write(self.folder.read_metrics(until=step))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -76,7 +71,7 @@ class MetricsCsv(Logger):
 
 def logged_sha256(folder: RunFolder, step: int) -> str:
     """Hash of all that metrics.csv holds up to a step, however it is laid out in columns."""
-    filled = [{name: value for name, value in row.items() if value} for row in rows_until(folder, step)]
+    filled = [{name: value for name, value in row.items() if value} for row in folder.read_metrics(until=step)]
     return hashlib.sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()
 
 

@@ -74,7 +74,7 @@ class ParentRun:
         if name := damage(self.checkpoint):
             raise UserError(f"branch_from = {self.checkpoint}: {name} is damaged (its SHA-256 differs)")
         assert self.step is not None
-        rows = [row for row in self.folder.read_metrics() if int(row["step"]) <= self.step]
+        rows = self.folder.read_metrics(until=self.step)
         used = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
         with written_whole(folder.metrics) as writing, writing.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, used, extrasaction="ignore")

@@ -246,8 +246,8 @@ class RunFolder:
             self._recorded(self.path / "config.yaml")
         self.read_metrics()
 
-    def read_metrics(self) -> list[dict[str, str]]:
-        """The rows of `metrics.csv`, with every column in each; none where nothing was logged yet.
+    def read_metrics(self, until: float = float("inf")) -> list[dict[str, str]]:
+        """The rows of `metrics.csv` up to a step, with every column in each; none where nothing was logged yet.
 
         A last row that a killed process left unfinished is none.
 
@@ -264,7 +264,7 @@ class RunFolder:
         ):
             reason = "not every row has a step and a field for each column"
             raise UserError(f"{self.metrics} is damaged ({reason}); remove it: the run goes on without what it held")
-        return [renamed_metrics(row) for row in rows]
+        return [renamed_metrics(row) for row in rows if int(row["step"]) <= until]
 
     def checkpoint(self, step: int | None = None) -> Path:
         """The newest sound checkpoint, or the one after `step` optimizer steps.
