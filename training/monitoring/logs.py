@@ -83,10 +83,11 @@ class Logs(RunCallback):
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self.folder, self.step, self.expected = folder, 0, ""
+        self.folder, self.step, self.expected, self.is_first = folder, 0, "", True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"logged_sha256": logged_sha256(self.folder, self.step)}
+        """Of the first process alone, which writes checkpoints."""
+        return {"logged_sha256": logged_sha256(self.folder, self.step)} if self.is_first else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.expected = state_dict["logged_sha256"]
@@ -97,8 +98,8 @@ class Logs(RunCallback):
         Raises:
             UserError: where those before it are others than the run logged.
         """
-        self.step, metrics = trainer.global_step, self.folder.metrics
-        is_checked = trainer.is_global_zero and self.expected and metrics.exists()
+        self.step, metrics, self.is_first = trainer.global_step, self.folder.metrics, trainer.is_global_zero
+        is_checked = self.is_first and self.expected and metrics.exists()
         if is_checked and logged_sha256(self.folder, self.step) != self.expected:
             raise UserError(
                 f"{metrics} is not what the run logged up to step {self.step} (its SHA-256 differs from that in the "

@@ -125,24 +125,25 @@ class RepeatedSteps(lightning.LightningModule, ABC):
         """
         if self.sizes is None:
             return
+        if self.trainer.world_size == 1:
+            while self._lacks_memory:
+                self._repeat(optimizer)
+            return
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         while True:
-            lacks = bool(self._lack) or self.is_found_smaller()
-            lacks, *has_gradient = self._of_all([lacks, *(p.grad is not None for p in self._trained)])
+            lacks, *has_gradient = self._of_all([self._lacks_memory, *(p.grad is not None for p in trained)])
             if not lacks:
                 break
             self._repeat(optimizer)
-        if self.trainer.world_size > 1:
-            parameters = [p for p, has in zip(self._trained, has_gradient, strict=True) if has]
-            self._average_gradients(parameters)
+        self._average_gradients([p for p, has in zip(trained, has_gradient, strict=True) if has])
 
     @property
-    def _trained(self) -> list[Tensor]:
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+    def _lacks_memory(self) -> bool:
+        """Whether this process has to compute the step in smaller micro-batches."""
+        return bool(self._lack) or self.is_found_smaller()
 
     def _of_all(self, flags: list[bool]) -> list[bool]:
         """Whether each holds in any process."""
-        if self.trainer.world_size == 1:
-            return flags
         found = torch.tensor(flags, dtype=torch.int32, device=self.device)
         torch.distributed.all_reduce(found)
         return [bool(number) for number in found.tolist()]

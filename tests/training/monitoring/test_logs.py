@@ -2,10 +2,13 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from training.monitoring.logs import MetricsCsv, has_wandb_key, wandb_mode
+from training.monitoring import logs as logs_module
+from training.monitoring.logs import Logs, MetricsCsv, has_wandb_key, wandb_mode
 from training.storage.run_dir import RunFolder
 
 
@@ -44,6 +47,23 @@ def test_a_line_cut_off_by_a_kill_does_not_stop_the_next_session(tmp_path: Path)
     again = MetricsCsv(RunFolder(tmp_path))
     again.keep_until(2)
     assert [row["step"] for row in rows(again.path)] == ["1", "2"]
+
+
+def test_numbers_are_hashed_by_the_process_that_writes_checkpoints_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, hashed = RunFolder(tmp_path), []
+    monkeypatch.setattr(logs_module, "logged_sha256", lambda folder, step: hashed.append(step) or "the hash")
+
+    def state_of(*, is_first: bool) -> dict[str, Any]:
+        logs = Logs(folder)
+        logs.run_starts(cast(Any, SimpleNamespace(global_step=2, is_global_zero=is_first, loggers=[])), cast(Any, None))
+        return logs.state_dict()
+
+    assert state_of(is_first=False) == {}
+    assert hashed == []
+    assert state_of(is_first=True) == {"logged_sha256": "the hash"}
+    assert hashed == [2]
 
 
 @pytest.fixture
