@@ -37,9 +37,9 @@ EXAMPLE = "Thank you for inviting me to your party last week ."
 
 def of_runs(arguments: list[str], console: "Console") -> int:
     """The report on runs that exist; returns the exit status."""
+    from evaluation.execution.jobs import StudyDir
     from evaluation.existing import compare_runs, default_name
     from evaluation.findings import evaluations_of
-    from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse_runs
     from training.monitoring.next_command import print_next
 
@@ -56,11 +56,11 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
     from rich.console import Console
 
+    from evaluation.execution.jobs import StudyDir
+    from evaluation.execution.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
     from evaluation.findings import evaluations_of
     from evaluation.outcome import finish_study, is_finished
-    from evaluation.study.jobs import StudyDir
     from evaluation.study.parse import parse
-    from evaluation.study.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
     from training.monitoring.next_command import print_next
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)

@@ -23,7 +23,7 @@ from jsonargparse import Namespace
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
 from common.terminal import visible
-from data.text.formats import lines_of, lines_of_input
+from data.files.formats import lines_of, lines_of_input
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run

@@ -25,13 +25,13 @@ import training.setup.command_line  # noqa: F401 - before what takes seconds to 
 from common.errors import UserError
 from common.ranges import check_ranges, count
 from common.terminal import visible
-from data.text.encodings import AUTO, checked_encoding
-from data.text.formats import STANDARD_INPUT, lines_of_input
+from data.files.encodings import AUTO, checked_encoding
+from data.files.formats import STANDARD_INPUT, lines_of_input
 from data.text.sources import FormatSetting
+from finetuning.core.task import Task
 from finetuning.data.inputs import inputs_in, parsed_lines
 from finetuning.data.rows import DataWarnings
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
-from finetuning.tasks.task import Task
 from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.setup.parsing import OneLineErrors

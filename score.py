@@ -22,7 +22,7 @@ from rich.console import Console
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from common.errors import UserError
-from data.text.encodings import AUTO, checked_encoding
+from data.files.encodings import AUTO, checked_encoding
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.publish import publish_scores
 from evaluation.scoring.results import EvaluationResult

@@ -30,11 +30,11 @@ from common.errors import UserError
 from common.files import write_whole
 from common.terminal import visible
 from data.datamodule import DataModule
+from data.files.formats import lines_of_input
+from data.files.local import decoded_lines
 from data.store.store import TokenStore
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows
-from data.text.files import decoded_lines
-from data.text.formats import lines_of_input
 from data.tokens.tokenizer import Tokenizer, Vocabulary
 from models.bodies.make import BodyConfig, config_from
 from objectives.core.base import Objective

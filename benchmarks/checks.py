@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.arms import make_cli
 from benchmarks.record import ROOT
+from benchmarks.steps.arms import make_cli
 from training.machine.hardware import peak_flops
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 

@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.record import add, file_of, machine, today
-from benchmarks.shapes import MEASURED, BenchmarkShape, shape_named
+from benchmarks.steps.shapes import MEASURED, BenchmarkShape, shape_named
 from models.body import Inputs
 from models.generation.decoding import Decoding
 from models.generation.generation import stream

@@ -23,11 +23,11 @@ import torch
 from rich.console import Console
 
 import train
-from benchmarks.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
-from benchmarks.hooks import measure_hooks
 from benchmarks.record import ROOT, add, file_of, machine, today
-from benchmarks.shapes import MEASURED, shape_named
-from training.step.optim import make_optimizer
+from benchmarks.steps.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
+from benchmarks.steps.hooks import measure_hooks
+from benchmarks.steps.shapes import MEASURED, shape_named
+from training.optimizers.optim import make_optimizer
 
 PARTS = ("loader", "lightning", "hooks")
 OBJECTIVES = (*PRESET_OF, "prefix_lm", "fill_in_the_middle", "masked_diffusion", "replaced_token_detection")

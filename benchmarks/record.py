@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from common.files import write_whole
-from training.storage.provenance import PACKAGES
+from training.machine.provenance import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"

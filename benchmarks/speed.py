@@ -26,11 +26,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.arms import PRESET_OF, faster_precision
-from benchmarks.peers import is_here
 from benchmarks.record import ROOT, add, file_of, machine, read, today
-from benchmarks.shapes import MEASURED
-from benchmarks.timing import variants_of
+from benchmarks.steps.arms import PRESET_OF, faster_precision
+from benchmarks.steps.peers import is_here
+from benchmarks.steps.shapes import MEASURED
+from benchmarks.steps.timing import variants_of
 
 MINUTES = 4.0
 SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilation
@@ -42,7 +42,8 @@ def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[
     """What a variant reaches, in a process of its own; `failed` in place of figures where it reaches nothing."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
-        command = [sys.executable, "-m", "benchmarks.timing", "--objective", objective, "--variant", variant, *more]
+        measuring = [sys.executable, "-m", "benchmarks.steps.timing"]
+        command = [*measuring, "--objective", objective, "--variant", variant, *more]
         # Both sides have the allocator's large pages, which speed up transformers' eager step most.
         environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": "1", "PYTHONWARNINGS": "ignore"}
         process = subprocess.Popen(

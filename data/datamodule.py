@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from lightning.pytorch.utilities import rank_zero_info
 
 from common.ranges import SEED, Range, check_ranges, count
+from data.files.encodings import AUTO, checked_encoding
 from data.store.recipe import Recipe, tokenizer_file
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.stream.batch import Corruption, MaxLengths
@@ -18,7 +19,6 @@ from data.stream.order import order_sha256
 from data.stream.sharding import MicroBatchSize, ShardedData, fixed
 from data.stream.windows import WindowRule, Windows
 from data.text.corpora import Corpus
-from data.text.encodings import AUTO, checked_encoding
 from data.text.parts import EMBEDDED, DocumentRule
 from data.tokens.tokenizer import Vocabulary, VocabularyFormat
 

@@ -3,4 +3,4 @@
 Begin with `study/study.py` (what is declared), then `outcome.py` (how a study ends).
 """
 
-ROOMS = ("record", "study", "scoring", "statistics", "report", ".")  # lowest first
+ROOMS = ("record", "study", "execution", "scoring", "statistics", "report", ".")  # lowest first

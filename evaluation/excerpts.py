@@ -7,8 +7,8 @@ from common.errors import UserError
 from data.store.store import TokenStore
 from data.stream.order import Purpose, generator
 from data.stream.windows import Windows
+from evaluation.execution.jobs import MeasuredRun
 from evaluation.record.record import ContinuationRecord, SampleRecord
-from evaluation.study.jobs import MeasuredRun
 from models.generation.decoding import Decoding
 from objectives.core.prompts import Prompts
 from objectives.inspection.picture import Painter

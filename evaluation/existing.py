@@ -15,6 +15,7 @@ from rich.console import Console
 from common.errors import UserError
 from data.tokens.tokenizer import load_tokenizer, vocabulary_of
 from evaluation.excerpts import held_out
+from evaluation.execution.jobs import StudyDir
 from evaluation.findings import find
 from evaluation.networks import look
 from evaluation.outcome import hardware, metrics_of, print_means, run_record, versions
@@ -23,7 +24,6 @@ from evaluation.record.kinds import Status
 from evaluation.record.record import ArmRecord, StudyRecord, TextRecord
 from evaluation.report.report import write_report
 from evaluation.scoring.results import Evaluation
-from evaluation.study.jobs import StudyDir
 from evaluation.study.study import slug
 from models.transformer.accounting import count_parameters
 from objectives.core.network import MAIN

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from common.errors import UserError
 from common.files import written_whole
+from evaluation.execution.jobs import MeasuredRun
 from evaluation.record.record import SummaryRecord
 from evaluation.scoring.evaluate import make_evaluation
 from evaluation.scoring.results import Evaluation, EvaluationResult
 from evaluation.statistics.aggregate import bounds_of, scores_of, summaries
-from evaluation.study.jobs import MeasuredRun
 from evaluation.study.plan import Plan
 from evaluation.study.study import VALIDATION_LOSS, Hypothesis
 

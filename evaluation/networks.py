@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from evaluation.excerpts import Excerpts, excerpts_of, held_out
+from evaluation.execution.jobs import MeasuredRun
 from evaluation.plateau import ordinary_loss
 from evaluation.record.record import ContinuationRecord, SampleRecord
-from evaluation.study.jobs import MeasuredRun
 from objectives.weights.load import TrainedRun, load_run
 from training.storage.checkpoint import checkpoints_in
 

@@ -13,6 +13,10 @@ from rich.console import Console
 
 from common.errors import UserError
 from common.files import write_whole
+from evaluation.execution.deviations import deviations
+from evaluation.execution.jobs import Job, MeasuredRun, StudyDir, logged
+from evaluation.execution.runner import Jobs
+from evaluation.execution.sweep import last_loss
 from evaluation.findings import Findings, Results, check_ranked, find, write_items
 from evaluation.networks import look
 from evaluation.plateau import is_on_plateau
@@ -29,16 +33,12 @@ from evaluation.record.record import (
 )
 from evaluation.report.publish import publish
 from evaluation.report.report import write_report
-from evaluation.report.verdicts import sentence
+from evaluation.report.text.verdicts import sentence
 from evaluation.scoring.results import Evaluation
 from evaluation.statistics.aggregate import scores_of
 from evaluation.statistics.hypotheses import judge
-from evaluation.study.deviations import deviations
-from evaluation.study.jobs import Job, MeasuredRun, StudyDir, logged
 from evaluation.study.plan import ArmPlan, Plan
-from evaluation.study.runner import Jobs
 from evaluation.study.study import Study
-from evaluation.study.sweep import last_loss
 from training.monitoring.tables import plain_table
 
 

@@ -1,6 +1,6 @@
 """Fine-tuning of a checkpoint on a task: tasks as data, one file a head, and the metrics of its predictions.
 
-Begin with `tasks/task.py`, then `tasks/base.py`.
+Begin with `core/task.py`, then `core/base.py`.
 """
 
-ROOMS = ("metrics", "data", "body", "tasks", ".")  # lowest first
+ROOMS = ("metrics", "data", "body", "core", "tasks", ".")  # lowest first

@@ -11,15 +11,15 @@ from lightning.pytorch.cli import LightningArgumentParser
 from common.errors import UserError
 from finetuning.body.body import run_of, start_from
 from finetuning.body.tuning import Tuning
+from finetuning.core.base import FineTuning
+from finetuning.core.task import Task
 from finetuning.datamodule import ReadingSettings, TaskData
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.task import Task
+from training.machine.provenance import REPOSITORY
 from training.setup.cli import Parser, RunCLI
 from training.setup.endings import leave
 from training.setup.precision import Product, products_of
 from training.setup.settings import GROUPS, Precision
 from training.step.micro import at_once
-from training.storage.provenance import REPOSITORY
 from training.storage.run_dir import RunFolder
 
 BASE = REPOSITORY / "configs/tasks/base.yaml"

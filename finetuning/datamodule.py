@@ -13,12 +13,12 @@ from common.errors import UserError
 from common.ranges import check_ranges, count
 from data.stream.loader import ENDLESS, StepLoader
 from data.stream.sharding import MicroBatchSize, ShardedData, fixed
+from finetuning.core.base import FineTuning
+from finetuning.core.splits import chosen
+from finetuning.core.task import Task
 from finetuning.data.batch import InOrder, Order, TaskCollator, TaskExample
 from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.splits import chosen
-from finetuning.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from common.errors import UserError
 from finetuning.card import card_of
+from finetuning.core.base import FineTuning
+from finetuning.core.generative import GenerativeFineTuning
 from finetuning.load import FineTunedRun
-from finetuning.tasks.base import FineTuning
 from finetuning.tasks.classification import Classification
-from finetuning.tasks.generative import GenerativeFineTuning
 from finetuning.tasks.question_answering import QuestionAnswering
 from finetuning.tasks.token_classification import TokenClassification
 from models.huggingface.families import FAMILIES

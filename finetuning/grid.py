@@ -15,10 +15,10 @@ from rich.text import Text
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, SEED, check_ranges
 from finetuning.cli import FineTuningCLI
+from finetuning.core.base import FineTuning
 from finetuning.datamodule import TaskData
 from finetuning.export import export_readiness
 from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
-from finetuning.tasks.base import FineTuning
 from training.monitoring.callbacks import RunCallback
 from training.monitoring.next_command import print_readiness
 from training.monitoring.wandb_run import log_predictions

@@ -11,13 +11,13 @@ from jsonargparse import ArgumentParser
 from common.errors import UserError
 from finetuning.body.body import Start
 from finetuning.body.tuning import Tuning
+from finetuning.core.base import FineTuning
+from finetuning.core.task import Task
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.task import Task
+from training.optimizers.optim import OptimizerConfig
 from training.setup.parsing import refusing
 from training.step.budget import Budget
-from training.step.optim import OptimizerConfig
 from training.storage.checkpoint import checkpoint_name, load_weights, read_state
 from training.storage.run_dir import RunFolder
 

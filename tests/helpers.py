@@ -23,9 +23,9 @@ from models.presets import TransformerConfig
 from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from tests.processes import ROOT, Script
+from training.optimizers.optim import OptimizerConfig
 from training.setup.cli import RunCLI
 from training.step.budget import Budget
-from training.step.optim import OptimizerConfig
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")

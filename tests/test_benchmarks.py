@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import generation, loop, peers, record, speed, tables
-from benchmarks.arms import PRESET_OF, Setting, ours
-from benchmarks.peers import make_peer
-from benchmarks.products import products_of
-from benchmarks.shapes import MEASURED, shape_named
-from benchmarks.timing import measure, variants_of
+from benchmarks import generation, loop, record, speed, tables
+from benchmarks.steps import peers
+from benchmarks.steps.arms import PRESET_OF, Setting, ours
+from benchmarks.steps.peers import make_peer
+from benchmarks.steps.products import products_of
+from benchmarks.steps.shapes import MEASURED, shape_named
+from benchmarks.steps.timing import measure, variants_of
 
 
 def setting(objective: str) -> Setting:

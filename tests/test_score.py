@@ -179,4 +179,5 @@ def test_one_run_is_scored_without_the_means_of_a_study() -> None:
     assert {"evaluation/scoring/evaluate", "evaluation/scoring/likelihood"} <= modules
     rooms = ("evaluation/report/", "evaluation/statistics/", "evaluation/record/files")
     assert not [name for name in modules if name.startswith(rooms)]
-    assert not modules & {f"evaluation/{name}" for name in ("outcome", "findings", "study/runner", "study/scheduler")}
+    above = ("outcome", "findings", "execution/runner", "execution/scheduler")
+    assert not modules & {f"evaluation/{name}" for name in above}

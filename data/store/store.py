@@ -21,9 +21,9 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 
 from common.files import naming, sync
+from data.files.local import sha256_of_file
 from data.store.ingest import SPLITS, ingest
 from data.store.recipe import Recipe
-from data.text.files import sha256_of_file
 from data.tokens.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
 
 

@@ -1,4 +1,4 @@
-"""Text and rows as people have them: files, hub data sets and the embedded corpus, cleaned and cut into sentences.
+"""Text and rows as people have them: of files, of hub data sets, of the embedded corpus; cleaned, cut into sentences.
 
-Begin with `corpora.py` for pretraining text, with `sources.py` for the rows of tasks; both read files by `formats.py`.
+Begin with `corpora.py` for pretraining text, with `sources.py` for the rows of tasks; both read files by `data/files`.
 """

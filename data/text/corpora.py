@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from data.files.encodings import AUTO
+from data.files.local import FORMATS, is_packed, local_files, looks_like_a_path, suffix_of
 from data.text.cleaning import line_sentences, sentences
-from data.text.encodings import AUTO
-from data.text.files import FORMATS, is_packed, local_files, looks_like_a_path, suffix_of
 from data.text.parts import EMBEDDED, STREAMS, CorpusPart, DocumentRule
 
 # Settings that each source may have of its own.

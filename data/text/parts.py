@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
-from data.text.embedded import embedded_documents, versions
-from data.text.encodings import AUTO, TextForm
-from data.text.files import (
+from data.files.encodings import AUTO, TextForm
+from data.files.formats import Rows, looked_up, rows_of
+from data.files.local import (
     FORMATS,
     PACKED,
     changed_while_read,
@@ -23,9 +23,9 @@ from data.text.files import (
     sha256_of_file,
     suffix_of,
 )
-from data.text.formats import Rows, looked_up, rows_of
+from data.files.tables import RepeatedColumn
+from data.text.embedded import embedded_documents, versions
 from data.text.sources import hub_revision, hub_rows, read_or_named
-from data.text.tables import RepeatedColumn
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest

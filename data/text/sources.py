@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from common.errors import MachineError, UserError
-from data.text.encodings import AUTO
-from data.text.files import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
-from data.text.formats import lines_of, looked_up, rows_of, with_class_names
+from data.files.encodings import AUTO
+from data.files.formats import lines_of, looked_up, rows_of, with_class_names
+from data.files.local import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
 
 REPOSITORY = Path(__file__).parents[2]
 # What the system refuses, however sound the file may be.

@@ -2,3 +2,5 @@
 
 Begin with `report.py`, then `sections.py`.
 """
+
+ROOMS = ("text", "figures", ".")  # lowest first

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from evaluation.record.record import ContinuationRecord
-from evaluation.report.figures import Figure
-from evaluation.report.theme import Panel
-from evaluation.report.verdicts import Tone
+from evaluation.report.figures.charts import Figure
+from evaluation.report.figures.theme import Panel
+from evaluation.report.text.verdicts import Tone
 from objectives.inspection.picture import Cell, Kind
 
 SampleRows = dict[str, tuple[Cell, ...]]  # what an objective does to a window, in one stack: rows of cells by name

@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.report.blocks import Table, TableCell
-from evaluation.report.figures import Figure
-from evaluation.report.formatting import NONE, interval, number, score, within
-from evaluation.report.theme import ABOVE, BELOW, DASHES, DOWN, UP, Panel, colour, form, mark
+from evaluation.report.figures.charts import Figure
+from evaluation.report.figures.theme import ABOVE, BELOW, DASHES, DOWN, UP, Panel, colour, form, mark
+from evaluation.report.text.formatting import NONE, interval, number, score, within
 
 APART = 0.09  # between the marks of two arms, of the distance between two parts
 ROOM = 0.13  # of the height, for a line of the legend above what is drawn

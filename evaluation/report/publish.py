@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.record.record import StudyRecord
-from evaluation.report.verdicts import sentence
+from evaluation.report.text.verdicts import sentence
 from training.monitoring.logs import wandb_mode
 from training.monitoring.wandb_run import artifact_name, finish, make_wandb_logger
 from training.setup.settings import LoggingSettings

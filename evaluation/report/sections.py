@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report import figures, phenomena, samples, sentences
+from evaluation.report import phenomena, samples
 from evaluation.report.blocks import (
     Card,
     Choice,
@@ -20,9 +20,11 @@ from evaluation.report.blocks import (
     Table,
     TableCell,
 )
-from evaluation.report.formatting import NONE, amount, apart, difference, interval, memory, number, p_value, score
+from evaluation.report.figures import charts
 from evaluation.report.summary import answers, overview
-from evaluation.report.verdicts import SIGNS, expected, sentence, tone
+from evaluation.report.text import sentences
+from evaluation.report.text.formatting import NONE, amount, apart, difference, interval, memory, number, p_value, score
+from evaluation.report.text.verdicts import SIGNS, expected, sentence, tone
 from training.monitoring.display import duration, short
 
 
@@ -101,7 +103,7 @@ def ground(record: StudyRecord) -> Section:
 
 def curves(record: StudyRecord) -> Section:
     """Losses over three measures of what was spent."""
-    drawn = [(name, figures.losses(record, measure)) for measure, name in figures.AXES.items()]
+    drawn = [(name, charts.losses(record, measure)) for measure, name in charts.AXES.items()]
     options = [(name, Picture(figure)) for name, figure in drawn if figure]
     return Section("curves", "Curves", [Choice("axis", "Drawn against", options)] if options else [])
 
@@ -113,7 +115,7 @@ def _summary(record: StudyRecord, arm: str, metric: str, budget: float | None = 
 
 def evaluations(record: StudyRecord) -> Section:
     """Every metric of every arm, with intervals."""
-    figure, labels = figures.evaluations(record), _labels(record)
+    figure, labels = charts.evaluations(record), _labels(record)
     blocks: list[ReportBlock] = [Picture(figure)] if figure else []
     budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
     for metric in [metric for metric in record.metrics if not metric.part_of]:
@@ -156,7 +158,7 @@ def _card(record: StudyRecord, verdict: VerdictRecord) -> Card:
         expected=expected(verdict, unit),
         outcome=verdict.outcome,
         sentence=sentence(record, verdict),
-        panel=figures.difference(verdict, unit),
+        panel=charts.difference(verdict, unit),
     )
 
 
@@ -210,7 +212,7 @@ def by_phenomenon(record: StudyRecord) -> Section:
 
 def learning_rates(record: StudyRecord) -> Section:
     """The sweep."""
-    figure = figures.learning_rates(record)
+    figure = charts.learning_rates(record)
     if figure is None:
         return Section("learning-rates", "Learning rates")
     edge = sentences.rates_at_the_edge(record)

@@ -5,8 +5,17 @@ from collections.abc import Sequence
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.blocks import ReportBlock, Table, TableCell
-from evaluation.report.formatting import NONE, among, estimated, interval, number, p_value, score, unit_of_difference
-from evaluation.report.verdicts import SIGNS, tone
+from evaluation.report.text.formatting import (
+    NONE,
+    among,
+    estimated,
+    interval,
+    number,
+    p_value,
+    score,
+    unit_of_difference,
+)
+from evaluation.report.text.verdicts import SIGNS, tone
 
 _PLATEAU = "not left the plateau at the unigram entropy"  # ends what statistics/hypotheses.py writes of arms at it
 

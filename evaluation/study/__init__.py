@@ -1,4 +1,4 @@
-"""A study: declared, parsed, checked, planned and run.
+"""A study before anything is trained: declared, parsed, checked and planned.
 
-Begin with `study.py`, then `runner.py`.
+Begin with `study.py`, then `plan.py`.
 """

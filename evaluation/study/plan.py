@@ -17,10 +17,10 @@ from evaluation.study.study import Study
 from evaluation.study.timing import seconds_of_a_step
 from models.transformer.accounting import count_parameters
 from objectives.core.pretraining import Pretraining
+from training.optimizers.optim import OptimizerConfig, learning_rate_factor
 from training.setup.cli import RunCLI
 from training.setup.settings import LoggingSettings, Precision
 from training.step.budget import Budget, StepCost, quantity
-from training.step.optim import OptimizerConfig, learning_rate_factor
 from training.storage.config_file import flat
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, Range, check_ranges, positive
 from models.body import Body
-from training.step.optim import OptimizerConfig, parameter_groups
+from training.optimizers.optim import OptimizerConfig, parameter_groups
 
 Pooling = Literal["auto", "mean", "cls", "last", "decoder_start"]
 AttentionKind = Literal["as_trained", "bidirectional"]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.errors import UserError
-from data.text.files import Format, Rows
-from data.text.formats import looked_up
-from data.text.tables import RepeatedColumn
+from data.files.formats import looked_up
+from data.files.local import Format, Rows
+from data.files.tables import RepeatedColumn
 from finetuning.data.rows import DataWarnings
 from finetuning.data.values import is_missing, unwritten
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from data.text.encodings import AUTO
-from data.text.files import FORMATS, Format, Lines, Row, Rows, suffix_of
-from data.text.formats import lines_of, rows_of
+from data.files.encodings import AUTO
+from data.files.formats import lines_of, rows_of
+from data.files.local import FORMATS, Format, Lines, Row, Rows, suffix_of
 from data.text.sources import FormatSetting, read_or_named
 from finetuning.data.columns import ColumnReader, flattened
 from finetuning.data.rows import DataWarnings

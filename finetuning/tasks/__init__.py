@@ -1,4 +1,4 @@
-"""One file a task head, over what all heads share.
+"""One file a task head, over what all heads share (`finetuning/core`).
 
-Begin with `task.py` and `base.py`.
+Begin with `classification.py`.
 """

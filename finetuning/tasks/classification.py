@@ -22,6 +22,9 @@ from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import lengths_of, make_body, states_of
 from finetuning.body.tuning import Pooling
+from finetuning.core.base import FineTuning
+from finetuning.core.heads import LinearHead, as_arrays, pooled, pooling_of, rows_of
+from finetuning.core.task import Task
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import columns_of
 from finetuning.data.labels import UNSEEN, LabelNames, Split, label_names, label_targets, without_unlabelled
@@ -30,9 +33,6 @@ from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import balanced_weights, scale_of, shortened
 from finetuning.metrics.label_scores import scores_of_labels, scores_of_numbers, scores_of_sets
 from finetuning.metrics.metrics import Score, mean_of
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.heads import LinearHead, as_arrays, pooled, pooling_of, rows_of
-from finetuning.tasks.task import Task
 from models.transformer.transformer import Transformer
 from training.step.terms import Term
 

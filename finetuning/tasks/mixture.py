@@ -5,7 +5,7 @@
     source     translate English to Korean: Thank you for inviting me .
     target     초대해 주셔서 감사합니다 .
 
-loss = that of finetuning/tasks/generative.py, over all tasks alike
+loss = that of finetuning/core/generative.py, over all tasks alike
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from common.errors import UserError
 from common.ranges import check_ranges, count, positive
 from data.stream.order import Permutation
 from data.text.sources import RowSource
+from finetuning.core.generative import GenerativeFineTuning
+from finetuning.core.splits import read_splits
+from finetuning.core.task import LONGEST, Task
 from finetuning.data.batch import Order, TaskExample
 from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
-from finetuning.tasks.generative import GenerativeFineTuning
-from finetuning.tasks.splits import read_splits
-from finetuning.tasks.task import LONGEST, Task
 from models.generation.decoding import Decoding
 
 

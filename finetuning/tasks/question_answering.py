@@ -21,6 +21,9 @@ from common.ranges import Range, check_ranges
 from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
+from finetuning.core.base import FineTuning
+from finetuning.core.heads import LinearHead, as_arrays, rows_of
+from finetuning.core.task import LONGEST, Task
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import columns_of
 from finetuning.data.labels import Split
@@ -28,9 +31,6 @@ from finetuning.data.questions import read_questions
 from finetuning.data.rows import DataWarnings, QuestionRow
 from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens, best_answer, sliding_windows, within
 from finetuning.metrics.metrics import Score, answer_f1, exact_match, korquad_exact_match, korquad_f1
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.heads import LinearHead, as_arrays, rows_of
-from finetuning.tasks.task import LONGEST, Task
 from training.step.terms import Term
 
 NO_ANSWER = "no answer"  # the target of `as_text`

@@ -3,7 +3,7 @@
     prompt     nothing, or the beginning of a text
     predicts   Thank you for inviting me to your party last week .
 
-loss = that of finetuning/tasks/generative.py; the metric is bits per UTF-8 byte, which does not depend on the tokenizer
+loss = that of finetuning/core/generative.py; the metric is bits per UTF-8 byte, which does not depend on the tokenizer
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,15 @@ from common.errors import UserError
 from common.ranges import check_ranges
 from data.stream.batch import Batch
 from data.text.sources import RowSource
+from finetuning.core.base import FineTuning
+from finetuning.core.generative import GenerativeFineTuning
+from finetuning.core.heads import rows_of
+from finetuning.core.task import LONGEST, Task
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import columns_of
 from finetuning.data.parse import read_texts
 from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.metrics.metrics import Score, bits_per_byte
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.generative import GenerativeFineTuning
-from finetuning.tasks.heads import rows_of
-from finetuning.tasks.task import LONGEST, Task
 from models.generation.decoding import RANGES, Decoding
 
 

@@ -3,7 +3,7 @@
     source     translate English to Korean: Thank you for inviting me .
     target     초대해 주셔서 감사합니다 .
 
-loss = that of finetuning/tasks/generative.py
+loss = that of finetuning/core/generative.py
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,8 @@ from typing import Any
 from common.errors import UserError
 from common.ranges import Range, check_ranges, count
 from data.text.sources import RowSource
+from finetuning.core.generative import GenerativeFineTuning
+from finetuning.core.task import LONGEST, Task
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import columns_of
 from finetuning.data.labels import Split
@@ -22,8 +24,6 @@ from finetuning.data.rows import DataWarnings, PairRow
 from finetuning.metrics import overlap
 from finetuning.metrics.by_length import rows_by_length
 from finetuning.metrics.metrics import Score
-from finetuning.tasks.generative import GenerativeFineTuning
-from finetuning.tasks.task import LONGEST, Task
 from models.generation.decoding import Decoding
 
 Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], Score]

@@ -20,6 +20,9 @@ from common.errors import UserError
 from data.stream.batch import IGNORE, Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
+from finetuning.core.base import FineTuning
+from finetuning.core.heads import LinearHead, as_arrays
+from finetuning.core.task import Task
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import reader_of
 from finetuning.data.labels import tag_ids
@@ -48,9 +51,6 @@ from finetuning.metrics.spans import (
     transitions,
     word_tags,
 )
-from finetuning.tasks.base import FineTuning
-from finetuning.tasks.heads import LinearHead, as_arrays
-from finetuning.tasks.task import Task
 from training.step.terms import Term
 
 ONE_BY_ONE = "units one by one"  # as a run's folder records it

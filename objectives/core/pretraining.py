@@ -25,11 +25,11 @@ from objectives.core.frozen import check_positions, load_frozen, plan_of
 from objectives.core.network import MAIN, BodyPlan, Network
 from objectives.core.predictions import term_of
 from objectives.start.warm_start import begin_with, check_fits
+from training.optimizers.optim import OptimizerConfig
 from training.step.budget import Budget, StepCost
 from training.step.kernels import AttentionSeconds
 from training.step.micro import at_once
 from training.step.module import ExactModule
-from training.step.optim import OptimizerConfig
 from training.step.terms import Term
 
 

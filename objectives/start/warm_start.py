@@ -10,8 +10,8 @@ from jsonargparse import Namespace
 from torch import Tensor, nn
 
 from common.errors import UserError
+from data.files.local import sha256_of_file
 from data.store.recipe import tokenizer_file
-from data.text.files import sha256_of_file
 from data.tokens.tokenizer import KINDS
 from models.bodies.make import BodyConfig
 from models.recurrent.config import RecurrentConfig

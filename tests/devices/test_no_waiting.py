@@ -12,7 +12,7 @@ from data.datamodule import DataModule
 from data.stream.loader import CorruptedWindows
 from objectives.core.pretraining import Pretraining
 from tests.helpers import ROOT, make_cli
-from training.step.optim import make_optimizer
+from training.optimizers.optim import make_optimizer
 
 Command = Callable[..., list[str]]
 METHODS = {"item", "tolist", "cpu", "numpy", "nonzero", "synchronize", "masked_select", "unique", "is_nonzero"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.study.jobs import StudyDir
+from evaluation.execution.jobs import StudyDir
 
 
 @pytest.fixture

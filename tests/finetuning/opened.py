@@ -6,9 +6,9 @@ from typing import cast
 import torch
 
 from finetuning.cli import FineTuningCLI
+from finetuning.core.base import FineTuning
 from finetuning.data.batch import collate
 from finetuning.datamodule import TaskData
-from finetuning.tasks.base import FineTuning
 from tests.objectives.texts import mean_loss
 from training.step.terms import Term
 

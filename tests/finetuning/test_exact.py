@@ -11,9 +11,9 @@ import torch
 
 from data.stream.batch import Batch
 from finetuning.cli import FineTuningCLI
+from finetuning.core.base import FineTuning
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned
-from finetuning.tasks.base import FineTuning
 from finetuning.tasks.token_classification import TokenClassification
 from tests.finetuning.opened import opened, terms_of
 from tests.helpers import metrics_of, run_script, weights_of

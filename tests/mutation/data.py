@@ -14,7 +14,7 @@ WORDS = "tests/data/tokens/test_encoding.py"
 TOKENIZER = "tests/data/tokens/test_tokenizer.py"
 FOREIGN_TOKENIZER = "tests/data/tokens/test_foreign_tokenizer.py"
 CORPORA = "tests/data/text/test_corpora.py"
-FORMATS = "tests/data/text/test_formats.py"
+FORMATS = "tests/data/files/test_formats.py"
 SOURCES = "tests/data/text/test_sources.py"
 
 MUTANTS = [
@@ -250,21 +250,21 @@ MUTANTS = [
         tests=(CORPORA, STORE),
     ),
     Mutant(
-        file="data/text/encodings.py",
+        file="data/files/encodings.py",
         original='errors = "strict" if strict else "replace"',
         replacement='errors = "strict" if strict else "ignore"',
         mistake="bytes that are not UTF-8 vanish, and nobody counts them",
         tests=(CORPORA, FORMATS),
     ),
     Mutant(
-        file="data/text/tables.py",
+        file="data/files/tables.py",
         original="if len(fields) != len(names):",
         replacement="if len(fields) < len(names):",
         mistake="a line with a field too many is read, its columns moved",
         tests=(SOURCES,),
     ),
     Mutant(
-        file="data/text/formats.py",
+        file="data/files/formats.py",
         original="_json_lines(path, itertools.chain(first, lines))",
         replacement="_json_lines(path, lines)",
         mistake="the first rows of a JSON file of one object a line are lost",

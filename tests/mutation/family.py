@@ -147,7 +147,7 @@ MUTANTS = [
         tests=(f"{BOUNDS}::test_the_error_of_the_mean_of_bounds_falls_with_the_seeds",),
     ),
     Mutant(
-        file="evaluation/report/formatting.py",
+        file="evaluation/report/text/formatting.py",
         original="{BOUND if summary.bound else ''}",
         replacement="",
         mistake="an upper bound is written as a score",

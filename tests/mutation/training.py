@@ -4,7 +4,7 @@ from tests.mutation.mutant import Mutant
 
 MODULE = "tests/training/step/test_module.py"
 GRADIENT = f"{MODULE}::test_the_gradient_is_that_of_the_whole_batch_however_it_is_split"
-OPTIM = "tests/training/step/test_optim.py"
+OPTIM = "tests/training/optimizers/test_optim.py"
 BUDGET = "tests/training/step/test_budget.py"
 CHECKPOINT = "tests/training/storage/test_checkpoint.py"
 SESSION = "tests/training/test_session.py"
@@ -106,28 +106,28 @@ MUTANTS = [
         tests=(RESUMED,),
     ),
     Mutant(
-        file="training/step/optim.py",
+        file="training/optimizers/optim.py",
         original="return (step + 1) / max(warmup, step + 1)",
         replacement="return step / max(warmup, step + 1)",
         mistake="the warmup is a step late, and the first update does nothing",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/step/optim.py",
+        file="training/optimizers/optim.py",
         original="config.min_lr_ratio + (1 - config.min_lr_ratio) * (1 + math.cos",
         replacement="(1 + math.cos",
         mistake="the cosine falls below its floor",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/step/optim.py",
+        file="training/optimizers/optim.py",
         original="parameter.dim() >= 2 and",
         replacement="parameter.dim() >= 1 and",
         mistake="norms and biases decay",
         tests=(OPTIM,),
     ),
     Mutant(
-        file="training/step/optim.py",
+        file="training/optimizers/optim.py",
         original="part.load_state_dict(state)",
         replacement="part.state_dict()",
         mistake="the state of Muon and its AdamW is not restored",

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from evaluation.execution.jobs import Job, StudyDir
+from evaluation.execution.runner import Jobs, declare, jobs_of, plan_of
 from evaluation.networks import look
 from evaluation.record.files import read_record
-from evaluation.study.jobs import Job, StudyDir
 from evaluation.study.parse import parse
-from evaluation.study.runner import Jobs, declare, jobs_of, plan_of
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned
 from objectives.weights.load import load_run

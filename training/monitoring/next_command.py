@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.storage.provenance import REPOSITORY
+from training.machine.provenance import REPOSITORY
 
 FAR = 2  # levels up, above which a whole path is easier to read
 

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.ranges import SEED, check_name, check_ranges
 from training.machine.ranks import agreed
 from training.machine.threads import set_threads, usual
+from training.setup.body_kind import chosen_body, flags_of_others, of_this_body
 from training.setup.endings import leave
 from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
 from training.setup.precision import Product, computed_in, products_of, taken, to_compile
@@ -28,7 +29,6 @@ from training.step.compilation import HELP
 from training.step.kernels import Kernels, of_run
 from training.step.micro import FoundSizes, at_once
 from training.step.module import ExactModule
-from training.storage.body_kind import chosen_body, flags_of_others, of_this_body
 from training.storage.branch import ParentRun
 from training.storage.old_names import renamed_config, resolved_settings
 from training.storage.run_dir import RunFolder

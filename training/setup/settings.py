@@ -7,8 +7,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
 
 from common.ranges import STEPS, check_ranges, count, positive
+from training.optimizers.optim import OptimizerConfig
 from training.step.budget import Budget
-from training.step.optim import OptimizerConfig
 
 WandbMode = Literal["auto", "online", "offline", "off"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]

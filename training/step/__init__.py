@@ -1,4 +1,4 @@
-"""One optimizer step: loss terms, optimizer, learning rate, budget, and the gradient that no split changes.
+"""One optimizer step: its loss terms, its micro-batches, the budget, and the gradient that no split changes.
 
 Begin with `module.py`.
 """

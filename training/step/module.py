@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from training.step.averaging import WeightAverage
+from training.optimizers.averaging import WeightAverage
+from training.optimizers.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
+from training.optimizers.scaling import LossScale
 from training.step.budget import Budget, Progress, StepCost
 from training.step.kernels import HasKernels
 from training.step.micro import Request, StepBatch
-from training.step.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.step.repeated import RepeatedSteps
-from training.step.scaling import LossScale
 from training.step.stops import Diverged
 from training.step.terms import Result, Sums, Term, named_validation
 

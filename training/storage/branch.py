@@ -12,8 +12,8 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import written_whole
+from training.optimizers.optim import learning_rate_factor
 from training.step.module import ExactModule
-from training.step.optim import learning_rate_factor
 from training.storage.checkpoint import checkpoint_step, damage, write_whole
 from training.storage.config_file import NONE, differences
 from training.storage.run_dir import RunFolder

@@ -28,10 +28,10 @@ from filelock import FileLock, Timeout
 
 from common.errors import UserError
 from common.files import read_sealed, write_sealed, write_whole
+from training.machine.provenance import changes, provenance, session
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
 from training.storage.config_file import NONE, RESTORE, changed_settings, differences, parse_settings
 from training.storage.old_names import renamed_info, renamed_metrics
-from training.storage.provenance import changes, provenance, session
 
 _OF_SUMMARY = ("run", "sha256")  # what summary.json holds beside what came out
 _warned: set[Path] = set()  # folders from before there were hashes, each of which is named once

@@ -21,10 +21,10 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import check_ranges, count
+from data.files.encodings import AUTO, checked_encoding
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
-from data.text.encodings import AUTO, checked_encoding
 from evaluation.record.record import BoundRecord
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items

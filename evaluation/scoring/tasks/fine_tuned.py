@@ -25,12 +25,12 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, SEED, check_ranges
+from evaluation.execution.scheduler import last_line, passing_signals_on
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from evaluation.study.parse import arm_of
-from evaluation.study.scheduler import last_line, passing_signals_on
 from evaluation.study.study import Arm
+from training.machine.provenance import REPOSITORY
 from training.step.stops import Interrupted
-from training.storage.provenance import REPOSITORY
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores
 

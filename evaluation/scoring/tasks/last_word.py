@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from data.files.encodings import AUTO, checked_encoding
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
-from data.text.encodings import AUTO, checked_encoding
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
 from objectives.weights.load import load_run

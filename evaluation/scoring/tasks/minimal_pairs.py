@@ -18,11 +18,11 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import check_ranges, count
+from data.files.encodings import AUTO, checked_encoding
+from data.files.formats import rows_of
+from data.files.local import FORMATS, decoded_lines, local_files, suffix_of
 from data.store.store import TokenStore
 from data.text.cleaning import clean
-from data.text.encodings import AUTO, checked_encoding
-from data.text.files import FORMATS, decoded_lines, local_files, suffix_of
-from data.text.formats import rows_of
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
 from evaluation.scoring.likelihood import longest_of
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items

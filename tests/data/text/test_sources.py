@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import MachineError, UserError
-from data.text.formats import rows_of
+from data.files.formats import rows_of
 from data.text.sources import RowSource, read_or_named
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=60)

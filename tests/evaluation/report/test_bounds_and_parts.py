@@ -8,8 +8,8 @@ import pytest
 
 from evaluation.record.record import BoundRecord, MetricRecord, StudyRecord, SummaryRecord
 from evaluation.report import phenomena
-from evaluation.report.figures import evaluations
-from evaluation.report.theme import svg
+from evaluation.report.figures.charts import evaluations
+from evaluation.report.figures.theme import svg
 from evaluation.scoring.results import EvaluationResult
 from evaluation.statistics.aggregate import bounds_of, scores_of, summaries
 from evaluation.statistics.hypotheses import judge

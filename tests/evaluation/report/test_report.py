@@ -13,11 +13,11 @@ from evaluation.record.files import read_record, write_record
 from evaluation.record.record import StudyRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report import report
-from evaluation.report.figures import hypotheses
-from evaluation.report.formatting import apart, difference, interval, number
+from evaluation.report.figures.charts import hypotheses
 from evaluation.report.report import all_figures, write_report
 from evaluation.report.summary import answers
-from evaluation.report.verdicts import sentence
+from evaluation.report.text.formatting import apart, difference, interval, number
+from evaluation.report.text.verdicts import sentence
 from tests.evaluation.report.made_up import HOSTILE, KOREAN, make_record
 
 Change = Callable[[str], str]

@@ -12,7 +12,7 @@ from evaluation.record.files import read_record, write_record
 from evaluation.record.record import MetricRecord, StudyRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report.report import html
-from evaluation.report.verdicts import sentence, tone
+from evaluation.report.text.verdicts import sentence, tone
 from evaluation.statistics.hypotheses import judge
 from evaluation.statistics.intervals import SeedScores
 from evaluation.study.study import Hypothesis

@@ -9,7 +9,7 @@ import yaml
 
 import compare
 from evaluation.record.files import read_record
-from tests.evaluation.study.test_compare import train_here
+from tests.evaluation.execution.test_compare import train_here
 from tests.evaluation.study.test_plan import tiny_settings
 from tests.helpers import ROOT, train_in_process
 from training.storage.run_dir import RunFolder
@@ -28,7 +28,7 @@ def command(
 ) -> list[str]:
     """A study of a student with a teacher, runs/teacher, and of the same student without, in the folder of both."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("evaluation.study.runner.train_all", train_here)
+    monkeypatch.setattr("evaluation.execution.runner.train_all", train_here)
     one_segment = ["--model.init_args.second_segment", "none"]
     assert train_in_process(tiny_run("masked_lm", "teacher", *one_segment, "--budget.steps", "4")) == 0
     settings: dict[str, Any] = {**tiny_settings(corpus_file, cache), "validation.every_steps": "4"}

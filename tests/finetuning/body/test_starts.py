@@ -12,11 +12,11 @@ from torch import Tensor
 
 from data.stream.batch import Batch
 from finetuning.body.body import states_of
+from finetuning.core.base import FineTuning
 from finetuning.data.batch import collate
 from finetuning.datamodule import TaskData
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned
-from finetuning.tasks.base import FineTuning
 from finetuning.tasks.classification import Classification
 from tests.finetuning.opened import opened, terms_of
 from tests.finetuning.pipelines import cases

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
+from finetuning.core.splits import read_splits
 from finetuning.data.rows import DataWarnings
 from finetuning.tasks.classification import ClassificationTask
-from finetuning.tasks.splits import read_splits
 from finetuning.tasks.text_generation import GenerationTask
 from finetuning.tasks.text_to_text import TextToTextTask
 from finetuning.tasks.token_classification import TokenTask

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from finetuning.core.splits import chosen, cut, read_splits
 from finetuning.data.batch import InOrder, Order, TaskExample, collate
 from finetuning.data.inputs import columns_of
 from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import balanced_weights, shortened
 from finetuning.tasks.classification import ClassificationTask
 from finetuning.tasks.mixture import MixedOrder, MixtureTask, mixing_rates
-from finetuning.tasks.splits import chosen, cut, read_splits
 
 FIXED = settings(deadline=None, derandomize=True)
 

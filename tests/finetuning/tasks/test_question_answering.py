@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from data.text.sources import RowSource
+from finetuning.core.splits import read_splits
 from finetuning.data.questions import read_questions
 from finetuning.data.rows import AnswerSpan, DataWarnings
 from finetuning.tasks.question_answering import QuestionTask
-from finetuning.tasks.splits import read_splits
 from tests.finetuning.files import jsonl
 
 FIXED = settings(deadline=None, derandomize=True, max_examples=50)

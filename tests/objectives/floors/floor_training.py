@@ -16,7 +16,7 @@ from objectives.core.base import Objective
 from objectives.core.pretraining import Pretraining
 from tests.objectives.floors.markov import MarkovChain
 from tests.objectives.floors.optimum import NUM_TOKENS, VOCABULARY, Optimum, windows_of
-from training.step.optim import gradient_norm, learning_rate_factor, make_optimizer
+from training.optimizers.optim import gradient_norm, learning_rate_factor, make_optimizer
 from training.step.terms import Term
 
 CHAIN = MarkovChain.random(NUM_TOKENS, seed=0, concentration=1.0)

@@ -26,8 +26,8 @@ from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.objectives.floors import optimum
 from tests.objectives.floors.floor_training import CHAIN, Gap, Training
+from training.optimizers.optim import OptimizerConfig, OptimizerName
 from training.step.budget import Budget
-from training.step.optim import OptimizerConfig, OptimizerName
 
 NEAR = 0.02  # nats above the optimum
 STANDARD_ERRORS = 3

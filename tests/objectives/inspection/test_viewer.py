@@ -20,8 +20,8 @@ from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
 from tests.objectives.inspection.pages import data_of, english_labels, opened_page, panels_of
 from training.monitoring.next_command import command
+from training.optimizers.optim import OptimizerConfig
 from training.step.budget import Budget
-from training.step.optim import OptimizerConfig
 from training.storage.yaml_text import read_yaml
 
 ENGLISH = "Thank you for inviting me to your party last week . </script><b>bold</b>"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from finetuning.tasks.task import Task
+from finetuning.core.task import Task
 from objectives.core.base import Objective
 from objectives.masked_lm import MaskedLM
 from tests.objectives.texts import made

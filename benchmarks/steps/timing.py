@@ -1,0 +1,141 @@
+"""A measured process: makes one arm, times its steps, and writes what it found. `benchmarks.speed` starts it."""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._dynamo.utils import counters
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.steps.arms import PRESET_OF, Setting, TimedStep, ours
+from benchmarks.steps.peers import EXTRA_OF, theirs
+from benchmarks.steps.products import products_alone
+from benchmarks.steps.shapes import MEASURED, shape_named
+from common.files import write_whole
+from training.machine.hardware import measured_flops, peak_memory
+
+WARM_UP = 3  # steps, the first of which compiles
+GROUPS = 9  # of steps, whose median is the result
+ROWS_OF_KERNELS = 25
+
+
+def variants_of(objective: str) -> list[str]:
+    """What is measured of an objective, the most informative first."""
+    peers = ["theirs", *([EXTRA_OF[objective]] if objective in EXTRA_OF else [])]
+    mine = ["ours", "lab"]
+    eager = [*mine, *peers]
+    compiled = [f"{name} compiled" for name in [*mine, *peers]]
+    documents = [f"{name} documents{how}" for how in ("", " compiled") for name in mine]
+    return [*eager, *compiled, *documents, "products"]
+
+
+def make_arm(setting: Setting, variant: str) -> TimedStep:
+    """The arm of a variant: a side, then `documents` where documents are kept apart, then `compiled`."""
+    side, *how = variant.split()
+    if side == "products":
+        return products_alone(ours(setting, PRESET_OF[setting.objective], compiles=False))
+    if side in ("ours", "lab"):
+        preset = "lab" if side == "lab" else PRESET_OF[setting.objective]
+        return ours(setting, preset, compiles="compiled" in how, documents="documents" in how)
+    return theirs(setting, side, compiles="compiled" in how)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _seconds(step: Callable[[], None], steps: int, device: torch.device) -> float:
+    """Of each of some steps."""
+    _wait(device)
+    before = time.perf_counter()
+    for _ in range(steps):
+        step()
+    _wait(device)
+    return (time.perf_counter() - before) / steps
+
+
+def _kernels(step: Callable[[], None], device: torch.device) -> str:
+    """The table of the kernels of three steps."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities) as recorded:
+        _seconds(step, 3, device)
+    order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    return recorded.key_averages().table(sort_by=order, row_limit=ROWS_OF_KERNELS, max_name_column_width=60)
+
+
+def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = False) -> dict[str, Any]:
+    """What a variant reaches.
+
+    Args:
+        setting: what is compared.
+        variant: one of `variants_of`.
+        seconds: that the timed steps take, about.
+        kernels: whether a table of kernels is made besides.
+
+    Returns:
+        Raw tokens a second and milliseconds a step (medians), MFU against the fastest product that was measured here
+        (where the operations are counted), the most gigabytes of memory, seconds until the first step was done, and the
+        compilations behind the second step.
+    """
+    torch.manual_seed(0)
+    device, began = setting.device, time.perf_counter()
+    arm = make_arm(setting, variant)
+    made = time.perf_counter()
+    _seconds(arm.step, 1, device)
+    first = time.perf_counter() - made
+    _seconds(arm.step, 1, device)
+    graphs = counters["stats"]["unique_graphs"]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    one = _seconds(arm.step, WARM_UP, device)
+    steps = max(round(seconds / GROUPS / one), 1)
+    median = statistics.median(_seconds(arm.step, steps, device) for _ in range(GROUPS))
+    found: dict[str, Any] = {
+        "tokens_per_second": arm.raw_tokens / median,
+        "milliseconds": 1000 * median,
+        "memory_gb": peak_memory(device) / 1e9,
+        "seconds_to_build": made - began,
+        "seconds_of_first_step": first,
+        "recompilations": counters["stats"]["unique_graphs"] - graphs,
+        "parameters": arm.parameters,
+    }
+    peak = measured_flops(device, torch.bfloat16 if setting.precision == "bf16" else torch.float32)
+    if arm.flops is not None and peak is not None:
+        found |= {"mfu": arm.flops / median / peak, "peak_tflops": peak / 1e12}
+    if kernels:
+        found["kernels"] = _kernels(arm.step, device)
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--objective", required=True, choices=list(PRESET_OF))
+    parser.add_argument("--variant", required=True)
+    parser.add_argument("--device", required=True, choices=("cpu", "cuda"))
+    parser.add_argument("--shape", required=True, choices=MEASURED)
+    parser.add_argument("--precision", required=True, choices=("fp32", "bf16"))
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--kernels", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    setting = Setting(
+        objective=options.objective,
+        shape=shape_named(options.shape),
+        device=torch.device(options.device),
+        precision=options.precision,
+    )
+    found = measure(setting, options.variant, seconds=options.seconds, kernels=options.kernels)
+    write_whole(options.out, json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
