@@ -80,7 +80,7 @@ def inputs_of(parsed: Namespace, task: Task) -> list[Any]:
         inputs = parsed_lines(enumerate(inputs, 1), origin) if parsed.jsonl else inputs
     if origin != "text" and inputs and isinstance(inputs[0], str):
         refuse_header(inputs[0], origin, task)
-    return inputs
+    return task.together(inputs)
 
 
 @script()

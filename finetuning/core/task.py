@@ -138,6 +138,10 @@ class Task(ABC):
         """The rows of every split, once all are read: what only the splits together show is refused or left out."""
         return splits
 
+    def together(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs of predict.py, of which several may be one: the words of a sentence that stand in rows."""
+        return list(inputs)
+
     @abstractmethod
     def unit(self, row: Any) -> str:
         """What must not be in both train and development, such as the context that several questions share."""

@@ -19,10 +19,10 @@ _TABLES = ("csv", "tsv")
 
 
 @dataclass(frozen=True)
-class GivenRow:
-    """One row that a user gave, in the place of a source of rows."""
+class GivenRows:
+    """Rows that a user gave, in the place of a source."""
 
-    row: Row
+    given: Sequence[Row]
     key: str = "input"
 
     def files(self) -> list[Path]:
@@ -34,13 +34,14 @@ class GivenRow:
         return "jsonl"
 
     def rows(self) -> Rows:
-        """The one row."""
-        yield "this row", self.row
+        """Each with its number, where it is not the only one."""
+        for number, row in enumerate(self.given, start=1):
+            yield "this row" if len(self.given) == 1 else f"row {number}", row
 
 
 def reader_of(given: Row) -> ColumnReader:
     """The columns of a row that a user gave."""
-    return next(iter(ColumnReader(GivenRow(given), DataWarnings())))
+    return next(iter(ColumnReader(GivenRows([given]), DataWarnings())))
 
 
 def columns_of(given: Any, columns: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Labels and their ids: names given or found in the training rows, and what to do with those never seen there."""
 
 import difflib
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +10,13 @@ import numpy as np
 
 from common.errors import UserError
 from finetuning.data.rows import DataWarnings, TextRow, TokenRow
-from finetuning.data.values import class_name
+from finetuning.data.values import class_name, stripped
+from finetuning.metrics.spans import OUTSIDE, parse_tag, tag_names, to_bio
 
 Split = Literal["train", "development", "test"]
 
 UNSEEN = -1
+HIDDEN = "-1"  # in place of a tag's number, as data sets of the hub hide it
 _MOST_FREE = 20  # so many labels are labels, whatever the number of rows
 
 
@@ -191,6 +194,50 @@ def label_targets(rows: Sequence[TextRow], labels: LabelNames, warnings: DataWar
     found = (label_sets if of_several else label_ids)(rows, labels, warnings)
     refuse_unseen(rows, found, labels)
     return found
+
+
+def check_tag_names(names: Sequence[str], *, entities: bool) -> None:
+    """Raises UserError where names cannot be those of tags: too few, twice the same, or none of entities' tags."""
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UserError(f"task.tag_names = {list(names)} must be different names, at least two")
+    if not entities:
+        return
+    for name in names:
+        try:
+            parse_tag(name)
+        except UserError as error:
+            raise UserError(f"task.tag_names: {error}; task.entities = false is of tags that are none") from None
+    if OUTSIDE not in names:
+        raise UserError(f"task.tag_names = {list(names)} has no 'O', the tag of a word outside of entities")
+
+
+def tag_labels(rows: Sequence[TokenRow], names: Sequence[str] | None, *, entities: bool) -> list[str]:
+    """The tags in the order of their ids: those of `names`, or of the rows; those of entities in BIO, O among them."""
+    if not entities:
+        return list(names or sorted({tag for row in rows for tag in row.tags}))
+    found = tag_names([to_bio([name])[0] for name in names] if names else (row.tags for row in rows))
+    return list(names) if names and set(names) == set(found) else list(found)
+
+
+def tag_name(tag: str, names: LabelNames | None, where: str) -> str | None:
+    """The name of a tag by itself or by its number; None where it is hidden.
+
+    Raises:
+        UserError: where it is neither a name nor a number of one.
+    """
+    name = unicodedata.normalize("NFC", stripped(tag))
+    if names is None:
+        return name
+    place = names.id_of(class_name(name) or "")
+    if place != UNSEEN:
+        return names.names[place]
+    if name == HIDDEN:
+        return None
+    first = names.first_label or 0
+    raise UserError(
+        f"{where} has the tag '{name}', which is none of task.tag_names ({', '.join(names.names)}), nor one of their "
+        f"numbers, {first} to {first + len(names.names) - 1} by task.first_tag = {first}"
+    )
 
 
 def tag_ids(rows: Sequence[TokenRow], names: Sequence[str], warnings: DataWarnings | None = None) -> list[np.ndarray]:

@@ -2,17 +2,14 @@
 
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from common.errors import UserError
 from data.text.sources import RowSource
 from finetuning.data.columns import ColumnReader
-from finetuning.data.rows import DataWarnings, Label, PairRow, TextRow, TokenRow
+from finetuning.data.rows import DataWarnings, Label, PairRow, TextRow
 from finetuning.data.values import class_name, is_missing, stripped, unwritten
-from finetuning.metrics.spans import is_iob1, parse_tag, to_bio
 
 LabelForm = Literal["one", "many", "number"]
 
@@ -103,78 +100,6 @@ def read_texts(
             f"{source.key}: no row of '{source}' has a label in column '{label}'; is it a hidden test split?"
         )
     return rows
-
-
-def _sequence(reader: ColumnReader, column: str, *, may_lack: bool = False) -> list[Any]:
-    """The texts of a list, such as the words of a sentence; None among them only where one may lack."""
-    values, allowed = unwritten(reader.value(column)), (str, int, type(None)) if may_lack else (str, int)
-    if not isinstance(values, list | tuple) or not all(isinstance(value, allowed) for value in values):
-        raise UserError(f"{reader.source.key}: {reader.origin}, column '{column}' must hold a list: {values!r:.60}")
-    return [None if value is None else str(value) for value in values]
-
-
-def read_tokens(
-    source: RowSource,
-    *,
-    words: str = "tokens",
-    tags: str | None = "tags",
-    entities: bool = True,
-    warnings: DataWarnings,
-) -> list[TokenRow]:
-    """Sentences with a tag for every word.
-
-    Args:
-        source: the split.
-        words: column of the words.
-        tags: column of the tags; None where there is none.
-        entities: whether tags encode entities, in BIO, IOB1, BIOES or BILOU; what comes out is BIO, and tags that do
-            not follow from one another are repaired and counted. Else they stay as they are (parts of speech).
-        warnings: takes what was odd.
-
-    Raises:
-        UserError: where a column is missing, lengths differ, or a tag encodes no entity.
-    """
-    rows: list[TokenRow] = []
-    for row in ColumnReader(source, warnings):
-        read = tuple(row.cleaned(word) for word in _sequence(row, words))
-        given = _sequence(row, tags, may_lack=True) if tags else []
-        if None in given:
-            warnings.add("sentences with a word without a tag, left out", row.origin)
-            continue
-        read_tags = tuple(unicodedata.normalize("NFC", stripped(tag)) for tag in given if tag is not None)
-        if tags and len(read_tags) != len(read):
-            raise UserError(f"{source.key}: {row.origin} has {len(read)} words and {len(read_tags)} tags")
-        if not read:
-            warnings.add("sentences without a word, left out", row.origin)
-            continue
-        if not all(word.strip() for word in read):
-            warnings.add("sentences with an empty word", row.origin)
-        rows.append(TokenRow(words=read, tags=read_tags, origin=row.origin))
-    return _as_bio(source, rows, warnings) if entities else rows
-
-
-def _as_bio(source: RowSource, rows: list[TokenRow], warnings: DataWarnings) -> list[TokenRow]:
-    """The rows with their tags in BIO.
-
-    Raises:
-        UserError: where a tag encodes no entity.
-    """
-    for row in rows:
-        try:
-            for tag in row.tags:
-                parse_tag(tag)
-        except UserError as error:
-            are_numbers = all(tag.isdecimal() for tag in row.tags)
-            remedy = "; names of tags are kept on the hub and in parquet, JSON has their numbers" * are_numbers
-            raise UserError(f"{source.key}: {row.origin}: {error}{remedy}") from None
-    iob1 = is_iob1(row.tags for row in rows)
-    in_bio = []
-    for row in rows:
-        tags, breaks = to_bio(row.tags, iob1=iob1)
-        if breaks:
-            warnings.add("sentences with tags that do not follow from one another, repaired", row.origin)
-        in_bio.append(replace(row, tags=tags))
-    return in_bio
 
 
 def read_pairs(source: RowSource, *, inputs: str, targets: str | None, warnings: DataWarnings) -> list[PairRow]:

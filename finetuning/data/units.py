@@ -7,13 +7,16 @@ encoded by itself, with the blanks before it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from common.errors import UserError
 from data.text.graphemes import graphemes
+from finetuning.data.inputs import reader_of
 from finetuning.data.rows import TokenRow
+from finetuning.data.values import unwritten
 from finetuning.metrics.spans import OUTSIDE, Spans, first_tokens, join_words, split_words, to_entities
 
 
@@ -56,6 +59,13 @@ class TextToTag(TokenRow):
     first_units: tuple[int, ...] | None = None
 
 
+def split_where(row: TokenRow, *, by_character: bool) -> str:
+    """Where a text is split that might have been given as a list of units; "" where at blanks and its words' ends."""
+    if not isinstance(row, TextToTag) or row.first_units is not None:
+        return ""
+    return "into characters" if by_character else "at signs within words" if cuts_words(row.text) else ""
+
+
 class UnitTokens(NamedTuple):
     """The sub-tokens of a sentence, and int64[units], the first of each unit; -1 where it has none."""
 
@@ -77,6 +87,36 @@ def in_characters(row: TokenRow) -> TokenRow:
         for place in range(inked[0], inked[-1] + 1) if inked else ():
             trimmed[place] = f"{'B' if place == inked[0] else 'I'}-{kind}"
     return replace(row, words=characters, tags=tuple(trimmed))
+
+
+def words_of(given: Any, column: str) -> tuple[str, ...] | None:
+    """The words that an input of predict.py lists in a column; None where it lists none.
+
+    Raises:
+        UserError: where the list is empty, or holds something else.
+    """
+    reader = reader_of(given) if isinstance(given, dict) else None
+    words = unwritten(reader.value(column)) if reader is not None and column in reader else None
+    if not isinstance(words, list | tuple):
+        return None
+    if not all(isinstance(word, str | int) for word in words) or not words:
+        raise UserError(f"'{column}' = {words!r:.60} must be a list of words, at least one")
+    return tuple(map(str, words))
+
+
+def row_of_words(words: Sequence[str], joiner: str, *, in_characters_too: bool) -> TextToTag:
+    """Words to be tagged, as they are or in their characters."""
+    parts = [in_characters(TokenRow(words=(word,))).words if in_characters_too else (word,) for word in words]
+    units = tuple(unit for part in parts for unit in part)
+    text, places = join_words(units, joiner)
+    first_units = np.cumsum([0, *map(len, parts[:-1])]).tolist()
+    return TextToTag(words=units, text=text, places=tuple(places), first_units=tuple(first_units))
+
+
+def row_of_text(text: str, *, by_character: bool) -> TextToTag:
+    """A text to be tagged, in the units that are found in it."""
+    places = units_of_text(text, by_character=by_character)
+    return TextToTag(words=tuple(text[start:end] for start, end in places), text=text, places=tuple(places))
 
 
 def whole_text_tokens(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], joiner: str) -> list[UnitTokens]:

@@ -8,7 +8,7 @@ A unit is a word, or a character where nothing parts the words of a text (`finet
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
+from common.ranges import Range, check_ranges
 from data.stream.batch import IGNORE, Batch
 from data.text.sources import RowSource
 from finetuning.body.body import states_of
@@ -24,29 +25,29 @@ from finetuning.core.base import FineTuning
 from finetuning.core.heads import LinearHead, as_arrays
 from finetuning.core.task import Task
 from finetuning.data.batch import TaskExample
-from finetuning.data.inputs import reader_of
-from finetuning.data.labels import tag_ids
-from finetuning.data.parse import read_tokens
+from finetuning.data.labels import LabelNames, check_tag_names, tag_ids, tag_labels
 from finetuning.data.rows import DataWarnings, TokenRow
+from finetuning.data.tagged import read_tokens, sentences_of
 from finetuning.data.texts import balanced_weights
 from finetuning.data.units import (
     TextToTag,
     UnitTokens,
-    cuts_words,
     in_characters,
+    row_of_text,
+    row_of_words,
     share_split_otherwise,
+    split_where,
     tokens_one_by_one,
-    units_of_text,
     whole_text_tokens,
+    words_of,
 )
-from finetuning.data.values import unwritten
-from finetuning.metrics.metrics import Score, accuracy, span_f1
+from finetuning.metrics.label_scores import scores_of_tags
+from finetuning.metrics.metrics import Score
 from finetuning.metrics.spans import (
     best_tags,
     join_words,
     labelled_tokens,
     mentions,
-    tag_names,
     token_labels,
     transitions,
     word_tags,
@@ -66,20 +67,42 @@ class TokenTask(Task):
         entities: whether tags encode entities (BIO, IOB1, BIOES, BILOU); else they are independent (parts of speech).
         joiner: what stands between two words of a text; "" where words are characters, or parts of words: entities are
             then found in characters, and every character has tokens of its own.
+        sentence_id: column of the sentence that a word belongs to, in files with a word a row (`Sentence #` of
+            Kaggle's); where it is empty, the sentence goes on. null where a row is a sentence.
+        tag_names: names of the tags, in the order of their numbers; null takes those of the training rows.
+        first_tag: number of the first of `tag_names` in files that have numbers for them.
     """
 
     words: str = "tokens"
     tags: str = "tags"
     entities: bool = True
     joiner: str = " "
+    sentence_id: str | None = None
+    tag_names: tuple[str, ...] | None = None
+    first_tag: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges("task.", {"first_tag": Range(-(10**9), 10**9)}, vars(self))
+        if self.tag_names is not None:
+            check_tag_names(self.tag_names, entities=self.entities)
+        elif self.first_tag:
+            raise UserError(f"task.first_tag = {self.first_tag} is the number of a name: give task.tag_names")
 
     @property
     def metrics(self) -> tuple[str, ...]:
         return ("span_f1", "accuracy") if self.entities else ("accuracy",)
 
     def read(self, source: RowSource, warnings: DataWarnings) -> list[TokenRow]:
-        rows = read_tokens(source, words=self.words, tags=self.tags, entities=self.entities, warnings=warnings)
+        names = None if self.tag_names is None else LabelNames(names=self.tag_names, first_label=self.first_tag)
+        columns = {"words": self.words, "tags": self.tags, "sentence_id": self.sentence_id}
+        rows = read_tokens(source, **columns, names=names, entities=self.entities, warnings=warnings)
         return [in_characters(row) for row in rows] if self.entities and not self.joiner else rows
+
+    def together(self, inputs: Sequence[Any]) -> list[Any]:
+        if self.sentence_id is None:
+            return super().together(inputs)
+        return sentences_of(inputs, words=self.words, sentence_id=self.sentence_id)
 
     def unit(self, row: TokenRow) -> str:
         return self.joiner.join(row.words)
@@ -125,9 +148,9 @@ class TokenClassification(FineTuning):
             UserError: where every word has the same tag.
         """
         found = {tag for row in rows for tag in row.tags}
-        self.labels = list(tag_names(row.tags for row in rows)) if self.task.entities else sorted(found)
-        if len(self.labels) < 2:
-            raise UserError(f"task.train: every word has the tag '{self.labels[0]}': there is nothing to learn")
+        self.labels = tag_labels(rows, self.task.tag_names, entities=self.task.entities)
+        if len(found) < 2:
+            raise UserError(f"task.train: every word has the tag '{next(iter(found))}': there is nothing to learn")
         self.split_otherwise = share_split_otherwise(rows, self.task.joiner, by_character=self.by_unit)
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(np.concatenate(tag_ids(rows, self.labels)), len(self.labels))
@@ -145,8 +168,12 @@ class TokenClassification(FineTuning):
         for number, (row, tokens, targets) in enumerate(zip(rows, self._tokens(rows), tags, strict=True)):
             if any(token < 0 and word.strip() for token, word in zip(tokens.first.tolist(), row.words, strict=True)):
                 warnings.add("sentences with a word that no token holds", row.origin)
-            if self.split_otherwise and isinstance(row, TextToTag) and row.first_units is None:
-                self._warn_of_splitting(row, warnings)
+            if self.split_otherwise and (where := split_where(row, by_character=self.by_unit)):
+                warnings.add(
+                    f"texts split {where}, as {self.split_otherwise:.1%} of training's units were not: a list of units "
+                    f"in '{self.task.words}' keeps them whole",
+                    row.origin,
+                )
             if len(tokens.ids) > room:
                 warnings.add(f"sentences longer than data.max_length = {self.max_length}, read in parts", row.origin)
             labels, labelled = token_labels(tokens.first, targets, len(tokens.ids)), labelled_tokens(tokens.first)
@@ -155,16 +182,6 @@ class TokenClassification(FineTuning):
                 part = labels[start : start + room]
                 found.append(self._part(len(found), number, tokens.ids[start : start + room], part, here - start))
         return found
-
-    def _warn_of_splitting(self, row: TextToTag, warnings: DataWarnings) -> None:
-        """Counts a text that is not split as training's sentences were."""
-        if self.by_unit or cuts_words(row.text):
-            where = "into characters" if self.by_unit else "at signs within words"
-            warnings.add(
-                f"texts split {where}, as {self.split_otherwise:.1%} of training's units were not: a list of units in "
-                f"'{self.task.words}' keeps them whole",
-                row.origin,
-            )
 
     def _part(self, index: int, row: int, ids: list[int], labels: np.ndarray, places: np.ndarray) -> TaskExample:
         template = self.start.template
@@ -244,39 +261,23 @@ class TokenClassification(FineTuning):
 
         The ceiling is what the rows' own tags come to on their way through the tokens.
         """
-        found, best = self._scores(rows, predictions), self._scores(rows, self.ceiling(rows))
+        gold = [row.tags for row in rows]
+        found, best = (
+            scores_of_tags(tags, gold, entities=self.task.entities) for tags in (predictions, self.ceiling(rows))
+        )
         own = next(iter(found))
         return {**found, f"{own}_ceiling": Score(value=best[own].value)}
 
-    def _scores(self, rows: Sequence[TokenRow], predictions: Sequence[tuple[str, ...]]) -> dict[str, Score]:
-        gold = [row.tags for row in rows]
-        predicted, wanted = (np.concatenate(list(map(np.array, tags))) for tags in (predictions, gold))
-        of_words = {"accuracy": Score(value=accuracy(predicted, wanted).value)}  # its items are words, not rows
-        if not self.task.entities:
-            return of_words
-        spans = span_f1(predictions, gold)
-        parts = {name: Score(value=value) for name, value in spans.parts.items() if "/" not in name}
-        return {"span_f1": spans, **parts, **of_words}
-
     def row_of(self, given: Any) -> TextToTag:
         """A text, whose units are found as `task.joiner` has them, or an object with the words."""
-        column, finer = self.task.words, self.by_unit and self.task.entities
-        reader = reader_of(given) if isinstance(given, dict) else None
-        words = unwritten(reader.value(column)) if reader is not None and column in reader else None
-        if isinstance(words, list | tuple):
-            if not all(isinstance(word, str | int) for word in words) or not words:
-                raise UserError(f"'{column}' = {words!r:.60} must be a list of words, at least one")
-            row = TokenRow(words=tuple(map(str, words)))
-            units = [in_characters(replace(row, words=(word,))).words if finer else (word,) for word in row.words]
-            first_units = np.cumsum([0, *map(len, units[:-1])]).tolist()
-            row = replace(row, words=tuple(unit for part in units for unit in part))
-            text, places = join_words(row.words, self.task.joiner)
-            return TextToTag(words=row.words, text=text, places=tuple(places), first_units=tuple(first_units))
+        column, joiner, finer = self.task.words, self.task.joiner, self.by_unit and self.task.entities
+        words = words_of(given, column)
+        if words is not None:
+            return row_of_words(words, joiner, in_characters_too=finer)
         text = given.get("text") if isinstance(given, dict) else given
         if not isinstance(text, str):
             raise UserError(f"{given!r:.60} is neither a text nor an object with 'text' or '{column}'")
-        places = units_of_text(text, by_character=self.by_unit)
-        return TextToTag(words=tuple(text[start:end] for start, end in places), text=text, places=tuple(places))
+        return row_of_text(text, by_character=self.by_unit)
 
     def to_json(self, row: TokenRow, prediction: tuple[str, ...]) -> dict[str, Any]:
         text, places = (row.text, row.places) if isinstance(row, TextToTag) else join_words(row.words, self.task.joiner)

@@ -7,9 +7,9 @@ import pytest
 
 from data.text.corpora import Corpus
 from data.text.sources import RowSource
-from finetuning.data.parse import read_pairs, read_texts, read_tokens
+from finetuning.data.parse import read_pairs, read_texts
 from finetuning.data.rows import DataWarnings, PairRow, TextRow
-from tests.finetuning.files import conll, jsonl
+from tests.finetuning.files import jsonl
 
 
 @pytest.fixture
@@ -143,57 +143,7 @@ def test_lists_that_a_table_wrote_as_text_are_lists(tmp_path: Path, warnings: Da
     path.write_text("text,label\n" + "".join(f'x,"{value}"\n' for value in spelled))
     rows = read_texts(RowSource(name=(str(path),)), texts=["text"], label="label", form="many", warnings=warnings)
     assert [row.label for row in rows] == [("fear", "joy")] * 4 + [()] * 2
-    path.write_text("tokens,tags\n\"['I', 'am']\",\"['O ', 'B-x ']\"\n\"['I' 'am']\",\"['O' 'B-x']\"\n")
-    tagged = read_tokens(RowSource(name=(str(path),)), warnings=warnings)
-    assert [(row.words, row.tags) for row in tagged] == [(("I", "am"), ("O", "B-x"))] * 2
     assert not warnings.counts
-
-
-# --- tokens ---
-
-
-def test_tags_that_do_not_follow_are_repaired_and_counted(tmp_path: Path, warnings: DataWarnings) -> None:
-    source = conll(tmp_path, "a B-x\nb I-x\n\nc O\nd I-x\ne I-y\n\nf I-x\n")
-    rows = read_tokens(source, warnings=warnings)
-    assert [row.tags for row in rows] == [("B-x", "I-x"), ("O", "B-x", "B-y"), ("B-x",)]
-    assert warnings.lines() == [
-        "sentences with tags that do not follow from one another, repaired: 2 (the first: a.conll, line 4)"
-    ]
-
-
-def test_iob1_is_no_error(tmp_path: Path, warnings: DataWarnings) -> None:
-    rows = read_tokens(conll(tmp_path, "a I-x\nb I-x\nc B-x\n\nd O\ne I-y\n"), warnings=warnings)
-    assert [row.tags for row in rows] == [("B-x", "I-x", "B-x"), ("O", "B-y")]
-    assert not warnings.lines()
-
-
-def test_numbers_of_tags_are_refused_with_where_their_names_are(tmp_path: Path, warnings: DataWarnings) -> None:
-    source = jsonl(tmp_path, {"tokens": ["영", "희"], "tags": [0, 1]})
-    with pytest.raises(
-        ValueError, match=r"tag '0' encodes no entity.*names of tags are kept on the hub and in parquet"
-    ):
-        read_tokens(source, warnings=warnings)
-
-
-def test_tags_that_tell_no_entities_stay_as_they_are(tmp_path: Path, warnings: DataWarnings) -> None:
-    source = conll(tmp_path, "a DET\ncat NOUN\n")
-    assert read_tokens(source, entities=False, warnings=warnings)[0].tags == ("DET", "NOUN")
-    with pytest.raises(ValueError, match=r"a\.conll, line 1: tag 'DET' encodes no entity"):
-        read_tokens(source, warnings=warnings)
-
-
-def test_words_without_tags_are_read_where_none_are_needed(tmp_path: Path, warnings: DataWarnings) -> None:
-    assert read_tokens(conll(tmp_path, "one\ntwo\n"), tags=None, warnings=warnings)[0].words == ("one", "two")
-
-
-def test_sentences_are_lists_of_one_length(tmp_path: Path, warnings: DataWarnings) -> None:
-    source = jsonl(tmp_path, {"tokens": ["a", " "], "tags": ["O", "O"]}, {"tokens": [], "tags": []})
-    assert [row.words for row in read_tokens(source, warnings=warnings)] == [("a", " ")]
-    assert list(warnings.counts) == ["sentences with an empty word", "sentences without a word, left out"]
-    with pytest.raises(ValueError, match=r"rows\.jsonl, line 1 has 2 words and 1 tags"):
-        read_tokens(jsonl(tmp_path, {"tokens": ["a", "b"], "tags": ["O"]}), warnings=warnings)
-    with pytest.raises(ValueError, match="column 'tokens' must hold a list: 'a b'"):
-        read_tokens(jsonl(tmp_path, {"tokens": "a b", "tags": "O O"}), warnings=warnings)
 
 
 # --- pairs ---
@@ -238,13 +188,3 @@ def test_empty_sources_and_targets_stay_and_are_counted(tmp_path: Path, warnings
         "empty texts: 1 (the first: rows.jsonl, line 1)",
         "empty targets: 3 (the first: rows.jsonl, line 2)",
     ]
-
-
-def test_parts_of_speech_of_conllu_are_tags_and_a_sentence_that_lacks_one_is_left_out(
-    tmp_path: Path, warnings: DataWarnings
-) -> None:
-    path = tmp_path / "a.conllu"
-    path.write_text("1\ta\t_\tDET\t_\t_\t0\troot\t_\t_\n\n1\tb\t_\t_\t_\t_\t0\troot\t_\t_\n")
-    rows = read_tokens(RowSource(name=(str(path),)), tags="upos", entities=False, warnings=warnings)
-    assert [(row.words, row.tags) for row in rows] == [(("a",), ("DET",))]
-    assert warnings.lines() == ["sentences with a word without a tag, left out: 1 (the first: a.conllu, line 3)"]
