@@ -9,9 +9,9 @@ import pytest
 from finetuning.export import export_tuned
 from finetuning.grid import fine_tune
 from finetuning.load import FineTunedRun
+from tests.finetuning.export.pipelines import Export
 from tests.finetuning.made_tasks import TASKS, write_tasks
 from tests.finetuning.opened import learn_by_heart, opened
-from tests.finetuning.pipelines import Export
 from tests.helpers import OBJECTIVES, ROOT, TINY, train_in_process
 
 Command = Callable[..., list[str]]
@@ -70,7 +70,7 @@ def tuned(pretrained: dict[str, Path], task_files: Path, tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`saved("bart")` is a folder that transformers saved; `"bert wordpiece"` has BERT's kind of tokenizer."""
-    from tests.finetuning.saved import save_random, save_tokenizer  # slow to import
+    from tests.finetuning.export.saved import save_random, save_tokenizer  # slow to import
 
     home = tmp_path_factory.mktemp("saved")
 

@@ -1,6 +1,6 @@
 """All mutants: realistic mistakes, spread over everything that a result depends on."""
 
-from tests.mutation import data, evaluation, family, models, objectives, schedules, scoring, training
+from tests.mutation.mistakes import data, evaluation, family, models, objectives, schedules, scoring, training
 from tests.mutation.mutant import Mutant
 
 MUTANTS: list[Mutant] = [

@@ -18,8 +18,8 @@ from finetuning.datamodule import TaskData
 from finetuning.grid import fine_tune
 from finetuning.load import load_fine_tuned
 from finetuning.tasks.classification import Classification
+from tests.finetuning.export.pipelines import cases
 from tests.finetuning.opened import opened, terms_of
-from tests.finetuning.pipelines import cases
 
 Command = Callable[..., list[str]]
 Saved = Callable[[str], Path]

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 import show
 from tests.helpers import ROOT, TINY, train_in_process
-from tests.objectives.inspection.pages import EXECUTABLE, OBJECTIVES, TEXTS, data_of
+from tests.objectives.inspection.viewer.pages import EXECUTABLE, OBJECTIVES, TEXTS, data_of
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.test_documents import SEQUENCES, all_commands
 from tests.helpers import ROOT, made_up_documents, write_jsonl
-from tests.test_documents import SEQUENCES, all_commands
 
 # Shapes and budgets of seconds in place of README's; everything else is as README has it.
 SMALL = (

@@ -22,7 +22,7 @@ from objectives.inspection.viewer import html, runs
 from objectives.inspection.viewer.runs import spread
 from objectives.weights.load import TrainedRun, load_run
 from tests.helpers import ROOT
-from tests.objectives.inspection.pages import OBJECTIVES, STEPS, TEXTS, data_of, panels_of, shown
+from tests.objectives.inspection.viewer.pages import OBJECTIVES, STEPS, TEXTS, data_of, panels_of, shown
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -8,7 +8,7 @@ import pytest
 from finetuning.data.batch import collate
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.spans import split_words
-from tests.finetuning.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pipeline, pooled, predicted
+from tests.finetuning.export.pipelines import LONG, TEXTS, TOLERANCE, Export, cases, pipeline, pooled, predicted
 
 # --- classification ---
 

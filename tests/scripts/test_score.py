@@ -9,9 +9,9 @@ import pytest
 import score
 from evaluation.scoring.tasks.continuation import Continuation
 from evaluation.scoring.tasks.minimal_pairs import MinimalPairs
+from tests.docs.test_documents import commands
 from tests.evaluation.scorers import write_run
 from tests.helpers import ROOT, run_script, write_jsonl
-from tests.test_documents import commands
 from tests.test_layers import imported
 from tests.training.monitoring.test_wandb import records
 from training.storage.run_dir import RunFolder

@@ -18,7 +18,7 @@ from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
-from tests.objectives.inspection.pages import data_of, english_labels, opened_page, panels_of
+from tests.objectives.inspection.viewer.pages import data_of, english_labels, opened_page, panels_of
 from training.monitoring.next_command import command
 from training.optimizers.optim import OptimizerConfig
 from training.step.budget import Budget

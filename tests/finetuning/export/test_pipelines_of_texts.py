@@ -9,8 +9,7 @@ import torch
 
 from finetuning.data.rows import DataWarnings
 from models.generation.decoding import candidates, without
-from tests.finetuning.made_tasks import sentences
-from tests.finetuning.pipelines import (
+from tests.finetuning.export.pipelines import (
     KOREAN_TEXTS,
     LONG,
     TEXTS,
@@ -21,6 +20,7 @@ from tests.finetuning.pipelines import (
     predicted,
     readable,
 )
+from tests.finetuning.made_tasks import sentences
 
 # --- answers ---
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.objectives.inspection.pages import english_labels, opened_page, shown
+from tests.objectives.inspection.viewer.pages import english_labels, opened_page, shown
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1400, "light"), (1400, "dark")])
