@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.record import ROOT
 from benchmarks.steps.arms import make_cli
+from common.repository import REPOSITORY
 from training.machine.hardware import peak_flops
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
@@ -26,7 +26,7 @@ TINY = (
     *("--logging.wandb", "off", "--logging.examples", "0", "--data.window", "32", "--data.batch_size", "8"),
     *("--data.vocab_size", "512", "--data.validation_windows", "8", "--body.width", "32", "--body.num_heads", "2"),
     *("--body.layers", "2", "--budget.steps", "6", "--trainer.deterministic", "true"),
-    *("--data.corpus", str(ROOT / "README.md"), "--data.documents", "paragraph"),
+    *("--data.corpus", str(REPOSITORY / "README.md"), "--data.documents", "paragraph"),
 )
 
 
@@ -37,7 +37,7 @@ class Skipped(Exception):
 def command(objective: str, folder: Path, name: str, *more: str) -> list[str]:
     """The command line of a run."""
     where = ["--runs", str(folder / "runs"), "--data.cache", str(folder / "cache"), "--name", name]
-    return ["--config", str(ROOT / f"configs/{objective}.yaml"), *TINY, *where, *more]
+    return ["--config", str(REPOSITORY / f"configs/{objective}.yaml"), *TINY, *where, *more]
 
 
 def run(script: str, arguments: list[str]) -> str:
@@ -46,9 +46,8 @@ def run(script: str, arguments: list[str]) -> str:
     Raises:
         RuntimeError: by its last line, where it ended otherwise than well.
     """
-    done = subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, str(REPOSITORY / script), *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write(done.stderr)
         raise RuntimeError(f"{script} ended with {done.returncode}: {(done.stderr.splitlines() or [''])[-1]}")
@@ -86,7 +85,7 @@ def resumes(objective: str, folder: Path) -> Found:
     whole = trained(objective, folder, *alike)
     arguments = command(objective, folder, "killed", *alike)
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
+        [sys.executable, str(REPOSITORY / "train.py"), *arguments], cwd=REPOSITORY, stderr=subprocess.DEVNULL
     )
     while process.poll() is None and not checkpoints_in(folder / "runs/killed/checkpoints"):
         time.sleep(0.005)

@@ -23,10 +23,11 @@ import torch
 from rich.console import Console
 
 import train
-from benchmarks.record import ROOT, add, file_of, machine, today
+from benchmarks.record import add, file_of, machine, today
 from benchmarks.steps.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
 from benchmarks.steps.hooks import measure_hooks
 from benchmarks.steps.shapes import MEASURED, shape_named
+from common.repository import REPOSITORY
 from training.optimizers.optim import make_optimizer
 
 PARTS = ("loader", "lightning", "hooks")
@@ -69,12 +70,15 @@ def whole_run(setting: Setting, steps: int) -> float:
         settings = {
             "budget.steps": steps + 10, "validation.every_steps": 10**6, "logging.every_steps": 5, "runs": folder,
             "logging.wandb": "off", "trainer.precision": "bf16-mixed" if setting.precision == "bf16" else "32-true",
-            "data.cache": ROOT / "cache", "body.width": shape.width, "body.layers": shape.layers,
+            "data.cache": REPOSITORY / "cache", "body.width": shape.width, "body.layers": shape.layers,
             "body.num_heads": shape.num_heads, "data.window": shape.window, "data.batch_size": shape.batch_size,
             "logging.examples": 0, "trainer.accelerator": "gpu" if setting.device.type == "cuda" else "cpu",
         }  # fmt: skip
         arguments = [f"--{name}={value}" for name, value in settings.items()]
-        assert train.main(["--config", str(ROOT / f"configs/{setting.objective}.yaml"), "--name=run", *arguments]) == 0
+        assert (
+            train.main(["--config", str(REPOSITORY / f"configs/{setting.objective}.yaml"), "--name=run", *arguments])
+            == 0
+        )
         with (Path(folder) / "run/metrics.csv").open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["speed/raw_tokens_per_second"]][1:]
     tokens = (int(rows[-1]["raw_tokens"]) - int(rows[0]["raw_tokens"])) / (int(rows[-1]["step"]) - int(rows[0]["step"]))

@@ -24,8 +24,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.checks import CHECKS, Skipped
-from benchmarks.record import ROOT, add, file_of, machine, today
+from benchmarks.record import add, file_of, machine, today
 from common.files import write_whole
+from common.repository import REPOSITORY
 
 MINUTES = 4.0 if torch.cuda.is_available() else 10.0
 SECONDS_OF_A_CHECK = 180.0
@@ -50,7 +51,7 @@ def check(name: str, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.machine", "--one", name, folder]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, start_new_session=True,
         )  # fmt: skip
         try:

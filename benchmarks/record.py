@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from common.files import write_whole
+from common.repository import REPOSITORY
 from training.machine.provenance import PACKAGES
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks/results"
+RESULTS = REPOSITORY / "benchmarks/results"
 
 
 def _lines(path: str) -> list[str]:

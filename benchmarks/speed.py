@@ -26,11 +26,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.record import ROOT, add, file_of, machine, read, today
+from benchmarks.record import add, file_of, machine, read, today
 from benchmarks.steps.arms import PRESET_OF, faster_precision
 from benchmarks.steps.peers import is_here
 from benchmarks.steps.shapes import MEASURED
 from benchmarks.steps.timing import variants_of
+from common.repository import REPOSITORY
 
 MINUTES = 4.0
 SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilation
@@ -47,7 +48,7 @@ def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[
         # Both sides have the allocator's large pages, which speed up transformers' eager step most.
         environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": "1", "PYTHONWARNINGS": "ignore"}
         process = subprocess.Popen(
-            [*command, "--out", str(out)], cwd=ROOT, env=environment, text=True, start_new_session=True,
+            [*command, "--out", str(out)], cwd=REPOSITORY, env=environment, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -58,7 +59,7 @@ def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[
             return {"failed": f"cut off after {limit:.0f} s"}
         if process.returncode:
             last = ([line.strip() for line in errors.splitlines() if line.strip()] or [""])[-1]
-            return {"failed": last.replace(folder, "FOLDER").replace(str(ROOT), ".")}
+            return {"failed": last.replace(folder, "FOLDER").replace(str(REPOSITORY), ".")}
         return json.loads(out.read_text(encoding="utf-8"))
 
 

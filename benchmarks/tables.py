@@ -6,11 +6,12 @@ Everything between the two marks of the page is made from the files; the rest is
 import re
 from typing import Any
 
-from benchmarks.record import RESULTS, ROOT, read
+from benchmarks.record import RESULTS, read
 from benchmarks.speed import Found, rows_of
 from common.files import write_whole
+from common.repository import REPOSITORY
 
-PAGE = ROOT / "docs/benchmarks.md"
+PAGE = REPOSITORY / "docs/benchmarks.md"
 BEGIN, END = "<!-- tables: python -m benchmarks.tables -->", "<!-- end of tables -->"
 NAMES = {"ours": "ours, the objective's family", "lab": "ours, `lab`", "theirs": "transformers' class of the family"}
 

@@ -1,10 +1,11 @@
-"""Files that exist whole or not at all, whenever the process is killed or the disk is full."""
+"""Files and folders that exist whole or not at all, whenever the process is killed or the disk is full."""
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,48 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file whole: text as UTF-8."""
     with written_whole(path) as writing:
         writing.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def drop_folder(folder: Path) -> None:
+    """Removes a folder under a name that no reader takes for whole, wherever the process is killed."""
+    dropped = folder.with_name(f".{folder.name}.dropped.writing")
+    shutil.rmtree(dropped, ignore_errors=True)
+    if folder.exists():
+        folder.rename(dropped)
+    shutil.rmtree(dropped, ignore_errors=True)
+
+
+def write_folder_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced.
+
+    Its files have the mode that the umask gives: safetensors' own is for the user alone.
+
+    Raises:
+        OSError: where the system refuses to write, naming `folder`.
+    """
+    writing = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
+    try:
+        with naming(folder, writing):
+            writing.mkdir(parents=True)
+            fill(writing)
+            mode = writing.stat().st_mode & 0o666
+            for path in writing.rglob("*"):
+                if path.is_file():
+                    path.chmod(mode)
+                sync(path)
+            sync(writing)
+            drop_folder(folder)
+            writing.rename(folder)
+            sync(folder.parent)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, *, remedy: str) -> dict[str, Any]:

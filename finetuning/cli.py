@@ -9,12 +9,12 @@ import torch
 from lightning.pytorch.cli import LightningArgumentParser
 
 from common.errors import UserError
+from common.repository import REPOSITORY
 from finetuning.body.body import run_of, start_from
 from finetuning.body.tuning import Tuning
 from finetuning.core.base import FineTuning
 from finetuning.core.task import Task
 from finetuning.datamodule import ReadingSettings, TaskData
-from training.machine.provenance import REPOSITORY
 from training.setup.cli import Parser, RunCLI
 from training.setup.endings import leave
 from training.setup.precision import Product, products_of

@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from common.errors import UserError
+from common.files import write_folder_whole
 from finetuning.card import card_of
 from finetuning.core.base import FineTuning
 from finetuning.core.generative import GenerativeFineTuning
@@ -39,7 +40,6 @@ from models.huggingface.weights import to_huggingface
 from models.presets import TransformerConfig
 from objectives.core.base import SpecialTokenTemplate as Roles
 from objectives.weights.export import ROLES, special_ids, write_json, write_tokenizer
-from training.storage.checkpoint import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,5 +272,5 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
             written = json.loads(path.read_text(encoding="utf-8"))
             write_json(path, {**written, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]})
 
-    write_whole(folder, fill)
+    write_folder_whole(folder, fill)
     return name

@@ -20,7 +20,8 @@ FLOORS = (("common",), ("data", "models", "training"), ("objectives",), ("finetu
 PACKAGES = [package for floor in FLOORS for package in floor]
 SCRIPTS = sorted(ROOT.glob("*.py"))
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-FOLDERS = sorted({path.parent for path in MODULES})
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))  # measure all floors, and scripts and libraries beside them
+FOLDERS = sorted({path.parent for path in [*MODULES, *BENCHMARKS]})
 ORDERED = [folder for folder in FOLDERS if any(other.parent == folder for other in FOLDERS)]  # with rooms of their own
 LONGEST_FILE = 300
 MOST_FILES = 12  # of one folder
@@ -123,13 +124,13 @@ def test_no_name_at_the_root_shadows_a_module() -> None:
     assert not names & (set(sys.stdlib_module_names) | {"tokenizers", "datasets", "evaluate", "torch", "lightning"})
 
 
-@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, *BENCHMARKS], ids=relative)
 def test_no_file_outgrows_its_idea(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
 
 
 def _classes() -> Iterator[tuple[str, str]]:
-    for path in [*MODULES, *SCRIPTS, *(ROOT / "benchmarks").glob("*.py")]:
+    for path in [*MODULES, *SCRIPTS, *BENCHMARKS]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 yield node.name, relative(path)

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks.record import ROOT
 from benchmarks.steps.shapes import BenchmarkShape
+from common.repository import REPOSITORY
 from data.datamodule import DataModule
 from data.stream.batch import Batch
 from data.stream.loader import CorruptedWindows, StepCollator, StepLoader
@@ -59,10 +59,9 @@ class Setting:
 
 def make_cli(objective: str, preset: str, *more: str) -> RunCLI:
     """An arm's run as train.py makes it."""
-    arguments = ["--config", str(ROOT / f"configs/{objective}.yaml"), f"--body.preset={preset}", *more]
-    return RunCLI(
-        *(Objective, DataModule, BodyConfig, Pretraining), defaults=ROOT / "configs/base.yaml", arguments=arguments
-    )
+    arguments = ["--config", str(REPOSITORY / f"configs/{objective}.yaml"), f"--body.preset={preset}", *more]
+    defaults = REPOSITORY / "configs/base.yaml"
+    return RunCLI(Objective, DataModule, BodyConfig, Pretraining, defaults=defaults, arguments=arguments)
 
 
 def faster_precision(device: torch.device) -> str:
@@ -89,11 +88,11 @@ def prepared(setting: Setting, preset: str, *, documents: bool = False) -> tuple
         **({} if preset == "lab" else {"body.feed_forward_width": shape.inner}),
         # A random segment would be kept from the one that it is compared with.
         **({"model.init_args.second_segment": "none"} if documents and setting.objective == "masked_lm" else {}),
-        **({"data.corpus": ROOT / "README.md", "data.documents": "paragraph"} if shape.width < 64 else {}),
+        **({"data.corpus": REPOSITORY / "README.md", "data.documents": "paragraph"} if shape.width < 64 else {}),
     }  # fmt: skip
     cli = make_cli(setting.objective, preset, *(f"--{name}={value}" for name, value in settings.items()))
     module, data = cast(Pretraining, cli.model), cast(DataModule, cli.datamodule)
-    data.cache = ROOT / "cache"
+    data.cache = REPOSITORY / "cache"
     data.prepare_data()
     data.open()
     return module, data

@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from benchmarks.record import ROOT
 from benchmarks.steps.arms import Setting, loader_of, make_cli, our_step, prepared
+from common.repository import REPOSITORY
 from data.stream.batch import Batch
 from objectives.core.pretraining import Pretraining
 from training.optimizers.optim import make_optimizer
@@ -89,10 +89,10 @@ def _run(setting: Setting, steps: int, clock: ProcessorClock) -> None:
         settings = {
             "name": "run", "runs": folder, "budget.steps": steps, "validation.every_steps": 10**6,
             "logging.wandb": "off", "logging.examples": 0, "trainer.accelerator": "cpu",
-            "trainer.precision": "32-true", "data.cache": ROOT / "cache", "body.width": shape.width,
+            "trainer.precision": "32-true", "data.cache": REPOSITORY / "cache", "body.width": shape.width,
             "body.layers": shape.layers, "body.num_heads": shape.num_heads, "data.window": shape.window,
             "data.batch_size": shape.batch_size, "data.vocab_size": shape.vocab_size, "data.validation_windows": 4,
-            "data.corpus": ROOT / "README.md", "data.documents": "paragraph", "data.workers": 0,
+            "data.corpus": REPOSITORY / "README.md", "data.documents": "paragraph", "data.workers": 0,
         }  # fmt: skip
         cli = make_cli(setting.objective, "lab", *(f"--{name}={value}" for name, value in settings.items()))
         train(cli, [clock])

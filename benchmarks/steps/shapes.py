@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.record import ROOT
+from common.repository import REPOSITORY
 
 MEASURED = ("tiny", "nano", "mini", "small", "base")  # smallest first
 TWO_STACKS = ("denoising", "span_corruption")
@@ -44,7 +44,7 @@ def shape_named(name: str) -> BenchmarkShape:
     """The shape of a name; one of several micro-batches is measured at one of them."""
     if name == "tiny":
         return BenchmarkShape(width=32, layers=2, num_heads=2, vocab_size=512, window=32, batch_size=4)
-    config: dict[str, Any] = yaml.safe_load((ROOT / f"configs/shapes/{name}.yaml").read_text(encoding="utf-8"))
+    config: dict[str, Any] = yaml.safe_load((REPOSITORY / f"configs/shapes/{name}.yaml").read_text(encoding="utf-8"))
     body, data = config["body"], config["data"]
     return BenchmarkShape(
         width=body["width"],

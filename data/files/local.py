@@ -169,12 +169,6 @@ def files_of(names: Sequence[str], *, key: str, folder_suffixes: Collection[str]
     return [file for files in found.values() for file in files]
 
 
-def sha256_of_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def changed_while_read(path: Path) -> UserError:
     """The error of a source that is no longer what its hash was taken of."""
     return UserError(

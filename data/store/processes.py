@@ -11,14 +11,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import chain, islice
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
 from common.errors import MachineError, UserError
 from common.processors import quota, usable
+from common.repository import REPOSITORY
 
-ROOT = Path(__file__).parents[2]
 DONE_HERE = 8  # pieces, before other processes are started: of a small text there are no more
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -41,7 +40,7 @@ class _Process:
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=ROOT,
+            cwd=REPOSITORY,
             env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},  # there is a process for each processor
         )
         assert self.process.stdin is not None

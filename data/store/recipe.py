@@ -11,7 +11,7 @@ from typing import Any
 import tokenizers
 
 from common.errors import MachineError, UserError
-from data.files.local import sha256_of_file
+from common.files import sha256_of_file
 from data.text.corpora import Corpus
 from data.tokens.pieces import cuts_before_white_space
 from data.tokens.tokenizer import KINDS, VocabularyFormat, load_tokenizer

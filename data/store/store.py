@@ -9,9 +9,7 @@ A store is one folder, named by the fingerprint of all that decides its content:
                          document_starts.bin    int64
 """
 
-import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,11 @@ import numpy as np
 from filelock import FileLock
 from tokenizers import Tokenizer
 
-from common.files import naming, sync
-from data.files.local import sha256_of_file
+from common.errors import UserError
+from common.files import read_sealed, sha256_of_file, write_folder_whole, write_sealed
 from data.store.ingest import SPLITS, ingest
 from data.store.recipe import Recipe
 from data.tokens.tokenizer import Vocabulary, load_tokenizer, vocabulary_of
-
-
-def _seal(manifest: dict[str, Any]) -> str:
-    content = {key: value for key, value in manifest.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _entropy(path: Path, dtype: str, size: int) -> float:
@@ -56,40 +49,29 @@ def _fill(recipe: Recipe, building: Path, report: Callable[[str], None]) -> None
         "warnings": dict(warnings),
         "sha256": {str(path.relative_to(building)): sha256_of_file(path) for path in files},
     }
-    manifest["seal"] = _seal(manifest)
-    (building / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
-    for path in building.rglob("*"):
-        sync(path)
+    write_sealed(building / "manifest.json", manifest)
 
 
 def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
-    """Writes a store into `folder`, all but visibly: beside it first, then renamed.
+    """Writes a store into `folder` whole.
 
     Raises:
         OSError: where the system refuses to write, naming `folder`.
     """
-    building = folder.with_name(f".{folder.name}.building")  # ours alone, under the lock; a killed build left it
-    shutil.rmtree(building, ignore_errors=True)
     try:
-        with naming(folder, building):
-            building.mkdir(parents=True)
-            _fill(recipe, building, report)
-            building.rename(folder)
-            sync(folder.parent)
+        write_folder_whole(folder, lambda building: _fill(recipe, building, report))
     except OSError as error:
         error.add_note("nothing of this store is kept, and the same command builds it from its beginning")
         raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def damaged_files(folder: Path) -> list[str]:
     """Names of the files of a store that are missing or not as they were built; empty where the store is sound."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["seal"] != _seal(manifest):
-            return ["manifest.json"]
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest, is_sealed = read_sealed(folder / "manifest.json", remedy="")
+    except (OSError, UserError):
+        is_sealed = False
+    if not is_sealed:
         return ["manifest.json"]
     paths = {name: folder / name for name in manifest["sha256"]}
     return [
@@ -116,7 +98,6 @@ def find_or_build(recipe: Recipe, cache: Path, report: Callable[[str], None] = p
             if not damage:
                 return folder
             report(f"{folder}: {', '.join(damage)} damaged (the SHA-256 differs); building the store anew")
-            shutil.rmtree(folder)
         _build(recipe, folder, report)
     return folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from common.errors import UserError
+from common.files import sha256_of_file
 from data.files.encodings import AUTO, TextForm
 from data.files.formats import Rows, looked_up, rows_of
 from data.files.local import (
@@ -20,7 +21,6 @@ from data.files.local import (
     form_of,
     hidden_files,
     saved_split,
-    sha256_of_file,
     suffix_of,
 )
 from data.files.tables import RepeatedColumn

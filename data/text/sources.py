@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from common.errors import MachineError, UserError
+from common.repository import REPOSITORY
 from data.files.encodings import AUTO
 from data.files.formats import lines_of, looked_up, rows_of, with_class_names
 from data.files.local import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
 
-REPOSITORY = Path(__file__).parents[2]
 # What the system refuses, however sound the file may be.
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 LOST_NETWORK = {"ConnectionError", "TimeoutError", "TransportError"}  # Python's, those of requests and of httpx

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from common.repository import REPOSITORY
 from evaluation.execution.jobs import Job
-from training.machine.provenance import REPOSITORY
 from training.machine.threads import OF_STUDY, free_threads
 from training.monitoring.callbacks import REQUEST_OF_SIGNAL
 from training.step.stops import Interrupted

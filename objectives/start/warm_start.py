@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from torch import Tensor, nn
 
 from common.errors import UserError
-from data.files.local import sha256_of_file
+from common.files import sha256_of_file
 from data.store.recipe import tokenizer_file
 from data.tokens.tokenizer import KINDS
 from models.bodies.make import BodyConfig

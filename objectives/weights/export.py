@@ -14,6 +14,7 @@ from tokenizers.decoders import ByteLevel
 from torch import Tensor
 
 from common.errors import UserError
+from common.files import write_folder_whole
 from data.tokens.tokenizer import SPELLINGS, Vocabulary
 from models.bodies.make import BodyConfig
 from models.huggingface.families import FAMILIES
@@ -25,7 +26,7 @@ from objectives.core.base import DecoderAttention, Objective, SpecialTokenTempla
 from objectives.core.network import MAIN
 from objectives.weights.card import data_of, model_card
 from objectives.weights.load import TrainedRun
-from training.storage.checkpoint import checkpoint_step, write_whole
+from training.storage.checkpoint import checkpoint_step
 from training.storage.run_dir import RunFolder
 
 # What transformers calls each role; the text of its tokens is the tokenizer's own.
@@ -276,5 +277,5 @@ def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) 
             write_tokenizer(home, run.tokenizer, vocabulary, template, max_positions=longest, pads_left=goes_on)
             (home / "README.md").write_text(card_of(run, body.name), encoding="utf-8")
 
-    write_whole(folder, fill)
+    write_folder_whole(folder, fill)
     return ", ".join(f"{body.name}{f' in {body.folder}/' * bool(body.folder)}" for body in bodies)

@@ -22,7 +22,6 @@ PACKAGES = ("data", "models", "training", "objectives", "finetuning", "evaluatio
 WITHIN_A_FOLDER_THAT_IS_RENAMED = {
     "data/store/splits.py",
     "data/store/spool.py",
-    "data/store/store.py",
     "finetuning/export.py",
     "objectives/weights/export.py",
     "training/storage/checkpoint.py",

@@ -27,6 +27,7 @@ def test_mutants_are_many_different_and_spread_over_everything_that_a_result_dep
     assert len(MUTANTS) >= 45
     assert max(Counter((mutant.file, mutant.original, mutant.replacement) for mutant in MUTANTS).values()) == 1
     assert {mutant.file.split("/")[0] for mutant in MUTANTS} == {
+        "common",
         "objectives",
         "models",
         "data",

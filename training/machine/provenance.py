@@ -1,16 +1,15 @@
 """What a session of a run is computed by: the code, the libraries, Python and the machine."""
 
-import hashlib
 import importlib.metadata
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).parents[2]  # where the scripts and configs/ lie
+from common.repository import REPOSITORY, sha256_of_files, source_files
+
 PACKAGES = (
     "torch",
     "lightning",
@@ -22,7 +21,6 @@ PACKAGES = (
     "sentencex",
     "numpy",
 )
-_ASIDE = {"tests", "benchmarks"}  # compute no run
 
 
 @cache
@@ -36,18 +34,12 @@ def commit() -> str | None:
 
 
 @cache
-def code_sha256(repository: Path = REPOSITORY) -> str:
-    """Hash of the names and contents of all that computes a run: the scripts, and the packages' modules.
+def code_sha256() -> str:
+    """Hash of all that computes a run.
 
-    A process computes by the code that it has loaded, so both it and the commit are read once.
+    A process computes by the code that it has loaded, so both this and the commit are read once.
     """
-    packages = sorted(path.parent for path in repository.glob("*/__init__.py") if path.parent.name not in _ASIDE)
-    files = [*repository.glob("*.py"), *(file for folder in packages for file in folder.rglob("*.py"))]
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        digest.update(f"{file.relative_to(repository).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
+    return sha256_of_files(source_files())
 
 
 def provenance() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.machine.provenance import REPOSITORY
+from common.repository import REPOSITORY
 
 FAR = 2  # levels up, above which a whole path is easier to read
 

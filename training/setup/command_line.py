@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from common.files import write_whole
 from common.processors import set_up
+from common.repository import REPOSITORY, sha256_of_files, source_files
 from training.setup.endings import leave
 from training.setup.messages import one_line
 
 if TYPE_CHECKING:
     from training.setup.parsing import OneLineErrors
 
-REPOSITORY = Path(__file__).parents[2]
 SCHEMAS = REPOSITORY / "cache/command_lines"
 PARSERS = ("jsonargparse", "lightning")  # whose versions decide what a parser makes of signatures
 HELP = ("-h", "--help")
@@ -34,23 +34,13 @@ OF_CLASSES = ("class_path", "init_args", "help")  # what jsonargparse puts behin
 _CLASS_PATH = re.compile(r"class_path[\"']?\s*[:=]\s*[\"']?([\w.]+)")
 
 
-def _sources() -> Iterator[Path]:
-    """Every source file and every config, as they may show in a parser."""
-    for path in sorted(REPOSITORY.iterdir()):
-        if path.suffix == ".py":
-            yield path
-        elif (path / "__init__.py").is_file() and path.name != "tests":
-            yield from sorted(path.rglob("*.py"))
-    yield from sorted((REPOSITORY / "configs").rglob("*.yaml"))
-
-
 @cache
-def code_sha256() -> str:
-    """Hash of all that a parser is made of."""
-    digest = hashlib.sha256(" ".join([sys.version, *map(importlib.metadata.version, PARSERS)]).encode())
-    for path in _sources():
-        digest.update(path.as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+def parser_sha256() -> str:
+    """Hash of all that a parser is made of: the code, the configs, and the versions of what parses."""
+    versions = [sys.version, *map(importlib.metadata.version, PARSERS)]
+    configs = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+    files = sha256_of_files([*source_files(REPOSITORY), *configs], REPOSITORY)
+    return hashlib.sha256(" ".join([*versions, files]).encode()).hexdigest()[:16]
 
 
 def describe(parser: "OneLineErrors", script: str) -> dict[str, Any]:
@@ -82,7 +72,7 @@ def _own_script() -> str | None:
 
 
 def _path_of(script: str) -> Path:
-    return SCHEMAS / f"{script}-{code_sha256()}.json"
+    return SCHEMAS / f"{script}-{parser_sha256()}.json"
 
 
 def keep_schema(parser: "OneLineErrors") -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.errors import MachineError, UserError, lack_of_memory
+from common.repository import REPOSITORY
 from common.terminal import visible
 from training.step.stops import RunStopped
 
 USER, MACHINE = 2, 4
 OUR_MISTAKE = "This is a mistake of Objective Lab, not of yours: please report it with the lines above and the command."
-REPOSITORY = Path(__file__).parents[2]
 
 # What the machine refused, with what to do about it; an OSError that is not listed comes of a wrong path.
 _REMEDIES = {

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import written_whole
+from common.files import write_folder_whole, written_whole
 from training.optimizers.optim import learning_rate_factor
 from training.step.module import ExactModule
-from training.storage.checkpoint import checkpoint_step, damage, write_whole
+from training.storage.checkpoint import checkpoint_step, damage
 from training.storage.config_file import NONE, differences
 from training.storage.run_dir import RunFolder
 
@@ -85,4 +85,4 @@ class ParentRun:
             for path in self.checkpoint.iterdir():
                 shutil.copyfile(path, writing / path.name)
 
-        write_whole(folder.checkpoints / self.checkpoint.name, fill)
+        write_folder_whole(folder.checkpoints / self.checkpoint.name, fill)

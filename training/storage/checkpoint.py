@@ -11,10 +11,8 @@ killed; Lightning's own writer goes through $TMPDIR, often another disk, and is 
 (pytorch-lightning #21253).
 """
 
-import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.errors import UserError
-from common.files import naming, read_json, sync
+from common.files import drop_folder, read_json, sha256_of_file, write_folder_whole
 from training.storage.old_names import renamed_parameter
 
 OTHER_CHECKPOINT = "remove this checkpoint, and the one before it is used"
@@ -87,49 +85,9 @@ def unflatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return {key: unflatten(value, tensors) for key, value in tree.items()}
 
 
-def _drop(folder: Path) -> None:
-    """Removes a folder under a name that no reader takes for whole, wherever the process is killed."""
-    dropped = folder.with_name(f".{folder.name}.dropped.writing")
-    shutil.rmtree(dropped, ignore_errors=True)
-    if folder.exists():
-        folder.rename(dropped)
-    shutil.rmtree(dropped, ignore_errors=True)
-
-
-def write_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced.
-
-    Its files have the mode that the umask gives: safetensors' own is for the user alone.
-
-    Raises:
-        OSError: where the system refuses to write, naming `folder`.
-    """
-    writing = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(writing, ignore_errors=True)
-    try:
-        with naming(folder, writing):
-            writing.mkdir(parents=True)
-            fill(writing)
-            mode = writing.stat().st_mode & 0o666
-            for path in writing.iterdir():
-                path.chmod(mode)
-                sync(path)
-            sync(writing)
-            _drop(folder)
-            writing.rename(folder)
-            sync(folder.parent)
-    finally:
-        shutil.rmtree(writing, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _hashes(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "sha256.json")
-    return {path.name: _sha256(path) for path in files}
+    return {path.name: sha256_of_file(path) for path in files}
 
 
 def write_checkpoint(checkpoint: dict[str, Any], folder: Path) -> None:
@@ -144,7 +102,7 @@ def write_checkpoint(checkpoint: dict[str, Any], folder: Path) -> None:
         (writing / "state.json").write_text(json.dumps(state), encoding="utf-8")
         (writing / "sha256.json").write_text(json.dumps(_hashes(writing), indent=2), encoding="utf-8")
 
-    write_whole(folder, fill)
+    write_folder_whole(folder, fill)
 
 
 def damage(folder: Path) -> str | None:
@@ -251,7 +209,7 @@ class SafeCheckpointIO(CheckpointIO):
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
-        _drop(Path(path))
+        drop_folder(Path(path))
 
 
 def load_weights(module: torch.nn.Module, folder: Path, *, prefix: str = "") -> None:

@@ -25,17 +25,16 @@ import numpy as np
 
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, SEED, check_ranges
+from common.repository import REPOSITORY
 from evaluation.execution.scheduler import last_line, passing_signals_on
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from evaluation.study.parse import arm_of
 from evaluation.study.study import Arm
-from training.machine.provenance import REPOSITORY
 from training.step.stops import Interrupted
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores
 
-ROOT = REPOSITORY
-FINETUNE, DEFAULTS = ROOT / "finetune.py", ROOT / "configs/tasks/base.yaml"
+FINETUNE, DEFAULTS = REPOSITORY / "finetune.py", REPOSITORY / "configs/tasks/base.yaml"
 UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte"}  # all other metrics are fractions of one
 OF_THE_EVALUATION = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
 

@@ -34,9 +34,9 @@ def report(line):
     if leave_at and line.startswith(leave_at):
         os._exit(3) if how == "exit" else os.kill(os.getpid(), signal.SIGKILL)
 
-if how == "synced":
-    import data.store.store
-    data.store.store.sync = lambda path: os._exit(3)
+if how == "written":
+    import common.files
+    common.files.drop_folder = lambda path: os._exit(3)
 recipe = Recipe(corpus=Corpus(source=(corpus,)), vocab_size=420)
 if how == "watched":
     folder = os.path.join(cache, recipe.fingerprint())
@@ -150,7 +150,7 @@ def test_damage_is_named_and_the_store_built_anew(kind: str, copied: tuple[Recip
 
 @pytest.mark.parametrize(
     ("leave_at", "how"),
-    [("training a", "exit"), ("tokenising validation", "exit"), ("documents:", "kill"), ("", "synced")],
+    [("training a", "exit"), ("tokenising validation", "exit"), ("documents:", "kill"), ("", "written")],
     ids=["in the tokenizer", "between the splits", "before the manifest", "before the rename"],
 )
 def test_a_build_that_is_killed_leaves_no_store_and_the_next_one_works(

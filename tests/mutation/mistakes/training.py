@@ -162,7 +162,7 @@ MUTANTS = [
         tests=(CHECKPOINT,),
     ),
     Mutant(
-        file="training/storage/checkpoint.py",
+        file="common/files.py",
         original='writing = folder.with_name(f".{folder.name}.writing")',
         replacement="writing = folder",
         mistake="a checkpoint is written in its place",

@@ -12,21 +12,6 @@ from training.machine import provenance
 from training.storage.run_dir import RunFolder
 
 
-def test_the_hash_of_the_code_follows_every_module_and_script_and_no_test(tmp_path: Path) -> None:
-    for name in ("train.py", "models/__init__.py", "models/deep/block.py", "tests/__init__.py", "tests/test_block.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("one = 1\n", encoding="utf-8")
-    before = provenance.code_sha256.__wrapped__(tmp_path)
-    (tmp_path / "tests/test_block.py").write_text("one = 2\n", encoding="utf-8")
-    assert provenance.code_sha256.__wrapped__(tmp_path) == before
-    seen = {before}
-    for name in ("train.py", "models/__init__.py", "models/deep/block.py"):
-        (tmp_path / name).write_text("one = 2\n", encoding="utf-8")
-        seen.add(provenance.code_sha256.__wrapped__(tmp_path))
-    (tmp_path / "models/deep/block.py").rename(tmp_path / "models/deep/other.py")
-    assert len(seen | {provenance.code_sha256.__wrapped__(tmp_path)}) == 5
-
-
 def test_a_run_goes_on_with_other_code_and_libraries_says_so_once_and_records_every_session(
     tmp_path: Path,
     corpus_file: Path,

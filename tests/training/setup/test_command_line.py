@@ -125,10 +125,10 @@ def test_the_schema_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "script.py").write_text("one", encoding="utf-8")
     (tmp_path / "configs").mkdir()
     monkeypatch.setattr(command_line, "REPOSITORY", tmp_path)
-    before = command_line.code_sha256.__wrapped__()
-    assert command_line.code_sha256.__wrapped__() == before
+    before = command_line.parser_sha256.__wrapped__()
+    assert command_line.parser_sha256.__wrapped__() == before
     (tmp_path / "script.py").write_text("two", encoding="utf-8")
-    assert command_line.code_sha256.__wrapped__() != before
+    assert command_line.parser_sha256.__wrapped__() != before
 
 
 def test_a_kept_schema_answers_without_torch(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_kept_schema_answers_without_torch(tmp_path: Path) -> None:
 
     assert run("--help").stdout == "goes on\nset()\n"
     schema = {"help": "usage\n", "options": ["--beams"], "holders": ["beams"], "names": ["beams"], "classes": {}}
-    (tmp_path / f"generate.py-{command_line.code_sha256()}.json").write_text(json.dumps(schema), encoding="utf-8")
+    (tmp_path / f"generate.py-{command_line.parser_sha256()}.json").write_text(json.dumps(schema), encoding="utf-8")
     assert (run("--help").returncode, run("--help").stdout) == (0, "usage\nset()\n")
     refused = run("run", "text", "--beems", "2")
     assert (refused.returncode, refused.stdout) == (2, "set()\n")
