@@ -56,7 +56,7 @@ def refuse_header(line: str, origin: str, task: Task) -> None:
     """Raises UserError where the first line of a text names two of the task's columns, as a table's does."""
     values = [value for value in vars(task).values() if isinstance(value, str | tuple)]
     columns = {name for value in values for name in ((value,) if isinstance(value, str) else value)}
-    for kind, mark in (("tsv", "\t"), ("csv", ",")):
+    for kind, mark in (("tsv", "\t"), ("csv", ","), ("csv", ";")):
         named = [field for field in line.split(mark) if field in columns]
         if len(named) > 1:
             raise UserError(f"{origin} begins with names of columns ({', '.join(named)}): read it with --format {kind}")

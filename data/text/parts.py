@@ -23,7 +23,7 @@ from data.files.local import (
     saved_split,
     suffix_of,
 )
-from data.files.tables import RepeatedColumn
+from data.files.tables import RepeatedColumn, remedy_for_mark
 from data.text.embedded import embedded_documents, versions
 from data.text.sources import hub_revision, hub_rows, read_or_named
 
@@ -132,7 +132,7 @@ class CorpusPart:
         """
         found = looked_up(row, self.text_column)
         is_set = self.key.startswith("data.")  # else it is an evaluation's, whose column has one name
-        remedy = "; set data.text_column" if is_set else ""
+        remedy = remedy_for_mark(row, self.text_column) or "; set data.text_column" * is_set
         if found is None:
             raise UserError(f"{origin} has no column '{self.text_column}' (it has: {', '.join(row)}){remedy}")
         (text,) = found

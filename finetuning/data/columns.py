@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from common.errors import UserError
 from data.files.formats import looked_up
 from data.files.local import Format, Rows
-from data.files.tables import RepeatedColumn
+from data.files.tables import RepeatedColumn, remedy_for_mark
 from finetuning.data.rows import DataWarnings
 from finetuning.data.values import is_missing, unwritten
 
@@ -71,7 +71,7 @@ class ColumnReader:
                 raise UserError(f"{self.source.key}: {found[0].refusal()}")
             return found[0]
         close = difflib.get_close_matches(column, self.row, n=1)
-        remedy = f"; did you mean '{close[0]}'?" if close else ""
+        remedy = remedy_for_mark(self.row, column) or (f"; did you mean '{close[0]}'?" if close else "")
         if self.source.files() and self.source.kind() == "text":
             remedy = "; it was read as text, a row a line: set its format to tsv or csv if it is a table"
         has = ", ".join(self.row)

@@ -58,6 +58,66 @@ def test_a_csv_may_have_another_mark_between_its_fields(mark: str, tmp_path: Pat
     assert read(tmp_path / "c.csv") == [{"text": "one; two | three"}]
 
 
+MARKED = {
+    "sep=;": ";", '"sep=;"': ";", "\ufeffsep=;": ";", "SEP=;": ";", "sep=;;;": ";",
+    "sep=\\t": "\t", "sep=\t": "\t", "sep=^": "^", "sep=|": "|", "sep=,": ",",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", MARKED)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_mark_that_excel_declares_is_obeyed_and_no_row(first: str, end: str, tmp_path: Path) -> None:
+    mark = MARKED[first]
+    lines = [first, f"text{mark}label", f'"one, {mark}two; |"{mark}a', f"three{mark}b", ""]
+    path = tmp_path / "a.csv"
+    path.write_text(end.join(lines), encoding="utf-8", newline="")
+    expected = [{"text": f"one, {mark}two; |", "label": "a"}, {"text": "three", "label": "b"}]
+    assert read(path) == expected
+    assert [origin for origin, _ in RowSource(name=(str(path),)).rows()] == ["a.csv, line 3", "a.csv, line 4"]
+    assert list(Corpus(source=(str(path),)).texts()) == [row["text"] for row in expected]
+    path.write_text(end.join([first, *lines[2:]]), encoding="utf-8", newline="")
+    assert read(path, header=("text", "label")) == expected
+
+
+def test_a_mark_that_a_tsv_declares_leaves_its_quotation_marks_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('sep=\t\ntext\tlabel\n"whole"\ta\n5" x 6"\tb\n', encoding="utf-8")
+    assert [row["text"] for row in read(path)] == ['"whole"', '5" x 6"']
+    path.write_text("sep=;\ntext;label\nwhole;a;b\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.tsv, line 3: 3 fields where the columns are 2 \(text, label\)"):
+        read(path)
+    path.write_text("sep=;\n", encoding="utf-8")
+    with pytest.raises(UserError, match="is empty, and no line names its columns"):
+        read(path)
+    path.write_text("text\tlabel\nsep=;\ta\n", encoding="utf-8")  # a mark stands before all else
+    assert [row["text"] for row in read(path)] == ["sep=;"]
+
+
+def test_the_mark_of_a_csv_is_the_one_by_which_its_rows_have_as_many_fields(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('"text, the";"label"\n"one";"a"\n', encoding="utf-8")
+    assert read(path) == [{"text, the": "one", "label": "a"}]
+    path.write_text("text, or title;label\none;a\ntwo, three, four;b\n", encoding="utf-8")
+    assert read(path) == [{"text, or title": "one", "label": "a"}, {"text, or title": "two, three, four", "label": "b"}]
+    path.write_text('text;label\n"one\n\n;two";a\n1,5;b\n', encoding="utf-8")
+    assert [row["text"] for row in read(path)] == ["one\n\n;two", "1,5"]
+
+
+def test_a_mark_that_nothing_tells_is_named_with_the_line_that_would(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text^label\none^a\n", encoding="utf-8")
+    expected = r"'text' \(it has: text\^label\); where '\^' parts its fields, put a line 'sep=\^' before its first"
+    with pytest.raises(UserError, match=expected):
+        [row.text("text") for row in ColumnReader(RowSource(name=(str(path),)), DataWarnings())]
+    with pytest.raises(UserError, match=expected):
+        list(Corpus(source=(str(path),)).texts())
+    path.write_text(f"sep=^\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert read(path) == [{"text": "one", "label": "a"}]
+    path.write_text("text_a\none\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"\(it has: text_a\); did you mean 'text_a'\?$"):
+        [row.text("text") for row in ColumnReader(RowSource(name=(str(path),)), DataWarnings())]
+
+
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t")])
 def test_columns_that_are_named_again_are_refused_by_their_line(
