@@ -156,6 +156,7 @@ def read_tokens(
     sentence_id: str | None = None,
     names: LabelNames | None = None,
     entities: bool = True,
+    has_blanks: bool = False,
     warnings: DataWarnings,
 ) -> list[TokenRow]:
     """Sentences with a tag for every word.
@@ -168,6 +169,7 @@ def read_tokens(
         names: of the tags, where files may have numbers for them.
         entities: whether tags encode entities, in BIO, IOB1, BIOES or BILOU; what comes out is BIO, and tags that do
             not follow from one another are repaired and counted. Else they stay as they are (parts of speech).
+        has_blanks: whether white space is among the words, as where they are the characters of a text.
         warnings: takes what was odd.
 
     Raises:
@@ -198,7 +200,7 @@ def read_tokens(
         if not read:
             warnings.add("sentences without a word, left out", row.origin)
             continue
-        if not all(word.strip() for word in read):
+        if not all(word if has_blanks else word.strip() for word in read):
             warnings.add("sentences with an empty word", row.origin)
         kept = tuple(tag for tag in read_tags if tag is not None)
         rows.append(TokenRow(words=read, tags=kept, origin=row.origin))

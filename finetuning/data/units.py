@@ -5,6 +5,7 @@ neighbours into one token, of which only one tag could be learned: there the tag
 encoded by itself, with the blanks before it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -35,6 +36,12 @@ def share_split_otherwise(rows: Sequence[TokenRow], joiner: str, *, by_character
         total += len(inked)
         other += sum(place not in found for place in inked)
     return other / max(total, 1)
+
+
+def tag_of_blanks(rows: Sequence[TokenRow]) -> str | None:
+    """The tag that units of white space have most often, which no token holds; None where there are none."""
+    tags = Counter(tag for row in rows for unit, tag in zip(row.words, row.tags, strict=True) if not unit.strip())
+    return min(tags, key=lambda tag: (-tags[tag], tag), default=None)
 
 
 def cuts_words(text: str) -> bool:

@@ -188,6 +188,12 @@ def word_tags(first: np.ndarray, tags: Sequence[str]) -> tuple[str, ...]:
     return tuple(reversed(of_words))
 
 
+def independent_tags(first: np.ndarray, tags: Sequence[str], *, without: str) -> tuple[str, ...]:
+    """The tag of every word by that of its first sub-token, of the `labelled_tokens`; `without` for one without any."""
+    of_token = dict(zip(labelled_tokens(first).tolist(), tags, strict=True))
+    return tuple(of_token.get(token, without) for token in first.tolist())
+
+
 def mentions(text: str, words: Spans, tags: Sequence[str]) -> list[Mention]:
     """The entities that the tags of a text's words encode: each is text[start:end], exactly, and cuts no character."""
     found = [

@@ -37,6 +37,7 @@ from finetuning.data.units import (
     row_of_words,
     share_split_otherwise,
     split_where,
+    tag_of_blanks,
     tokens_one_by_one,
     whole_text_tokens,
     words_of,
@@ -45,6 +46,7 @@ from finetuning.metrics.label_scores import scores_of_tags
 from finetuning.metrics.metrics import Score
 from finetuning.metrics.spans import (
     best_tags,
+    independent_tags,
     join_words,
     labelled_tokens,
     mentions,
@@ -95,8 +97,8 @@ class TokenTask(Task):
 
     def read(self, source: RowSource, warnings: DataWarnings) -> list[TokenRow]:
         names = None if self.tag_names is None else LabelNames(names=self.tag_names, first_label=self.first_tag)
-        columns = {"words": self.words, "tags": self.tags, "sentence_id": self.sentence_id}
-        rows = read_tokens(source, **columns, names=names, entities=self.entities, warnings=warnings)
+        own: dict[str, Any] = {name: getattr(self, name) for name in ("words", "tags", "sentence_id", "entities")}
+        rows = read_tokens(source, **own, names=names, has_blanks=not self.joiner, warnings=warnings)
         return [in_characters(row) for row in rows] if self.entities and not self.joiner else rows
 
     def together(self, inputs: Sequence[Any]) -> list[Any]:
@@ -124,16 +126,19 @@ class TokenClassification(FineTuning):
     def check(self) -> None:
         self.label_weights: list[float] = []
         self.split_otherwise = 0.0  # share of the training units that a text alone would not be split into
+        self.tag_of_blanks: str | None = None
         self.by_unit = not self.task.joiner  # of the run: those of the first edition encoded a text as a whole
 
     def recorded(self) -> dict[str, Any]:
         more = {"encoded": ONE_BY_ONE} if self.by_unit else {}
-        return {**super().recorded(), **more, "split_otherwise": self.split_otherwise}
+        blanks = {} if self.tag_of_blanks is None else {"tag_of_blanks": self.tag_of_blanks}
+        return {**super().recorded(), **more, "split_otherwise": self.split_otherwise, **blanks}
 
     def restore(self, recorded: Mapping[str, Any]) -> None:
         super().restore(recorded)
         self.by_unit = recorded.get("encoded") == ONE_BY_ONE
         self.split_otherwise = float(recorded.get("split_otherwise", 0.0))
+        self.tag_of_blanks = recorded.get("tag_of_blanks")
 
     def build_heads(self) -> None:
         self.head = LinearHead(self.start.body.width, len(self.labels), self.tuning.dropout)
@@ -152,6 +157,7 @@ class TokenClassification(FineTuning):
         if len(found) < 2:
             raise UserError(f"task.train: every word has the tag '{next(iter(found))}': there is nothing to learn")
         self.split_otherwise = share_split_otherwise(rows, self.task.joiner, by_character=self.by_unit)
+        self.tag_of_blanks = None if self.task.entities else tag_of_blanks(rows)
         if self.tuning.class_weights == "balanced":
             self.label_weights = balanced_weights(np.concatenate(tag_ids(rows, self.labels)), len(self.labels))
 
@@ -231,8 +237,10 @@ class TokenClassification(FineTuning):
     def _decode(self, tokens: UnitTokens, log_probs_LT: np.ndarray) -> tuple[str, ...]:
         """The tags of a sentence's units by those of the labelled tokens."""
         best = best_tags(log_probs_LT, *self._transitions())
-        decode = word_tags if self.task.entities else self._independent_tags
-        return decode(tokens.first, [self.labels[number] for number in best])
+        names = [self.labels[number] for number in best]
+        if self.task.entities:
+            return word_tags(tokens.first, names)
+        return independent_tags(tokens.first, names, without=self.tag_of_blanks or self.labels[0])
 
     def ceiling(self, rows: Sequence[TokenRow]) -> list[tuple[str, ...]]:
         """What a perfect model would predict: the rows' own tags, as the tokens can carry them."""
@@ -250,11 +258,6 @@ class TokenClassification(FineTuning):
             return transitions(self.labels)
         number = len(self.labels)
         return np.ones(number, dtype=bool), np.ones((number, number), dtype=bool)
-
-    def _independent_tags(self, first: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
-        """The tag of every word by that of its first token; a word without one has the first label."""
-        of_token = dict(zip(labelled_tokens(first).tolist(), names, strict=True))
-        return tuple(of_token.get(token, self.labels[0]) for token in first.tolist())
 
     def measure_predictions(self, rows: Sequence[TokenRow], predictions: Sequence[tuple[str, ...]]) -> dict[str, Score]:
         """F1 of entities first where tags encode entities; the accuracy of the units' tags; the ceiling of the first.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -10,9 +11,11 @@ import torch
 
 from data.tokens.tokenizer import train_tokenizer
 from finetuning.data.rows import DataWarnings, TokenRow
+from finetuning.data.tagged import read_tokens
 from finetuning.load import predictions_of
 from finetuning.metrics.metrics import span_f1
 from finetuning.tasks.token_classification import TokenClassification, TokenTask
+from tests.finetuning.files import jsonl
 from tests.finetuning.made_tasks import korean_entities
 from tests.finetuning.opened import learn_by_heart, opened
 
@@ -144,3 +147,32 @@ def test_units_longer_than_characters_are_warned_of_where_nothing_parts_them(tin
     assert line.startswith("texts split into characters, as ")
     entities, _ = opened(tiny_task("morphemes", "masked_lm"))
     assert not warned(cast(TokenClassification, entities), "영희가")
+
+
+@pytest.mark.parametrize("entities", ["true", "false"])
+def test_blanks_of_tagged_characters_are_warned_of_by_nothing_and_have_their_own_tag(
+    tiny_task: Command, entities: str
+) -> None:
+    module, data = opened(tiny_task("characters", "masked_lm", "--task.entities", entities))
+    module = cast(TokenClassification, module)
+    assert any(" " in row.words for row in data.rows["train"])
+    assert not [line for line in data.warnings.lines() if "are in train too" not in line]
+    rows = data.rows["test"]
+    assert module.ceiling(rows) == [row.tags for row in rows]
+    if entities == "false":
+        assert module.labels[0] != "O"
+        kept = module.recorded()
+        assert kept["tag_of_blanks"] == "O"
+        module.restore({"labels": module.labels})  # a run of before
+        assert module.ceiling(rows) != [row.tags for row in rows]
+        module.restore(kept)
+        assert module.ceiling(rows) == [row.tags for row in rows]
+
+
+def test_a_unit_without_any_character_is_still_counted(tmp_path: Path) -> None:
+    warnings = DataWarnings()
+    source = jsonl(tmp_path, {"tokens": ["영", "", " "], "tags": ["O", "O", "O"]})
+    read_tokens(source, has_blanks=True, warnings=warnings)
+    assert warnings.counts == {"sentences with an empty word": 1}
+    read_tokens(jsonl(tmp_path, {"tokens": ["영", "\u3000"], "tags": ["O", "O"]}), has_blanks=True, warnings=warnings)
+    assert warnings.counts == {"sentences with an empty word": 1}
