@@ -6,6 +6,7 @@ Everything between the two marks of the page is made from the files; the rest is
 import re
 from typing import Any
 
+from benchmarks import busy
 from benchmarks.record import RESULTS, read
 from benchmarks.speed import Found, rows_of
 from common.files import write_whole
@@ -75,6 +76,11 @@ def loader_of(found: dict[str, Any]) -> str:
     return table(["loader, raw tokens a second", *workers], rows)
 
 
+def busy_of(found: dict[str, Any]) -> str:
+    """Raw tokens a second beside busy loops at one shape."""
+    return table(busy.header(), busy.rows_of({load: rates for load, rates in found.items() if load != "date"}))
+
+
 def checks_of(checks: dict[str, Any]) -> str:
     """What `benchmarks.machine` found, in a line."""
     statuses = [one["status"] for one in checks.values() if isinstance(one, dict)]
@@ -85,7 +91,7 @@ def checks_of(checks: dict[str, Any]) -> str:
 def tables() -> str:
     """The tables of every machine."""
     parts = []
-    makers = {"speed": speed_of, "loader": loader_of, "generation": generation_of}
+    makers = {"speed": speed_of, "loader": loader_of, "generation": generation_of, "busy": busy_of}
     for path in sorted(RESULTS.glob("*.json")):
         held = read(path)
         parts.append(f"## {machine_line(held['machine'])}")

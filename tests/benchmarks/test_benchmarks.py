@@ -1,13 +1,16 @@
 """The benchmarks run from end to end at a tiny shape, and leave what they measured in one file a machine."""
 
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import generation, loop, record, speed, tables
+from benchmarks import busy, generation, loop, record, speed, tables
 from benchmarks.steps import peers
 from benchmarks.steps.arms import PRESET_OF, Setting, ours
 from benchmarks.steps.peers import make_peer
@@ -159,3 +162,63 @@ def test_the_tables_of_the_page_are_made_from_the_results() -> None:
     assert tables.page(text) == text, "python -m benchmarks.tables writes them anew"
     assert tables.BEGIN in text
     assert "best of ours / best of theirs" in text
+
+
+@pytest.mark.slow
+def test_training_is_measured_beside_busy_loops(tmp_path: Path) -> None:
+    out = tmp_path / "machine.json"
+    few = ["--shape", "tiny", "--loads", "1", "--ways", "auto", "--turns", "2", "--seconds", "0.01"]
+    assert busy.main([*few, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())["busy"]["tiny on cpu"]["beside 1 busy loop"]["auto"]
+    assert found["threads"] >= 1
+    assert len(found["turns"]) == 2
+    assert min(found["turns"]) > 0
+
+
+def test_a_process_trains_for_as_long_as_each_line_tells_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("0\n0.01\n"))
+    busy.serve("tiny")
+    threads, *rates = capsys.readouterr().out.splitlines()
+    assert int(threads) == torch.get_num_threads()
+    assert len(rates) == 2
+    assert min(map(float, rates)) > 0
+
+
+def test_ways_take_turns_and_each_load_has_an_automatic_choice_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, turns = 0, []
+
+    @contextmanager
+    def busy_loops(number: int) -> Iterator[None]:
+        nonlocal running
+        running = number
+        yield
+        running = 0
+
+    class Arm:
+        def __init__(self, shape: str, environment: dict[str, str]) -> None:
+            self.made_beside, self.environment = running, environment
+            self.threads = int(environment.get("OMP_NUM_THREADS", 8 - running))
+
+        def tokens_per_second(self, seconds: float) -> float:
+            assert self.environment or self.made_beside == running
+            turns.append((running, self.threads))
+            return len(turns)
+
+        def close(self) -> None:
+            turns.append("closed")
+
+    monkeypatch.setattr(busy, "busy_loops", busy_loops)
+    monkeypatch.setattr(busy, "SleepingArm", Arm)
+    found = busy.measure_busy("tiny", [0, 2], ["auto", "one thread"], turns=2, seconds=1)
+    assert turns == [(0, 8), (0, 1), (2, 6), (2, 1), (0, 1), (0, 8), (2, 1), (2, 6), *["closed"] * 3]
+    assert found["alone"]["auto"] == {"threads": 8, "tokens_per_second": 3.5, "turns": [1, 6]}
+    assert found["beside 2 busy loops"]["one thread"] == {"threads": 1, "tokens_per_second": 5.5, "turns": [4, 7]}
+
+
+def test_what_a_run_chooses_stands_beside_the_best_that_a_user_can_set() -> None:
+    rates = {"auto": 90.0, "default": 20.0, "passive": 100.0, "one thread": 80.0}
+    by_way = {name: {"threads": 2, "tokens_per_second": rate} for name, rate in rates.items()}
+    assert busy.rows_of({"alone": by_way}) == [["alone", "90", "20", "100", "80", "2", "0.90"]]
+    assert "| alone | 90 | 20 | 100 | 80 | 2 | 0.90 |" in tables.busy_of({"date": record.today(), "alone": by_way})
