@@ -78,6 +78,11 @@ def missing(held: Found, objectives: list[str], variants: list[str] | None) -> I
                     yield objective, names[place]
 
 
+def rate_of(results: dict[str, dict[str, Any]], variant: str) -> float | None:
+    """The raw tokens a second of a variant; None where it has none."""
+    return results.get(variant, {}).get("tokens_per_second")
+
+
 def best(results: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> float | None:
     """The most raw tokens a second that any variant of these sides reaches, documents not kept apart."""
     rates = [
@@ -104,9 +109,16 @@ def rows_of(found: Found) -> list[list[str]]:
         if any(name in results for results in found.values())
     ]
     peers = ("theirs", "modernbert", "litgpt")
-    for label, mine, other in (("best of ours / best of theirs", ("ours", "lab"), peers),
-                               ("our family's best / its products alone", ("ours",), ("products",))):  # fmt: skip
-        pairs = [(best(results, mine), best(results, other)) for results in found.values()]
+    ratios = (
+        ("best of ours / best of theirs", lambda held: (best(held, ("ours", "lab")), best(held, peers))),
+        ("our family's step / its products alone", lambda held: (rate_of(held, "products"), rate_of(held, "ours"))),
+        (
+            "our family's step / its products alone, compiled",
+            lambda held: (rate_of(held, "products"), rate_of(held, "ours compiled")),
+        ),
+    )
+    for label, pair_of in ratios:
+        pairs = [pair_of(results) for results in found.values()]
         if any(one and two for one, two in pairs):
             rows.append([label, *(f"{one / two:.2f}" if one and two else "" for one, two in pairs)])
     return rows

@@ -99,8 +99,10 @@ def tables() -> str:
             parts.append(checks_of(held["checks"]))
         for part, make in makers.items():
             for key, found in held.get(part, {}).items():
-                dates = sorted(set(re.findall(r"'date': '([\d-]+)'", str(found))))
-                parts.append(f"### {part}: {key}, {dates[-1]}")
+                dates, precisions = (
+                    sorted(set(re.findall(rf"'{name}': '([\w-]+)'", str(found)))) for name in ("date", "precision")
+                )
+                parts.append(f"### {part}: {', '.join([key, *precisions, dates[-1]])}")
                 parts.append(make(found))
     return "\n\n".join(parts)
 

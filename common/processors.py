@@ -1,9 +1,10 @@
-"""What of this machine's processors a process may use, and how its threads wait for each other.
+"""What of this machine's processors a process may use, how its threads wait for each other, and what memory it keeps.
 
 OpenMP's threads spin where they wait for the slowest of them. Beside another busy process that one is often not being
 run at all, and the others burn the time that it needs: training fell to a fifth of its fair share.
 """
 
+import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from pathlib import Path
 # parallel regions of a step, and far shorter than the slice of another process. GNU's OpenMP looks 300,000 times.
 SPINS = "4000"
 SHORTEST_LOOK = 0.2  # seconds over which load is measured, at least: the kernel counts in hundredths
+TUNABLES = "GLIBC_TUNABLES"
+# By the number of an option of mallopt, the sizes it takes, of which older versions of glibc refuse the first: from how
+# many bytes on a block is returned as soon as it is freed, and how many may be free at the heap's end.
+KEPT = {-3: (1 << 30, 1 << 25), -1: ((1 << 31) - 1,)}
 FEW = 0.5  # processors that other processes may keep busy in all before a thread gives way
 
 
@@ -127,13 +132,27 @@ def threads_beside(busy: float, *, processors: int, most: int, limit: float | No
     return max(round(free), 1)
 
 
+def keep_memory() -> bool:
+    """Has glibc keep the memory of freed blocks for the next ones; whether it does.
+
+    By itself it returns what is free at the end of the heap, and large blocks at once, so that a step's hundreds of
+    megabytes are faulted in anew in every step: a tenth of a causal LM's step on a CPU. The most that a process has is
+    a twentieth more. Another allocator, and what the user set, stay as they are.
+    """
+    is_set = any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get(TUNABLES, "")
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if is_set or not hasattr(libc, "gnu_get_libc_version"):
+        return False
+    return all(any(libc.mallopt(option, size) for size in sizes) for option, sizes in KEPT.items())
+
+
 def set_up() -> None:
-    """Chooses by the environment how torch and OpenMP will work, before they are loaded; what the user set stays.
+    """Chooses how the allocator, torch and OpenMP will work, before these are loaded; what the user set stays.
 
     Load is measured from here on.
     """
     meter()
-    # Large blocks of memory are otherwise returned and faulted in anew at every step.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    keep_memory()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages take fewer faults
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

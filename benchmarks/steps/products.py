@@ -1,6 +1,7 @@
 """The lower bound of a step: its matrix products alone, of the same shapes in the same order, and nothing else.
 
-Those within a CPU's fused attention are among them, as batched products: two forwards, four backwards.
+They are those of an uncompiled step in the same precision, on as many threads. Those within a CPU's fused attention are
+among them, as batched products: two forwards, four backwards. The optimizer, AdamW, has none.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from benchmarks.steps.arms import TimedStep
 
 aten = torch.ops.aten
-PRODUCTS = {aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default}
+PRODUCTS = {aten.mm.default, aten.addmm.default, aten.addmm_.default, aten.bmm.default, aten.baddbmm.default}
 ATTENTION = aten._scaled_dot_product_flash_attention_for_cpu.default
 ATTENTION_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
 Product = tuple[Callable[..., Tensor], tuple[Tensor, ...]]

@@ -47,14 +47,16 @@ class _CrossEntropyOf:
     def with_gradient(self, logits_nV: Tensor, rows: slice) -> tuple[LossSums, Tensor]:
         """The gradient by the logits is w (softmax - 1 at the label) + 2 z log Z softmax."""
         ids_n1 = self.labels.ids_N[rows][:, None]
-        log_shares_nV = logits_nV.log_softmax(dim=-1)
-        log_shares_n1 = log_shares_nV.gather(1, ids_n1)
-        log_z_n1 = logits_nV.gather(1, ids_n1) - log_shares_n1
+        shares_nV = logits_nV.softmax(dim=-1)
+        # The greatest share is exp(peak) / Z and at least 1 / V, so that its logarithm is exact where others are 0.
+        peaks_n1, log_peak_shares_n1 = logits_nV.amax(dim=-1, keepdim=True), shares_nV.amax(dim=-1, keepdim=True).log()
+        losses_n1 = (peaks_n1 - logits_nV.gather(1, ids_n1)) - log_peak_shares_n1
+        log_z_n1 = peaks_n1 - log_peak_shares_n1
         weights_N = self.labels.weights_N
         weights_n1 = torch.ones_like(log_z_n1) if weights_N is None else weights_N[rows][:, None].to(log_z_n1.dtype)
-        loss = -(log_shares_n1 * weights_n1).sum()
+        loss = (losses_n1 * weights_n1).sum()
         minimised = loss + self.z_loss * log_z_n1.square().sum() if self.z_loss else loss
-        gradient_nV = log_shares_nV.exp_()
+        gradient_nV = shares_nV
         if weights_N is not None or self.z_loss:
             gradient_nV *= weights_n1 + 2 * self.z_loss * log_z_n1
         gradient_nV.scatter_add_(1, ids_n1, -weights_n1)

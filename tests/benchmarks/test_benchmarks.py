@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from benchmarks.steps.peers import make_peer
 from benchmarks.steps.products import products_of
 from benchmarks.steps.shapes import MEASURED, shape_named
 from benchmarks.steps.timing import measure, variants_of
+from objectives.core.chunks import LEAST_CHUNKS, LEAST_POSITIONS
+from training.step import kernels
 
 
 def setting(objective: str) -> Setting:
@@ -32,6 +35,20 @@ def test_both_sides_have_the_same_parameters_and_the_step_its_products(objective
     assert arm.flops is not None
     flops = sum(counted(operands) for _, operands in products_of(arm))
     assert flops == pytest.approx(arm.flops, rel=0.05), "with those of attention"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_products_of_a_loss_in_chunks_are_among_those_of_the_step(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that add to a gradient in place as well."""
+    monkeypatch.setitem(kernels.LOGITS_AT_ONCE, "cpu", 1)
+    shape = shape_named("tiny")
+    shape = replace(shape, batch_size=LEAST_CHUNKS * LEAST_POSITIONS // shape.window)
+    arm = ours(replace(setting("causal_lm"), shape=shape, precision=precision), "gpt2", compiles=False)
+    assert arm.flops is not None
+    products = products_of(arm)
+    assert sum(counted(operands) for _, operands in products) == pytest.approx(arm.flops, rel=0.01)
 
 
 def counted(operands: tuple[torch.Tensor, ...]) -> int:
@@ -89,7 +106,7 @@ def test_results_are_written_as_they_come_and_the_next_call_goes_on(
     assert held["theirs"]["failed"] == "out of memory"
     assert speed.main(arguments) == 1
     assert started[3:] == ["theirs"], "what failed is measured again, and nothing else"
-    assert "0.33" in capsys.readouterr().out, "of the lower bound"
+    assert "3.00" in capsys.readouterr().out, "times the lower bound"
     assert speed.main([*arguments, "--minutes", "0", "--again"]) == 0
     assert len(started) == 4
     with pytest.raises(SystemExit):

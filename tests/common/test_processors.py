@@ -1,6 +1,8 @@
 """Threads go by what is free of the machine: affinity, quota, load; a user's own settings stand above all."""
 
 import os
+import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +119,33 @@ def test_what_the_user_set_stays(given: dict[str, str], expected: list[str | Non
         check=True,
     )
     assert printed.stdout.strip() == str(expected)
+
+
+FAULTS = """
+import resource, time
+from common.processors import keep_memory
+print(keep_memory())
+def faults():
+    for _ in range(2):
+        blocks = [bytearray(b"x") * (1 << 23) for _ in range(4)]
+        del blocks
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [bytearray(b"x") * (1 << 23) for _ in range(4)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+@pytest.mark.parametrize("given", [{}, {"MALLOC_TOP_PAD_": "0"}, {"GLIBC_TUNABLES": "glibc.malloc.top_pad=0"}])
+def test_freed_memory_is_used_again_without_faults_unless_the_user_set_the_allocator(given: dict[str, str]) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES" and "MALLOC_" not in name}
+    command = [sys.executable, "-c", FAULTS]
+    printed = subprocess.run(command, env={**others, **given}, cwd=ROOT, capture_output=True, text=True, check=True)
+    is_kept, faults = printed.stdout.split()
+    assert is_kept == str(not given)
+    pages = (4 << 23) // resource.getpagesize()
+    assert (int(faults) < pages / 10) is (not given), "of 32 MB"
 
 
 WATCH = """

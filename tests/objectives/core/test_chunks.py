@@ -21,7 +21,7 @@ from objectives.causal_lm import CausalLM
 from objectives.core import chunks
 from objectives.core.chunks import LEAST_CHUNKS, LEAST_POSITIONS, LossSums, over_vocabulary, positions_at_once
 from objectives.core.compiled import CompiledLosses
-from objectives.core.predictions import CrossEntropy, Prediction, term_of
+from objectives.core.predictions import CrossEntropy, Prediction, _CrossEntropyOf, term_of
 from objectives.mixtures.distillation import SoftTargets
 from objectives.replaced_token_detection import ReplacedTokenDetection
 from tests.helpers import make_windows
@@ -106,6 +106,21 @@ def test_chunks_are_as_exact_as_all_logits_in_lower_precision(dtype: torch.dtype
         found.append([term.loss_sum.detach(), *gradients])
     for whole, by_chunks in zip(*found, strict=True):
         torch.testing.assert_close(by_chunks, whole, rtol=tolerance, atol=tolerance * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e4])
+def test_the_loss_of_a_label_without_any_share_in_float32_is_exact(offset: float) -> None:
+    """Its share is 0 there, whose logarithm is infinite; and one number added to all logits changes nothing."""
+    logits_nV = random(3, V).float() + offset
+    logits_nV[:, 7] -= 200.0
+    labels = Labels(torch.arange(3), torch.tensor([7, 8, 7]), divisor=3.0)
+    (loss, minimised, _), gradient_nV = _CrossEntropyOf(labels, 1e-2, False).with_gradient(logits_nV, slice(0, 3))
+    exact_nV = logits_nV.double().requires_grad_()
+    expected = _CrossEntropyOf(labels, 1e-2, False)(exact_nV, slice(0, 3))
+    (exact,) = torch.autograd.grad(expected.minimised, exact_nV)
+    torch.testing.assert_close(loss.double(), expected.loss, rtol=1e-6, atol=0)
+    torch.testing.assert_close(minimised.double(), expected.minimised, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient_nV.double(), exact, rtol=1e-5, atol=1e-6)
 
 
 class Largest(TorchDispatchMode):
