@@ -1,4 +1,4 @@
-"""Fine-tunes a checkpoint: python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0.
+r"""Fine-tunes a checkpoint: python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0.
 
 Settings are those of configs/tasks/base.yaml, of every --config after it, and of the command line, the last one
 winning. The same command again resumes the run. A grid of settings is one command as well:

@@ -1,4 +1,4 @@
-"""Trains one run: python train.py --config configs/masked_lm.yaml.
+r"""Trains one run: python train.py --config configs/masked_lm.yaml.
 
 Settings are those of configs/base.yaml, of every --config after it, and of the command line, the last one winning:
 

@@ -99,6 +99,11 @@ def _evaluations(given: Any) -> dict[str, Any]:
     return {name: settings or {} for name, settings in named.items()}
 
 
+IN_WORDS = {
+    "arms": "LABEL: CONFIG for each; or {config: [...], settings: {...}} in the place of CONFIG",
+    "shared": "what all arms have: a config, several, or {config: [...], settings: {...}}",
+    "evaluations": "names, such as [continuation]; or {NAME: {SETTING: VALUE}}",
+}
 IN_FULL = {  # parts of a study that have shorthands, in a file and on the command line
     "arms": _arms,
     "shared": lambda given: arm_of("shared", given or {}),
@@ -128,7 +133,7 @@ def parse_runs(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs; those that differ in seed are one arm")
     parser.add_argument("--name", type=str | None, default=None, help="of the report's folder; by default the runs'")
     parser.add_argument("--studies", type=Path, default=Path("studies"), help="folder of all studies")
-    parser.add_argument("--evaluations", type=Any, default=None, help="as in a study, such as [continuation]")
+    parser.add_argument("--evaluations", type=Any, default=None, help=IN_WORDS["evaluations"])
     parsed = parser.parse_args(list(arguments))
     return parsed, _evaluations(_loaded("evaluations", parsed.evaluations))
 
@@ -146,7 +151,7 @@ def make_parser(description: str | None) -> OneLineErrors:
     parser.add_argument("--dry-run", action="store_true", help="prints the plan and trains nothing")
     parser.add_class_arguments(Study, None, skip={*IN_FULL})
     for name in IN_FULL:
-        parser.add_argument(f"--{name}", type=Any, default=None)
+        parser.add_argument(f"--{name}", type=Any, default=None, help=IN_WORDS[name])
     return parser
 
 

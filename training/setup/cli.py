@@ -20,6 +20,7 @@ from common.ranges import SEED, check_name, check_ranges
 from training.machine.ranks import agreed
 from training.machine.threads import set_threads, usual
 from training.setup.body_kind import chosen_body, flags_of_others, of_this_body
+from training.setup.command_line import text_of_script
 from training.setup.endings import leave
 from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
 from training.setup.precision import Product, computed_in, products_of, taken, to_compile
@@ -133,7 +134,11 @@ class RunCLI(LightningCLI):
             subclass_mode_model=True,
             save_config_callback=None,
             parser_class=parser_of_runs,
-            parser_kwargs={"default_config_files": below, "allow_abbrev": False},
+            parser_kwargs={
+                "description": text_of_script(),
+                "default_config_files": below,
+                "allow_abbrev": False,
+            },
             args=[*before, *one_budget(arguments)],
             run=False,
             auto_configure_optimizers=False,

@@ -71,6 +71,11 @@ def _own_script() -> str | None:
     return path.name if path.suffix == ".py" and path.resolve().parent == REPOSITORY else None
 
 
+def text_of_script() -> str | None:
+    """The docstring of the script that this process runs."""
+    return sys.modules["__main__"].__doc__ if _own_script() else None
+
+
 def _path_of(script: str) -> Path:
     return SCHEMAS / f"{script}-{parser_sha256()}.json"
 

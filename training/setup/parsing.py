@@ -18,6 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, s
 from common.errors import UserError
 from training.setup.command_line import keep_schema
 from training.setup.endings import leave
+from training.setup.help_text import HelpText
 from training.setup.messages import one_line
 from training.storage.yaml_text import YamlRefused, check_yaml
 
@@ -111,6 +112,9 @@ class OneLineErrors(ArgumentParser):
     describes_script: bool = True
     other_flags: tuple[str, ...] = ()
     _file: Any = None  # that is being read
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpText, **kwargs})
 
     def valid_names(self) -> Iterator[str]:
         """Every name that a setting may have."""
