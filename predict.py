@@ -27,9 +27,10 @@ from common.ranges import check_ranges, count
 from common.terminal import visible
 from data.files.encodings import AUTO, checked_encoding
 from data.files.formats import STANDARD_INPUT, lines_of_input
+from data.files.json_rows import json_values
 from data.text.sources import FormatSetting
 from finetuning.core.task import Task
-from finetuning.data.inputs import inputs_in, parsed_lines
+from finetuning.data.inputs import inputs_in
 from finetuning.data.rows import DataWarnings
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from training.machine.threads import set_threads
@@ -77,7 +78,7 @@ def inputs_of(parsed: Namespace, task: Task) -> list[Any]:
         is_piped = parsed.texts == ["-"]
         origin = str(STANDARD_INPUT) if is_piped else "text"
         inputs = lines_of_input(sys.stdin.buffer.read(), encoding) if is_piped else parsed.texts
-        inputs = parsed_lines(enumerate(inputs, 1), origin) if parsed.jsonl else inputs
+        inputs = [value for _, value in json_values(origin, enumerate(inputs, 1))] if parsed.jsonl else inputs
     if origin != "text" and inputs and isinstance(inputs[0], str):
         refuse_header(inputs[0], origin, task)
     return task.together(inputs)

@@ -31,7 +31,7 @@ from common.files import write_whole
 from common.terminal import visible
 from data.datamodule import DataModule
 from data.files.formats import lines_of_input
-from data.files.local import decoded_lines
+from data.files.unpacking import decoded_lines
 from data.store.store import TokenStore
 from data.stream.order import Purpose, generator
 from data.stream.windows import Window, Windows

@@ -12,18 +12,9 @@ from common.errors import UserError
 from common.files import sha256_of_file
 from data.files.encodings import AUTO, TextForm
 from data.files.formats import Rows, looked_up, rows_of
-from data.files.local import (
-    FORMATS,
-    PACKED,
-    changed_while_read,
-    decoded_lines,
-    files_of,
-    form_of,
-    hidden_files,
-    saved_split,
-    suffix_of,
-)
+from data.files.local import FORMATS, PACKED, files_of, hidden_files, saved_split, suffix_of
 from data.files.tables import RepeatedColumn, remedy_for_mark
+from data.files.unpacking import changed_while_read, decoded_lines, form_of
 from data.text.embedded import embedded_documents, versions
 from data.text.sources import hub_revision, hub_rows, read_or_named
 

@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from common.errors import UserError
-from data.files.local import changed_while_read
+from data.files.unpacking import changed_while_read
 
 TokenizerKind = Literal["byte_bpe", "wordpiece", "unigram"]
 KINDS: tuple[TokenizerKind, ...] = ("byte_bpe", "wordpiece", "unigram")

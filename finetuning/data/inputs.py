@@ -1,6 +1,5 @@
 """What predict.py is given: texts, or rows with the columns of the run's task, by the readers that training has."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 from common.errors import UserError
 from data.files.encodings import AUTO
 from data.files.formats import lines_of, rows_of
-from data.files.local import FORMATS, Format, Lines, Row, Rows, suffix_of
+from data.files.json_rows import json_values
+from data.files.local import FORMATS, Format, Row, Rows, suffix_of
 from data.text.sources import FormatSetting, read_or_named
 from finetuning.data.columns import ColumnReader, flattened
 from finetuning.data.rows import DataWarnings
@@ -62,22 +62,6 @@ def columns_of(given: Any, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(reader.text(column) for column in columns)
 
 
-def parsed_lines(lines: Lines, origin: str) -> list[Any]:
-    """What each line that is not blank holds as JSON.
-
-    Raises:
-        UserError: naming the line that is none.
-    """
-    found = []
-    for number, line in lines:
-        if line.strip():
-            try:
-                found.append(json.loads(line.removeprefix("\ufeff")))
-            except json.JSONDecodeError as error:
-                raise UserError(f"{origin}, line {number}: not JSON on one line ({error})") from None
-    return found
-
-
 def _without_lists_as_text(row: Row) -> Row:
     """A row of a table, lists of texts that are written in it read as training reads them."""
     lists = {column: unwritten(value) for column, value in row.items()}
@@ -111,7 +95,7 @@ def inputs_in(
     if kind == "text":
         found: Any = (line for _, line in lines_of(path, encoding=encoding, strict=True))
     elif kind == "jsonl":
-        found = iter(parsed_lines(lines_of(path, encoding=encoding, strict=True), str(path)))
+        found = (value for _, value in json_values(str(path), lines_of(path, encoding=encoding, strict=True)))
     else:
         rows = rows_of(path, kind, header=header, encoding=encoding, strict=True)
         found = (_without_lists_as_text(row) if kind in _TABLES else row for _, row in rows)

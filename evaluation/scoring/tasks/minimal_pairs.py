@@ -20,7 +20,8 @@ from common.errors import UserError
 from common.ranges import check_ranges, count
 from data.files.encodings import AUTO, checked_encoding
 from data.files.formats import rows_of
-from data.files.local import FORMATS, decoded_lines, local_files, suffix_of
+from data.files.local import FORMATS, local_files, suffix_of
+from data.files.unpacking import decoded_lines
 from data.store.store import TokenStore
 from data.text.cleaning import clean
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of

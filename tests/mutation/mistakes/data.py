@@ -264,9 +264,9 @@ MUTANTS = [
         tests=(SOURCES,),
     ),
     Mutant(
-        file="data/files/formats.py",
-        original="_json_lines(path, itertools.chain(first, lines))",
-        replacement="_json_lines(path, lines)",
+        file="data/files/json_rows.py",
+        original="json_lines(path, itertools.chain(first, lines))",
+        replacement="json_lines(path, lines)",
         mistake="the first rows of a JSON file of one object a line are lost",
         tests=(FORMATS, CORPORA),
     ),
