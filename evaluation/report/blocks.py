@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from evaluation.record.record import ContinuationRecord
-from evaluation.report.figures.charts import Figure
-from evaluation.report.figures.theme import Panel
+from evaluation.report.figures.theme import Figure, Panel
 from evaluation.report.text.verdicts import Tone
 from objectives.inspection.picture import Cell, Kind
 

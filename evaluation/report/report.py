@@ -12,11 +12,9 @@ from markupsafe import Markup
 from common.files import write_whole
 from evaluation.record.files import write_record
 from evaluation.record.record import StudyRecord
-from evaluation.report import phenomena
 from evaluation.report.blocks import ReportBlock
-from evaluation.report.figures import charts
-from evaluation.report.figures.charts import Figure
-from evaluation.report.figures.theme import form, png, svg, variables
+from evaluation.report.figures import estimates, learning, parts, strata
+from evaluation.report.figures.theme import Figure, form, png, svg, variables
 from evaluation.report.sections import all_sections
 
 SIGNS = "\u25cf\u25c6\u25b2\u25a0\u25bc\u2b1f\u271a"  # of the series in tables, as their marks are in figures
@@ -50,12 +48,12 @@ def html(record: StudyRecord) -> str:
 def all_figures(record: StudyRecord) -> list[Figure]:
     """Every figure that there is something to draw for."""
     drawn = [
-        *(charts.losses(record, measure) for measure in charts.AXES),
-        charts.evaluations(record),
-        phenomena.parts_figure(record),
-        charts.hypotheses(record),
-        charts.learning_rates(record),
-        *(phenomena.heat_map(record, metric) for metric in phenomena.with_strata(record)),
+        *(learning.losses(record, measure) for measure in learning.AXES),
+        estimates.evaluations(record),
+        parts.parts_figure(record),
+        estimates.hypotheses(record),
+        learning.learning_rates(record),
+        *(strata.heat_map(record, metric) for metric in strata.with_strata(record)),
     ]
     return [figure for figure in drawn if figure is not None]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from evaluation.record.record import ArmRecord, RunRecord, StudyRecord, SummaryRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report import phenomena, samples
+from evaluation.report import samples
 from evaluation.report.blocks import (
     Card,
     Choice,
@@ -20,8 +20,9 @@ from evaluation.report.blocks import (
     Table,
     TableCell,
 )
-from evaluation.report.figures import charts
+from evaluation.report.figures import estimates, learning, parts, strata
 from evaluation.report.summary import answers, overview
+from evaluation.report.tables import parts_table, strata_table
 from evaluation.report.text import sentences
 from evaluation.report.text.formatting import NONE, amount, apart, difference, interval, memory, number, p_value, score
 from evaluation.report.text.verdicts import SIGNS, expected, sentence, tone
@@ -103,7 +104,7 @@ def ground(record: StudyRecord) -> Section:
 
 def curves(record: StudyRecord) -> Section:
     """Losses over three measures of what was spent."""
-    drawn = [(name, charts.losses(record, measure)) for measure, name in charts.AXES.items()]
+    drawn = [(name, learning.losses(record, measure)) for measure, name in learning.AXES.items()]
     options = [(name, Picture(figure)) for name, figure in drawn if figure]
     return Section("curves", "Curves", [Choice("axis", "Drawn against", options)] if options else [])
 
@@ -115,7 +116,7 @@ def _summary(record: StudyRecord, arm: str, metric: str, budget: float | None = 
 
 def evaluations(record: StudyRecord) -> Section:
     """Every metric of every arm, with intervals."""
-    figure, labels = charts.evaluations(record), _labels(record)
+    figure, labels = estimates.evaluations(record), _labels(record)
     blocks: list[ReportBlock] = [Picture(figure)] if figure else []
     budgets = sorted({s.budget for s in record.summaries if s.budget is not None})
     for metric in [metric for metric in record.metrics if not metric.part_of]:
@@ -158,7 +159,7 @@ def _card(record: StudyRecord, verdict: VerdictRecord) -> Card:
         expected=expected(verdict, unit),
         outcome=verdict.outcome,
         sentence=sentence(record, verdict),
-        panel=charts.difference(verdict, unit),
+        panel=estimates.difference(verdict, unit),
     )
 
 
@@ -194,17 +195,17 @@ def hypotheses(record: StudyRecord) -> Section:
 
 def by_part(record: StudyRecord) -> Section:
     """What is known of short and of long texts apart, or of other parts of a metric's items."""
-    figure = phenomena.parts_figure(record)
-    tables = [phenomena.parts_table(record, metric) for metric in phenomena.with_parts(record)]
+    figure = parts.parts_figure(record)
+    tables = [parts_table(record, metric) for metric in parts.with_parts(record)]
     return Section("parts", "By part of the items", [Picture(figure), *tables] if figure else [])
 
 
 def by_phenomenon(record: StudyRecord) -> Section:
     """Heat maps of what has strata."""
     blocks: list[ReportBlock] = []
-    for metric in phenomena.with_strata(record):
-        blocks.append(phenomena.table(record, metric))
-        whole = phenomena.table(record, metric, paradigms=True)
+    for metric in strata.with_strata(record):
+        blocks.append(strata_table(record, metric))
+        whole = strata_table(record, metric, paradigms=True)
         if len(whole.rows) > len(blocks[-1].rows):  # pyright: ignore[reportAttributeAccessIssue]
             blocks.append(Folded(f"{metric.name} by paradigm ({len(whole.rows)})", [whole]))
     return Section("phenomena", "By phenomenon", blocks)
@@ -212,7 +213,7 @@ def by_phenomenon(record: StudyRecord) -> Section:
 
 def learning_rates(record: StudyRecord) -> Section:
     """The sweep."""
-    figure = charts.learning_rates(record)
+    figure = learning.learning_rates(record)
     if figure is None:
         return Section("learning-rates", "Learning rates")
     edge = sentences.rates_at_the_edge(record)

@@ -83,6 +83,24 @@ class Panel:
     left: float = 54
 
 
+@dataclass(frozen=True)
+class Figure:
+    """Charts that belong together.
+
+    Attributes:
+        name: of its file.
+        title, caption: plain sentences.
+        panels: side by side where there is room.
+        columns: of them in a row, in its file.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+    columns: int = 4
+
+
 def variables(*, dark: bool) -> Markup:
     """The colours as CSS variables, on a light or a dark page."""
     return Markup(" ".join(f"--{name}: {shades[dark]};" for name, shades in COLOURS.items()))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from evaluation.record.record import BoundRecord, MetricRecord, StudyRecord, SummaryRecord
-from evaluation.report import phenomena
-from evaluation.report.figures.charts import evaluations
+from evaluation.report.figures import parts
+from evaluation.report.figures.estimates import evaluations
 from evaluation.report.figures.theme import svg
+from evaluation.report.tables import parts_table
 from evaluation.scoring.results import EvaluationResult
 from evaluation.statistics.aggregate import bounds_of, scores_of, summaries
 from evaluation.statistics.hypotheses import judge
@@ -108,15 +109,15 @@ def with_parts() -> StudyRecord:
 
 def test_parts_of_a_metric_are_one_figure_with_intervals_and_one_table() -> None:
     record = with_parts()
-    (metric,) = phenomena.with_parts(record)
+    (metric,) = parts.with_parts(record)
     assert [part.part for part in record.parts_of(metric.name)] == ["source up to 20", "source over 20"]
-    table = phenomena.parts_table(record, metric)
+    table = parts_table(record, metric)
     assert list(table.header) == ["arm", "source up to 20", "source over 20"]
     assert [[(cell.text, cell.below) for cell in row] for row in table.cells][1] == [
         ("causal_lm", ()), ("45.0", ("[42.0,\u00a048.0]",)), ("20.0", ("[17.0,\u00a023.0]",)),
     ]  # fmt: skip
     assert [cell.text for cell in table.cells[2]] == ["denoising", "–", "–"]
-    figure = phenomena.parts_figure(record)
+    figure = parts.parts_figure(record)
     assert figure is not None
     drawing = str(svg(figure.panels[0]))
     assert re.search(r"causal_lm, source over 20: 20\.0 % \[17\.0, 23\.0\]", drawing)
@@ -125,7 +126,7 @@ def test_parts_of_a_metric_are_one_figure_with_intervals_and_one_table() -> None
     assert "parts" in {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
     summary = page.text.split("What it does not show", 1)[0]
     assert "source over 20" not in summary  # the first screen has the metric on all rows
-    assert phenomena.parts_figure(make_record()) is None
+    assert parts.parts_figure(make_record()) is None
 
 
 def test_the_parameters_of_a_body_beside_the_main_one_are_told() -> None:

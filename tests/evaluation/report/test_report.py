@@ -13,7 +13,7 @@ from evaluation.record.files import read_record, write_record
 from evaluation.record.record import StudyRecord
 from evaluation.record.verdict import VerdictRecord
 from evaluation.report import report
-from evaluation.report.figures.charts import hypotheses
+from evaluation.report.figures.estimates import hypotheses
 from evaluation.report.report import all_figures, write_report
 from evaluation.report.summary import answers
 from evaluation.report.text.formatting import apart, difference, interval, number
