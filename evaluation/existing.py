@@ -28,8 +28,9 @@ from evaluation.study.study import slug
 from models.transformer.accounting import count_parameters
 from objectives.core.network import MAIN
 from objectives.weights.load import TrainedRun
+from training.machine.lock import lock_folder
 from training.storage.config_file import flat
-from training.storage.run_dir import RunFolder, lock_folder
+from training.storage.run_dir import RunFolder
 
 _OF_A_RUN = {"name", "runs", "seed", "logging", "checkpoints", "examples", "validation"}  # no difference between arms
 _COMPARED = ("body", "optimizer", "budget", "data", "trainer")  # groups whose differences are named

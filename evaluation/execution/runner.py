@@ -24,11 +24,11 @@ from evaluation.study.checks import earlier_precisions
 from evaluation.study.plan import ADAPTER, Plan, make_plan
 from evaluation.study.study import Study
 from training.machine.hardware import listed_flops, peak_flops
+from training.machine.lock import lock_folder
 from training.monitoring.display import duration, short
 from training.setup.settings import TrainerSettings
 from training.setup.trainer import resolved
 from training.storage.old_names import is_old_declaration, renamed_study
-from training.storage.run_dir import lock_folder
 
 UTILISATION = 0.3  # of the peak, by which the first estimate goes: nano and mini shapes reach 0.2 to 0.4 of a CPU's
 

@@ -15,10 +15,10 @@ from types import FrameType
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from common.repository import REPOSITORY
 from evaluation.execution.jobs import Job
+from training.machine.lock import wait_until_free
 from training.machine.threads import OF_STUDY, free_threads
 from training.monitoring.callbacks import REQUEST_OF_SIGNAL
 from training.step.stops import Interrupted
@@ -114,15 +114,7 @@ class Scheduler:
 
     def _is_free(self, job: Job) -> bool:
         """Waits for the process that an earlier call of this study left training it; False where a stop comes first."""
-        job.run.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(job.run.path / ".lock")
-        while not self._is_stopping:
-            try:
-                with lock.acquire(timeout=SECONDS_BETWEEN_LOOKS):
-                    return True
-            except Timeout:
-                continue
-        return False
+        return wait_until_free(job.run.path, stops=lambda: self._is_stopping, seconds=SECONDS_BETWEEN_LOOKS)
 
     def _run(self, job: Job, environment: dict[str, str]) -> bool:
         """Trains a run to its end, and notes why it failed; False where a stop comes before it begins."""

@@ -4,28 +4,25 @@ Shapes: B batch, N labelled positions, D width.
 """
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from common.errors import UserError
 from data.stream.batch import Batch
 from finetuning.body.body import Start, make_body
 from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
-from finetuning.core.collected import of_all_processes
+from finetuning.core.definition import HeadDefinition
 from finetuning.core.task import Task
 from finetuning.data.batch import TaskExample, collate
-from finetuning.data.rows import DataWarnings
-from finetuning.metrics.metrics import Score
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
 from objectives.start.warm_start import Report, begin_with
+from training.machine.ranks import of_all_processes
 from training.optimizers.optim import OptimizerConfig, make_optimizer
 from training.step.budget import Budget, StepCost
 from training.step.module import ExactModule
@@ -34,11 +31,8 @@ from training.step.terms import Term
 FLOPS_OF_A_STEP = 3  # over those of a forward pass, as in pretraining
 
 
-class FineTuning(ExactModule):
-    """A head over a pretrained body, for one kind of task.
-
-    A subclass defines which stacks it needs (`check`, `build_body`), how rows become examples, what the loss is, and
-    how outputs are decoded into predictions.
+class FineTuning(HeadDefinition, ExactModule):
+    """A head over a pretrained body, for one kind of task: a subclass defines what `HeadDefinition` lists.
 
     Args:
         task: which rows, and what to predict from them.
@@ -51,11 +45,6 @@ class FineTuning(ExactModule):
     Raises:
         UserError: where the task makes no sense with this body or these settings.
     """
-
-    selects_by_loss: ClassVar[bool] = False  # whether the loss chooses the best weights, and not a metric
-    pools: ClassVar[bool] = False  # whether a text is reduced to one vector
-    knows_classes: ClassVar[bool] = False  # whether labels can be weighed
-    smooths: ClassVar[bool] = True  # whether they can be smoothed
 
     def __init__(
         self,
@@ -91,73 +80,9 @@ class FineTuning(ExactModule):
             raise UserError(f"tuning.label_smoothing = {tuning.label_smoothing}: places in a text are not alike")
         self.check()
 
-    # --- what a head defines ---
-
-    def check(self) -> None:
-        """Raises UserError where the task makes no sense with this body."""
-
     def build_body(self) -> Transformer:
         """The part of the body that is needed: by default the input's one stack, without the vocabulary's head."""
         return make_body(self.start, dropout=self.tuning.dropout, decoder=not self.start.has_encoder, head=False)
-
-    @abstractmethod
-    def build_heads(self) -> None:
-        """Adds what is new beside the body."""
-
-    def learn_labels(self, rows: Sequence[Any]) -> None:
-        """Finds in the training rows what the head must know, such as `labels`."""
-
-    def recorded(self) -> dict[str, Any]:
-        """What a run's folder keeps of what was learned of the rows, beside the weights."""
-        return {"labels": self.labels}
-
-    def restore(self, recorded: Mapping[str, Any]) -> None:
-        """Takes what `recorded` kept."""
-        self.labels = list(recorded.get("labels", []))
-
-    @abstractmethod
-    def examples(self, rows: Sequence[Any], warnings: DataWarnings) -> list[TaskExample]:
-        """The examples of rows, in order, numbered by `index`; a long row may be several. Counts what is cut."""
-
-    @abstractmethod
-    def scores(self, batch: Batch) -> Tensor:
-        """The head's output for a batch, such as logits."""
-
-    @abstractmethod
-    def terms_of(self, scores: Tensor, batch: Batch, *, count_correct: bool) -> dict[str, Term]:
-        """The loss terms of those scores."""
-
-    @abstractmethod
-    def outputs(self, scores: Tensor, batch: Batch) -> list[Any]:
-        """For each row of the batch what predictions are decoded from: arrays on the CPU."""
-
-    @abstractmethod
-    def decode_predictions(
-        self, rows: Sequence[Any], examples: Sequence[TaskExample], outputs: Sequence[Any]
-    ) -> list[Any]:
-        """The prediction for each row."""
-
-    @abstractmethod
-    def measure_predictions(self, rows: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Score]:
-        """The metrics of predictions; the first is the kind's own."""
-
-    @abstractmethod
-    def row_of(self, given: Any) -> Any:
-        """An input of predict.py as a row without its label.
-
-        Raises:
-            UserError: where it has not this task's form.
-        """
-
-    @abstractmethod
-    def to_json(self, row: Any, prediction: Any) -> dict[str, Any]:
-        """A prediction as an object of JSON."""
-
-    @abstractmethod
-    def format(self, row: Any, fields: dict[str, Any]) -> str:
-        """What `to_json` returned, as a line for a person."""
-
-    # --- what follows from that ---
 
     @property
     def is_causal(self) -> bool | None:

@@ -13,8 +13,9 @@ import pytest
 import summarize
 from data.store.store import TokenStore, read_tokenizer
 from tests.helpers import train_in_process
+from training.machine.lock import lock_folder
 from training.storage.overview import runs_in
-from training.storage.run_dir import RunFolder, lock_folder
+from training.storage.run_dir import RunFolder
 
 Command = Callable[..., list[str]]
 Capture = pytest.CaptureFixture[str]

@@ -1,9 +1,11 @@
-"""What the first process of a run decides for all of them, before they are a process group."""
+"""What the processes of a run have in common: what the first one decides for all, and what each has a part of."""
 
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+import torch.distributed
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -63,3 +65,12 @@ def agreed(name: str, decide: Callable[[], str], *, devices: int, num_nodes: int
             f"the first process of the run does not answer at {address}:{port} (MASTER_ADDR, MASTER_PORT) within "
             f"{WAIT.total_seconds():.0f} s: what ended it stands in its own output"
         ) from error
+
+
+def of_all_processes(here: dict[int, Any]) -> dict[int, Any]:
+    """The items of all processes, by the numbers that each has its own of; the same in every process."""
+    if not torch.distributed.is_initialized():
+        return here
+    found: list[dict[int, Any]] = [{} for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(found, here)
+    return {number: item for part in found for number, item in part.items()}

@@ -24,12 +24,12 @@ from training.optimizers.scaling import LossScale
 from training.step.budget import Budget, Progress, StepCost
 from training.step.kernels import HasKernels
 from training.step.micro import Request, StepBatch
-from training.step.repeated import RepeatedSteps
 from training.step.stops import Diverged
-from training.step.terms import Result, Sums, Term, named_validation
+from training.step.terms import Sums, Term
+from training.step.validation import ValidatedSteps
 
 
-class ExactModule(RepeatedSteps, HasKernels, ABC):
+class ExactModule(ValidatedSteps, HasKernels, ABC):
     """Trains by the exact step.
 
     Args:
@@ -43,16 +43,13 @@ class ExactModule(RepeatedSteps, HasKernels, ABC):
         self.optimizer_config, self.budget = optimizer, budget
         self.checkpoint_gradients = self.compiles = False  # how the model is computed, once it is made
         self.progress: Progress | None = None
-        self.training_sums, self.training_measures, self.validation_sums = Sums(), Sums(), Sums()
-        self.validation_results: dict[str, Result] = {}
-        self.validation_metrics: dict[str, float] = {}  # what a validation found beside the loss terms
+        self.training_sums, self.training_measures = Sums(), Sums()
         self.raw_tokens = self.target_tokens = 0  # consumed so far, by all processes
         self.gradient_norm = self.learning_rate = self.flops_per_step = math.nan
         self.requests: set[Request] = set()  # of this process
         self.agreed: set[Request] = set()  # of any process, as of the beginning of the step
         self.at_unigram_entropy = ""  # what it means for this model that its loss is there
         self.initialized_from: dict[str, str] = {}  # origin and SHA-256 of weights that were trained before
-        self.average: WeightAverage | None = None  # of the weights, where optimizer.ema_decay is set
         self._saved_average: tuple[dict[str, Tensor], int] | None = None  # of the checkpoint that the run goes on from
         self._seconds_before = 0.0
         self._step = torch.zeros(0, device="cpu")  # what the processes agreed on for the step, see _agree
@@ -60,10 +57,6 @@ class ExactModule(RepeatedSteps, HasKernels, ABC):
         self._step_indices: list[int] = []
         self._sums_before: tuple[Sums, Sums] | None = None  # those of training, at the beginning of the step
         self.loss_scale: LossScale | None = None  # of a run in float16
-
-    @abstractmethod
-    def terms(self, batch: Any, *, count_correct: bool) -> dict[str, Term]:
-        """The loss terms of a batch."""
 
     @abstractmethod
     def step_cost(self) -> StepCost:
@@ -83,21 +76,8 @@ class ExactModule(RepeatedSteps, HasKernels, ABC):
         """Numbers to read a loss by, logged beside it."""
         return {}
 
-    def headline_metrics(self) -> dict[str, float]:
-        """Those of `validation_metrics` that are printed; all of them are logged."""
-        return self.validation_metrics
-
     def check_branch(self, step: int, *, parent_steps: int, total_steps: int) -> None:
         """Raises UserError where a run of `total_steps` has not come to `step` as one of `parent_steps` has."""
-
-    @property
-    def beside_loss(self) -> tuple[str, ...]:
-        """Terms of a validation that are no part of its loss, such as those of one of several objectives."""
-        return ()
-
-    def validation_cost(self) -> float:
-        """What the last validation makes of the weights; those with the lowest are the best, and are kept."""
-        return sum(result.loss for result in self.validation_results.values())
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer of what is trained; a group's learning rate is the greatest that it comes to."""
@@ -211,35 +191,6 @@ class ExactModule(RepeatedSteps, HasKernels, ABC):
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update()
-
-    # --- validation: sums over the same windows under the same noise, every time ---
-
-    def on_validation_start(self) -> None:
-        """Validated is the average of the weights, where there is one, until everything that follows has seen it."""
-        if self.average is not None:
-            self.average.swap()
-
-    def on_validation_end(self) -> None:
-        if self.average is not None:
-            self.average.swap()
-
-    def validate(self, batch: Any) -> None:
-        self.validation_sums.add(self.terms(batch, count_correct=True))
-
-    def on_validation_epoch_end(self) -> None:
-        """Takes what the validation found, for the callbacks of a run, and for those that monitor a number."""
-        self.validation_results = self.validation_sums.read()
-        self.validation_metrics = self.measure_validation()
-        self.log_dict(self.validation_numbers, logger=False, batch_size=1)
-
-    def measure_validation(self) -> dict[str, float]:
-        """What the validation found beside the loss terms; `validation_results` holds these already."""
-        return {}
-
-    @property
-    def validation_numbers(self) -> dict[str, float]:
-        """What the last validation found, by the names under which it is logged."""
-        return named_validation(self.validation_results, self.validation_metrics, self.beside_loss)
 
     # --- optimizer ---
 

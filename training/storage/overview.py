@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from yaml import YAMLError
 
 from common.errors import UserError
+from training.machine.lock import is_locked
 from training.storage.run_dir import RunFolder
 from training.storage.scores import read_scores
 
@@ -70,18 +70,6 @@ def runs_in(paths: Sequence[Path]) -> list[RunFolder]:
     return found
 
 
-def _is_running(folder: RunFolder) -> bool:
-    """Whether a process has taken the folder (`RunFolder.lock`)."""
-    path = folder.path / ".lock"
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
 def _last(folder: RunFolder) -> dict[str, float]:
     """The last number under every name in metrics.csv, of a run that has no summary yet."""
     latest: dict[str, float] = {}
@@ -97,7 +85,7 @@ def _state(folder: RunFolder, info: dict[str, Any], step: float | None) -> str:
         how_far = "not begun" if "data" not in info else "step 0"
     else:
         how_far = f"{step / total:.0%}" if total else f"step {step:,.0f}"
-    return f"{how_far}, {'running' if _is_running(folder) else 'stopped'}"
+    return f"{how_far}, {'running' if is_locked(folder.path) else 'stopped'}"
 
 
 def _objective(folder: RunFolder, config: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ runs/NAME/
 What gives weights and scores their meaning is read through `RunFolder`, which compares it with what was recorded.
 """
 
-import csv
 import hashlib
 import secrets
 import shutil
@@ -24,32 +23,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from common.errors import UserError
-from common.files import read_sealed, write_sealed, write_whole
+from common.files import read_sealed, sha256_of_file, write_sealed, write_whole
+from training.machine.lock import lock_folder
 from training.machine.provenance import changes, provenance, session
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in, damage, newest_sound
 from training.storage.config_file import NONE, RESTORE, changed_settings, differences, parse_settings
+from training.storage.metrics_file import parse_metrics
 from training.storage.old_names import renamed_info, renamed_metrics
 
 _OF_SUMMARY = ("run", "sha256")  # what summary.json holds beside what came out
 _warned: set[Path] = set()  # folders from before there were hashes, each of which is named once
-
-
-def lock_folder(folder: Path, kind: str) -> FileLock:
-    """Makes the folder of a run or a study, and takes it for this process.
-
-    Raises:
-        UserError: where another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder} is in use by another process; give this {kind} another --name") from None
-    return lock
 
 
 @dataclass(frozen=True)
@@ -169,7 +155,7 @@ class RunFolder:
     def hashes(self) -> dict[str, str]:
         """What run.json records of the files that give the weights their meaning."""
         files = (self.path / name for name in ("config.yaml", "tokenizer.json"))
-        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        return {file.name: sha256_of_file(file) for file in files}
 
     def read_info(self) -> dict[str, Any]:
         """What `run.json` holds; empty where there is none.
@@ -201,7 +187,7 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes what came out, whole or not at all, with the hashes of the files beside it."""
         files = [path for path in (self.metrics, self.path / "predictions.jsonl") if path.is_file()]
-        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        hashes = {path.name: sha256_of_file(path) for path in files}
         write_sealed(self.path / "summary.json", {**summary, "run": self.read_info().get("wandb_id"), "sha256": hashes})
 
     def _summary(self) -> dict[str, Any] | None:
@@ -247,24 +233,12 @@ class RunFolder:
         self.read_metrics()
 
     def read_metrics(self, until: float = float("inf")) -> list[dict[str, str]]:
-        """The rows of `metrics.csv` up to a step, with every column in each; none where nothing was logged yet.
-
-        A last row that a killed process left unfinished is none.
+        """The rows of `metrics.csv` up to a step (`parse_metrics`); none where nothing was logged yet.
 
         Raises:
             UserError: where it is no table of numbers, or another than the run wrote.
         """
-        lines = self.read_result(self.metrics).decode(errors="replace").splitlines(keepends=True)
-        try:
-            rows = list(csv.DictReader(lines if not lines or lines[-1].endswith("\n") else lines[:-1]))
-        except csv.Error:
-            rows = [{}]
-        if (lines and "step" not in lines[0].strip().split(",")) or any(
-            None in row or None in row.values() or not row.get("step", "").isdecimal() for row in rows
-        ):
-            reason = "not every row has a step and a field for each column"
-            raise UserError(f"{self.metrics} is damaged ({reason}); remove it: the run goes on without what it held")
-        return [renamed_metrics(row) for row in rows if int(row["step"]) <= until]
+        return parse_metrics(self.metrics, self.read_result(self.metrics), until)
 
     def checkpoint(self, step: int | None = None) -> Path:
         """The newest sound checkpoint, or the one after `step` optimizer steps.

@@ -204,7 +204,7 @@ MUTANTS = [
         tests=(SCRIPT,),
     ),
     Mutant(
-        file="training/storage/run_dir.py",
+        file="training/storage/metrics_file.py",
         original='int(row["step"]) <= until',
         replacement='int(row["step"]) < until',
         mistake="the row of the step that a run goes on from is lost",
