@@ -10,9 +10,10 @@ from typing import Any
 
 import tokenizers
 
-from common.errors import MachineError, UserError
+from common.errors import UserError
 from common.files import sha256_of_file
 from data.text.corpora import Corpus
+from data.text.hub import hub_not_reached, hub_reason
 from data.tokens.pieces import cuts_before_white_space
 from data.tokens.tokenizer import KINDS, VocabularyFormat, load_tokenizer
 
@@ -29,15 +30,15 @@ def _of_the_hub(name: str) -> str:
     import huggingface_hub  # slow to import
     from huggingface_hub import errors
 
+    hub_reason()
     try:
         return huggingface_hub.hf_hub_download(name, "tokenizer.json")
     except errors.EntryNotFoundError as error:
         if not isinstance(error, errors.LocalEntryNotFoundError):
             raise UserError(f"data.tokenizer: '{name}' on the hub has no tokenizer.json") from error
         if "/" in name:
-            raise MachineError(
-                f"data.tokenizer = '{name}': the hub is not reached, and no copy of its tokenizer.json is in the cache"
-            ) from error
+            remedy = "name a tokenizer.json, or a folder that holds one"
+            raise hub_not_reached(f"data.tokenizer: '{name}'", error, remedy=remedy) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         if "/" in name:
             raise UserError(f"data.tokenizer: '{name}' is no model of the hub that can be read") from error

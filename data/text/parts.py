@@ -16,7 +16,8 @@ from data.files.local import FORMATS, PACKED, files_of, hidden_files, saved_spli
 from data.files.tables import RepeatedColumn, remedy_for_mark
 from data.files.unpacking import changed_while_read, decoded_lines, form_of
 from data.text.embedded import embedded_documents, versions
-from data.text.sources import hub_revision, hub_rows, read_or_named
+from data.text.hub import hub_revision, hub_rows
+from data.text.sources import read_or_named
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest

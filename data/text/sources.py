@@ -2,70 +2,26 @@
 
 import errno
 import itertools
-import re
 import traceback
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
-from common.errors import MachineError, UserError
+from common.errors import UserError
 from common.repository import REPOSITORY
 from data.files.encodings import AUTO
-from data.files.formats import lines_of, looked_up, rows_of, with_class_names
+from data.files.formats import lines_of, looked_up, rows_of
 from data.files.local import FORMATS, Format, Row, Rows, files_of, saved_split, suffix_of
+from data.text.hub import hub_not_reached, hub_rows
 
 # What the system refuses, however sound the file may be.
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 LOST_NETWORK = {"ConnectionError", "TimeoutError", "TransportError"}  # Python's, those of requests and of httpx
 FormatSetting = Literal["auto", Format]
 Item = TypeVar("Item")
-
-
-def hub_revision(name: str, configuration: str | None, revision: str | None = None) -> str | None:
-    """The commit of a hub data set: of what the hub holds, else of the copy in the cache of `datasets`.
-
-    Args:
-        name: of the data set.
-        configuration: its configuration.
-        revision: a commit, which is given back as it is; a branch or a tag; by default the main branch.
-
-    Returns:
-        None where neither the hub nor a copy is reached; reading the rows gives the reason.
-    """
-    if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
-        return revision
-    import datasets  # slow to import
-
-    chosen: dict[str, Any] = {} if revision is None else {"revision": revision}
-    try:
-        return datasets.load_dataset_builder(name, configuration, **chosen).hash
-    except Exception:  # of a dozen kinds; whoever reads the rows meets it again, and it is named there
-        return None
-
-
-def hub_rows(
-    name: str,
-    configuration: str | None,
-    split: str,
-    *,
-    column: str | None = None,
-    revision: str | None = None,
-) -> Rows:
-    """The rows of a split of a hub data set, classes as their names; of its columns only one, where one is named."""
-    import datasets  # slow to import
-
-    datasets.disable_progress_bars()
-    chosen: dict[str, Any] = {} if revision is None else {"revision": revision}
-    found: Any = datasets.load_dataset(name, configuration, split=split, **chosen)
-    names = [] if column is None else [column, column.partition(".")[0]]
-    if needed := next((name for name in names if name in found.column_names), None):
-        found = found.select_columns([needed])  # so that the others, such as images, are not decoded
-    named = with_class_names(found.features)
-    for number, row in enumerate(found, start=1):
-        yield f"{name}, row {number}", named(row)
 
 
 def _is_ours(error: Exception) -> bool:
@@ -97,10 +53,8 @@ def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Ite
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())
         if not LOST_NETWORK.isdisjoint(kind.__name__ for kind in type(error).__mro__):
-            raise MachineError(
-                f"{key}: cannot read '{name}': {reason}. No file has that name here, and the hub cannot be reached: "
-                f"try again, or name files"
-            ) from error
+            remedy = "name files, or a folder that `datasets.load_dataset(...).save_to_disk(FOLDER)` wrote elsewhere"
+            raise hub_not_reached(f"{key}: '{name}'", error, remedy=remedy) from error
         if _is_ours(error) or isinstance(error, MemoryError) or getattr(error, "errno", None) in REFUSALS:
             raise
         raise UserError(f"{key}: cannot read '{name}': {reason}") from error

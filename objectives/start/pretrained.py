@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from common.errors import MachineError, UserError
+from common.errors import UserError
 from common.files import read_json
+from data.text.hub import hub_not_reached, hub_reason
 from models.bodies.make import BodyConfig, config_from
 from models.huggingface.settings import from_huggingface_config, read_family
 from models.huggingface.weights import from_huggingface
@@ -151,10 +152,12 @@ def of_transformers(folder: Path, origin: str) -> Pretrained:
 
 
 def _from_hub(name: str) -> Path:
+    hub_reason()
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except LocalEntryNotFoundError as error:
-        raise MachineError(f"'{name}' is no folder here, and the hub cannot be reached to look for it there") from error
+        remedy = "name a folder that `AutoModel...save_pretrained(FOLDER)` wrote elsewhere"
+        raise hub_not_reached(f"'{name}'", error, remedy=remedy) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise UserError(f"'{name}' is neither a folder nor on the hub ({str(error).splitlines()[0]})") from error
 

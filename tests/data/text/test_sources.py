@@ -237,13 +237,13 @@ def decoded() -> Iterator[str]:
 
 
 def test_a_hub_that_cannot_be_reached_is_the_machines() -> None:
-    with pytest.raises(MachineError, match=r"task\.train: cannot read 'nobody/nothing': .*the hub cannot be reached"):
+    with pytest.raises(MachineError, match=r"task\.train: 'nobody/nothing' is no file here, .*HF_HUB_OFFLINE is set"):
         list(RowSource(name=("nobody/nothing",)).rows())
 
 
 @pytest.mark.parametrize("kind", [httpx.ConnectError, requests.exceptions.ConnectionError, TimeoutError])
 def test_a_lost_network_is_the_machines_whichever_library_names_it(kind: type[Exception]) -> None:
-    with pytest.raises(MachineError, match="x: cannot read 'a'"):
+    with pytest.raises(MachineError, match=r"^x: 'a' is no file here"):
         list(read_or_named(raising(kind("no route")), key="x", name="a"))
 
 
