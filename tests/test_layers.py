@@ -8,7 +8,7 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -127,6 +127,13 @@ def test_no_name_at_the_root_shadows_a_module() -> None:
 @pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, *BENCHMARKS], ids=relative)
 def test_no_file_outgrows_its_idea(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+def test_tests_lie_in_folders_and_files_of_no_more() -> None:
+    files = [path for path in (ROOT / "tests").rglob("*.py") if "old_runs" not in path.parts]
+    assert not [relative(path) for path in files if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST_FILE]
+    sizes = Counter(path.parent for path in files)
+    assert not {relative(folder): size for folder, size in sizes.items() if size > MOST_FILES}
 
 
 def _classes() -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """From settings to a body: another kind joins by its settings in the union and its class in the table."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from common.errors import UserError
@@ -29,12 +28,6 @@ def config_class(kind: str | None) -> type[TransformerConfig] | type[RecurrentCo
     if name not in KINDS:
         raise UserError(f"body.kind = {name} is none of {', '.join(KINDS)}")
     return KINDS[name]
-
-
-def keys_of_others(config: type) -> set[str]:
-    """The settings that other bodies have and this one has not."""
-    own = {field.name for field in fields(config)}
-    return {field.name for other in KINDS.values() for field in fields(other)} - own
 
 
 def config_from(settings: Mapping[str, Any]) -> BodyConfig:

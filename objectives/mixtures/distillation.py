@@ -10,29 +10,27 @@ loss = 2 · sum of -log p(hidden token | all the rest) / number of hidden tokens
      + 1 · sum of 1 - cos(state of the body, state of the teacher) / number of positions
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
 from common.errors import UserError
 from common.ranges import Range, check_ranges, positive
-from data.stream.batch import Batch, Example, Labels, MaxLengths
+from data.stream.batch import Batch, Example, MaxLengths
 from data.stream.windows import Window, Windows
 from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from models.presets import TransformerConfig
 from objectives.core.base import FLOPS_OF_A_STEP, Objective
-from objectives.core.chunks import LossSums, over_vocabulary, wide
 from objectives.core.network import MAIN, Network, at_labels
 from objectives.core.predictions import Prediction
 from objectives.masked_diffusion import MaskedDiffusion
 from objectives.masked_lm import MaskedLM
+from objectives.mixtures.distances import CosineDistance, SoftTargets
 from objectives.mixtures.teacher import STUDENT, every_other
 from objectives.start.pretrained import Pretrained, open_pretrained
 from objectives.weights.load import made
@@ -40,56 +38,6 @@ from training.setup.parsing import refusing
 
 TEACHER = "teacher"
 SOFT, COSINE = "distilled", "cosine"  # the loss terms beside the labels' own
-
-
-def divergences(teacher_NV: Tensor, student_NV: Tensor, temperature: float) -> Tensor:
-    """[N], T² KL(softmax(teacher / T) || softmax(student / T)), in nats; by T² the gradient keeps its size."""
-    targets_NV, found_NV = ((logits / temperature).log_softmax(dim=-1) for logits in (teacher_NV, student_NV))
-    return temperature**2 * F.kl_div(found_NV, targets_NV, reduction="none", log_target=True).sum(dim=-1)
-
-
-@dataclass(frozen=True, eq=False)
-class SoftTargets:
-    """The divergence from what a teacher predicts, in float32 at least; correct is where both predict the same token.
-
-    Args:
-        teacher_ND: its states at the positions.
-        head: from these to its logits.
-        temperature: T.
-    """
-
-    teacher_ND: Tensor
-    head: Callable[[Tensor], Tensor]
-    temperature: float
-
-    def __call__(
-        self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
-    ) -> LossSums:
-        def formula(logits_nV: Tensor, rows: slice) -> LossSums:
-            with torch.no_grad():
-                teacher_nV = wide(self.head(self.teacher_ND[rows]))
-            loss = divergences(teacher_nV, logits_nV, self.temperature).sum()
-            same = (logits_nV.argmax(dim=-1) == teacher_nV.argmax(dim=-1)).sum() if count_correct else None
-            return LossSums(loss, loss, None if same is None else same.to(loss.dtype))
-
-        return over_vocabulary(states_ND, head, formula)
-
-
-@dataclass(frozen=True, eq=False)
-class CosineDistance:
-    """1 - cos(state, the teacher's), in float32 at least.
-
-    Args:
-        teacher_ND: its states at the positions.
-    """
-
-    teacher_ND: Tensor
-
-    def __call__(
-        self, states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
-    ) -> LossSums:
-        loss = (1 - F.cosine_similarity(wide(head(states_ND)), wide(self.teacher_ND), dim=-1)).sum()
-        return LossSums(loss, loss, loss.new_full((), math.nan) if count_correct else None)  # nothing can be correct
 
 
 class Distillation(Objective):

@@ -1,10 +1,21 @@
 """All mutants: realistic mistakes, spread over everything that a result depends on."""
 
-from tests.mutation.mistakes import data, evaluation, family, models, objectives, schedules, scoring, training
+from tests.mutation.mistakes import (
+    data,
+    evaluation,
+    family,
+    models,
+    objectives,
+    of_all_objectives,
+    schedules,
+    scoring,
+    training,
+)
 from tests.mutation.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
     *objectives.MUTANTS,
+    *of_all_objectives.MUTANTS,
     *models.MUTANTS,
     *data.MUTANTS,
     *training.MUTANTS,

@@ -22,7 +22,7 @@ from objectives.core import chunks
 from objectives.core.chunks import LEAST_CHUNKS, LEAST_POSITIONS, LossSums, over_vocabulary, positions_at_once
 from objectives.core.compiled import CompiledLosses
 from objectives.core.predictions import CrossEntropy, Prediction, _CrossEntropyOf, term_of
-from objectives.mixtures.distillation import SoftTargets
+from objectives.mixtures.distances import SoftTargets
 from objectives.replaced_token_detection import ReplacedTokenDetection
 from tests.helpers import make_windows
 from tests.objectives.exactness import train_exactly_and_go_on

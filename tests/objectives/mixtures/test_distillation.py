@@ -16,6 +16,7 @@ from objectives.core.base import FLOPS_OF_A_STEP, Objective
 from objectives.core.noise.masking import choose_rare, rarity
 from objectives.masked_lm import MaskedLM
 from objectives.mixtures import distillation
+from objectives.mixtures.distances import CosineDistance, divergences
 from objectives.mixtures.distillation import Distillation
 from objectives.mixtures.members import Member
 from objectives.mixtures.schedule import Schedule
@@ -39,26 +40,26 @@ TEACHER, STUDENT = torch.tensor([[2.0, 1.0, 0.0]]).double(), torch.ones(1, 3).do
 @pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.266217), (2.0, 0.313684), (4.0, 0.328202), (1e4, 1 / 3)])
 def test_the_divergence_of_the_worked_example(temperature: float, expected: float) -> None:
     """N13: with T² before it; without, .078421 at T = 2."""
-    found = distillation.divergences(TEACHER, STUDENT, temperature)
+    found = divergences(TEACHER, STUDENT, temperature)
     assert found.item() == pytest.approx(expected, abs=1e-6)
-    assert distillation.divergences(TEACHER, STUDENT, 2.0).item() / 4 == pytest.approx(0.078421, abs=1e-6)
+    assert divergences(TEACHER, STUDENT, 2.0).item() / 4 == pytest.approx(0.078421, abs=1e-6)
 
 
 def test_the_gradient_of_the_worked_example() -> None:
     """N14: T times the difference of probabilities."""
     student = STUDENT.clone().requires_grad_()
-    (found,) = torch.autograd.grad(distillation.divergences(TEACHER, student, 2.0).sum(), student)
+    (found,) = torch.autograd.grad(divergences(TEACHER, student, 2.0).sum(), student)
     assert found[0].tolist() == pytest.approx([-0.34629, 0.05227, 0.29402], abs=1e-5)
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn_of_it() -> None:
     """N15."""
     student = TEACHER.clone().requires_grad_()
-    loss = distillation.divergences(TEACHER, student, 2.0).sum()
+    loss = divergences(TEACHER, student, 2.0).sum()
     assert loss.item() == 0
     assert torch.autograd.grad(loss, student)[0].abs().max() < 1e-15
     labels = batch_of(made(CausalLM), some_windows()).labels["next_token"]
-    distance = distillation.CosineDistance(TEACHER)(3 * TEACHER, lambda x: x, labels, count_correct=True)
+    distance = CosineDistance(TEACHER)(3 * TEACHER, lambda x: x, labels, count_correct=True)
     assert distance.loss.item() == pytest.approx(0, abs=1e-15)
     assert distance.correct is not None
     assert math.isnan(distance.correct.item())
