@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from torch import Tensor
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
@@ -29,6 +30,11 @@ from training.step.budget import Budget
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")
+# Where another default test has a law for all four, these take an encoder and an encoder-decoder by default.
+TWO_BY_DEFAULT = [
+    pytest.param(name, marks=[] if name in ("masked_lm", "span_corruption") else pytest.mark.slow)
+    for name in OBJECTIVES
+]
 NUM_SPECIAL = 7 + NUM_SENTINELS
 ENGLISH = "the a old young cat dog bird sees hears likes small big house tree river and then runs sleeps here"
 KOREAN = "그 저 작은 큰 고양이가 강아지가 새가 집을 나무를 강을 보고 듣고 좋아하고 그리고 달린다 잔다 여기 저기"

@@ -34,6 +34,12 @@ def commit() -> str | None:
 
 
 @cache
+def versions() -> dict[str, str]:
+    """Of the libraries that compute a run: those that this process has loaded."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+@cache
 def code_sha256() -> str:
     """Hash of all that computes a run.
 
@@ -47,7 +53,7 @@ def provenance() -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": dict(versions()),
         "commit": commit(),
         "code_sha256": code_sha256(),
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from evaluation.report.report import write_report
+from evaluation.record.record import StudyRecord
+from evaluation.report.report import html
 from tests.evaluation.report.made_up import KOREAN, make_record, with_many_arms
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -18,9 +19,24 @@ TRANSPARENT = "rgba(0, 0, 0, 0)"
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason=f"none of {', '.join(NAMES)} is installed")
 
 
+TWELVE = with_many_arms(make_record(seeds=4), 3)
+
+
+def page_in(folder: Path, record: StudyRecord) -> Path:
+    """The page alone, without the pictures that lie beside it."""
+    path = folder / "report.html"
+    path.write_text(html(record), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(make_record(failed=1), tmp_path_factory.mktemp("report"))
+    return page_in(tmp_path_factory.mktemp("report"), make_record(failed=1))
+
+
+@pytest.fixture(scope="module")
+def of_twelve_arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return page_in(tmp_path_factory.mktemp("twelve"), TWELVE)
 
 
 @pytest.fixture(scope="module")
@@ -137,16 +153,15 @@ SMALLEST = """() => Math.min(...[...document.querySelectorAll('svg text')].filte
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_report_of_twelve_arms_can_be_read(browser: Browser, tmp_path: Path, width: int) -> None:
-    record = with_many_arms(make_record(seeds=4), 3)
+def test_a_report_of_twelve_arms_can_be_read(browser: Browser, of_twelve_arms: Path, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
-    page.goto(write_report(record, tmp_path).as_uri())
+    page.goto(of_twelve_arms.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(OVERLAPS) == []
     assert page.evaluate(SMALLEST) >= 8
     summary = page.locator("table").first
     signs = summary.locator("tbody .sign").evaluate_all("all => all.map(one => one.textContent + one.style.color)")
-    assert len(set(signs)) == len(record.arms) == 12  # no two look alike
+    assert len(set(signs)) == len(TWELVE.arms) == 12  # no two look alike
     heights = page.locator("tbody tr").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
     assert max(heights) < 150  # no row is stretched by a cell beyond the edge of the page
     page.close()

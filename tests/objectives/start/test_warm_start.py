@@ -33,6 +33,7 @@ OBJECTIVE_OF: dict[PresetName, str] = {
     "t5_v1_1": "span_corruption",
     "lab": "causal_lm",
 }
+QUICK = ("bert", "gpt2", "t5")  # an encoder, a decoder and both: the default tests run these
 # Weights stay what they were, and the last validation is one of step 0.
 UNMOVED = ("--budget.steps", "2", "--optimizer.learning_rate", "1e-30", "--trainer.precision", "32-true")
 
@@ -63,7 +64,9 @@ def theirs_in(folder: Path, preset: PresetName, store: Path, *, vocab_size: int 
 # --- transformers' checkpoints ---
 
 
-@pytest.mark.parametrize("preset", OBJECTIVE_OF)
+@pytest.mark.parametrize(
+    "preset", [pytest.param(preset, marks=[] if preset in QUICK else pytest.mark.slow) for preset in OBJECTIVE_OF]
+)
 def test_a_run_that_begins_with_their_checkpoint_has_their_loss_at_step_0(
     preset: PresetName, tiny_run: Command, cache: Path, store: Path, tmp_path: Path
 ) -> None:
@@ -139,14 +142,14 @@ def sources(corpus_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize(
     ("source", "objective", "layers"),
     [
-        ("causal_lm", "causal_lm", "2"),
         ("causal_lm", "masked_lm", "2"),
-        ("masked_lm", "causal_lm", "2"),
         ("masked_lm", "denoising", "[2,1]"),
-        ("causal_lm", "span_corruption", "[1,2]"),
         ("denoising", "span_corruption", "2"),
-        ("denoising", "masked_lm", "1"),
         ("denoising", "causal_lm", "1"),
+        pytest.param("causal_lm", "causal_lm", "2", marks=pytest.mark.slow),
+        pytest.param("masked_lm", "causal_lm", "2", marks=pytest.mark.slow),
+        pytest.param("causal_lm", "span_corruption", "[1,2]", marks=pytest.mark.slow),
+        pytest.param("denoising", "masked_lm", "1", marks=pytest.mark.slow),
     ],
 )
 def test_every_weight_that_fits_is_taken_and_every_other_is_as_in_a_run_from_scratch(

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import OBJECTIVES, metrics_of, train_in_process, weights_of
+from tests.helpers import TWO_BY_DEFAULT, metrics_of, train_in_process, weights_of
 
 Command = Callable[..., list[str]]
 DROPOUT = ("--budget.steps", "6", "--body.dropout", "0.1")
-every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
+every_objective = pytest.mark.parametrize("objective", TWO_BY_DEFAULT)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -50,7 +50,7 @@ def sizes_of(run: Path) -> Any:
 
 @pytest.mark.parametrize(
     ("options", "backward"),
-    [(DROPOUT, True), (("--trainer.precision", "16-mixed"), False)],
+    [(DROPOUT, True), pytest.param(("--trainer.precision", "16-mixed"), False, marks=pytest.mark.slow)],
     ids=["with dropout, backward", "in float16, forward"],
 )
 def test_a_step_that_fails_in_its_first_its_last_and_a_middle_micro_batch_is_that_of_the_size_that_fits(
@@ -69,7 +69,7 @@ def test_a_step_that_fails_in_its_first_its_last_and_a_middle_micro_batch_is_tha
     assert sizes_of(tmp_path / "runs/auto") == {"0": 1}
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_run_that_fails_midway_is_the_run_of_another_split_and_says_so_once(
     tiny_run: Command, tmp_path: Path, lacks: Callable[..., None], workers: str, caplog: pytest.LogCaptureFixture
 ) -> None:
