@@ -10,8 +10,6 @@ JSON under benchmarks/results/ besides, in the file of this machine.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +22,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.checks import CHECKS, Skipped
+from benchmarks.limited import run_limited
 from benchmarks.record import add, file_of, machine, today
 from common.files import write_whole
-from common.repository import REPOSITORY
 
 MINUTES = 4.0 if torch.cuda.is_available() else 10.0
 SECONDS_OF_A_CHECK = 180.0
@@ -50,22 +48,15 @@ def check(name: str, seconds: float) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.machine", "--one", name, folder]
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, start_new_session=True,
-        )  # fmt: skip
-        try:
-            _, errors = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)  # with the runs that it started
-            process.communicate()
+        ended = run_limited(command, seconds)
+        if ended.status is None:
             return {"status": "not run", "detail": f"cut off after {seconds:.0f} s"}
         outcome = {"seconds": round(time.monotonic() - began, 1)}
-        last = ([line.strip() for line in errors.splitlines() if line.strip()] or [""])[-1]
-        if process.returncode == SKIPPED:
-            return {"status": "not here", "detail": last}
-        if process.returncode:
-            return {"status": "failed", **outcome, "detail": last, "errors": errors[-4000:].replace(folder, "FOLDER")}
+        if ended.status == SKIPPED:
+            return {"status": "not here", "detail": ended.last_line}
+        if ended.status:
+            errors = ended.errors[-4000:].replace(folder, "FOLDER")
+            return {"status": "failed", **outcome, "detail": ended.last_line, "errors": errors}
         return {"status": "passed", **outcome, **json.loads((Path(folder) / "found.json").read_text(encoding="utf-8"))}
 
 

@@ -13,8 +13,6 @@ four minutes, and the next one goes on.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.limited import run_limited
 from benchmarks.record import add, file_of, machine, read, today
 from benchmarks.steps.arms import PRESET_OF, faster_precision
 from benchmarks.steps.peers import is_here
@@ -46,20 +45,12 @@ def run_variant(objective: str, variant: str, limit: float, *more: str) -> dict[
         measuring = [sys.executable, "-m", "benchmarks.steps.timing"]
         command = [*measuring, "--objective", objective, "--variant", variant, *more]
         # Both sides have the allocator's large pages, which speed up transformers' eager step most.
-        environment = {**os.environ, "THP_MEM_ALLOC_ENABLE": "1", "PYTHONWARNINGS": "ignore"}
-        process = subprocess.Popen(
-            [*command, "--out", str(out)], cwd=REPOSITORY, env=environment, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            _, errors = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)  # with the processes that compile for it
-            process.communicate()
+        environment = {"THP_MEM_ALLOC_ENABLE": "1", "PYTHONWARNINGS": "ignore"}
+        ended = run_limited([*command, "--out", str(out)], limit, environment)
+        if ended.status is None:
             return {"failed": f"cut off after {limit:.0f} s"}
-        if process.returncode:
-            last = ([line.strip() for line in errors.splitlines() if line.strip()] or [""])[-1]
-            return {"failed": last.replace(folder, "FOLDER").replace(str(REPOSITORY), ".")}
+        if ended.status:
+            return {"failed": ended.last_line.replace(folder, "FOLDER").replace(str(REPOSITORY), ".")}
         return json.loads(out.read_text(encoding="utf-8"))
 
 

@@ -24,6 +24,7 @@ from evaluation.record.kinds import Status
 from evaluation.record.record import ArmRecord, StudyRecord, TextRecord
 from evaluation.report.report import write_report
 from evaluation.scoring.results import Evaluation
+from evaluation.study.plan import text_record
 from evaluation.study.study import slug
 from models.transformer.accounting import count_parameters
 from objectives.core.network import MAIN
@@ -107,19 +108,11 @@ def _arm(label: str, run: TrainedRun) -> ArmRecord:
 
 
 def _text(run: RunFolder) -> TextRecord:
-    info, config = run.read_info()["data"], run.read_config()["data"]
-    summary, corpus = run.read_summary() or {}, config["corpus"]
-    return TextRecord(
-        corpus=corpus if isinstance(corpus, str) else ", ".join(corpus),
-        train_tokens=info["train"]["tokens"],
-        validation_tokens=info["validation"]["tokens"],
-        train_bytes=info["train"]["bytes"],
-        documents=info["train"]["documents"],
-        tokenizer=str(config["tokenizer"]),
+    return text_record(
+        run.read_info()["data"],
+        run.read_config()["data"],
         vocab_size=vocabulary_of(load_tokenizer(run.tokenizer)).size,
-        window=config["window"],
-        ln_vocabulary=summary["ln_vocabulary"],
-        unigram_entropy=summary["unigram_entropy"],
+        references=run.read_summary() or {},
     )
 
 

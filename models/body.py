@@ -89,12 +89,12 @@ class Body(nn.Module, ABC):
     initial_bound: float | None = None
 
     @property
-    @abstractmethod
-    def has_encoder(self) -> bool: ...
+    def has_encoder(self) -> bool:
+        return self.stacks[0] is not None
 
     @property
-    @abstractmethod
-    def has_decoder(self) -> bool: ...
+    def has_decoder(self) -> bool:
+        return self.stacks[1] is not None
 
     @abstractmethod
     def encode(self, inputs: Inputs) -> Tensor:

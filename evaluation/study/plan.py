@@ -173,20 +173,29 @@ def _arm(study: Study, label: str, cli: RunCLI, config: dict[str, Any]) -> ArmPl
     )
 
 
-def _text(data: DataModule, config: dict[str, Any], module: Pretraining) -> TextRecord:
-    """What every arm reads."""
-    assert data.folder is not None
-    manifest, corpus = read_manifest(data.folder), config["data"]["corpus"]
+def text_record(
+    counts: Mapping[str, Any], settings: Mapping[str, Any], *, vocab_size: int, references: Mapping[str, float]
+) -> TextRecord:
+    """What every arm reads.
+
+    Args:
+        counts: of the token store, as its manifest and a run's folder have them.
+        settings: `data` of a run's config.
+        vocab_size: of the tokenizer.
+        references: `ln_vocabulary` and `unigram_entropy`.
+    """
+    corpus = settings["corpus"]
     return TextRecord(
         corpus=corpus if isinstance(corpus, str) else ", ".join(corpus),
-        train_tokens=manifest["train"]["tokens"],
-        validation_tokens=manifest["validation"]["tokens"],
-        train_bytes=manifest["train"]["bytes"],
-        documents=manifest["train"]["documents"],
-        tokenizer=config["data"]["tokenizer"],
-        vocab_size=data.vocabulary.size,
-        window=data.window,
-        **module.references(),
+        train_tokens=counts["train"]["tokens"],
+        validation_tokens=counts["validation"]["tokens"],
+        train_bytes=counts["train"]["bytes"],
+        documents=counts["train"]["documents"],
+        tokenizer=str(settings["tokenizer"]),
+        vocab_size=vocab_size,
+        window=settings["window"],
+        ln_vocabulary=references["ln_vocabulary"],
+        unigram_entropy=references["unigram_entropy"],
     )
 
 
@@ -212,7 +221,10 @@ def make_plan(study: Study, defaults: Path, earlier: Mapping[str, Precision] | N
         arms[label] = _arm(study, label, cli, config)
         if text is None:
             assert data.folder is not None
-            text, hashes = _text(data, config, cast(Pretraining, cli.model)), data.describe()["sha256"]
+            assert data.folder is not None
+            manifest, references = read_manifest(data.folder), cast(Pretraining, cli.model).references()
+            text = text_record(manifest, config["data"], vocab_size=data.vocabulary.size, references=references)
+            hashes = data.describe()["sha256"]
         del cli.model  # its weights are no longer needed
     assert text is not None
     logging: LoggingSettings = next(iter(clis.values())).config_init["logging"]

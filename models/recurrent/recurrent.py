@@ -197,14 +197,6 @@ class Recurrent(Body):
     def why_not_exported(self) -> str:
         return "body.kind = recurrent: transformers has no class of recurrent models (xLSTM's cell is another)"
 
-    @property
-    def has_encoder(self) -> bool:
-        return self.encoder is not None
-
-    @property
-    def has_decoder(self) -> bool:
-        return self.decoder is not None
-
     def finish_initialisation(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.LSTM | nn.GRU):

@@ -171,14 +171,6 @@ class Transformer(Body):
             if stack is not None:
                 stack.attention_kernel = kernel
 
-    @property
-    def has_encoder(self) -> bool:
-        return self.encoder is not None
-
-    @property
-    def has_decoder(self) -> bool:
-        return self.decoder is not None
-
     def new_cache(self, capacity: int) -> TransformerCache:
         assert self.decoder is not None
         if self.decoder.compiled_step is None:
