@@ -16,7 +16,8 @@ from rich.console import Console
 
 from common.errors import UserError
 from common.files import write_whole
-from evaluation.execution.jobs import Job, StudyDir, branch_jobs, run_jobs, tuning_jobs
+from evaluation.execution.jobs import Job, StudyDir
+from evaluation.execution.planned import branch_jobs, run_jobs, tuning_jobs
 from evaluation.execution.progress import ProgressTable, plan_table
 from evaluation.execution.scheduler import train_all, worker_environments
 from evaluation.execution.sweep import best_rates

@@ -1,10 +1,15 @@
-"""Tables of where arms differ: by phenomenon with a shade a cell, and by parts of a metric's items."""
+"""Cells of arms, and tables of where arms differ: by phenomenon with a shade a cell, and by parts of the items."""
 
 from evaluation.record.record import MetricRecord, StudyRecord, SummaryRecord
 from evaluation.report.blocks import Table, TableCell
 from evaluation.report.figures.parts import means_of_parts
 from evaluation.report.figures.strata import arms_in, means_of, middle_of, side_of
 from evaluation.report.text.formatting import NONE, interval, number, score
+
+
+def arm_cells(record: StudyRecord) -> dict[str, TableCell]:
+    """The name of each arm, with the mark that it has in figures."""
+    return {arm.label: TableCell(arm.label, series=series) for series, arm in enumerate(record.arms)}
 
 
 def strata_table(record: StudyRecord, metric: MetricRecord, *, paradigms: bool = False) -> Table:
@@ -41,10 +46,7 @@ def parts_table(record: StudyRecord, metric: MetricRecord) -> Table:
         around = around.replace(" ", "\u00a0")  # in a narrow column
         return TableCell(score(summary, metric.unit), below=(around,) if around else ())
 
-    rows = [
-        [TableCell(arm.label, series=series), *map(cell, means_of_parts(record, arm.label, parts))]
-        for series, arm in enumerate(record.arms)
-    ]
+    rows = [[named, *map(cell, means_of_parts(record, arm, parts))] for arm, named in arm_cells(record).items()]
     way = "higher" if metric.higher_is_better else "lower"
     caption = f"{metric.name}{', ' + metric.unit if metric.unit else ''}, by part ({way} is better): mean over seeds."
     return Table(caption, ["arm", *(part.part for part in parts)], rows)

@@ -9,14 +9,8 @@ import pytest
 import yaml
 
 from evaluation.execution.deviations import deviations
-from evaluation.execution.jobs import (
-    Job,
-    StudyDir,
-    branch_jobs,
-    logged,
-    run_jobs,
-    tuning_jobs,
-)
+from evaluation.execution.jobs import Job, StudyDir, logged
+from evaluation.execution.planned import branch_jobs, run_jobs, tuning_jobs
 from evaluation.execution.runner import declare, jobs_of
 from evaluation.execution.sweep import at_edge, best_rates, last_loss
 from evaluation.record.record import TextRecord
