@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from data.store.cleaner import Cleaner, in_pieces
 from data.store.processes import in_order
 from data.store.rate import ReadingRate
 from data.store.recipe import Recipe
 from data.store.splits import SplitWriter, Tokeniser
-from data.store.spool import Cleaner, Spool, in_pieces
+from data.store.spool import Spool, whole
 from data.text.corpora import Corpus
 from data.tokens.encoding import DocumentEncoder
 from data.tokens.fit import SAMPLE_BYTES as FIT_SAMPLE_BYTES
@@ -94,10 +95,10 @@ def _write_split(
     tokenise: Tokeniser, spool: Spool, folder: Path, warnings: Counter[str], progress: ReadingRate
 ) -> dict[str, Any]:
     """Writes the files of a split and returns its counts."""
-    writer = SplitWriter(folder)
-    for part in in_order(tokenise, spool.segments):
-        writer.add(part)
-        warnings.update(part.warnings)
+    writer = SplitWriter(folder, end=tokenise.end)
+    segments = spool.segments if tokenise.encode.by_sentence else whole(spool.segments)
+    for part in in_order(tokenise, segments):
+        warnings.update(writer.add(part))
         progress.add(part.counts["bytes"])
     progress.finish()
     return writer.close()

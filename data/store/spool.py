@@ -1,127 +1,97 @@
-"""Cleaned documents on disk, each with its hash and its sentences: what lies between the text and its tokens.
+"""Cleaned documents on disk, each with its hash and its sentences: what lies between the text and its tokens."""
 
-A spool is a sequence of records: the document's hash, its UTF-8 bytes and its number of sentences (three uint64), the
-bytes, and the characters of each sentence (uint32).
-"""
-
-import hashlib
-import struct
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from data.text.cleaning import clean
+from data.store.cleaner import HEADER, Cleaned
 
-Cut = Callable[[str], Iterable[str]]  # a document into its sentences; joined they are the document
-CHARACTERS_AT_ONCE = 1_000_000  # of documents that are cleaned, and later tokenised, in one go
-_DOCUMENTS_AT_ONCE = 8_192
 _SENTENCES_AT_ONCE = 4_096
 _GOLDEN = 0x9E3779B9  # 2^32 / golden ratio: its multiples spread evenly over 32 bits
-_HEADER = struct.Struct("<QQQ")
-
-
-def document_hash(text: str) -> int:
-    """64 bits of the SHA-256 of a document: what decides, on every machine alike, to which split it belongs."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 class Document(NamedTuple):
-    """A cleaned document.
+    """A cleaned document, or a part of one.
 
     Attributes:
         key: its hash.
         text: not empty.
         sentences: uint32[sentences], characters of each.
+        sentences_before: of the document, in other parts.
+        goes_on: whether there is another part.
     """
 
     key: int
     text: str
     sentences: np.ndarray
-
-
-class Cleaned(NamedTuple):
-    """Some cleaned documents.
-
-    Attributes:
-        records: of a spool.
-        num_documents: that hold text.
-        num_bytes: of their text.
-        extremes: the least and the greatest of their hashes; empty where there is none.
-        characters: `all`, and those that are `bad`, because they stand for bytes that are not UTF-8.
-        warnings: what was met in them, by name.
-    """
-
-    records: bytes
-    num_documents: int
-    num_bytes: int
-    extremes: list[int]
-    characters: Counter[str]
-    warnings: Counter[str]
-
-
-class Cleaner:
-    """Cleans documents and finds their sentences."""
-
-    def __init__(self, cut: Cut) -> None:
-        self.cut = cut
-
-    def __call__(self, texts: list[str]) -> Cleaned:
-        """The documents that hold text."""
-        warnings, characters = Counter[str](), Counter[str](all=0, bad=0)
-        records, keys = bytearray(), list[int]()
-        num_bytes = 0
-        for text in texts:
-            warnings["read"] += 1
-            if not (cleaned := clean(text, warnings)):
-                continue
-            encoded = cleaned.encode()
-            lengths = np.array([len(sentence) for sentence in self.cut(cleaned)], dtype="<u4")
-            keys.append(document_hash(cleaned))
-            records += _HEADER.pack(keys[-1], len(encoded), len(lengths)) + encoded + lengths.tobytes()
-            num_bytes += len(encoded)
-            characters.update(all=len(cleaned), bad=cleaned.count("\ufffd"))
-        extremes = [min(keys), max(keys)] if keys else []
-        return Cleaned(bytes(records), len(keys), num_bytes, extremes, characters, warnings)
-
-
-def in_pieces(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Texts, as many together as are cleaned in one go."""
-    piece, size = list[str](), 0
-    for text in texts:
-        piece.append(text)
-        size += len(text)
-        if size >= CHARACTERS_AT_ONCE or len(piece) >= _DOCUMENTS_AT_ONCE:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
+    sentences_before: int = 0
+    goes_on: bool = False
 
 
 class Segment(NamedTuple):
-    """Some records of a spool: where they lie in the file, and how many bytes of text they hold."""
+    """Some records of a spool: documents, or a part of one.
+
+    Attributes:
+        path: of the spool.
+        start, size: where they lie in the file, in bytes.
+        num_bytes: of their text.
+        sentences_before: of the document that they go on with, in segments before.
+        goes_on: whether the next segment goes on with their document.
+    """
 
     path: Path
     start: int
     size: int
     num_bytes: int
+    sentences_before: int = 0
+    goes_on: bool = False
 
     def documents(self, chosen: range) -> Iterator[Document]:
-        """The documents whose hashes are in `chosen`, in order."""
+        """The documents whose hashes are in `chosen`, in order; several parts of one that lie here are one."""
+        before, parts = self.sentences_before, list[tuple[str, np.ndarray]]()
+        for key, text, sentences, goes_on in self._records(chosen):
+            parts.append((text, sentences))
+            if not goes_on:
+                yield _joined(key, parts, before, goes_on=False)
+                before, parts = 0, []
+        if parts:
+            yield _joined(key, parts, before, goes_on=True)
+
+    def _records(self, chosen: range) -> Iterator[tuple[int, str, np.ndarray, bool]]:
         with self.path.open("rb") as file:
             file.seek(self.start)
             records = memoryview(file.read(self.size))
         place = 0
         while place < len(records):
-            key, num_bytes, num_sentences = _HEADER.unpack_from(records, place)
-            text = place + _HEADER.size
+            key, num_bytes, num_sentences, goes_on = HEADER.unpack_from(records, place)
+            text = place + HEADER.size
             lengths = text + num_bytes
             place = lengths + 4 * num_sentences
             if key in chosen:
                 sentences = np.frombuffer(records[lengths:place], dtype="<u4")
-                yield Document(key, str(records[text:lengths], "utf-8"), sentences)
+                yield key, str(records[text:lengths], "utf-8"), sentences, goes_on
+
+
+def _joined(key: int, parts: list[tuple[str, np.ndarray]], before: int, *, goes_on: bool) -> Document:
+    if len(parts) == 1:
+        return Document(key, *parts[0], before, goes_on)
+    texts, sentences = zip(*parts, strict=True)
+    return Document(key, "".join(texts), np.concatenate(sentences), before, goes_on)
+
+
+def whole(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """The same with each document in one segment."""
+    first: Segment | None = None
+    for segment in segments:
+        if first is not None:
+            first = first._replace(size=first.size + segment.size, num_bytes=first.num_bytes + segment.num_bytes)
+        if not segment.goes_on:
+            yield first or segment
+            first = None
+        elif first is None:
+            first = segment._replace(goes_on=False)
 
 
 class Spool:
@@ -139,15 +109,20 @@ class Spool:
         self.segments: list[Segment] = []
         self.num_documents = self.num_bytes = self.size = 0
         self.extremes: list[int] = []
+        self._sentences_before = 0  # of a document that goes on
         self.path.touch()
 
     def add(self, cleaned: Cleaned) -> None:
-        """Appends documents."""
+        """Appends documents, or the next part of one."""
         if not cleaned.records:
             return
         with self.path.open("ab") as file:
             file.write(cleaned.records)
-        self.segments.append(Segment(self.path, self.size, len(cleaned.records), cleaned.num_bytes))
+        before, left_open = self._sentences_before, cleaned.sentences_left_open
+        self.segments.append(
+            Segment(self.path, self.size, len(cleaned.records), cleaned.num_bytes, before, goes_on=left_open > 0)
+        )
+        self._sentences_before = before + left_open if left_open else 0
         self.size += len(cleaned.records)
         self.num_documents += cleaned.num_documents
         self.num_bytes += cleaned.num_bytes
@@ -171,8 +146,8 @@ class Spool:
 
 def sampled(documents: Iterable[Document], share: float) -> Iterator[list[str]]:
     """That share of the sentences of every document, some thousand at a time."""
-    for key, text, lengths in documents:
-        numbers = np.arange(len(lengths), dtype=np.uint64)
+    for key, text, lengths, before, _ in documents:
+        numbers = np.arange(before, before + len(lengths), dtype=np.uint64)
         draws = (np.uint64(key % 2**32) + numbers * np.uint64(_GOLDEN)) % np.uint64(2**32)
         taken = np.flatnonzero(draws < share * 2**32)
         ends = np.cumsum(lengths, dtype=np.int64)

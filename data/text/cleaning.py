@@ -13,6 +13,7 @@ _WRAPPED_LINE_CHARACTERS = 120  # a longer line is a paragraph of its own, a sho
 
 # It begins with a line feed whichever way it matches: a pattern without a first character is tried at every place.
 _PARAGRAPH_END = re.compile(rf"\n(?:[ \t]*\n\s*|(?<=[^\n]{{{_WRAPPED_LINE_CHARACTERS}}}\n))")
+_NO_SPACE = re.compile(r"\S")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -52,6 +53,27 @@ def _blocks(text: str) -> Iterator[str]:
         start = end.end()
     if start < len(text):
         yield text[start:]
+
+
+def parts_of(text: str, characters: int) -> Iterator[str]:
+    """`text` in parts of that many characters and more, whose sentences are its own (`sentences`, `line_sentences`).
+
+    Cut is behind a line feed at the end of a paragraph, where text follows: neither paragraphs nor sentences look
+    across, and what is before them on a line is the same. White space there is the end of the part before, though it
+    begins a sentence of the next. A text without such a place is one part; joined they are the text.
+    """
+    start, body = 0, _NO_SPACE.search(text)
+    first = body.start() if body else len(text)  # no part is white space alone
+    while len(text) - start > characters and (cut := _cut_behind(text, max(start, first) + characters)):
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
+
+
+def _cut_behind(text: str, place: int) -> int | None:
+    """The first place behind `place` at which `parts_of` may cut."""
+    ends = (found.end() for found in _PARAGRAPH_END.finditer(text, place))
+    return next((end for end in ends if end < len(text) and text[end - 1] == "\n" and not text[end].isspace()), None)
 
 
 def _sentences_of_block(block: str) -> Iterator[str]:

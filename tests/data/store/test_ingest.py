@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from data.store.cleaner import Cleaner, document_hash
 from data.store.recipe import Recipe
-from data.store.spool import Cleaner, Spool, document_hash
+from data.store.spool import Spool
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.stream.windows import Windows
 from data.text.cleaning import clean, sentences

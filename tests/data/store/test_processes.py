@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.errors import MachineError, UserError
-from data.store import processes, rate, spool
+from data.store import cleaner, processes, rate
 from data.store.processes import in_order, processors
 from data.store.rate import ReadingRate
 from data.store.recipe import Recipe
@@ -78,7 +78,7 @@ def test_a_store_is_the_same_bytes_whatever_the_number_of_processes(
     stores: dict[int, dict[str, bytes]] = {}
     for count in (1, 3):
         monkeypatch.setattr(processes, "processors", lambda count=count: count)
-        monkeypatch.setattr(spool, "CHARACTERS_AT_ONCE", 1_000 * count)
+        monkeypatch.setattr(cleaner, "CHARACTERS_AT_ONCE", 1_000 * count)
         folder = find_or_build(recipe, tmp_path / str(count), report=lambda line: None)
         stores[count] = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
     assert stores[1] == stores[3]
