@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
     from evaluation.execution.jobs import StudyDir
     from evaluation.execution.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
-    from evaluation.findings import evaluations_of
+    from evaluation.findings import check_evaluations, evaluations_of
     from evaluation.outcome import finish_study, is_finished
     from evaluation.study.parse import parse
     from training.monitoring.next_command import print_next
@@ -72,6 +72,8 @@ def main(arguments: list[str]) -> int:
         evaluations = evaluations_of(study.evaluations)
         plan = plan_of(study, fingerprint, DEFAULTS, study_dir)
         jobs, environments = jobs_of(study, plan, study_dir), environments_of(plan, options.parallel)
+        if not jobs.are_over():
+            check_evaluations(evaluations, study.hypotheses)
         if options.dry_run:
             print_plan(console, study, plan, jobs, at_once=len(environments))
             print_next("compare.py", *(argument for argument in arguments if argument != DRY_RUN))

@@ -5,6 +5,8 @@ winning. The same command again resumes the run. A grid of settings is one comma
 
     python finetune.py --config configs/tasks/sst2.yaml --checkpoint runs/masked_lm-s0 \
         --grid.learning_rates [1e-4,3e-4,1e-3] --grid.seeds [0,1,2]
+
+With --dry-run the rows are read and the settings checked, and nothing is trained; it needs no checkpoint.
 """
 
 import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
@@ -15,6 +17,7 @@ import training.setup.command_line  # noqa: F401 - before what takes seconds to 
 from training.setup.script import script
 
 WIDTH = 120  # where there is no terminal
+DRY_RUN = "--dry-run"
 
 
 @script()
@@ -22,10 +25,18 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from rich.console import Console
 
+    from finetuning.dry_run import dry_run
     from finetuning.grid import best_of, example_for, fine_tune, grid_of, table_of
     from training.monitoring.next_command import print_next
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    if DRY_RUN in arguments:
+        settings = [argument for argument in arguments if argument != DRY_RUN]
+        for line in dry_run(settings):
+            console.print(line, soft_wrap=True, markup=False)
+        if any(argument.split("=")[0] == "--checkpoint" for argument in settings):
+            print_next("finetune.py", *settings)
+        return 0
     if (grid := grid_of(arguments)) is not None:
         runs = list(grid.run())
         console.print(table_of(runs))

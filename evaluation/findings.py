@@ -14,7 +14,7 @@ from common.files import written_whole
 from evaluation.execution.jobs import MeasuredRun
 from evaluation.record.record import SummaryRecord
 from evaluation.scoring.evaluate import make_evaluation
-from evaluation.scoring.results import Evaluation, EvaluationResult
+from evaluation.scoring.results import CheckedEvaluation, Evaluation, EvaluationResult
 from evaluation.statistics.aggregate import bounds_of, scores_of, summaries
 from evaluation.study.plan import Plan
 from evaluation.study.study import VALIDATION_LOSS, Hypothesis
@@ -30,6 +30,18 @@ def evaluations_of(settings: Mapping[str, dict[str, Any]]) -> dict[str, Evaluati
     """
     named = {VALIDATION_LOSS: {}, **settings}
     return {name: make_evaluation(name, given) for name, given in named.items()}
+
+
+def check_evaluations(evaluations: Mapping[str, Evaluation], hypotheses: Iterable[Hypothesis]) -> None:
+    """Has every evaluation check what it can before anything is trained.
+
+    Raises:
+        UserError, MachineError: where one would be refused for every run.
+    """
+    metrics = [hypothesis.metric for hypothesis in hypotheses]
+    for name, evaluation in evaluations.items():
+        if isinstance(evaluation, CheckedEvaluation):
+            evaluation.check([metric for metric in metrics if metric.split("/")[0] == name])
 
 
 def measure(job: MeasuredRun, evaluations: Mapping[str, Evaluation]) -> tuple[Results, list[str]]:

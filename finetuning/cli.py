@@ -28,7 +28,7 @@ BASE = REPOSITORY / "configs/tasks/base.yaml"
 class FineTuningParser(Parser):
     """Knows the settings of every kind of task."""
 
-    other_flags = ("--grid.learning_rates", "--grid.seeds")
+    other_flags = ("--grid.learning_rates", "--grid.seeds", "--dry-run")
 
     def valid_names(self) -> Iterator[str]:
         yield from super().valid_names()

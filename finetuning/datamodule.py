@@ -1,6 +1,7 @@
 """The rows of a task on their way into the model: read once, encoded once, in batches of like length."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,11 @@ class Validated(NamedTuple):
     examples: list[TaskExample]
 
 
+def rows_line(rows: Mapping[Split, Sequence[Any]]) -> str:
+    """How many rows each split has, for the user."""
+    return "rows: " + ", ".join(f"{len(of_split):,} {split}" for split, of_split in rows.items())
+
+
 class TaskData(ShardedData):
     """What a fine-tuning run reads.
 
@@ -114,9 +120,8 @@ class TaskData(ShardedData):
             self.validated = Validated(sample, module.examples(sample, DataWarnings()))
             share = f"{most:,} of {len(all_rows):,} development rows"
             rank_zero_info(f"[data] evaluated while training: {share}; at the end all of them")
-        counts = ", ".join(f"{len(rows):,} {split}" for split, rows in self.rows.items())
         labels = f"; labels: {', '.join(module.labels)}" if module.labels else ""
-        rank_zero_info(f"[data] rows: {counts}{labels}")
+        rank_zero_info(f"[data] {rows_line(self.rows)}{labels}")
         for line in self.warnings.lines():
             rank_zero_info(f"[data] warning: {line}")
 

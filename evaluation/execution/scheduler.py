@@ -44,10 +44,15 @@ def worker_environments(parallel: int | None, *, devices: int) -> list[dict[str,
     ]
 
 
-def last_line(log: Path) -> str:
-    """The last line that a process of one of the scripts printed."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+def last_line(printed: str) -> str:
+    """The last line of what a process of one of the scripts printed."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     return re.sub(r"^\w+\.py: error: ", "", lines[-1]) if lines else "it printed nothing"
+
+
+def printed_in(log: Path) -> str:
+    """What processes printed into a file."""
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
@@ -138,7 +143,9 @@ class Scheduler:
         if job.summary() is None:
             number = -status if status < 0 else status - 128
             is_signal = number in set(signal.Signals)
-            job.note_failure(status, f"ended by {signal.Signals(number).name}" if is_signal else last_line(job.log))
+            job.note_failure(
+                status, f"ended by {signal.Signals(number).name}" if is_signal else last_line(printed_in(job.log))
+            )
         return True
 
     def _train(self, job: Job) -> bool:

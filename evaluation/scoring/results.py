@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -81,3 +81,18 @@ class Evaluation(Protocol):
     """An evaluation with its settings: a function of a run's folder, which caches what it costs to find out."""
 
     def __call__(self, run_folder: Path) -> Sequence[EvaluationResult]: ...
+
+
+@runtime_checkable
+class CheckedEvaluation(Protocol):
+    """An evaluation that can tell before any run is trained that it would be refused later."""
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """Checks what its settings alone do not tell.
+
+        Args:
+            metrics: of it, that hypotheses name.
+
+        Raises:
+            UserError, MachineError: naming the setting.
+        """

@@ -17,25 +17,28 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import MachineError, UserError
 from common.ranges import LEARNING_RATE, SEED, check_ranges
 from common.repository import REPOSITORY
-from evaluation.execution.scheduler import last_line, passing_signals_on
+from evaluation.execution.scheduler import last_line, passing_signals_on, printed_in
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from evaluation.study.parse import arm_of
 from evaluation.study.study import Arm
+from training.setup.endings import MACHINE, USER
 from training.step.stops import Interrupted
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores
 
 FINETUNE, DEFAULTS = REPOSITORY / "finetune.py", REPOSITORY / "configs/tasks/base.yaml"
 UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte"}  # all other metrics are fractions of one
+REFUSALS = {USER: UserError, MACHINE: MachineError}  # by the exit status of a script
 OF_THE_EVALUATION = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
 
 
@@ -142,6 +145,40 @@ class FineTuned:
     def _tasks(self) -> dict[str, Arm]:
         return {name: arm_of(f"fine_tuned.tasks.{name}", task) for name, task in self.tasks.items()}
 
+    def check(self, metrics: Sequence[str]) -> None:
+        """Has finetune.py read every task's rows by its settings, as it will for each run.
+
+        Raises:
+            UserError: where it would refuse a task, or a metric is that of none.
+            MachineError: where it has no network, or is not let read.
+        """
+        whole = [f"fine_tuned/{name}" for name in self.tasks]
+        for metric in metrics:
+            if metric not in whole and not metric.startswith(tuple(f"{name}/" for name in whole)):
+                raise UserError(f"hypotheses: '{metric}' is of no task of fine_tuned; they are {', '.join(whole)}")
+        with ExitStack() as stack:
+            processes = {name: stack.enter_context(self._dry_run(task)) for name, task in self._tasks().items()}
+            for process in processes.values():
+                stack.callback(process.kill)
+            for name, process in processes.items():
+                printed, _ = process.communicate()
+                if process.returncode not in (0, *REFUSALS):
+                    raise RuntimeError(f"finetune.py --dry-run of the task '{name}':\n{printed}")
+                if process.returncode:
+                    raise REFUSALS[process.returncode](f"fine_tuned.tasks.{name}: {last_line(printed)}")
+
+    def _dry_run(self, task: Arm) -> "subprocess.Popen[str]":
+        configs = [argument for path in task.config for argument in ("--config", path)]
+        settings = [f"--{key}={value}" for key, value in task.settings.items()]
+        return subprocess.Popen(
+            [sys.executable, str(FINETUNE), "--dry-run", *configs, *settings],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+
     def __call__(self, run_folder: Path) -> list[EvaluationResult]:
         """The score on each task's reported split, over the fine-tuning seeds.
 
@@ -165,7 +202,7 @@ class FineTuned:
             self._train(task, seeds, config, run_folder, home)
         found = tuned_in(home)
         if len(found) < wanted:
-            raise UserError(f"{name}: {last_line(home / 'log.txt')}")
+            raise UserError(f"{name}: {last_line(printed_in(home / 'log.txt'))}")
         return found
 
     def _train(self, task: Arm, seeds: Sequence[int], config: Mapping[str, Any], run_folder: Path, home: Path) -> None:

@@ -87,6 +87,27 @@ def numbers(record: StudyRecord) -> list[Any]:
     ]
 
 
+@pytest.mark.parametrize("more", [("--dry-run",), ()])
+def test_a_task_that_no_run_could_be_taken_to_is_refused_before_the_first_is_trained(
+    compare: Compare,
+    write_study: Callable[..., list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
+) -> None:
+    script = tmp_path / "finetune.py"  # its answer without its seconds; the answer itself is tested beside it
+    script.write_text("print('finetune.py: error: task.train: no file at a'); raise SystemExit(2)", encoding="utf-8")
+    monkeypatch.setattr("evaluation.scoring.tasks.fine_tuned.FINETUNE", script)
+    tasks = {"made": str(ROOT / "configs/tasks/sst2.yaml")}
+    command = write_study(evaluations={"fine_tuned": {"tasks": tasks}}, hypotheses=[])
+    assert compare([*command, *more]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.endswith("error: fine_tuned.tasks.made: task.train: no file at a")
+    assert not (tmp_path / "studies/tiny/runs").exists()
+    assert not (tmp_path / "studies/tiny/study.json").exists()  # nothing is declared by it
+
+
 def test_a_study_is_paired_measured_reported_and_not_repeated(
     compare: Compare, write_study: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Fine-tuned tasks as a evaluation: which runs of the grid count, what is reported, and what is remembered."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from common.errors import MachineError, UserError
 from evaluation.scoring.tasks.fine_tuned import FineTuned, best_of, nested, results_of, tuned_in
 from tests.evaluation.scorers import write_run
 from tests.finetuning.made_tasks import TASKS, write_tasks
@@ -151,6 +153,33 @@ def test_a_task_that_a_run_cannot_learn_is_named_with_the_reason(
     wrong = {**task, "settings": {**SMALL, "task.label": "lable"}}
     with pytest.raises(ValueError, match=r"^tiny: .*did you mean 'label'"):
         FineTuned(tasks={"tiny": wrong})(run)
+
+
+@pytest.mark.slow
+def test_what_every_run_would_be_refused_for_is_refused_before_there_is_one(task: dict[str, Any]) -> None:
+    wrong = {**task, "settings": {**SMALL, "task.label": "lable"}}
+    with pytest.raises(UserError, match=r"^fine_tuned\.tasks\.other: task\.train: .*did you mean 'label'"):
+        FineTuned(tasks={"other": wrong}).check(["fine_tuned/other", "fine_tuned/other/source over 20"])
+
+
+@pytest.mark.parametrize(("status", "kind"), [(2, UserError), (4, MachineError), (1, RuntimeError), (0, None)])
+def test_a_dry_run_is_refused_as_finetune_refuses_it(
+    status: int, kind: type[Exception] | None, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"print('finetune.py: error: the reason'); raise SystemExit({status})", encoding="utf-8")
+    monkeypatch.setattr("evaluation.scoring.tasks.fine_tuned.FINETUNE", script)
+    with nullcontext() if kind is None else pytest.raises(kind, match="the reason"):
+        FineTuned(tasks={"tiny": task, "again": task}).check([])
+
+
+@pytest.mark.parametrize("metric", ["fine_tuned", "fine_tuned/tiney", "fine_tuned/tiny2"])
+def test_a_metric_of_no_task_is_refused(metric: str, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)  # nothing is read for it
+    with pytest.raises(
+        UserError, match=f"hypotheses: '{metric}' is of no task of fine_tuned; they are fine_tuned/tiny"
+    ):
+        FineTuned(tasks={"tiny": task}).check([metric])
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
