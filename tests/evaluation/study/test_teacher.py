@@ -9,7 +9,7 @@ import yaml
 
 import compare
 from evaluation.record.files import read_record
-from tests.evaluation.execution.test_compare import train_here
+from tests.evaluation.execution.conftest import train_here
 from tests.evaluation.study.test_plan import tiny_settings
 from tests.helpers import ROOT, train_in_process
 from training.storage.run_dir import RunFolder
