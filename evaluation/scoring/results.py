@@ -85,10 +85,10 @@ class Evaluation(Protocol):
 
 @runtime_checkable
 class CheckedEvaluation(Protocol):
-    """An evaluation that can tell before any run is trained that it would be refused later."""
+    """An evaluation that finds before any run is trained that it would be refused later."""
 
     def check(self, metrics: Sequence[str]) -> None:
-        """Checks what its settings alone do not tell.
+        """Checks what does not follow from its settings alone.
 
         Args:
             metrics: of it, that hypotheses name.
