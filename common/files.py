@@ -15,6 +15,11 @@ from common.errors import UserError
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust end their messages
 
 
+def expanded(name: str) -> Path:
+    """A path with `~` as the home of a user; as it is written where nobody knows that home, as in some containers."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's own raises RuntimeError there
+
+
 def sync(path: Path) -> None:
     """Makes sure that a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -62,8 +67,11 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Raises:
         OSError: where the system refuses to write, naming `path`.
+        UserError: where a device or a pipe stands there, whose place a file would take.
     """
     writing = path.with_name(f".{path.name}.writing")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is a device or a pipe, and must be a file")
     try:
         with naming(path, writing):
             yield writing

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM while a script loads its libraries: it ends at once with 128 + the number, without a traceback.
+"""What a script needs before it loads its libraries: quiet signals, three standard streams, a working folder.
 
-Every script imports this before all else, since libraries take seconds to load. Nothing has begun by then that would
-have to be saved; and no exception is raised, since a library that is being loaded may turn it into one of its own.
-`training.setup.script` takes the signals over when `main` begins.
+Every script imports this before all else, since libraries take seconds to load. Ctrl-C and SIGTERM end it at once with
+128 + the number, without a traceback: nothing has begun by then that would have to be saved; and no exception is
+raised, since a library that is being loaded may turn it into one of its own. `training.setup.script` takes the signals
+over when `main` begins.
 """
 
 import os
@@ -13,19 +14,49 @@ import sys
 DEFAULTS = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
 
+STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by their numbers
+
+
 def leave(number: int, frame: object) -> None:
     """Ends the process; nothing else runs in it."""
     os._exit(128 + number)
 
 
-def _is_script() -> bool:
+def is_script() -> bool:
     """Whether a script of this repository is what was started, rather than a test or a child that imports it."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     folder, own = (os.path.dirname(os.path.realpath(path)) for path in (file or "", __file__))  # noqa: PTH120 - pathlib
     return file is not None and folder == os.path.dirname(own)  # noqa: PTH120 - takes longer to load than all this
 
 
-if _is_script():
+def _open_streams() -> None:
+    """A stream that the shell closed, as `>&-` does, leads nowhere.
+
+    Else the next file that is opened, such as the run's metrics.csv, takes its number, and what libraries print.
+    """
+    for number, (name, mode) in enumerate(STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - a number
+
+
+def _check_working_folder() -> None:
+    """Ends the process where that is gone: libraries fail there in words of their own."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib takes longer to load than all this
+    except OSError:
+        script = os.path.basename(sys.argv[0])  # noqa: PTH119
+        sys.stderr.write(f"{script}: error: the working folder was removed or moved: change to one that is there\n")
+        sys.stderr.flush()
+        os._exit(2)
+
+
+if is_script():
+    _open_streams()
+    _check_working_folder()
     for _number, _default in DEFAULTS.items():
         if signal.getsignal(_number) == _default:
             signal.signal(_number, leave)

@@ -19,7 +19,8 @@ from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, Val
 from training.monitoring.display import CompilingLine, Display
 from training.monitoring.logs import Logs, MetricsCsv, wandb_mode
 from training.monitoring.telemetry import Telemetry
-from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights, make_wandb_logger
+from training.monitoring.wandb_logger import make_wandb_logger
+from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights
 from training.setup.cli import RunCLI
 from training.setup.endings import MACHINE, ending_of
 from training.setup.settings import LoggingSettings

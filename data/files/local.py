@@ -6,12 +6,10 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from common.errors import UserError
-
-if TYPE_CHECKING:
-    pass
+from common.files import expanded
 
 Row = dict[str, Any]
 Rows = Iterator[tuple[str, Row]]  # with their origins
@@ -70,7 +68,7 @@ def saved_split(name: str, split: str, key: str) -> str:
     Raises:
         UserError: where what was saved holds no such split.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if (folder / "dataset_dict.json").is_file():
         held = sorted(file.parent.name for file in folder.glob("*/state.json"))
         if split not in held:
@@ -83,7 +81,7 @@ def saved_split(name: str, split: str, key: str) -> str:
 
 def _found(name: str, folder_suffixes: Collection[str]) -> tuple[list[Path], list[Path]]:
     """What `local_files` gives, and the hidden files that it leaves out."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file():
         return [path], []
     if (path / "state.json").is_file():

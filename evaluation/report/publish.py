@@ -9,7 +9,8 @@ from typing import Any
 from evaluation.record.record import StudyRecord
 from evaluation.report.text.verdicts import sentence
 from training.monitoring.logs import wandb_mode
-from training.monitoring.wandb_run import artifact_name, finish, make_wandb_logger
+from training.monitoring.wandb_logger import make_wandb_logger
+from training.monitoring.wandb_run import artifact_name, finish
 from training.setup.settings import LoggingSettings
 
 FILES = ("report.html", "results.json")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from evaluation.scoring.results import EvaluationResult
 from training.monitoring.logs import wandb_mode
-from training.monitoring.wandb_run import finish, log_predictions, make_wandb_logger, warn
+from training.monitoring.wandb_logger import make_wandb_logger, warn
+from training.monitoring.wandb_run import finish, log_predictions
 from training.setup.settings import LoggingSettings, WandbMode
 from training.storage.run_dir import RunFolder
 

@@ -130,6 +130,7 @@ def parse_runs(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
         UserError: where an evaluation is no name.
     """
     parser = OneLineErrors(prog="compare.py", description="A report on runs that exist.", allow_abbrev=False)
+    parser.describes_script = False  # compare.py takes a study besides, with settings that are none of these
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs; those that differ in seed are one arm")
     parser.add_argument("--name", type=str | None, default=None, help="of the report's folder; by default the runs'")
     parser.add_argument("--studies", type=Path, default=Path("studies"), help="folder of all studies")

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import MachineError, UserError
-from common.files import write_whole, written_whole
+from common.files import expanded, write_whole, written_whole
 from tests.helpers import ROOT
 
 PACKAGES = ("data", "models", "training", "objectives", "finetuning", "evaluation")
@@ -131,3 +131,18 @@ def test_an_error_that_names_its_own_file_stays_as_it_is(tmp_path: Path, error: 
         raise error
     assert raised.value is error
     assert str(error) == before
+
+
+def test_a_pipe_or_a_device_keeps_its_place(tmp_path: Path) -> None:
+    pipe = tmp_path / "page.html"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=r"page\.html is a device or a pipe, and must be a file"):
+        write_whole(pipe, "text")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_the_home_of_nobody_is_a_name_like_any_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/texts") == tmp_path / "texts"
+    assert expanded("~nobody-of-this-name/texts") == Path("~nobody-of-this-name/texts")

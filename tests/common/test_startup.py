@@ -80,3 +80,24 @@ def test_help_and_refusals_come_before_what_is_slow_to_import(path: Path) -> Non
             imported += [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
     before = imported[: imported.index("training.setup.command_line")]
     assert {name.partition(".")[0] for name in before} <= QUICK
+
+
+AS_SCRIPT = f"import __main__; __main__.__file__ = {str(ROOT / 'train.py')!r}; import common.startup, sys; "
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_what_is_printed_to_a_closed_stream_reaches_no_file_of_the_run(closed: str, tmp_path: Path) -> None:
+    writes = "file = open(sys.argv[1], 'w'); print('lost'); print('lost', file=sys.stderr); sys.stdin.read(); "
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", AS_SCRIPT + writes + "file.write('kept')"]
+    ran = subprocess.run([*command, str(tmp_path / "file")], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_working_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone = 'mkdir "$1" && cd "$1" && rmdir "$1" && exec "$2" "$3" runs'
+    command = ["sh", "-c", gone, "sh", str(tmp_path / "gone"), sys.executable, str(ROOT / "summarize.py")]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 2
+    line = "summarize.py: error: the working folder was removed or moved: change to one that is there"
+    assert ran.stderr.splitlines()[-1:] == [line]  # behind what the shell and Python say of it

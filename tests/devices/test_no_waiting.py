@@ -31,7 +31,7 @@ EXCEPTIONS = {
     "training/step/module.py: _agree": "of a request, which is no tensor",
     "training/step/module.py: on_load_checkpoint": "before the first step; of numbers of a checkpoint",
     "training/step/micro.py: of": "before the first step; of numbers of run.json",
-    "training/step/repeated.py: on_before_optimizer_step": "of a message, which is no tensor",
+    "training/step/repeated.py: _lacks_memory": "of a message, which is no tensor",
     "training/step/repeated.py: _of_all": "with micro_batch_size auto on several devices: whether any lacked memory",
     "training/step/terms.py: _take": "where sums are logged, or once in MOST_UNREAD micro-batches",
     "training/step/terms.py: restore": "before the first step",

@@ -15,7 +15,7 @@ from finetuning.body.body import start_from, template_of, template_of_preset
 from finetuning.grid import fine_tune
 from objectives.weights.load import load_run
 from tests.helpers import OBJECTIVES, ROOT, weights_of
-from training.monitoring.wandb_run import make_wandb_logger
+from training.monitoring.wandb_logger import make_wandb_logger
 
 Command = Callable[..., list[str]]
 

@@ -6,10 +6,12 @@ from functools import cache
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from common.errors import UserError
 from common.processors import meter, quota, threads_beside
 
 OF_STUDY = "OBJECTIVE_LAB_THREADS"  # set by compare.py for its runs
 OF_USER = "OMP_NUM_THREADS"
+MOST = 4096
 
 
 @cache
@@ -32,6 +34,14 @@ def free_threads() -> int:
     return threads
 
 
+def _threads_of_study() -> int | None:
+    """What compare.py decided for its runs."""
+    given = os.environ.get(OF_STUDY)
+    if given is not None and not (given.isascii() and given.isdigit() and 1 <= int(given) <= MOST):
+        raise UserError(f"{OF_STUDY} = {given} must be a number of threads from 1 to {MOST}, or not be set")
+    return None if given is None else int(given)
+
+
 def set_threads(earlier: int | None, *, processes: int) -> int:
     """Has torch compute with as many threads as the run began with, or as are free; returns their number.
 
@@ -49,7 +59,7 @@ def set_threads(earlier: int | None, *, processes: int) -> int:
             )
         return usual()
     usual()  # is noted before it is changed
-    threads = earlier or int(os.environ.get(OF_STUDY, 0)) or max(free_threads() // processes, 1)
+    threads = earlier or _threads_of_study() or max(free_threads() // processes, 1)
     torch.set_num_threads(threads)
     if processes > 1:
         os.environ[OF_USER] = str(threads)  # or Lightning takes all processors for them

@@ -6,7 +6,6 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from common.errors import UserError
-from common.files import naming, written_whole
+from common.files import expanded, naming, written_whole
 from training.monitoring.callbacks import RunCallback
 from training.setup.settings import WandbMode
 from training.step.module import ExactModule
@@ -115,7 +114,7 @@ class Logs(RunCallback):
 
 def has_wandb_key() -> bool:
     """Whether a key for Weights & Biases is set, in the environment or in ~/.netrc."""
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    netrc = expanded(os.environ.get("NETRC", "~/.netrc"))
     try:
         return bool(os.environ.get("WANDB_API_KEY")) or "api.wandb.ai" in netrc.read_text(encoding="utf-8")
     except OSError:

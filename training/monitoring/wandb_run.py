@@ -1,31 +1,23 @@
 """A run in Weights & Biases: its numbers over raw tokens, its metadata, its weights, and where these came from."""
 
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from training.monitoring.callbacks import RunCallback
-from training.setup.settings import LoggingSettings
+from training.monitoring.wandb_logger import warn
 from training.step.budget import quantity
 from training.step.module import ExactModule
 from training.storage.checkpoint import checkpoint_step
 from training.storage.run_dir import RunFolder
 from training.storage.scores import LOWER_IS_BETTER
 
-Mode = Literal["online", "offline"]
-PROJECT = "objective-lab"
-SECONDS_TO_ANSWER = 5.0
-SECONDS_TO_BEGIN = 20.0
-LONGEST_NAME = 128  # of a run; W&B refuses longer ones
 LONGEST_ARTIFACT = 100
 FILES_OF_A_RUN = ("tokenizer.json", "config.yaml")
 
@@ -36,109 +28,6 @@ def artifact_name(name: str, suffix: str) -> str:
     if legal != name:
         legal = "-".join(part for part in (legal, sha256(name.encode()).hexdigest()[:8]) if part)
     return f"{legal}-{suffix}"
-
-
-def warn(message: str) -> None:
-    """Prints what W&B refused, which ends nothing."""
-    print(f"W&B: {message}", file=sys.stderr)
-
-
-def how_to_sync(folder: Path) -> str:
-    """The command that sends what lies in a folder."""
-    return f"`wandb sync {folder}/wandb/offline-run-*` sends it later"
-
-
-def reachable(mode: Mode, folder: Path) -> Mode:
-    """`offline`, with a line on it, where W&B's server does not answer within seconds."""
-    if mode == "offline":
-        return mode
-    import requests
-
-    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    try:
-        requests.head(url, timeout=SECONDS_TO_ANSWER, allow_redirects=False)
-    except requests.RequestException as error:
-        warn(f"{url} does not answer ({type(error).__name__}): this run is logged offline; {how_to_sync(folder)}")
-        return "offline"
-    return mode
-
-
-class TokenAxisLogger(WandbLogger):
-    """Weights & Biases, with every number drawn over raw tokens.
-
-    Names are defined one by one: Lightning defines `*` over its own step, and which of two patterns wins is not
-    documented.
-    """
-
-    _defined: frozenset[str] = frozenset()
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Logs numbers, among them `raw_tokens`."""
-        for name in sorted(metrics.keys() - self._defined):
-            self.experiment.define_metric(name, step_metric=None if name == "raw_tokens" else "raw_tokens")
-        self._defined |= metrics.keys()
-        super().log_metrics(metrics, step)
-
-
-def make_wandb_logger(
-    folder: Path,
-    settings: LoggingSettings,
-    *,
-    mode: Mode,
-    run_id: str,
-    job_type: str,
-    tags: Sequence[str],
-    config: dict[str, Any],
-) -> TokenAxisLogger:
-    """A logger of the run in `folder`, which goes on under its id; offline where W&B cannot be reached.
-
-    With `settings.private` no command line, git remote, machine or package list is sent; environment variables never
-    are.
-    """
-    import wandb  # slow to import, and not needed with --logging.wandb off
-
-    os.environ.setdefault("WANDB_SILENT", "true")
-    os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))  # where artifacts wait, instead of the home folder
-    private = settings.private
-
-    def made(mode: Mode) -> TokenAxisLogger:
-        logger = TokenAxisLogger(
-            project=settings.project or os.environ.get("WANDB_PROJECT", PROJECT),
-            entity=settings.entity or os.environ.get("WANDB_ENTITY"),
-            name=folder.name[:LONGEST_NAME],
-            id=run_id,
-            save_dir=folder,
-            resume="allow",
-            mode=mode,
-            group=settings.group,
-            job_type=job_type,
-            tags=[*tags, *settings.tags],
-            settings=wandb.Settings(
-                console="off",
-                disable_git=private,
-                x_disable_meta=private,
-                x_save_requirements=not private,
-                save_code=False,
-                init_timeout=SECONDS_TO_BEGIN,
-            ),
-            config=config,
-        )
-        logger._wandb_init.pop("anonymous", None)  # wandb 0.31 warns of it, and a later one may refuse it
-        return logger
-
-    if getattr(rank_zero_only, "rank", 0):  # the other processes log nothing
-        return made("offline")
-    logger = made(reachable(mode, folder))
-    if logger._wandb_init["mode"] == "offline":
-        return logger
-    try:
-        assert logger.experiment is not None  # begins the run
-    except wandb.Error as error:
-        reason = " ".join(str(error).split())
-        warn(f"the run was not taken ({reason}): it is logged offline; {how_to_sync(folder)}")
-        return made("offline")
-    return logger
 
 
 def as_numbers(config: Mapping[str, Any]) -> dict[str, Any]:

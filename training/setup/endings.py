@@ -3,6 +3,8 @@
 Exceptions of libraries are known by the names of their classes, so that no library is imported to end a script.
 """
 
+from common.startup import is_script
+
 import errno
 import os
 import re
@@ -158,4 +160,6 @@ def write_line(line: str, status: int) -> None:
 def leave(line: str, status: int = USER) -> NoReturn:
     """Ends the process with one line and an exit status."""
     write_line(line, status)
+    if is_script():  # what falls apart on the way out, such as a loader without its workers, writes no traceback
+        sys.unraisablehook = lambda _: None
     raise SystemExit(status)

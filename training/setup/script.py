@@ -46,7 +46,9 @@ def _signals() -> Iterator[None]:
 
 
 def _any_text_can_be_printed() -> None:
-    """What the terminal's encoding lacks is written as an escape, and ends no script."""
+    """What the terminal's encoding lacks is written as an escape, and ends no script; a width of nothing is none."""
+    if os.environ.get("COLUMNS", "").strip("0") == "":  # as some terminals without a size have it
+        os.environ.pop("COLUMNS", None)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # one that a test put there
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
@@ -56,6 +58,10 @@ def _check_text(arguments: Sequence[str]) -> None:
     """Raises UserError for what no file can hold as text: bytes that are no UTF-8, which Python has as surrogates."""
     for argument in arguments:
         if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
+            with suppress(UnicodeError):
+                text, encoding = os.fsencode(argument).decode("utf-8"), sys.getfilesystemencoding()
+                if "\0" not in text:
+                    raise UserError(f"'{text}' cannot be read in this locale, {encoding}: set PYTHONUTF8=1")
             raise UserError(f"the argument {argument!a} is no text in UTF-8")
 
 

@@ -192,6 +192,18 @@ def matmul_precision(settings: TrainerSettings) -> str:
     return "high" if "16" in settings.precision else "highest"
 
 
+def _slurm() -> SLURMEnvironment:
+    """The job of SLURM that this process belongs to.
+
+    Raises:
+        UserError: where it was submitted in a way that Lightning does not take, such as `--ntasks` alone.
+    """
+    try:
+        return SLURMEnvironment(auto_requeue=False)  # it would save within the signal handler, mid-step
+    except RuntimeError as error:
+        raise UserError(f"this job of SLURM: {error}") from None
+
+
 def make_trainer(settings: TrainerSettings, folder: Path, *, repeats_steps: bool = False) -> Trainer:
     """A Trainer of resolved settings. Loggers, callbacks and how batches are cut are given to it afterwards.
 
@@ -199,11 +211,16 @@ def make_trainer(settings: TrainerSettings, folder: Path, *, repeats_steps: bool
         settings: with every `auto` decided.
         folder: of the run.
         repeats_steps: whether a step that is out of memory is repeated in smaller micro-batches.
+
+    Raises:
+        UserError: where the environment holds settings for Lightning, which no run folder would tell of.
     """
+    if foreign := sorted(name for name in os.environ if name.startswith("PL_TRAINER_")):
+        raise UserError(f"{', '.join(foreign)} in the environment would change the run behind its settings: unset it")
     _quieten()
     plugins: list[Any] = [SafeCheckpointIO()]
     if SLURMEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # it would save within the signal handler, mid-step
+        plugins.append(_slurm())
     if settings.precision == "16-mixed":
         plugins.append(Float16(settings.accelerator))
     if settings.accelerator == "cuda":

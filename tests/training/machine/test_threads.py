@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from common.errors import UserError
 from tests.helpers import make_cli, train_in_process
 from training.machine import threads
 from training.machine.threads import OF_STUDY, OF_USER, free_threads, set_threads, usual
@@ -75,3 +76,11 @@ def test_the_number_stands_in_the_run_folder_and_a_run_that_goes_on_has_it(tiny_
     run.write_info(threads=2)
     assert make_cli(command).threads == torch.get_num_threads() == 2
     assert make_cli([*command, "--resume", "never"]).threads == 1
+
+
+@pytest.mark.usefixtures("free")
+@pytest.mark.parametrize("given", ["x", "0", "-2", "", "1e3"])
+def test_what_a_study_cannot_have_decided_is_refused_by_name(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OF_STUDY, given)
+    with pytest.raises(UserError, match=f"{OF_STUDY} = {given} must be a number of threads"):
+        set_threads(None, processes=1)

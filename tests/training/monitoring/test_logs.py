@@ -74,6 +74,17 @@ def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_key")
+def test_a_user_whom_the_machine_does_not_know_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("NETRC")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert not has_wandb_key()
+
+
+@pytest.mark.usefixtures("no_key")
 def test_wandb_is_offline_without_a_key_and_online_with_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not has_wandb_key()
     assert wandb_mode("auto") == "offline"

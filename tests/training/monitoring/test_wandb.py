@@ -129,6 +129,33 @@ def test_a_private_run_tells_nothing_of_the_machine(tiny_run: Command, tmp_path:
     assert not list((tmp_path / "runs/private/wandb").glob("offline-run-*/files/wandb-metadata.json"))
 
 
+def test_a_run_of_a_user_without_a_home_is_logged(
+    tiny_run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that is started under a number that it does not know."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setenv("HOME", "")  # is restored
+    monkeypatch.delenv("HOME")
+    more = ("--budget.steps", "1", "--logging.wandb", "offline")
+    assert train_in_process(tiny_run("causal_lm", "homeless", *more)) == 0
+    assert records(tmp_path / "runs/homeless")["history"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("WANDB_MODE", "nonsense"), ("WANDB_PROJECT", "a/b:c")])
+def test_what_wandb_refuses_of_the_environment_is_the_users(tiny_run: Command, name: str, value: str) -> None:
+    """In a process of its own, since W&B reads the environment once."""
+    mode = "auto" if name == "WANDB_MODE" else "offline"
+    more = ("--budget.steps", "1", "--logging.wandb", mode)
+    done = run_script("train.py", *tiny_run("causal_lm", "refused", *more), **{name: value})
+    assert done.returncode == 2, done.stderr
+    assert "error: W&B refuses what it was given (" in (line := done.stderr.splitlines()[-1])
+    assert value in line
+
+
 @pytest.mark.parametrize("name", ["run 1", "모델", "café", "a:b", "x" * 140, "plain-name_1.0"])
 def test_every_name_of_a_folder_is_made_a_legal_and_own_name_of_an_artifact(name: str) -> None:
     from wandb.sdk.artifacts._validators import validate_artifact_name

@@ -66,6 +66,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         ("--trainer.accelerator", "cuda", "--trainer.devices", "99"),
         "trainer.devices = 99, but torch finds",
     ),
+    "a corpus in the home of nobody": (("--data.corpus", "~nobody-of-this-name/a.txt"), "no file at '~nobody-of"),
 }
 
 
@@ -81,6 +82,25 @@ def test_a_mistake_is_refused_before_training_in_one_line(
     assert len(message) == 1
     assert expected in message[0]
     assert not (tmp_path / "runs/mistake/checkpoints").exists()
+
+
+def test_a_job_of_slurm_with_tasks_that_lightning_does_not_take_is_refused_in_one_line(
+    tiny_run: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"NTASKS": "2", "JOB_NAME": "train", "JOB_ID": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert train_in_process(tiny_run("causal_lm", "job", "--budget.steps", "1")) == 2
+    assert "error: this job of SLURM: You set `--ntasks=2`" in capsys.readouterr().err
+
+
+def test_settings_for_lightning_in_the_environment_are_refused(
+    tiny_run: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 9: no run folder would tell of them."""
+    monkeypatch.setenv("PL_TRAINER_MAX_STEPS", "1")
+    assert train_in_process(tiny_run("causal_lm", "shorter", "--budget.steps", "2")) == 2
+    assert "error: PL_TRAINER_MAX_STEPS in the environment would change the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

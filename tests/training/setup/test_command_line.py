@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from data.datamodule import DataModule
+from evaluation.study.parse import parse, parse_runs
 from finetuning.cli import FineTuningCLI
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from tests.helpers import ROOT
-from training.setup import command_line
+from training.setup import command_line, parsing
 from training.setup.cli import RunCLI
 from training.setup.command_line import describe, refusal
 
@@ -162,3 +163,15 @@ def test_every_script_begins_with_what_can_be_answered_at_once(name: str) -> Non
     imports = [line for line in lines if line.startswith(own)]
     assert imports[0].startswith("import common.startup")
     assert imports[1].startswith("import training.setup.command_line")
+
+
+def test_the_schema_of_compare_is_that_of_studies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A report on runs takes few settings: were its parser kept, every study would be refused from then on."""
+    kept: list[Any] = []
+    monkeypatch.setattr(parsing, "keep_schema", kept.append)
+    monkeypatch.setattr(parsing.OneLineErrors, "is_described", False)
+    parse_runs([str(tmp_path)])
+    assert kept == []
+    with pytest.raises(SystemExit):
+        parse(["--config", str(tmp_path / "none.yaml")])
+    assert len(kept) == 1

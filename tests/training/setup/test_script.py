@@ -2,6 +2,7 @@
 
 import ast
 import multiprocessing
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from common.errors import MachineError, UserError
 from tests.helpers import ROOT
 from tests.processes import SERVER
+from training.setup import endings
 from training.setup.endings import OUR_MISTAKE
 from training.setup.script import script
 from training.step.stops import Interrupted
@@ -177,3 +179,40 @@ def test_an_argument_that_is_no_text_is_refused_by_every_script(
         main([argument])
     assert left.value.code == 2
     assert capsys.readouterr().err.endswith(f"error: the argument {argument!a} is no text in UTF-8\n")
+
+
+def test_a_name_that_the_locale_cannot_read_names_what_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    @script()
+    def main(arguments: list[str]) -> int:
+        raise AssertionError("never reached")
+
+    with pytest.raises(SystemExit):
+        main(["--runs", "한글".encode().decode("ascii", "surrogateescape")])
+    assert "'한글' cannot be read in this locale" in (line := capsys.readouterr().err)
+    assert "set PYTHONUTF8=1" in line
+
+
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_of_no_width_is_none(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    @script()
+    def main(arguments: list[str]) -> int:
+        return int("COLUMNS" in os.environ)
+
+    assert main([]) == 0
+
+
+def test_nothing_follows_the_line_in_which_a_script_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class FallsApart:
+        def __del__(self) -> None:
+            raise AttributeError("a loader that got no workers")
+
+    monkeypatch.setattr(endings, "is_script", lambda: True)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    with pytest.raises(SystemExit):
+        raising(UserError("wrong"))
+    FallsApart()
+    assert len(capsys.readouterr().err.splitlines()) == 1
