@@ -64,7 +64,7 @@ def _seconds(step: Callable[[], None], steps: int, device: torch.device) -> floa
 def _kernels(step: Callable[[], None], device: torch.device) -> str:
     """The table of the kernels of three steps."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    with profile(activities=activities) as recorded:
+    with profile(activities=activities, acc_events=True) as recorded:  # torch 2.11 warns without
         _seconds(step, 3, device)
     order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
     return recorded.key_averages().table(sort_by=order, row_limit=ROWS_OF_KERNELS, max_name_column_width=60)

@@ -213,7 +213,7 @@ def make_trainer(settings: TrainerSettings, folder: Path, *, repeats_steps: bool
         repeats_steps: whether a step that is out of memory is repeated in smaller micro-batches.
 
     Raises:
-        UserError: where the environment holds settings for Lightning, which no run folder would tell of.
+        UserError: where the environment holds settings for Lightning, which no run folder would hold.
     """
     if foreign := sorted(name for name in os.environ if name.startswith("PL_TRAINER_")):
         raise UserError(f"{', '.join(foreign)} in the environment would change the run behind its settings: unset it")

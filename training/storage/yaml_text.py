@@ -16,14 +16,28 @@ class YamlRefused(UserError, yaml.YAMLError):
     """YAML that can be parsed, and is refused; a YAMLError too, so that whoever reads a file adds its name."""
 
 
+def _too_deep(line: int) -> YamlRefused:
+    return YamlRefused(f"line {line} is nested more than {DEEPEST} levels deep")
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    """Those of the parser, which from PyYAML 6.0.4 on has a limit of its own, and meets it before its first event."""
+    try:
+        yield from yaml.parse(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem) and error.problem_mark is not None:
+            raise _too_deep(error.problem_mark.line + 1) from None
+        raise
+
+
 def _check_events(text: str) -> None:
     """Refuses depth and NUL; in events, for nodes are made by recursion, which ends the process far down."""
     depth = 0
-    for event in yaml.parse(text, _Loader):
+    for event in _events(text):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         line = event.start_mark.line + 1
         if depth > DEEPEST:
-            raise YamlRefused(f"line {line} is nested more than {DEEPEST} levels deep")
+            raise _too_deep(line)
         if isinstance(event, yaml.ScalarEvent) and "\0" in event.value:
             raise YamlRefused(f"line {line} holds a NUL character, which no name and no path may have")
 
