@@ -8,9 +8,11 @@ fewer than 95 % were killed.
 """
 
 import argparse
+import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
 from rich.console import Console
 
 from tests.mutation.mutant import Mutant
@@ -30,6 +33,9 @@ from tests.mutation.mutants import MUTANTS
 ROOT = Path(__file__).parent.parent.parent
 LEAST_KILLED = 0.95
 SECONDS_OF_LIKELY_TESTS, SECONDS_OF_ALL_TESTS = 600, 3600  # a mutant that never ends is noticed, too
+OWN = ("tests", *(path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()))  # this project's packages
+SERVER = multiprocessing.get_context("forkserver")  # of processes that have the libraries, and nothing of the project
+SERVER.set_forkserver_preload(["lightning.pytorch.cli", "transformers", "datasets", "scipy.stats", "rich.progress"])
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -54,22 +60,41 @@ def copied(folder: Path) -> Path:
     return folder
 
 
+def _run_pytest(folder: Path, arguments: Sequence[str], output: Path) -> None:
+    """What a forked process does: pytest on a copy, as a new interpreter runs it there."""
+    os.setsid()  # so that whatever a mutant starts can be ended with it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and tests send it
+    with output.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(folder)
+    os.environ.update(OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    sys.argv[:] = ["pytest", *arguments]
+    sys.path[:] = [str(folder), *(path for path in sys.path if Path(path or ".").resolve() != ROOT)]
+    for name in [name for name in sys.modules if name.split(".")[0] in OWN]:
+        del sys.modules[name]
+    sys.exit(int(pytest.main(list(arguments))))
+
+
 def noticed(folder: Path, tests: Sequence[str], *, processes: int, seconds: float) -> str | None:
     """The first test that fails in a copy, or what else went wrong; None where all pass."""
     # The mutants' own test would notice every one of them.
     options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--ignore=tests/mutation", "-n", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", *tests, *options]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of libraries that are loaded before pytest begins
+    output = folder.with_name(f"{folder.name}.txt")
+    process = SERVER.Process(target=_run_pytest, args=(folder, [*tests, *options], output))
+    process.start()
+    process.join(seconds)
+    if process.is_alive() and process.pid is not None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
         return f"no end within {seconds:g} seconds"
-    if done.returncode == 0:
+    if process.exitcode == 0:
         return None
-    found = _FAILED.search(done.stdout)
-    return found[1] if found else f"pytest left with status {done.returncode}: {done.stdout.strip()[-500:]}"
+    written = output.read_text(encoding="utf-8", errors="replace")
+    found = _FAILED.search(written)
+    return found[1] if found else f"pytest left with status {process.exitcode}: {written.strip()[-500:]}"
 
 
 @contextmanager
