@@ -195,7 +195,7 @@ MUTANTS = [
     ),
     Mutant(
         file="data/store/splits.py",
-        original="* (self.end is not None)",
+        original="* (end is not None)",
         replacement="* 0",
         mistake="EOS is not counted, so that the starts behind it are off by one",
         tests=(INGEST,),
