@@ -1,17 +1,20 @@
 """Files and folders that exist whole or not at all, whenever the process is killed or the disk is full."""
 
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
 
+ABANDONED = 3600.0  # seconds after which nobody writes a folder any more that was begun
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")  # as libraries in Rust end their messages
 
 
@@ -97,15 +100,30 @@ def drop_folder(folder: Path) -> None:
     shutil.rmtree(dropped, ignore_errors=True)
 
 
-def write_folder_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+def _own_name(folder: Path) -> Path:
+    """Where this process alone writes a folder; what others left there that were killed long ago is removed."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.writing"):
+        with suppress(OSError):  # another process was faster
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left)
+    return folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+
+
+def write_folder_whole(folder: Path, fill: Callable[[Path], None], *, is_locked: bool = True) -> None:
     """Makes `folder` appear with what `fill` puts into it, or not at all; one that is there is replaced.
 
     Its files have the mode that the umask gives: safetensors' own is for the user alone.
 
+    Args:
+        folder: to make.
+        fill: writes what belongs in it into the folder that it is given.
+        is_locked: whether no other process writes it meanwhile; otherwise each writes by itself, and that of the last
+            one stays.
+
     Raises:
         OSError: where the system refuses to write, naming `folder`.
     """
-    writing = folder.with_name(f".{folder.name}.writing")
+    writing = folder.with_name(f".{folder.name}.writing") if is_locked else _own_name(folder)
     shutil.rmtree(writing, ignore_errors=True)
     try:
         with naming(folder, writing):

@@ -272,5 +272,5 @@ def export_tuned(tuned: FineTunedRun, folder: Path) -> str:
             written = json.loads(path.read_text(encoding="utf-8"))
             write_json(path, {**written, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]})
 
-    write_folder_whole(folder, fill)
+    write_folder_whole(folder, fill, is_locked=False)
     return name

@@ -277,5 +277,5 @@ def export_run(run: TrainedRun, folder: Path, *, class_name: str | None = None) 
             write_tokenizer(home, run.tokenizer, vocabulary, template, max_positions=longest, pads_left=goes_on)
             (home / "README.md").write_text(card_of(run, body.name), encoding="utf-8")
 
-    write_folder_whole(folder, fill)
+    write_folder_whole(folder, fill, is_locked=False)
     return ", ".join(f"{body.name}{f' in {body.folder}/' * bool(body.folder)}" for body in bodies)

@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from common.errors import MachineError, UserError
-from common.files import expanded, write_whole, written_whole
+from common.files import ABANDONED, expanded, write_folder_whole, write_whole, written_whole
 from tests.helpers import ROOT
 
 PACKAGES = ("data", "models", "training", "objectives", "finetuning", "evaluation")
@@ -146,3 +147,32 @@ def test_the_home_of_nobody_is_a_name_like_any_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expanded("~/texts") == tmp_path / "texts"
     assert expanded("~nobody-of-this-name/texts") == Path("~nobody-of-this-name/texts")
+
+
+def test_two_processes_that_write_one_folder_at_once_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, own = tmp_path / "exported", os.getpid()
+
+    def fill(writing: Path, what: str) -> None:
+        (writing / what).write_text(what)
+
+    def fill_while_another_does(writing: Path) -> None:
+        fill(writing, "first half")
+        monkeypatch.setattr(os, "getpid", lambda: own + 1)
+        write_folder_whole(folder, lambda theirs: fill(theirs, "theirs"), is_locked=False)
+        assert [path.name for path in folder.iterdir()] == ["theirs"]
+        fill(writing, "second half")
+
+    write_folder_whole(folder, fill_while_another_does, is_locked=False)
+    assert sorted(path.name for path in folder.iterdir()) == ["first half", "second half"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed_in_time(tmp_path: Path) -> None:
+    for name, age in (("1", 2 * ABANDONED), ("2", 0)):
+        left = tmp_path / f".exported.{name}.writing"
+        left.mkdir()
+        os.utime(left, (time.time() - age, time.time() - age))
+    write_folder_whole(tmp_path / "exported", lambda writing: None, is_locked=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".exported.2.writing", "exported"]

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import select
 import signal
 import sys
 import threading
@@ -65,13 +66,22 @@ def _check_text(arguments: Sequence[str]) -> None:
             raise UserError(f"the argument {argument!a} is no text in UTF-8")
 
 
+def _is_read() -> bool:
+    """Whether whoever reads standard output is still there, as far as the system knows."""
+    with suppress(AttributeError, OSError, ValueError):  # no poll on Windows, or a stream without a descriptor
+        waiting = select.poll()
+        waiting.register(sys.stdout, select.POLLOUT)
+        return not any(events & select.POLLERR for _, events in waiting.poll(0))
+    return True
+
+
 def _can_print() -> bool:
-    """Whether standard output takes what was written to it."""
+    """Whether standard output takes what was written to it; flushing alone shows nothing where none is kept back."""
     try:
         sys.stdout.flush()
     except OSError:
         return False
-    return True
+    return _is_read()
 
 
 def script(*, interrupted: str = "") -> Callable[[Main], Main]:

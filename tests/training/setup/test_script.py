@@ -1,6 +1,7 @@
 """Every script ends alike: mistakes in one line, stopped runs with their status, signals without a traceback."""
 
 import ast
+import io
 import multiprocessing
 import os
 import signal
@@ -117,13 +118,13 @@ def test_a_child_process_ends_by_a_signal_as_any_process_does() -> None:
     assert status == [-signal.SIGTERM]
 
 
-def _prints_into_a_closed_pipe() -> None:
+def _prints_into_a_closed_pipe(buffering: int) -> None:
     import os
     import sys
 
     reader, writer = os.pipe()
     os.close(reader)
-    sys.stdout = os.fdopen(writer, "w")
+    sys.stdout = io.TextIOWrapper(os.fdopen(writer, "wb", buffering), write_through=buffering == 0)
 
     @script()
     def main(arguments: list[str]) -> int:
@@ -133,8 +134,9 @@ def _prints_into_a_closed_pipe() -> None:
     raise SystemExit(main([]))
 
 
-def test_an_output_that_nobody_reads_any_more_ends_a_script_quietly() -> None:
-    process = SERVER.Process(target=_prints_into_a_closed_pipe)
+@pytest.mark.parametrize("buffering", [8192, 0], ids=["kept back", "PYTHONUNBUFFERED"])
+def test_an_output_that_nobody_reads_any_more_ends_a_script_quietly(buffering: int) -> None:
+    process = SERVER.Process(target=_prints_into_a_closed_pipe, args=(buffering,))
     process.start()
     process.join()
     assert process.exitcode == 128 + signal.SIGPIPE
