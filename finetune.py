@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     from finetuning.dry_run import dry_run
     from finetuning.grid import best_of, example_for, fine_tune, grid_of, table_of
     from training.monitoring.next_command import print_next
+    from training.monitoring.tables import print_whole
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if DRY_RUN in arguments:
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if (grid := grid_of(arguments)) is not None:
         runs = list(grid.run())
-        console.print(table_of(runs))
+        print_whole(console, table_of(runs))
         print_next("predict.py", *example_for(best_of(runs).folder))
         return 0
     result = fine_tune(arguments)

@@ -29,7 +29,7 @@ from evaluation.scoring.results import EvaluationResult
 from evaluation.study.study import VALIDATION_LOSS
 from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
-from training.monitoring.tables import plain_table
+from training.monitoring.tables import plain_table, print_whole
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.setup.settings import WandbMode
@@ -94,7 +94,7 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
     table = plain_table("metric", "score")
     for result in results:
         table.add_row(result.metric, "≤ " * result.is_bound + with_unit(result.mean, result.unit))
-    console.print(table)
+    print_whole(console, table)
     phenomena: dict[str, dict[str, list[float]]] = {}
     for result in results:
         for stratum, mean in result.strata_means.items():
@@ -105,7 +105,7 @@ def show(console: Console, results: list[EvaluationResult]) -> None:
         table = plain_table("phenomenon", *metrics)
         for name, means in sorted(phenomena.items()):
             table.add_row(name, *(f"{sum(means[metric]) / len(means[metric]):.1%}" for metric in metrics))
-        console.print(table)
+        print_whole(console, table)
     for result in results:
         is_share = result.unit == "%"
         beside = [f"{name} {with_unit(value, '%' if is_share else '')}" for name, value in result.beside.items()]

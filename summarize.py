@@ -24,7 +24,7 @@ from rich.console import Console
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
 from training.monitoring.display import duration, short
 from training.monitoring.next_command import print_next
-from training.monitoring.tables import plain_table
+from training.monitoring.tables import plain_table, print_whole
 from training.setup.parsing import OneLineErrors
 from training.setup.script import script
 from training.storage.overview import RunRow, rows_of, runs_in
@@ -77,7 +77,7 @@ def show(rows: Sequence[RunRow]) -> None:
     table = plain_table(*(COLUMNS[place] for place in places))
     for line in lines:
         table.add_row(*(line[place] for place in places))
-    console.print(table)
+    print_whole(console, table)
     console.print(
         "loss: nats a label on held-out text, of each objective's own targets: compare each with its ln V (knows "
         "nothing) and unigram entropy (knows how frequent tokens are), not with the others; bits/byte and score may be "

@@ -39,7 +39,7 @@ from evaluation.statistics.aggregate import scores_of
 from evaluation.statistics.hypotheses import judge
 from evaluation.study.plan import ArmPlan, Plan
 from evaluation.study.study import Study
-from training.monitoring.tables import plain_table
+from training.monitoring.tables import plain_table, print_whole
 
 
 def is_finished(study_dir: StudyDir, jobs: Jobs) -> bool:
@@ -214,7 +214,7 @@ def print_means(console: Console, record: StudyRecord) -> None:
             sign = "\u2264 " * ((arm.label, metric.name) in bounds)  # an upper bound
             cells.append(f"{sign}{factor * np.mean(means):.{digits}f}" if means else "-")
         table.add_row(arm.label, f"{len(runs)}/{len(record.seeds)}", *cells)
-    console.print(table)
+    print_whole(console, table)
     for verdict in record.verdicts:
         console.print(f"{verdict.outcome}: {sentence(record, verdict)}", soft_wrap=True, markup=False)
     unranked = [metric.name for metric in record.metrics if not metric.rankable]

@@ -211,7 +211,7 @@ def table_of(runs: Sequence[FineTuningResult]) -> Table:
     metrics = [name for name in runs[0].scores if name.split("/", 1)[1] == runs[0].metric or name.startswith("test/")]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("learning rate", "seeds", *metrics):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for rate, found in by_rate.items():
         cells = [spread([run.scores[name] for run in found]) for name in metrics]
         table.add_row(f"{rate:g}{' *' if rate == best else ''}", str(len(found)), *cells)
