@@ -24,6 +24,7 @@ import training.setup.command_line  # noqa: F401 - before what takes seconds to 
 from common.errors import UserError
 from data.files.encodings import AUTO, checked_encoding
 from evaluation.scoring.evaluate import make_evaluation
+from evaluation.scoring.loaded import keeping_runs
 from evaluation.scoring.publish import publish_scores
 from evaluation.scoring.results import EvaluationResult
 from evaluation.study.study import VALIDATION_LOSS
@@ -141,7 +142,8 @@ def main(arguments: list[str]) -> int:
         )
     if run.read_summary() is not None:
         evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
-    results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
+    with keeping_runs():
+        results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
     publish_scores(run, results, parsed.wandb)
     if parsed.json:
         print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))

@@ -23,6 +23,7 @@ from evaluation.plateau import is_on_plateau
 from evaluation.record.kinds import Status
 from evaluation.record.record import ArmRecord, StudyRecord, TextRecord
 from evaluation.report.report import write_report
+from evaluation.scoring.loaded import keeping_runs
 from evaluation.scoring.results import Evaluation
 from evaluation.study.plan import text_record
 from evaluation.study.study import slug
@@ -157,9 +158,10 @@ def compare_runs(
         raise UserError(f"{missing}: not come to its end, and an arm needs a finished run; train.py goes on with it")
     lock = lock_folder(study_dir.folder, "comparison")
     try:
-        findings = find(runs, evaluations, console)
         described: dict[str, ArmRecord] = {}
-        seen = look(findings.jobs, [*arms], first=lambda label, run: described.update({label: _arm(label, run)}))
+        with keeping_runs():
+            findings = find(runs, evaluations, console)
+            seen = look(findings.jobs, [*arms], first=lambda label, run: described.update({label: _arm(label, run)}))
         text = _text(finished[0].run)
         record = StudyRecord(
             name=study_dir.folder.name,

@@ -1,4 +1,4 @@
-"""What a report needs of the networks themselves: each run is loaded once, and let go before the next one is."""
+"""What a report needs of the networks themselves: each run is loaded once, or is the one that evaluations loaded."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +8,8 @@ from evaluation.excerpts import Excerpts, excerpts_of, held_out
 from evaluation.execution.jobs import MeasuredRun
 from evaluation.plateau import ordinary_loss
 from evaluation.record.record import ContinuationRecord, SampleRecord
-from objectives.weights.load import TrainedRun, load_run
+from evaluation.scoring.loaded import loaded
+from objectives.weights.load import TrainedRun
 from training.storage.checkpoint import checkpoints_in
 
 
@@ -53,7 +54,7 @@ def look(
     for job in jobs:
         if job.branch or not checkpoints_in(job.run.checkpoints):  # results may outlive weights
             continue
-        run = load_run(job.run.path)
+        run = loaded(job.run.path)
         windows = held_out(run)
         loss = ordinary_loss(run, windows)
         losses.setdefault(job.arm, []).extend([] if loss is None else [loss])

@@ -34,6 +34,7 @@ from evaluation.record.record import (
 from evaluation.report.publish import publish
 from evaluation.report.report import write_report
 from evaluation.report.text.verdicts import sentence
+from evaluation.scoring.loaded import keeping_runs
 from evaluation.scoring.results import Evaluation
 from evaluation.statistics.aggregate import scores_of
 from evaluation.statistics.hypotheses import judge
@@ -237,12 +238,13 @@ def finish_study(
     Raises:
         UserError: where a hypothesis ranks different objectives by what does not rank them.
     """
-    findings = find([*jobs.runs, *jobs.branches], evaluations, console)
-    check_ranked(study.hypotheses, findings.results.values(), plan)
-    record = record_of(
-        study, plan, jobs, findings, name=study_dir.folder.name, command=f"python compare.py {command}",
-        declarations=declarations,
-    )  # fmt: skip
+    with keeping_runs():
+        findings = find([*jobs.runs, *jobs.branches], evaluations, console)
+        check_ranked(study.hypotheses, findings.results.values(), plan)
+        record = record_of(
+            study, plan, jobs, findings, name=study_dir.folder.name, command=f"python compare.py {command}",
+            declarations=declarations,
+        )  # fmt: skip
     if findings.unmeasured:
         write_whole(study_dir.unmeasured, "\n".join([*findings.unmeasured, ""]))
     else:

@@ -10,9 +10,9 @@ import pytest
 
 import compare
 import show
-from evaluation import networks
 from evaluation.existing import arms_of
 from evaluation.record.files import read_record
+from evaluation.scoring import loaded
 from objectives.weights.load import load_run
 from tests.helpers import train_in_process
 
@@ -41,15 +41,36 @@ def runs(tiny_run: Command, tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def test_a_run_is_loaded_once_for_all_evaluations_and_the_report_while_it_fits_into_memory(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "passages.txt").write_text("the cat sees the dog\nthe dog sees the cat\n", encoding="utf-8")
+    settings = {"continuation": {"bytes": 64, "passages": 4}, "last_word": {"files": str(tmp_path / "passages.txt")}}
+    found: list[Path] = []
+    monkeypatch.setattr(loaded, "load_run", lambda folder: found.append(folder) or load_run(folder))
+    folders = [str(runs / name) for name in ("causal_lm-s0", "causal_lm-s1")]
+    command = [*folders, "--studies", str(tmp_path / "studies"), "--name", "two"]
+    assert compare.main([*command, "--evaluations", json.dumps(settings)]) == 0
+    one, other = runs / "causal_lm-s0", runs / "causal_lm-s1"
+    assert found == [one, other]  # for two evaluations and the report, which loaded each three times
+    monkeypatch.setattr(loaded, "KEPT_BYTES", 0)
+    with loaded.keeping_runs():
+        for folder in (one, one, other, one):
+            loaded.loaded(folder)
+    assert found[2:] == [one, other, one]  # the last one is kept
+    metrics = {metric.name.split("/")[0] for metric in read_record(tmp_path / "studies/two/results.json").metrics}
+    assert {"continuation", "last_word"} <= metrics
+
+
 def test_runs_that_exist_are_reported_beside_each_other(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("causal_lm-s0", "causal_lm-s1", "masked_lm-s0")
     command = [*(str(runs / name) for name in names), "--studies", str(tmp_path / "studies"), "--name", "beside"]
-    loaded: list[Path] = []
-    monkeypatch.setattr(networks, "load_run", lambda folder: loaded.append(folder) or load_run(folder))
+    found: list[Path] = []
+    monkeypatch.setattr(loaded, "load_run", lambda folder: found.append(folder) or load_run(folder))
     assert compare.main(command) == 0
-    assert loaded == [runs / name for name in names]  # each once
+    assert found == [runs / name for name in names]  # each once
     record = read_record(tmp_path / "studies/beside/results.json")
     assert [(run.arm, run.seed, run.status) for run in record.runs] == [
         ("causal_lm", 0, "finished"),

@@ -27,8 +27,9 @@ from data.text.cleaning import clean
 from data.text.corpora import Corpus
 from evaluation.record.record import BoundRecord
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of
+from evaluation.scoring.loaded import loaded
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
-from objectives.weights.load import TrainedRun, load_run
+from objectives.weights.load import TrainedRun
 
 HELD_OUT = "held out"  # the text that the run itself was validated on
 _WORD = re.compile(r"\s*\S+")
@@ -140,7 +141,7 @@ class Continuation:
         Raises:
             UserError: where there is no such text, or the objective continues none.
         """
-        scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        scorer = CachedScorer(loaded(run_folder), precision=self.precision, cache=self.cache)
         name, passages = scorer.continuation, self.chosen(scorer.run)
         with progress("continuation", len(passages)) as advance:
             found = scorer.score(name, passages, advance)

@@ -18,8 +18,8 @@ from data.files.encodings import AUTO, checked_encoding
 from data.text.cleaning import clean
 from data.text.corpora import Corpus
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several
+from evaluation.scoring.loaded import loaded
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
-from objectives.weights.load import load_run
 
 
 def without_last_word(text: str) -> Passage | None:
@@ -67,7 +67,7 @@ class LastWord:
         Raises:
             UserError: where no passage has two words, or the objective continues no texts.
         """
-        scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        scorer = CachedScorer(loaded(run_folder), precision=self.precision, cache=self.cache)
         name = scorer.continuation
         passages = [found for text in self._corpus().texts() if text and (found := without_last_word(text))]
         if not passages:

@@ -26,8 +26,9 @@ from data.store.store import TokenStore
 from data.text.cleaning import clean
 from evaluation.scoring.cached import CachedScorer, Passage, PrecisionSetting, progress, several, store_of, tokens_of
 from evaluation.scoring.likelihood import longest_of
+from evaluation.scoring.loaded import loaded
 from evaluation.scoring.results import EvaluationResult, macro_mean, sampled_items
-from objectives.weights.load import TrainedRun, load_run
+from objectives.weights.load import TrainedRun
 
 FORMS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 TOKENS_AT_ONCE = 1 << 22
@@ -169,7 +170,7 @@ class MinimalPairs:
         Raises:
             UserError: where a file holds no pairs, or a scorer is not the objective's.
         """
-        scorer = CachedScorer(load_run(run_folder), precision=self.precision, cache=self.cache)
+        scorer = CachedScorer(loaded(run_folder), precision=self.precision, cache=self.cache)
         names = dict.fromkeys([scorer.primary, *(scorer.scorers if self.scorers == "all" else self.scorers)])
         scorer.check(names)
         encoding = checked_encoding(self.encoding)
