@@ -113,7 +113,12 @@ class StepCollator:
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """A worker outlives Ctrl-C, so that the step that it loads can end; SIGTERM ends it as it ends any process."""
+    """A worker outlives Ctrl-C, so that the step that it loads can end; SIGTERM ends it as it ends any process.
+
+    It leaves the group of its parent, to which `timeout` and some schedulers send SIGTERM: the run saves first.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # no threads within a worker, and no warning of them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -39,9 +39,17 @@ def _signals() -> Iterator[None]:
     taken = [number for number, default in startup.DEFAULTS.items() if before[number] in (default, startup.leave)]
     for number in taken:
         signal.signal(number, stop)
+    report = sys.unraisablehook
+
+    def report_others(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.exc_value, SignalReceived):  # one that met an object on its way out
+            report(unraisable)
+
+    sys.unraisablehook = report_others
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number in taken:
             signal.signal(number, before[number])
 

@@ -53,6 +53,18 @@ def test_a_slow_worker_is_waited_for() -> None:
     assert list(loader_of(Numbers(slow=3)))[:5] == [0, 1, 2, 3, 4]
 
 
+class Groups(Numbers):
+    """The process group of whatever prepares them."""
+
+    def __getitem__(self, position: int) -> int:
+        return os.getpgrp()
+
+
+def test_a_signal_to_the_group_of_a_run_does_not_reach_its_workers() -> None:
+    """As `timeout` and some schedulers send SIGTERM: with its workers gone the run could not end its step."""
+    assert next(iter(loader_of(Groups()))) != os.getpgrp()
+
+
 @pytest.mark.parametrize(("number", "named"), [(signal.SIGSTOP, "stopped"), (signal.SIGKILL, "killed|lost")])
 def test_a_worker_that_is_stopped_or_killed_is_named(number: int, named: str) -> None:
     batches: Any = iter(loader_of(Numbers(slow=20)))

@@ -16,7 +16,7 @@ from tests.processes import SERVER
 from training.setup import endings
 from training.setup.endings import OUR_MISTAKE
 from training.setup.script import script
-from training.step.stops import Interrupted
+from training.step.stops import Interrupted, SignalReceived
 
 
 def raising(error: BaseException, *, interrupted: str = "") -> int:
@@ -203,6 +203,22 @@ def test_a_terminal_of_no_width_is_none(columns: str, monkeypatch: pytest.Monkey
         return int("COLUMNS" in os.environ)
 
     assert main([]) == 0
+
+
+def test_a_signal_that_meets_an_object_on_its_way_out_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    class WaitsForWorkers:
+        def __del__(self) -> None:
+            raise SignalReceived(signal.SIGINT)
+
+    @script()
+    def main(arguments: list[str]) -> int:
+        WaitsForWorkers()
+        return 0
+
+    before = sys.unraisablehook
+    assert main([]) == 0
+    assert sys.unraisablehook is before
+    assert capsys.readouterr().err == ""
 
 
 def test_nothing_follows_the_line_in_which_a_script_ends(
