@@ -31,7 +31,11 @@ from common.repository import REPOSITORY
 from training.optimizers.optim import make_optimizer
 
 PARTS = ("loader", "lightning", "hooks")
-OBJECTIVES = (*PRESET_OF, "prefix_lm", "fill_in_the_middle", "masked_diffusion", "replaced_token_detection")
+OBJECTIVES = (
+    *PRESET_OF,
+    *("masked_lm_sentence_order", "prefix_lm", "fill_in_the_middle", "masked_diffusion", "replaced_token_detection"),
+    *("dual", "papers/ul2", "schedules/denoising_and_span_corruption"),
+)  # configs
 
 
 def measure_loader(setting: Setting, *, workers: int, batches: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from common.files import write_whole
+from common.processors import usable
 from common.repository import REPOSITORY
 from training.machine.provenance import PACKAGES
 
@@ -29,7 +30,7 @@ def machine() -> dict[str, Any]:
     names = {distribution.metadata["Name"] for distribution in distributions()}
     return {
         "processor": name or platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": len(usable()),
         "amx": "amx_bf16" in flags,
         "avx512_bf16": "avx512_bf16" in flags,
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],

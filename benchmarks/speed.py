@@ -8,7 +8,8 @@ For each objective: `ours` (the preset of the objective's family) and `lab`, wit
 transformers' class of the family, eager and compiled; ModernBERT and, where it is installed, litgpt's GPT besides; and
 `products`, the matrix products of our step alone, which no step can beat. Every variant has a process of its own with a
 time limit. Results are written as they come, and what stands in the file is not measured again: a call ends in about
-four minutes, and the next one goes on.
+four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are timed by the processor's clock, which
+other processes hardly change.
 """
 
 import argparse
@@ -144,6 +145,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="a part of them, such as 'lab compiled'")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="after which no variant is begun")
     parser.add_argument("--seconds", type=float, help="that the timed steps of a variant take, about")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="by default the one that `auto` would choose")
     parser.add_argument("--kernels", action="store_true", help="a table of each variant's kernels besides")
     parser.add_argument("--again", action="store_true", help="measures as well what stands in the file")
     parser.add_argument(
@@ -159,7 +161,7 @@ def main(arguments: list[str]) -> int:
     key = f"{shape} on {options.device}"
     console.print(described)
     held: Found = {} if options.again else read(out).get("speed", {}).get(key, {})
-    precision = faster_precision(torch.device(options.device))
+    precision = options.precision or faster_precision(torch.device(options.device))
     more = ["--device", options.device, "--shape", shape, "--precision", precision]
     more += ["--seconds", str(options.seconds or TIMED_SECONDS[options.device]), *(["--kernels"] * options.kernels)]
     end = time.monotonic() + 60 * options.minutes

@@ -52,13 +52,15 @@ def _wait(device: torch.device) -> None:
 
 
 def _seconds(step: Callable[[], None], steps: int, device: torch.device) -> float:
-    """Of each of some steps."""
+    """Of each of some steps; of the processor where one thread of it computes, which others hardly change."""
+    is_alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if is_alone else time.perf_counter
     _wait(device)
-    before = time.perf_counter()
+    before = clock()
     for _ in range(steps):
         step()
     _wait(device)
-    return (time.perf_counter() - before) / steps
+    return (clock() - before) / steps
 
 
 def _kernels(step: Callable[[], None], device: torch.device) -> str:
@@ -81,8 +83,8 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
 
     Returns:
         Raw tokens a second and milliseconds a step (medians), MFU against the fastest product that was measured here
-        (where the operations are counted), the most gigabytes of memory, seconds until the first step was done, and the
-        compilations behind the second step.
+        (where the operations are counted), threads on a CPU, the most gigabytes of memory, seconds until the first step
+        was done, and the compilations behind the second step.
     """
     torch.manual_seed(0)
     device, began = setting.device, time.perf_counter()
@@ -106,6 +108,8 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
         "recompilations": counters["stats"]["unique_graphs"] - graphs,
         "parameters": arm.parameters,
     }
+    if device.type == "cpu":
+        found["threads"] = torch.get_num_threads()
     peak = measured_flops(device, torch.bfloat16 if setting.precision == "bf16" else torch.float32)
     if arm.flops is not None and peak is not None:
         found |= {"mfu": arm.flops / median / peak, "peak_tflops": peak / 1e12}

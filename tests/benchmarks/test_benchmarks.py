@@ -17,7 +17,7 @@ from benchmarks.steps.arms import PRESET_OF, Setting, ours
 from benchmarks.steps.peers import make_peer
 from benchmarks.steps.products import products_of
 from benchmarks.steps.shapes import MEASURED, shape_named
-from benchmarks.steps.timing import measure, variants_of
+from benchmarks.steps.timing import make_arm, measure, variants_of
 from objectives.core.chunks import LEAST_CHUNKS, LEAST_POSITIONS
 from training.step import kernels
 
@@ -74,6 +74,16 @@ def test_a_variant_is_measured(objective: str, variant: str) -> None:
     assert found["recompilations"] == 0
     assert ("mfu" in found) is (variant not in ("theirs", "modernbert"))
     assert ("aten::mm" in found.get("kernels", "")) is (variant == "theirs")
+
+
+@pytest.mark.parametrize("objective", PRESET_OF)
+def test_every_variant_runs_uncompiled(objective: str) -> None:
+    """Those that a GPU is measured by, at the shape of tests; litgpt's where it is installed."""
+    for variant in variants_of(objective):
+        if peers.is_here(variant.split()[0]) and "compiled" not in variant:
+            arm = make_arm(setting(objective), variant)
+            arm.step()
+            assert arm.raw_tokens > 0, variant
 
 
 def test_the_shapes_are_those_of_the_configs() -> None:

@@ -14,7 +14,9 @@ Unit = Literal["token", "word", "span", "ngram"]
 
 def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int64[runs] starts and ends (one behind the last) of the runs of true in a mask."""
-    edges = np.diff(mask.astype(np.int8), prepend=0, append=0)
+    padded = np.zeros(len(mask) + 2, dtype=np.int8)
+    padded[1:-1] = mask
+    edges = padded[1:] - padded[:-1]
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
 

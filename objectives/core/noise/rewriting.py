@@ -68,7 +68,7 @@ def _bounds(starts: np.ndarray, length: int) -> np.ndarray:
 def permute_sentences(length: int, sentence_starts: np.ndarray, rate: float, rng: Generator) -> np.ndarray:
     """int64[length] places: ceil(rate * n) of the n sentences, chosen at random, are permuted among themselves."""
     bounds = _bounds(sentence_starts, length)
-    starts, lengths = bounds[:-1], np.diff(bounds)
+    starts, lengths = bounds[:-1], bounds[1:] - bounds[:-1]
     seats = np.sort(rng.permutation(len(starts))[: math.ceil(rate * len(starts))])
     order = np.arange(len(starts))
     order[seats] = rng.permutation(seats)

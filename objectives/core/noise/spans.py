@@ -11,8 +11,10 @@ from objectives.core.noise.masking import runs
 
 def composition(total: int, parts: int, rng: Generator) -> np.ndarray:
     """int64[parts], positive, summing to `total`; every such composition is equally likely."""
-    cuts = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
-    return np.diff(cuts, prepend=0, append=total)
+    bounds = np.zeros(parts + 1, dtype=np.int64)
+    bounds[1:-1] = np.sort(rng.permutation(total - 1)[: parts - 1]) + 1
+    bounds[-1] = total
+    return bounds[1:] - bounds[:-1]
 
 
 def span_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
@@ -53,9 +55,8 @@ def replace_spans(
 
     Returns int64 tokens and their origins; a replacement's origin is the first place it hides.
     """
-    covered = np.zeros(len(tokens) + 1, dtype=np.int8)
-    np.add.at(covered, starts, 1)
-    np.add.at(covered, ends, -1)
+    length = len(tokens) + 1
+    covered = np.bincount(starts, minlength=length) - np.bincount(ends, minlength=length)
     kept = np.cumsum(covered[:-1]) == 0
     kept[starts] = True
     noised = tokens.astype(np.int64)
