@@ -133,9 +133,22 @@ def _settings_of_words(row: Row) -> str:
 # --- a sentence a row ---
 
 
-def _sequence(reader: ColumnReader, column: str, *, may_lack: bool = False) -> list[Any]:
-    """The texts of a list, such as the words of a sentence; None among them only where one may lack."""
+def _are_texts(source: SomeRows, words: str) -> bool:
+    """Whether words stand in texts parted by white space: the first row has a text, and some text has several words."""
+    for _, row in source.rows():
+        value = unwritten(row.get(words))
+        if not isinstance(value, str):
+            return False
+        if len(value.split()) > 1:
+            return True
+    return False
+
+
+def _sequence(reader: ColumnReader, column: str, *, are_texts: bool, may_lack: bool = False) -> list[Any]:
+    """The parts of a list or a text, such as the words of a sentence; None among them only where one may lack."""
     values, allowed = unwritten(reader.value(column)), (str, int, type(None)) if may_lack else (str, int)
+    if are_texts and isinstance(values, str):
+        values = values.split()
     if isinstance(values, list | tuple):  # numpy's numbers, and those beside a missing one
         values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
     if not isinstance(values, list) or not all(isinstance(value, allowed) for value in values):
@@ -169,13 +182,15 @@ def read_tokens(
         names: of the tags, where files may have numbers for them.
         entities: whether tags encode entities, in BIO, IOB1, BIOES or BILOU; what comes out is BIO, and tags that do
             not follow from one another are repaired and counted. Else they stay as they are (parts of speech).
-        has_blanks: whether white space is among the words, as where they are the characters of a text.
+        has_blanks: whether white space is among the words, as where they are the characters of a text; elsewhere a
+            text, with the text of its tags, is parted by white space.
         warnings: takes what was odd.
 
     Raises:
         UserError: where a column is missing, lengths differ, a tag is none of `names`, or encodes no entity.
     """
     columns = (words,) if tags is None else (words, tags)
+    are_texts = sentence_id is None and not has_blanks and _are_texts(source, words)
     held = source if sentence_id is None else WordRows(source, sentence_id, columns, warnings)
     rows: list[TokenRow] = []
     known: dict[str | None, str | None] = {}
@@ -185,9 +200,9 @@ def read_tokens(
             raise UserError(f"{source.key}: {row.origin} has no column '{words}' (it has: {has}){remedy}")
         if sentence_id is not None:
             row.row[words] = [word or "" for word in row.row[words]]
-        read = tuple(row.cleaned(word) for word in _sequence(row, words))
+        read = tuple(row.cleaned(word) for word in _sequence(row, words, are_texts=are_texts))
         where = f"{source.key}: {row.origin}"
-        given = _sequence(row, tags, may_lack=True) if tags else []
+        given = _sequence(row, tags, are_texts=are_texts, may_lack=True) if tags else []
         for tag in given:
             if tag not in known:
                 known[tag] = None if tag is None else tag_name(tag, names, where)

@@ -67,8 +67,22 @@ def test_sentences_are_lists_of_one_length(tmp_path: Path, warnings: DataWarning
     assert list(warnings.counts) == ["sentences with an empty word", "sentences without a word, left out"]
     with pytest.raises(ValueError, match=r"rows\.jsonl, line 1 has 2 words and 1 tags"):
         read_tokens(jsonl(tmp_path, {"tokens": ["a", "b"], "tags": ["O"]}), warnings=warnings)
-    with pytest.raises(ValueError, match="column 'tokens' must hold a list: 'a b'"):
-        read_tokens(jsonl(tmp_path, {"tokens": "a b", "tags": "O O"}), warnings=warnings)
+    with pytest.raises(ValueError, match="column 'tokens' must hold a list: 'a b'"):  # white space is among words
+        read_tokens(jsonl(tmp_path, {"tokens": "a b", "tags": "O O O"}), has_blanks=True, warnings=warnings)
+
+
+def test_texts_of_words_and_of_tags_are_parted_by_white_space(tmp_path: Path, warnings: DataWarnings) -> None:
+    text = "sentence,tags\nThanks,O\n EU  rejects lamb ,B-ORG O O\n"
+    rows = read_tokens(table(tmp_path, text), words="sentence", warnings=warnings)
+    assert [(row.words, row.tags) for row in rows] == [
+        (("Thanks",), ("O",)),
+        (("EU", "rejects", "lamb"), ("B-ORG", "O", "O")),
+    ]
+    with pytest.raises(ValueError, match=r"row 1 has 2 words and 1 tags|line 2 has 2 words and 1 tags"):
+        read_tokens(table(tmp_path, "tokens,tags\nEU rejects,O\n"), warnings=warnings)
+    numbers = jsonl(tmp_path, {"tokens": "영희가 부산에", "tags": "1 3"})
+    names = LabelNames(names=BIO, first_label=0)
+    assert read_tokens(numbers, names=names, warnings=warnings)[0].tags == ("B-PER", "B-LOC")
 
 
 def test_tags_that_a_table_wrote_as_lists_are_lists(tmp_path: Path, warnings: DataWarnings) -> None:
