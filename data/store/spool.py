@@ -50,7 +50,7 @@ class Segment(NamedTuple):
 
     def documents(self, chosen: range) -> Iterator[Document]:
         """The documents whose hashes are in `chosen`, in order; several parts of one that lie here are one."""
-        before, parts = self.sentences_before, list[tuple[str, np.ndarray]]()
+        before, parts, key = self.sentences_before, list[tuple[str, np.ndarray]](), 0
         for key, text, sentences, goes_on in self._records(chosen):
             parts.append((text, sentences))
             if not goes_on:

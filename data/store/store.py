@@ -70,7 +70,7 @@ def damaged_files(folder: Path) -> list[str]:
     try:
         manifest, is_sealed = read_sealed(folder / "manifest.json", remedy="")
     except (OSError, UserError):
-        is_sealed = False
+        return ["manifest.json"]
     if not is_sealed:
         return ["manifest.json"]
     paths = {name: folder / name for name in manifest["sha256"]}
