@@ -36,6 +36,10 @@ class _Key(ISeedSequence):
         return self.key
 
 
+def _philox(key: np.ndarray, counter: np.ndarray) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(cast(Any, _Key(key)), counter=counter))  # numpy's types lack it
+
+
 def generator(seed: int, purpose: Purpose, epoch: int, index: int) -> np.random.Generator:
     """The random numbers of one window: the counter-based Philox 4x64, keyed by all that may matter.
 
@@ -44,7 +48,7 @@ def generator(seed: int, purpose: Purpose, epoch: int, index: int) -> np.random.
     """
     key = np.array([seed & 0xFFFFFFFFFFFFFFFF, purpose], dtype=np.uint64)
     counter = np.array([0, 0, index, epoch], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(key), counter=counter))
+    return _philox(key, counter)
 
 
 _EVERY_WINDOW = 2**64 - 1  # the index of what all windows of an epoch share; no window has it
@@ -56,7 +60,7 @@ def _related(rng: np.random.Generator, number: int, index: int | None = None) ->
     (seed, purpose), (_, _, own_index, epoch) = state["key"], state["counter"]
     key = np.array([seed, int(purpose) + (number << 32)], dtype=np.uint64)
     counter = np.array([0, 0, own_index if index is None else index, epoch], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(key), counter=counter))
+    return _philox(key, counter)
 
 
 def side_stream(rng: np.random.Generator, number: int) -> np.random.Generator:

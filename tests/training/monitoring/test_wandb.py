@@ -5,7 +5,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -150,7 +150,7 @@ def test_what_wandb_refuses_of_the_environment_is_the_users(tiny_run: Command, n
     """In a process of its own, since W&B reads the environment once."""
     mode = "auto" if name == "WANDB_MODE" else "offline"
     more = ("--budget.steps", "1", "--logging.wandb", mode)
-    done = run_script("train.py", *tiny_run("causal_lm", "refused", *more), **{name: value})
+    done = run_script("train.py", *tiny_run("causal_lm", "refused", *more), **cast(dict[str, Any], {name: value}))
     assert done.returncode == 2, done.stderr
     assert "error: W&B refuses what it was given (" in (line := done.stderr.splitlines()[-1])
     assert value in line
