@@ -202,10 +202,8 @@ class DocumentEncoder:
                 f"whole and takes {WHOLE_CHARACTERS:,} at most: cut the text with data.documents (paragraph or line), "
                 f"or train a tokenizer (data.tokenizer = byte_bpe)"
             )
-        ids, begins, of_document = self._tokens_of(documents, len(documents))
+        ids, begins, _ = self._tokens_of(documents, len(documents))
         firsts = np.searchsorted(np.maximum.accumulate(begins), np.cumsum(characters) - characters, side="left")
-        counts = _numbers(map(len, sentences), len(sentences))
-        firsts[np.cumsum(counts) - counts] = np.cumsum(of_document) - of_document  # a document begins with its first
         return ids, np.diff(firsts, append=len(ids))
 
 

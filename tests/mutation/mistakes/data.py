@@ -215,13 +215,6 @@ MUTANTS = [
         tests=(WORDS,),
     ),
     Mutant(
-        file="data/tokens/encoding.py",
-        original="firsts[np.cumsum(counts) - counts] = np.cumsum(of_document) - of_document",
-        replacement="firsts[:1] = 0",
-        mistake="the first token of a document that begins with a blank belongs to the document before",
-        tests=(WORDS,),
-    ),
-    Mutant(
         file="data/text/cleaning.py",
         original="last, held = held + body, piece[len(body) :]",
         replacement="last, held = body, piece[len(body) :]",
