@@ -164,12 +164,13 @@ def parse(arguments: Sequence[str], description: str | None = None) -> tuple[Stu
     """
     given = list(arguments)
     options = {argument.split("=")[0] for argument in given}
+    parser = make_parser(description)
+    parser.describe()
     if not options & {"--config", "-h", "--help"}:
         raise UserError("which study? Name it, such as --config configs/comparisons/demo.yaml")
     named = {option.removeprefix("--budget.") for option in options if option.startswith("--budget.")}
     if len(named) == 1:
         given += [f"--budget.{measure}=null" for measure in MEASURES if measure not in named]
-    parser = make_parser(description)
     parsed = parser.parse_args(given)
     parts = {name: in_full(_loaded(name, parsed.pop(name))) for name, in_full in IN_FULL.items()}
     parsed = parser.instantiate(parsed)

@@ -155,15 +155,19 @@ class OneLineErrors(ArgumentParser):
             if flag.startswith("--") and setting in settings and name:
                 self.error(f"unrecognized arguments: {flag}")
 
+    def describe(self) -> None:
+        """Keeps what the command line may hold for the next call, where this is the script's own: a process's first."""
+        if self.describes_script and not OneLineErrors.is_described:
+            OneLineErrors.is_described = True
+            keep_schema(self)
+
     def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:
         """The settings of a command line.
 
         Raises:
             UserError: for a value that a type, or a loader of files, refuses with an error of its own.
         """
-        if self.describes_script and not OneLineErrors.is_described:
-            OneLineErrors.is_described = True  # the first of a process is the script's own
-            keep_schema(self)
+        self.describe()
         given = args[0] if args else kwargs.get("args")
         self._check_flags(sys.argv[1:] if given is None else given)
         with refusing(valid=self.valid_names()):

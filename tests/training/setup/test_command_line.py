@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.errors import UserError
 from data.datamodule import DataModule
 from evaluation.study.parse import parse, parse_runs
 from finetuning.cli import FineTuningCLI
@@ -172,6 +173,9 @@ def test_the_schema_of_compare_is_that_of_studies(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(parsing.OneLineErrors, "is_described", False)
     parse_runs([str(tmp_path)])
     assert kept == []
+    with pytest.raises(UserError, match="which study"):  # also where none is named, so that a next call answers at once
+        parse(["--misspelt"])
+    assert len(kept) == 1
     with pytest.raises(SystemExit):
         parse(["--config", str(tmp_path / "none.yaml")])
     assert len(kept) == 1
