@@ -22,13 +22,13 @@ help: ## this list
 
 install: .venv/installed ## installs everything into .venv; then `source .venv/bin/activate`
 
-demo: .venv/installed ## trains the four objectives for a minute or two each, and writes a report
+demo: .venv/installed ## trains the four objectives for two to four minutes each, and writes a report
 	$(BIN)/python compare.py --config configs/comparisons/demo.yaml --name $(DEMO_NAME) --budget.raw_tokens $(DEMO_TOKENS)
 	@echo; echo "Open studies/$(DEMO_NAME)/report.html in a browser. Each run lies in studies/$(DEMO_NAME)/runs/ARM-sSEED:"
 	@echo "config.yaml, metrics.csv, examples.html, checkpoints/ and wandb/ (offline; 'wandb sync' sends it). The token"
 	@echo "store lies in cache/."
 
-test: .venv/installed ## the default tests, a few minutes on two cores
+test: .venv/installed ## the default tests, five to ten minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL)
 
 .venv-lowest/installed: pyproject.toml tests/lowest.py

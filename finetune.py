@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     from rich.console import Console
 
-    from finetuning.dry_run import dry_run
+    from finetuning.dry_run import dry_run, names_checkpoint
     from finetuning.grid import best_of, example_for, fine_tune, grid_of, table_of
     from training.monitoring.next_command import print_next
     from training.monitoring.tables import print_whole
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         settings = [argument for argument in arguments if argument != DRY_RUN]
         for line in dry_run(settings):
             console.print(line, soft_wrap=True, markup=False)
-        if any(argument.split("=")[0] == "--checkpoint" for argument in settings):
+        if names_checkpoint(settings):
             print_next("finetune.py", *settings)
         return 0
     if (grid := grid_of(arguments)) is not None:

@@ -19,13 +19,13 @@ from typing import IO, Any, cast
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.record import add, file_of, machine, today
 from benchmarks.steps.arms import Setting, ours
 from benchmarks.steps.shapes import MEASURED, shape_named
 from common.processors import usable
 from common.repository import REPOSITORY
+from training.monitoring.tables import plain_table, print_whole
 
 OBJECTIVE, PRESET = "masked_lm", "bert"
 GNU_SPINS = "300000"  # what GNU's OpenMP has by itself: how often a thread looks before it sleeps
@@ -180,12 +180,10 @@ def main(arguments: list[str]) -> int:
     described, console = machine(), Console(highlight=False)
     console.print(described)
     found = measure_busy(options.shape, options.loads, options.ways, turns=options.turns, seconds=options.seconds)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for number, heading in enumerate(header()):
-        table.add_column(heading, justify="right" if number else "left")
+    table = plain_table(*header())
     for row in rows_of(found):
         table.add_row(*row)
-    console.print(table)
+    print_whole(console, table)
     add(options.out or file_of(described), described, {"busy": {f"{options.shape} on cpu": {"date": today(), **found}}})
     return 0
 

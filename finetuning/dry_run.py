@@ -37,6 +37,11 @@ def _without_checkpoint(arguments: Sequence[str]) -> list[str]:
     return [rows_line(rows), *(f"warning: {line}" for line in warnings.lines())]
 
 
+def names_checkpoint(arguments: Sequence[str]) -> bool:
+    """Whether a command line names what is to be fine-tuned."""
+    return any(argument.split("=")[0] == "--checkpoint" for argument in arguments)
+
+
 def dry_run(arguments: Sequence[str]) -> list[str]:
     """Reads a task's rows and checks its settings; of a model too, where `--checkpoint` names one. Lines for the user.
 
@@ -45,5 +50,4 @@ def dry_run(arguments: Sequence[str]) -> list[str]:
     """
     grid = grid_of(arguments)
     settings = list(arguments) if grid is None else list(grid.arguments)
-    is_named = any(argument.split("=")[0] == "--checkpoint" for argument in settings)
-    return (_with_checkpoint if is_named else _without_checkpoint)(settings)
+    return (_with_checkpoint if names_checkpoint(settings) else _without_checkpoint)(settings)

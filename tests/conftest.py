@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +20,11 @@ from data.text.corpora import Corpus
 from data.tokens.tokenizer import Vocabulary
 from tests.helpers import ROOT, TINY, made_up_documents, make_vocabulary, make_windows, write_jsonl
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 MEMORY = Path("/dev/shm")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def pytest_configure() -> None:
@@ -53,6 +58,20 @@ def store(corpus_file: Path, cache: Path) -> Path:
     """The token store of the made-up corpus."""
     recipe = Recipe(corpus=Corpus(source=(str(corpus_file),)), vocab_size=480)
     return find_or_build(recipe, cache, report=lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium."""
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Log
     return [*loggers, *(cli.trainer_settings.loggers or ())]
 
 
-def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> FileLock:
+def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any], defaults: dict[str, Any]) -> FileLock:
     """Makes the folder this run's, and locks it.
 
     Raises:
@@ -169,13 +169,13 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> File
             rank_zero_info(f"set the run in {folder.path} aside, as {aside}")
             lock.release()
             lock = folder.lock()
-    folder.check_same(config, cli.setting_defaults(config))
+    folder.check_same(config, defaults)
     return lock
 
 
-def _begin_session(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> None:
+def _begin_session(cli: RunCLI, folder: RunFolder, config: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Records with which settings and by what this session is computed, and logs what changed since the last."""
-    folder.write_config(config, cli.setting_defaults(config))
+    folder.write_config(config, defaults)
     if not folder.has_started:
         measured = {"flops_per_second": cli.measured} if cli.measured else {}
         folder.write_info(threads=cli.threads, **cli.kernels.info(), **measured)
@@ -205,17 +205,17 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     if module.compiles:
         begin_compiling(cli.config.data.get("cache", Path("cache")))
     folder, config = RunFolder(cli.folder), cli.resolved_config()
-    is_new = not folder.path.exists()
-    lock = _take_folder(cli, folder, config) if trainer.is_global_zero else None
+    defaults, is_new = cli.setting_defaults(config), not folder.path.exists()
+    lock = _take_folder(cli, folder, config, defaults) if trainer.is_global_zero else None
     try:
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
             rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
             return summary
         if trainer.is_global_zero:
-            _begin_session(cli, folder, config)
+            _begin_session(cli, folder, config, defaults)
         parent = ParentRun(cli.config.branch_from) if cli.config.branch_from is not None else None
         if parent and trainer.is_global_zero and not checkpoints_in(folder.checkpoints):
-            parent.check_settings(config, cli.setting_defaults(config))
+            parent.check_settings(config, defaults)
             parent.copy_to(folder)
         resumed = folder.checkpoint_to_resume(rank_zero_warn) if parent or cli.config.resume == "auto" else None
         if resumed:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from data.files.formats import looked_up
 from data.files.local import Format, Row, Rows
 from finetuning.data.columns import ColumnReader, SomeRows
 from finetuning.data.inputs import GivenRows
@@ -136,7 +137,8 @@ def _settings_of_words(row: Row) -> str:
 def _are_texts(source: SomeRows, words: str) -> bool:
     """Whether words stand in texts parted by white space: the first row has a text, and some text has several words."""
     for _, row in source.rows():
-        value = unwritten(row.get(words))
+        found = looked_up(row, words)
+        value = unwritten(found[0]) if found else None
         if not isinstance(value, str):
             return False
         if len(value.split()) > 1:

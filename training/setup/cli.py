@@ -128,7 +128,6 @@ class RunCLI(LightningCLI):
         parser_of_runs = type("ParserOfBody", (self.parser_of_runs,), of_body)
         self.only_data, self.settle, self.precision = only_data, settle, precision
         self.measured: dict[Precision, float] = {}
-        self._defaults: tuple[dict[str, Any], dict[str, Any]] | None = None  # of these settings, once they are known
         super().__init__(
             ExactModule,
             data,
@@ -268,9 +267,7 @@ class RunCLI(LightningCLI):
 
     def setting_defaults(self, config: dict[str, Any]) -> dict[str, Any]:
         """The default of each of these settings: what a run that was made before there was one had."""
-        if self._defaults is None or self._defaults[0] != config:
-            self._defaults = (config, setting_defaults(self.parser, config))
-        return self._defaults[1]
+        return setting_defaults(self.parser, config)
 
     @property
     def tags(self) -> list[str]:

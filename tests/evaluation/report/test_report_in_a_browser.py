@@ -1,23 +1,17 @@
 """The report in headless Chromium: narrow and wide, light and dark, by pointer and by keyboard."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from evaluation.record.record import StudyRecord
 from evaluation.report.report import html
 from tests.evaluation.report.made_up import KOREAN, make_record, with_many_arms
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-EXECUTABLE = next(filter(None, map(shutil.which, NAMES)), None)
 WIDTHS, SCHEMES = (360, 1400), ("light", "dark")
 TRANSPARENT = "rgba(0, 0, 0, 0)"
-
-pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason=f"none of {', '.join(NAMES)} is installed")
-
 
 TWELVE = with_many_arms(make_record(seeds=4), 3)
 
@@ -37,14 +31,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def of_twelve_arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page_in(tmp_path_factory.mktemp("twelve"), TWELVE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=lambda p: f"{p[0]} {p[1]}")

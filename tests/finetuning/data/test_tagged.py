@@ -80,6 +80,8 @@ def test_texts_of_words_and_of_tags_are_parted_by_white_space(tmp_path: Path, wa
     ]
     with pytest.raises(ValueError, match=r"row 1 has 2 words and 1 tags|line 2 has 2 words and 1 tags"):
         read_tokens(table(tmp_path, "tokens,tags\nEU rejects,O\n"), warnings=warnings)
+    within = jsonl(tmp_path, {"data": {"words": "a b", "tags": "O B-x"}})
+    assert read_tokens(within, words="data.words", tags="data.tags", warnings=warnings)[0].words == ("a", "b")
     numbers = jsonl(tmp_path, {"tokens": "영희가 부산에", "tags": "1 3"})
     names = LabelNames(names=BIO, first_label=0)
     assert read_tokens(numbers, names=names, warnings=warnings)[0].tags == ("B-PER", "B-LOC")

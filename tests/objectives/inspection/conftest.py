@@ -1,15 +1,13 @@
-"""Four tiny trained runs, the viewer's page of them, and a browser."""
+"""Four tiny trained runs, and the viewer's page of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 import show
 from tests.helpers import ROOT, TINY, train_in_process
-from tests.objectives.inspection.viewer.pages import EXECUTABLE, OBJECTIVES, TEXTS, data_of
+from tests.objectives.inspection.viewer.pages import OBJECTIVES, TEXTS, data_of
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +32,3 @@ def runs_page(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def runs_data(runs_page: Path) -> dict[str, Any]:
     return data_of(runs_page.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if EXECUTABLE is None:
-        pytest.skip("no Chromium is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=["--no-sandbox"])
-        yield browser
-        browser.close()

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from playwright.sync_api import Browser, Page
 TEXTS = ("the red sun and the old dog .", "감사 합니다 .\n정말 감사 .")
 OBJECTIVES = ("causal_lm", "masked_diffusion", "replaced_token_detection", "span_corruption")
 STEPS = (1, 2, 3, 4)
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def data_of(page: str) -> dict[str, Any]:
