@@ -1,5 +1,6 @@
 """What tests share as fixtures: the made-up corpus, its store, and the command line of a tiny run over it."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,8 +30,15 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 def pytest_configure() -> None:
     """Folders of tests lie in memory where there is room: thousands of files are flushed before they are renamed."""
+    gc.disable()  # until all is collected: nothing of it is garbage
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end; garbage is not looked for among it at each full collection."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
