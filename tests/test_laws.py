@@ -274,7 +274,7 @@ def test_law_8_the_signature_is_the_schema(
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_law_9_a_run_folder_tells_its_whole_story(tiny_run: Command, tmp_path: Path, store: Path, name: str) -> None:
-    assert train_in_process(tiny_run(name, "whole", "--budget.steps", "4")) == 0
+    assert train_in_process(tiny_run(name, "whole", "--budget.steps", "4", "--logging.examples", "1")) == 0
     run = tmp_path / "runs/whole"
     info = json.loads((run / "run.json").read_text(encoding="utf-8"))
     manifest = json.loads((store / "manifest.json").read_text(encoding="utf-8"))

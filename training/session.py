@@ -156,11 +156,11 @@ def _loggers(cli: RunCLI, folder: RunFolder, config: dict[str, Any]) -> list[Log
     return [*loggers, *(cli.trainer_settings.loggers or ())]
 
 
-def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any], defaults: dict[str, Any]) -> FileLock:
-    """Makes the folder this run's, and locks it.
+def _take_folder(cli: RunCLI, folder: RunFolder) -> FileLock:
+    """Locks the folder, and sets aside the run in it where this one starts over.
 
     Raises:
-        UserError: where another process or another run has it.
+        UserError: where another process has it.
     """
     lock = folder.lock()
     if cli.config.resume == "never":
@@ -169,7 +169,6 @@ def _take_folder(cli: RunCLI, folder: RunFolder, config: dict[str, Any], default
             rank_zero_info(f"set the run in {folder.path} aside, as {aside}")
             lock.release()
             lock = folder.lock()
-    folder.check_same(config, defaults)
     return lock
 
 
@@ -205,9 +204,13 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
     if module.compiles:
         begin_compiling(cli.config.data.get("cache", Path("cache")))
     folder, config = RunFolder(cli.folder), cli.resolved_config()
-    defaults, is_new = cli.setting_defaults(config), not folder.path.exists()
-    lock = _take_folder(cli, folder, config, defaults) if trainer.is_global_zero else None
+    is_new = not folder.path.exists()
+    lock = _take_folder(cli, folder) if trainer.is_global_zero else None
     try:
+        goes_on = folder.is_run or cli.config.branch_from is not None
+        defaults = cli.setting_defaults(config) if goes_on else {}  # of settings that the earlier run does not name
+        if trainer.is_global_zero:
+            folder.check_same(config, defaults)
         if cli.config.resume == "auto" and (summary := folder.read_summary()) is not None:
             rank_zero_info(f"{folder.path} has come to its end; --resume never sets it aside and starts over")
             return summary

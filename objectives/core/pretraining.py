@@ -261,6 +261,7 @@ class Pretraining(ExactModule):
         """Mean positions of encoder and decoder, and targets, of a window."""
         return self.objective.mean_lengths(self.data.training_windows, self.data.vocabulary)
 
+    @cached_property
     def flops_per_window(self) -> float:
         """Floating-point operations of a forward pass over one window."""
         return self.objective.flops_per_window(self.built, self.data.training_windows, self.data.vocabulary)
@@ -277,6 +278,6 @@ class Pretraining(ExactModule):
         return StepCost(
             raw_tokens=batch_size * windows.num_tokens / len(windows),
             target_tokens=batch_size * self.mean_lengths[2],
-            flops=FLOPS_OF_A_STEP * batch_size * self.flops_per_window(),
+            flops=FLOPS_OF_A_STEP * batch_size * self.flops_per_window,
             epochs=batch_size / len(windows),
         )

@@ -51,7 +51,7 @@ class Watch(Callback):
 
 @pytest.mark.parametrize("objective", CONFIGS)
 def test_every_operation_of_a_step_has_a_deterministic_kernel(tiny_run: Command, objective: str) -> None:
-    few = ("--budget.steps", "2", "--trainer.precision", "32-true", "--logging.examples", "0")
+    few = ("--budget.steps", "2", "--trainer.precision", "32-true")
     watch = Watch()
     train(make_cli(tiny_run(objective, "watched", *few)), [cast(Callback, watch)])
     assert {"mm", "embedding_dense_backward"} <= watch.operations.names  # forward and backward passes were seen

@@ -69,7 +69,7 @@ def test_a_run_trains_goes_on_generates_and_scores_there_as_on_the_cpu(
     tiny_run: Command, objective: str, device: PretendedDevice, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
-    steps = ["--budget.steps", "4"]
+    steps = ["--budget.steps", "4", "--logging.examples", "1"]
     if objective == "distillation":
         assert train_in_process(tiny_run("masked_lm", "teacher", *steps)) == 0
         steps += ["--model.teacher", str(runs / "teacher")]

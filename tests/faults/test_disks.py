@@ -38,7 +38,8 @@ def remount_read_only(place: Path) -> None:
 def command(corpus: Path, cache: Path, runs: Path, *more: str) -> list[str]:
     return [
         *("--config", "configs/causal_lm.yaml", *TINY, "--data.corpus", str(corpus), "--data.cache", str(cache)),
-        *("--runs", str(runs), "--name", "run", "--budget.steps", "6", "--checkpoints.every_steps", "1", *more),
+        *("--runs", str(runs), "--name", "run", "--budget.steps", "6", "--checkpoints.every_steps", "1"),
+        *("--logging.examples", "1", *more),
     ]
 
 

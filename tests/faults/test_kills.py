@@ -64,7 +64,7 @@ def settings(work: Path, corpus: Path) -> list[str]:
 def training(work: Path, corpus: Path) -> list[str]:
     return [
         *("--config", "configs/causal_lm.yaml", *settings(work, corpus), "--runs", str(work), "--name", "run"),
-        *("--budget.steps", "6", "--checkpoints.every_steps", "2", "--trainer.precision", "32-true"),
+        *("--budget.steps", "6", "--checkpoints.every_steps", "2", "--logging.examples", "1"),
     ]
 
 

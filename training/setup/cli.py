@@ -33,6 +33,7 @@ from training.step.module import ExactModule
 from training.storage.branch import ParentRun
 from training.storage.old_names import renamed_config, resolved_settings
 from training.storage.run_dir import RunFolder
+from training.storage.yaml_text import load
 
 
 class Parser(OneLineErrors, LightningArgumentParser):
@@ -259,7 +260,8 @@ class RunCLI(LightningCLI):
 
     def resolved_config(self) -> dict[str, Any]:
         """Every setting, as `config.yaml` keeps it: precision is the one decided here, devices are not."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_unset=False, format="yaml"))
+        # Parsing has validated them, which takes longer than to write them.
+        config = load(self.parser.dump(self.config, skip_unset=False, skip_validation=True, format="yaml"))
         config["trainer"]["precision"], config["compile"] = self.trainer_settings.precision, self.compiles
         if self.trainer_settings.accelerator == "cuda":  # elsewhere there is one kernel
             config["trainer"]["attention"] = self.kernels.attention

@@ -20,7 +20,7 @@ from training.setup.command_line import keep_schema
 from training.setup.endings import leave
 from training.setup.help_text import HelpText
 from training.setup.messages import one_line
-from training.storage.yaml_text import YamlRefused, check_yaml
+from training.storage.yaml_text import YamlRefused, check_yaml, load
 
 _PARSERS = ("jsonargparse", "yaml")  # whose own errors are about what the user wrote
 
@@ -216,7 +216,7 @@ def _defaults_in(parser: ArgumentParser) -> dict[str, Any]:
         defaults = parser.get_defaults()
     finally:
         parser.default_config_files = below
-    return yaml.safe_load(parser.dump(defaults, skip_unset=False, skip_validation=True, format="yaml")) or {}
+    return load(parser.dump(defaults, skip_unset=False, skip_validation=True, format="yaml")) or {}
 
 
 def _defaults_of_class(class_path: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import yaml
 
 from common.errors import UserError
 from training.storage.old_names import resolved_settings
-from training.storage.yaml_text import check_yaml
+from training.storage.yaml_text import check_yaml, load
 
 RESTORE = "restore it from a copy, or begin the run anew with --resume never"
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -88,7 +88,7 @@ def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
     """
     try:
         check_yaml(text := content.decode())
-        config = yaml.safe_load(text)
+        config = load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged (no YAML of settings: {reason}); {RESTORE}") from None

@@ -91,6 +91,11 @@ def check_yaml(text: str) -> None:
         _size(node, {})
 
 
+def load(text: str) -> Any:
+    """What YAML stands for, as `yaml.safe_load` has it and ten times as fast where PyYAML has its parser in C."""
+    return yaml.load(text, _Loader)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a file.
 
@@ -101,7 +106,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         check_yaml(text)
-        found = yaml.safe_load(text)
+        found = load(text)
     except FileNotFoundError:
         raise UserError(f"there is no file '{path}'") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no such date

@@ -13,7 +13,7 @@ from tests.finetuning.opened import opened
 from tests.helpers import train_in_process
 
 Command = Callable[..., list[str]]
-RECURRENT = ("--body.kind", "recurrent", "--body.layers", "[1,1]", "--budget.steps", "2", "--logging.examples", "0")
+RECURRENT = ("--body.kind", "recurrent", "--body.layers", "[1,1]", "--budget.steps", "2")
 
 
 @pytest.fixture

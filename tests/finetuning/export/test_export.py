@@ -38,7 +38,7 @@ def of_preset(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pyt
         if preset not in made:
             config = ["--config", str(ROOT / f"configs/{OBJECTIVE_OF[preset]}.yaml"), "--name", preset, *TINY]
             where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(runs)]
-            steps = ["--budget.steps", "2", "--body.preset", preset, "--logging.examples", "0"]
+            steps = ["--budget.steps", "2", "--body.preset", preset]
             assert train_in_process([*config, *where, *steps]) == 0
             made[preset] = runs / preset
         return made[preset]

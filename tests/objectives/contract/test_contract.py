@@ -153,7 +153,8 @@ def test_a_fifth_objective_is_trained_by_one_file_and_one_config(
     fifth: Path, corpus_file: Path, cache: Path, store: Path, tmp_path: Path
 ) -> None:
     where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(tmp_path / "runs")]
-    command = ["--config", str(fifth), "--name", "fifth", *TINY, *where, "--budget.steps", "6"]
+    steps = ["--budget.steps", "6", "--logging.examples", "1"]
+    command = ["--config", str(fifth), "--name", "fifth", *TINY, *where, *steps]
     assert train_in_process(command) == 0
     losses = [float(row["train/suffix"]) for row in metrics_of(tmp_path / "runs/fifth") if row.get("train/suffix")]
     assert len(losses) == 3

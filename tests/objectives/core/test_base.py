@@ -285,6 +285,6 @@ def test_a_step_costs_all_raw_tokens_and_three_forward_passes(objective_class: t
     assert epochs == pytest.approx(4 / len(windows))
     assert tokens == pytest.approx(4 * windows.num_tokens / len(windows))
     assert targets == pytest.approx(4 * module.mean_lengths[2])
-    assert flops == pytest.approx(3 * 4 * module.flops_per_window())  # one forward, and two for the backward pass
+    assert flops == pytest.approx(3 * 4 * module.flops_per_window)  # one forward, and two for the backward pass
     dense = 2 * sum(parameter.numel() for name, parameter in module.named_parameters() if "blocks" in name)
     assert flops > 0.5 * dense * 3 * 4 * min(length for length in module.mean_lengths if length)

@@ -14,7 +14,8 @@ from tests.objectives.inspection.viewer.pages import OBJECTIVES, TEXTS, data_of
 def folders(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = tmp_path_factory.mktemp("runs")
     where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(home), "--name"]
-    when = ["--budget.steps", "4", "--checkpoints.every_steps", "1", "--checkpoints.keep", "9"]
+    saved = ["--checkpoints.every_steps", "1", "--checkpoints.keep", "9"]
+    when = ["--budget.steps", "4", "--logging.examples", "1", *saved]
     for name in OBJECTIVES:
         config = str(ROOT / f"configs/{name}.yaml")
         assert train_in_process(["--config", config, *TINY, *when, *where, name]) == 0

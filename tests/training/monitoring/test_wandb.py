@@ -70,6 +70,8 @@ def run(tiny_run: Command, tmp_path: Path, secret: str) -> Path:
         "[mine]",
         "--logging.attention",
         "true",
+        "--logging.examples",
+        "1",
     )
     command = tiny_run("masked_lm", "logged", *more, "--seed", "3")
     done = run_script("train.py", *command, WANDB_API_KEY=secret, HF_TOKEN=secret, MY_PASSWORD=secret)

@@ -18,7 +18,7 @@ from training.step.stops import Diverged
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 Command = Callable[..., list[str]]
-SMALL = ("--data.window", "16", "--data.validation_windows", "4", "--body.width", "16", "--logging.examples", "0")
+SMALL = ("--data.window", "16", "--data.validation_windows", "4", "--body.width", "16")
 HALF = ("--trainer.precision", "16-mixed", "--trainer.accelerator", "cpu", *SMALL)  # CPUs are slow in float16
 
 
