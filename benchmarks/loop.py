@@ -113,6 +113,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--batches", type=int, default=60)
     parser.add_argument("--steps", type=int, default=400, help="of each run whose hooks are measured")
+    parser.add_argument("--turns", type=int, default=3, help="of these runs, of which the fastest counts")
     parser.add_argument(
         "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
     )
@@ -139,7 +140,8 @@ def main(arguments: list[str]) -> int:
             )
         if "hooks" in options.parts and objective in list(PRESET_OF)[:2]:
             tiny = replace(setting, shape=shape_named("tiny"), device=torch.device("cpu"), precision="fp32")
-            found["hooks"][objective] = spent = {"date": today(), **measure_hooks(tiny, turns=3, steps=options.steps)}
+            spent = {"date": today(), **measure_hooks(tiny, turns=options.turns, steps=options.steps)}
+            found["hooks"][objective] = spent
             cells = ", ".join(f"{name} {spent[name]:,.0f}" for name in list(spent)[1:])
             console.print(f"microseconds of a step of {objective}: {cells}")
     key = f"{options.shape} on {options.device}"

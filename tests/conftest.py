@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,13 +83,19 @@ def browser() -> Iterator["Browser"]:
         started.close()
 
 
-@pytest.fixture
-def tiny_run(corpus_file: Path, cache: Path, store: Path, tmp_path: Path) -> Callable[..., list[str]]:
-    """The command line of a run of seconds: `tiny_run("masked_lm", name, *more)`."""
+@pytest.fixture(scope="session")
+def tiny_run_in(corpus_file: Path, cache: Path, store: Path) -> Callable[..., list[str]]:
+    """The command line of a run of seconds in a folder of runs: `tiny_run_in(runs, "masked_lm", name, *more)`."""
 
-    def command(objective: str, name: str, *more: str) -> list[str]:
+    def command(runs: Path, objective: str, name: str, *more: str) -> list[str]:
         config = str(ROOT / f"configs/{objective}.yaml")
-        where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(tmp_path / "runs")]
+        where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(runs)]
         return ["--config", config, "--name", name, *TINY, *where, *more]
 
     return command
+
+
+@pytest.fixture
+def tiny_run(tiny_run_in: Callable[..., list[str]], tmp_path: Path) -> Callable[..., list[str]]:
+    """The command line of a run of seconds in the folder of a test: `tiny_run("masked_lm", name, *more)`."""
+    return partial(tiny_run_in, tmp_path / "runs")

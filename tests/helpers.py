@@ -30,7 +30,7 @@ from training.step.budget import Budget
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
 
 OBJECTIVES = ("masked_lm", "causal_lm", "denoising", "span_corruption")
-# Where another default test has a law for all four, these take an encoder and an encoder-decoder by default.
+# Where a law has one code path, or another default test has it for all four: an encoder and an encoder-decoder.
 TWO_BY_DEFAULT = [
     pytest.param(name, marks=[] if name in ("masked_lm", "span_corruption") else pytest.mark.slow)
     for name in OBJECTIVES

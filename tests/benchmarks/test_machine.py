@@ -1,14 +1,29 @@
 """`benchmarks.machine`: a check in a process of its own, a table, and one JSON; what is cut off has not passed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks import machine
+from benchmarks.limited import Ended, run_limited
+from tests.processes import Script
 
 
-def test_a_check_leaves_a_row_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def run_forked(command: list[str], seconds: float) -> Ended:
+    """A check's command in a process that has the libraries already."""
+    module, *arguments = command[2:]
+    with Script(f"{module.replace('.', '/')}.py", *arguments) as started:
+        ended = started.wait(seconds)
+    return Ended(ended.returncode, ended.stderr)
+
+
+@pytest.mark.parametrize("run", [run_forked, pytest.param(run_limited, marks=pytest.mark.slow)])
+def test_a_check_leaves_a_row_and_a_file(
+    run: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "run_limited", run)
     assert machine.main(["--checks", "products", "--out", str(tmp_path / "machine.json")]) == 0
     written = json.loads((tmp_path / "machine.json").read_text(encoding="utf-8"))
     found = written["checks"]["products"]

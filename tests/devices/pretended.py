@@ -138,6 +138,7 @@ def apple_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedDevice]:
     for accelerator in (MPSAccelerator, mps.MPSAccelerator):
         monkeypatch.setattr(accelerator, "is_available", staticmethod(lambda: True))
     monkeypatch.setattr(mps, "_get_all_available_mps_gpus", lambda: [0])
+    monkeypatch.setattr("training.monitoring.telemetry.peak_flops", lambda device, dtype: 1e12)  # a GPU's product
     with pretended("mps") as mode:
         yield mode
 

@@ -5,8 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,16 +31,17 @@ def commands(script: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def parsed(arguments: list[str]) -> Any:
-    """The command line of a training, on this machine's one device and without measuring it."""
-    return make_cli([*(word for word in arguments if word not in ("--trainer.devices", "8")), *UNMEASURED])
+@cache
+def run_of(arguments: tuple[str, ...]) -> Path:
+    """The folder of the run that a command line of train.py makes, on one device of this machine, unmeasured."""
+    return make_cli([*(word for word in arguments if word not in ("--trainer.devices", "8")), *UNMEASURED]).folder
 
 
 @pytest.mark.parametrize("command", commands("train.py"))
 def test_every_training_command_of_the_readme_is_valid(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = shlex.split(command)[shlex.split(command).index("train.py") + 1 :]
+    words = shlex.split(command)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "texts").mkdir()
@@ -53,8 +54,7 @@ def test_every_training_command_of_the_readme_is_valid(
         "validation.jsonl",
     ):
         (tmp_path / name).write_text("text", encoding="utf-8")
-    cli = parsed(arguments)
-    assert cli.folder.parent == Path("runs")
+    assert run_of(tuple(words[words.index("train.py") + 1 :])).parent == Path("runs")
 
 
 # Documents whose commands are run one after another, as a reader does.
@@ -97,7 +97,7 @@ def test_no_command_takes_the_folder_of_an_earlier_one_and_each_run_that_it_name
         used = re.findall(r"\bruns/([\w.-]+)", command)
         assert script == "show.py" or all(name in made for name in used), command
         if script == "train.py":
-            made.append(parsed(arguments).folder.name)
+            made.append(run_of(tuple(arguments)).name)
         elif script == "finetune.py" and not any("--grid." in word for word in arguments):
             task = arguments[arguments.index("--config") + 1]
             made.append(f"{Path(task).stem}-{used[0]}-s0")

@@ -2,14 +2,17 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 import show
+from tests.evaluation.execution.conftest import train_here
 from tests.helpers import ROOT, made_up_documents, make_cli, write_jsonl
 
 ENGLISH, KOREAN = (ROOT / "docs" / name for name in ("tour.ipynb", "tour.ko.ipynb"))
@@ -33,12 +36,32 @@ def with_parameters(notebook: Any, parameters: dict[str, Any]) -> Any:
     return notebook
 
 
-@pytest.mark.parametrize("path", [ENGLISH, pytest.param(KOREAN, marks=pytest.mark.slow)], ids=lambda path: path.name)
-def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "made_up.jsonl", made_up_documents())
-    places = {"CORPUS": str(tmp_path / "made_up.jsonl"), "FOLDER": str(tmp_path / "tour")}
+def small(path: Path, folder: Path) -> Any:
+    """The notebook with runs of seconds, which leaves everything in a folder."""
+    write_jsonl(folder / "made_up.jsonl", made_up_documents())
+    places = {"CORPUS": str(folder / "made_up.jsonl"), "FOLDER": str(folder / "tour")}
     sizes = {"TOKENS": "2k", "SEEDS": [0], "SHAPE": SMALL | {"data.validation_windows": 8, "optimizer.warmup": 1}}
-    notebook = with_parameters(read(path), places | sizes)
+    return with_parameters(read(path), places | sizes)
+
+
+def test_the_cells_of_a_notebook_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, the runs of its study as well."""
+    monkeypatch.setattr("evaluation.execution.runner.train_all", train_here)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(ENGLISH.parent)
+    plt.close("all")
+    cells: dict[str, Any] = {}
+    for source in code_of(small(ENGLISH, tmp_path)):
+        exec(source, cells)
+    assert len(plt.get_fignums()) == 1
+    assert (tmp_path / "tour/study/figures/evaluations.png").is_file()
+    assert (tmp_path / "tour/study/report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [ENGLISH, KOREAN], ids=lambda path: path.name)
+def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
+    notebook = small(path, tmp_path)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2

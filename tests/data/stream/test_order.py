@@ -28,7 +28,7 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
     assert not any(np.array_equal(order, places) for order in orders)
 
 
-@pytest.mark.parametrize("size", [1, 10, 4**5 + 1])
+@pytest.mark.parametrize("size", [1, 10, 4**4 + 1])
 def test_places_are_mapped_alike_one_by_one_and_together(size: int) -> None:
     permutation = Permutation(size, seed=3, epoch=1)
     together = permutation(np.arange(size))

@@ -11,7 +11,6 @@ from tests.helpers import TWO_BY_DEFAULT, metrics_of, train_in_process, weights_
 
 Command = Callable[..., list[str]]
 DROPOUT = ("--budget.steps", "6", "--body.dropout", "0.1")
-every_objective = pytest.mark.parametrize("objective", TWO_BY_DEFAULT)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -19,7 +18,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@every_objective
+@pytest.mark.parametrize("objective", TWO_BY_DEFAULT)
 def test_one_seed_is_one_run_bit_by_bit_and_another_seed_another(
     tiny_run: Command, tmp_path: Path, objective: str
 ) -> None:
@@ -31,7 +30,7 @@ def test_one_seed_is_one_run_bit_by_bit_and_another_seed_another(
     assert not same(weights_of(runs / "first"), weights_of(runs / "other"))
 
 
-@every_objective
+@pytest.mark.parametrize("objective", ["masked_lm", pytest.param("span_corruption", marks=pytest.mark.slow)])
 def test_validation_and_examples_take_no_random_number_from_the_training(
     tiny_run: Command, tmp_path: Path, objective: str
 ) -> None:

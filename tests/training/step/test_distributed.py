@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, cast
 
 import pytest
@@ -61,6 +62,10 @@ class Reductions(Callback):
             model.register_comm_hook(self.file, reduce)
 
 
+# By torchrun itself they import everything anew, and so does the launcher.
+LAUNCHERS = [several_processes, pytest.param(torchrun, marks=pytest.mark.slow)]
+
+
 def rewind(run: Path, step: int) -> None:
     """As if the run had been killed just behind a checkpoint."""
     (run / "summary.json").unlink()
@@ -69,15 +74,16 @@ def rewind(run: Path, step: int) -> None:
             shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("launch", LAUNCHERS)
 def test_two_processes_take_the_step_that_one_takes_and_one_goes_on_from_their_checkpoint(
-    tiny_run: Command, tmp_path: Path
+    tiny_run: Command, tmp_path: Path, launch: Callable[..., CompletedProcess[str]]
 ) -> None:
     """Law 2: float64, relative 1e-12; windows of 12 tokens leave some micro-batches without a segment pair."""
     double, counts = ("--trainer.precision", "64-true"), tmp_path / "reductions"
     assert train_in_process(tiny_run("masked_lm", "one", *STEPS, *double)) == 0
     counting = {"class_path": f"{__name__}.Reductions", "init_args": {"file": str(counts)}}
     double = (*double, "--trainer.callbacks", json.dumps([counting]))
-    done = torchrun(*tiny_run("masked_lm", "two", *STEPS, *double, "--data.micro_batch_size", "2"))
+    done = launch(*tiny_run("masked_lm", "two", *STEPS, *double, "--data.micro_batch_size", "2"))
     assert done.returncode == 0, done.stderr
     reduced = counts.read_text().splitlines()
     assert reduced == [f"{step} {2 * step + 1}" for step in range(6)]  # once a step, with its last micro-batch

@@ -1,6 +1,7 @@
 """Branches of a trunk come to what runs of their own would have come to, and nothing else may be grafted."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +22,17 @@ PARENT = (
 SAVED = ("--checkpoints.at_steps", "[9, 11]", "--checkpoints.keep", "1")
 
 
+@pytest.fixture(scope="module")
+def trained_parent(tiny_run_in: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("parent")
+    assert train_in_process(tiny_run_in(runs, "masked_lm", "trunk", *PARENT, *SAVED)) == 0
+    return runs / "trunk"
+
+
 @pytest.fixture
-def parent(tiny_run: Command, tmp_path: Path) -> Path:
-    assert train_in_process(tiny_run("masked_lm", "trunk", *PARENT, *SAVED)) == 0
-    return tmp_path / "runs/trunk"
+def parent(trained_parent: Path, tmp_path: Path) -> Path:
+    """A copy of the parent run, which a test may damage."""
+    return shutil.copytree(trained_parent, tmp_path / "runs/trunk")
 
 
 def branch_of(parent: Path, step: int) -> tuple[str, ...]:
