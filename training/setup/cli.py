@@ -3,15 +3,14 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
-import yaml
-from jsonargparse import Namespace, get_loader
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -19,11 +18,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from common.ranges import SEED, check_name, check_ranges
 from training.machine.ranks import agreed
 from training.machine.threads import set_threads, usual
-from training.setup.body_kind import chosen_body, flags_of_others, of_this_body
+from training.setup.body_kind import chosen_body, flags_of_others
 from training.setup.command_line import text_of_script
-from training.setup.endings import leave
-from training.setup.parsing import OneLineErrors, one_budget, setting_defaults
+from training.setup.parsing import one_budget, setting_defaults
 from training.setup.precision import Product, computed_in, products_of, taken, to_compile
+from training.setup.run_parser import Parser
 from training.setup.settings import GROUPS, Precision, TrainerSettings
 from training.setup.trainer import check_strategy, make_trainer, resolved
 from training.step.compilation import HELP
@@ -31,49 +30,11 @@ from training.step.kernels import Kernels, of_run
 from training.step.micro import FoundSizes, at_once
 from training.step.module import ExactModule
 from training.storage.branch import ParentRun
-from training.storage.old_names import renamed_config, resolved_settings
+from training.storage.old_names import resolved_settings
 from training.storage.run_dir import RunFolder
 from training.storage.yaml_text import load
 
-
-class Parser(OneLineErrors, LightningArgumentParser):
-    """Knows the settings of every objective that is imported.
-
-    Attributes:
-        objective: the class that they are subclasses of.
-        bodies: the union of the settings of bodies, and the one of this run.
-    """
-
-    objective: type = ExactModule
-    bodies: tuple[Any, Any] = (None, None)
-
-    def valid_names(self) -> Iterator[str]:
-        yield from super().valid_names()
-        for key, base in self.class_settings().items():
-            for class_path, settings in self.settings_of(base).items():
-                yield class_path
-                yield from (f"{key}.init_args.{name}" for name in settings)
-
-    def class_settings(self) -> dict[str, type]:
-        return {"model": self.objective}
-
-    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
-        """A config's settings; those of an earlier edition have today's names, those of another body are left out."""
-        return super().parse_string(self.for_body(renamed_config(content)), *args, **kwargs)
-
-    def for_body(self, content: str) -> str:
-        """The text of a config without settings of other bodies, where it is for a run with any of them."""
-        try:
-            settings = get_loader("yaml")(content)
-        except yaml.YAMLError:  # the parser that reads the text names the mistake
-            return content
-        changed = of_this_body(settings, *self.bodies)
-        return content if changed == settings else yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if "arguments are required: model" in message:
-            leave("which objective? Name its config, such as --config configs/masked_lm.yaml")
-        super().error(message, ex)
+_PARSERS: dict[tuple[Any, ...], Parser] = {}  # of this process, by all that one is made of
 
 
 def _agreed(name: str, decide: Callable[[], str], settings: TrainerSettings) -> str:
@@ -145,6 +106,17 @@ class RunCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        """One parser serves every command line of a kind in this process, since a study reads one for each arm."""
+        classes = (type(self), self.objective, self.datamodule_class, self.bodies, self.body)
+        kind = (*classes, self.only_data, json.dumps(main_kwargs))
+        if kind not in _PARSERS:
+            super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+            _PARSERS[kind] = cast(Parser, self.parser)
+        self.parser = _PARSERS[kind]
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="name of the run and of its folder")
