@@ -19,7 +19,7 @@ from data.stream.collate import documents_of
 from data.stream.windows import Window, Windows
 from data.tokens.tokenizer import NUM_SENTINELS, Vocabulary
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_spans_fit
-from objectives.core.noise.spans import cut_runs, inputs_and_targets, random_spans, shifted, span_counts
+from objectives.core.noise.spans import cut_runs, ended, inputs_and_targets, random_spans, shifted, span_counts
 from objectives.core.strategy import InferenceStrategy
 from objectives.inference.fill_spans import FillSpans
 
@@ -69,10 +69,10 @@ class SpanCorruption(Objective):
         if num_sentinels > len(vocabulary.sentinels):  # only where documents cut spans; the rest stays text
             starts, ends = starts[: len(vocabulary.sentinels) - 1], ends[: len(vocabulary.sentinels) - 1]
         source, target = inputs_and_targets(window.tokens, starts, ends, vocabulary.sentinels)
-        labels, origins = np.append(target[0], vocabulary.eos), np.append(target[1], NOWHERE)
+        labels, origins = ended(target[0], vocabulary.eos), ended(target[1], NOWHERE)
         return Example(
-            encoder_ids=np.append(source[0], vocabulary.eos),
-            encoder_origins=np.append(source[1], NOWHERE),
+            encoder_ids=ended(source[0], vocabulary.eos),
+            encoder_origins=ended(source[1], NOWHERE),
             decoder_ids=shifted(labels, vocabulary.pad, documents_of(window, origins) if apart else None),
             decoder_origins=origins,
             labels={self.token_term: labels},

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.stream import workers
 from data.stream.batch import Batch, Corruption, Example, MaxLengths
 from data.stream.collate import collate
-from data.stream.order import Permutation, Purpose, generator
+from data.stream.order import Purpose, generator, windows_at
 from data.stream.windows import Window, Windows
 
 ENDLESS = 1 << 40  # micro-batches; it is the budget that ends a run, not the data
@@ -30,12 +30,8 @@ class CorruptedWindows(Dataset[tuple[Window, Example]]):
         return window, self.corrupt(window, generator(self.seed, purpose, epoch, index), self.windows)
 
     def __getitems__(self, positions: list[int]) -> list[tuple[Window, Example]]:
-        epochs, places = np.divmod(np.asarray(positions), len(self.windows))
-        indices = np.empty_like(places)
-        for epoch in np.unique(epochs):
-            order = Permutation(len(self.windows), seed=self.seed, epoch=int(epoch))
-            indices[epochs == epoch] = order(places[epochs == epoch])
-        return [self._example(int(epoch), int(i), Purpose.NOISE) for epoch, i in zip(epochs, indices, strict=True)]
+        found = windows_at(np.asarray(positions), len(self.windows), seed=self.seed)
+        return [self._example(epoch, index, Purpose.NOISE) for epoch, index in found]
 
     def __getitem__(self, position: int) -> tuple[Window, Example]:
         return self.__getitems__([position])[0]

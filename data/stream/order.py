@@ -6,6 +6,7 @@ and micro-batches, and resuming costs nothing.
 
 import hashlib
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -114,6 +115,28 @@ class Permutation:
         while (outside := values >= self.size).any():
             values[outside] = self._feistel(values[outside])
         return values.astype(np.int64).reshape(np.shape(indices))
+
+
+BLOCK = 1 << 10
+
+
+@lru_cache(maxsize=16)  # 8 KB each; a step's windows stand in a row, whichever process reads them
+def _block(size: int, seed: int, epoch: int, number: int) -> np.ndarray:
+    """int64[BLOCK, fewer at the end], what stands at the places of a block of an epoch's order."""
+    places = np.arange(number * BLOCK, min((number + 1) * BLOCK, size))
+    return Permutation(size, seed=seed, epoch=epoch)(places)
+
+
+def windows_at(positions: np.ndarray, size: int, *, seed: int) -> list[tuple[int, int]]:
+    """Epoch and number of the window at each position of the endless concatenation of shuffled epochs.
+
+    A thousand places are shuffled at once, which takes hardly longer than a few.
+    """
+    epochs, places = np.divmod(positions, size)
+    return [
+        (epoch, int(_block(size, seed, epoch, place // BLOCK)[place % BLOCK]))
+        for epoch, place in zip(epochs.tolist(), places.tolist(), strict=True)
+    ]
 
 
 def order_sha256(size: int, *, seed: int, consumed: int, chunk: int = 1 << 16) -> str:

@@ -129,7 +129,7 @@ class Windows:
 
     def document_of(self, token: int) -> int:
         """Number of the document that a token of the split belongs to."""
-        return int(np.searchsorted(self.store.document_starts, token, side="right")) - 1
+        return int(self.store.document_starts.searchsorted(token, side="right")) - 1
 
     def run_from_sentence(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, range]:
         """A run of tokens that begins with a sentence: of any document alike, of any of its sentences alike.
@@ -148,5 +148,5 @@ class Windows:
 
 def _within(starts: np.ndarray, start: int, end: int) -> np.ndarray:
     """int64[...], those of the rising `starts` that lie in [start, end), counted from `start`."""
-    low, high = np.searchsorted(starts, [start, end])
+    low, high = starts.searchsorted((start, end)).tolist()
     return np.asarray(starts[low:high]) - start

@@ -27,12 +27,14 @@ class Segments:
 
     def encoded(self, *, cls: int, sep: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """int64[length] ids `[CLS] A [SEP] B [SEP]`, their origins, and the number of the segment of each."""
-        ids, origins, numbers = [[cls]], [[NOWHERE]], [[0]]
+        length = 1 + sum(map(len, self.tokens)) + len(self.tokens)
+        ids, origins, numbers = np.full(length, sep), np.full(length, NOWHERE), np.zeros(length, dtype=np.int64)
+        ids[0], start = cls, 1
         for number, (tokens, places) in enumerate(zip(self.tokens, self.origins, strict=True)):
-            ids += [tokens, [sep]]
-            origins += [places, [NOWHERE]]
-            numbers += [[number] * (len(tokens) + 1)]
-        return np.concatenate(ids).astype(np.int64), np.concatenate(origins), np.concatenate(numbers)
+            end = start + len(tokens)
+            ids[start:end], origins[start:end], numbers[start : end + 1] = tokens, places, number
+            start = end + 1
+        return ids, origins, numbers
 
 
 def whole(window: Window) -> Segments:
@@ -42,8 +44,11 @@ def whole(window: Window) -> Segments:
 
 def _cuts(window: Window) -> np.ndarray:
     """int64[...], where a sentence begins within a document and within the window."""
-    cuts = np.setdiff1d(window.sentence_starts, window.document_starts)
-    return cuts[cuts > 0]
+    is_cut = np.zeros(len(window), dtype=bool)
+    is_cut[window.sentence_starts] = True
+    is_cut[window.document_starts] = False
+    is_cut[0] = False
+    return np.flatnonzero(is_cut)
 
 
 def pair(window: Window, rng: Generator, windows: Windows) -> Segments:
@@ -55,7 +60,7 @@ def pair(window: Window, rng: Generator, windows: Windows) -> Segments:
     cuts = _cuts(window)
     if not len(cuts):
         return whole(window)
-    cut = int(rng.choice(cuts))
+    cut = int(cuts[rng.integers(len(cuts))])
     first, second, places = window.tokens[:cut], window.tokens[cut:], np.arange(len(window))
     if rng.random() < 0.5:
         return Segments(tokens=[first, second], origins=[places[:cut], places[cut:]], label=FOLLOWS)
@@ -84,7 +89,7 @@ def ordered(window: Window, rng: Generator) -> Segments:
     cuts = _cuts(window)
     if not len(cuts) or (window.document_starts > 0).any():
         return whole(window)
-    cut, places = int(rng.choice(cuts)), np.arange(len(window))
+    cut, places = int(cuts[rng.integers(len(cuts))]), np.arange(len(window))
     segments = Segments(
         tokens=[window.tokens[:cut], window.tokens[cut:]], origins=[places[:cut], places[cut:]], label=IN_ORDER
     )

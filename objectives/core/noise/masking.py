@@ -59,21 +59,34 @@ def rarity(counts: np.ndarray, smoothing: float) -> np.ndarray:
     return np.maximum(counts, 1).astype(np.float64) ** -smoothing
 
 
+def _words(candidates: np.ndarray, word_starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each token's word, from 1, and 0 of what is no candidate; and the length of each word, 0 of 0."""
+    words = word_starts.cumsum() * candidates
+    lengths = np.bincount(words)
+    lengths[:1] = 0
+    return words, lengths
+
+
+def by_weight(weights: np.ndarray, number: int, rng: Generator) -> np.ndarray:
+    """int64[number], each i with probability proportional to `weights[i]`, as `Generator.choice` draws them."""
+    reach = (weights / weights.sum()).cumsum()
+    return (reach / reach[-1]).searchsorted(rng.random(number), side="right")
+
+
 def choose_words(candidates: np.ndarray, word_starts: np.ndarray, count: int, rng: Generator) -> np.ndarray:
     """Mask of whole words: all tokens of a word or none, at most `count` tokens (Devlin et al., whole-word masking).
 
     Words come in random order; one that does not fit into what is left is passed over, so that a smaller one may.
     """
-    words = np.cumsum(word_starts) * candidates  # 0 where not a candidate; words count from 1
-    lengths = np.bincount(words).tolist()
-    taken = []
-    for word in rng.permutation(np.unique(words[words > 0])):
-        if lengths[word] <= count:
-            taken.append(word)
-            count -= lengths[word]
+    words, lengths = _words(candidates, word_starts)
+    taken, length_of = np.zeros(len(lengths), dtype=bool), lengths.tolist()
+    for word in rng.permutation(np.flatnonzero(lengths)).tolist():
+        if length_of[word] <= count:
+            taken[word] = True
+            count -= length_of[word]
         if not count:
             break
-    return np.isin(words, taken)
+    return taken[words]
 
 
 def choose_spans(
@@ -87,8 +100,7 @@ def choose_spans(
     words = np.cumsum(word_starts)
     chosen = np.zeros(len(candidates), dtype=bool)
     count = min(count, int(candidates.sum()))
-    pmf = p * (1 - p) ** np.arange(longest)
-    lengths = rng.choice(longest, size=count, p=pmf / pmf.sum()) + 1  # each span masks a token at least
+    lengths = by_weight(p * (1 - p) ** np.arange(longest), count, rng) + 1  # each span masks a token at least
     for length in lengths:
         left = count - int(chosen.sum())
         if left <= 0:
@@ -107,22 +119,19 @@ def choose_ngrams(
     N-grams begin at the words in random order (Lan et al. 2020, 3.1). One that meets a masked word, what is no
     candidate, or the end, or does not fit into what is left, is as long as it can be.
     """
-    words = np.cumsum(word_starts) * candidates  # 0 where not a candidate; words count from 1
-    lengths = np.bincount(words)
-    lengths[0] = 0
-    weights = 1 / np.arange(1, longest + 1)
-    order = rng.permutation(np.unique(words[words > 0]))
-    sizes = rng.choice(longest, size=len(order), p=weights / weights.sum()) + 1
-    taken = np.zeros(len(lengths), dtype=bool)
+    words, lengths = _words(candidates, word_starts)
+    order = rng.permutation(np.flatnonzero(lengths))
+    sizes = by_weight(1 / np.arange(1, longest + 1), len(order), rng) + 1
+    left = lengths.tolist()  # 0 of what is masked
     for first, size in zip(order.tolist(), sizes.tolist(), strict=True):
-        for word in range(first, min(first + size, len(lengths))):
-            if taken[word] or not 0 < lengths[word] <= count:
+        for word in range(first, min(first + size, len(left))):
+            if not 0 < left[word] <= count:
                 break
-            taken[word] = True
-            count -= int(lengths[word])
+            count -= left[word]
+            left[word] = 0
         if not count:
             break
-    return taken[words] & (words > 0)
+    return (lengths > left)[words]
 
 
 def choose(

@@ -19,12 +19,17 @@ def poisson_lengths(total: int, mean: float, rng: Generator) -> tuple[np.ndarray
 
     Returns the positive lengths and the number of zeros among the draws.
     """
-    lengths = np.zeros(0, dtype=np.int64)
-    while lengths.sum() < total:
-        lengths = np.concatenate([lengths, rng.poisson(mean, size=8 + int(2 * total / mean))])
-    lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), total)) + 1].copy()
-    lengths[-1:] -= lengths.sum() - total
-    return lengths[lengths > 0], int((lengths == 0).sum())
+    if not total:
+        return np.zeros(0, dtype=np.int64), 0
+    number = 8 + int(2 * total / mean)  # nearly always enough
+    lengths = rng.poisson(mean, size=number)
+    while (reach := lengths.cumsum())[-1] < total:
+        lengths = np.concatenate([lengths, rng.poisson(mean, size=number)])
+    last = int(reach.searchsorted(total))
+    lengths[last] -= reach[last] - total
+    lengths = lengths[: last + 1]
+    positive = lengths[lengths > 0]
+    return positive, len(lengths) - len(positive)
 
 
 def separate_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -33,10 +38,11 @@ def separate_spans(length: int, lengths: np.ndarray, rng: Generator) -> tuple[np
     Every way to place them is equally likely. Spans for which the text is too short are left out.
     """
     lengths = rng.permutation(lengths)
-    while len(lengths) > length - lengths.sum() + 1:
+    while len(lengths) > (seats := length - int(lengths.sum()) + 1):
         lengths = lengths[:-1]
-    text_before = np.sort(rng.permutation(length - lengths.sum() + 1)[: len(lengths)])
-    ends = text_before + np.cumsum(lengths)
+    text_before = rng.permutation(seats)[: len(lengths)]
+    text_before.sort()
+    ends = text_before + lengths.cumsum()
     return ends - lengths, ends
 
 

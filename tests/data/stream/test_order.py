@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.stream.order import Permutation, Purpose, generator, order_sha256
+from data.stream.order import BLOCK, Permutation, Purpose, generator, order_sha256, windows_at
 
 sizes = st.integers(1, 3_000) | st.sampled_from([4**k + shift for k in range(1, 7) for shift in (-1, 0, 1)])
 
@@ -37,6 +37,17 @@ def test_places_are_mapped_alike_one_by_one_and_together(size: int) -> None:
     square = np.arange(size).reshape(-1, 1)
     assert np.array_equal(permutation(square), together.reshape(-1, 1))
     assert permutation(np.arange(0)).shape == (0,)
+
+
+@given(
+    size=st.sampled_from([1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5]), seed=st.integers(0, 99), data=st.data()
+)
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_a_position_is_a_place_of_the_order_of_its_epoch(size: int, seed: int, data: st.DataObject) -> None:
+    positions = data.draw(st.lists(st.integers(0, 4 * size), max_size=20))
+    orders = [Permutation(size, seed=seed, epoch=epoch)(np.arange(size)).tolist() for epoch in range(5)]
+    found = windows_at(np.array(positions, dtype=np.int64), size, seed=seed)
+    assert found == [(position // size, orders[position // size][position % size]) for position in positions]
 
 
 def test_the_places_given_are_left_as_they_were() -> None:

@@ -110,11 +110,18 @@ MUTANTS = [
         tests=(LOADER,),
     ),
     Mutant(
-        file="data/stream/loader.py",
-        original="order(places[epochs == epoch])",
-        replacement="places[epochs == epoch]",
+        file="data/stream/order.py",
+        original="int(_block(size, seed, epoch, place // BLOCK)[place % BLOCK])",
+        replacement="place",
         mistake="windows are not shuffled",
         tests=(LOADER,),
+    ),
+    Mutant(
+        file="data/stream/order.py",
+        original="places = np.arange(number * BLOCK,",
+        replacement="places = np.arange(0,",
+        mistake="the windows of the first block come again",
+        tests=(ORDER,),
     ),
     Mutant(
         file="data/stream/sharding.py",

@@ -115,7 +115,7 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/span_corruption.py",
-        original="np.append(target[0], vocabulary.eos), np.append(target[1], NOWHERE)",
+        original="ended(target[0], vocabulary.eos), ended(target[1], NOWHERE)",
         replacement="target",
         mistake="EOS is not among the targets",
         tests=(SPAN_CORRUPTION,),

@@ -62,8 +62,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/core/segments.py",
-        original="[[number] * (len(tokens) + 1)]",
-        replacement="[[number] * len(tokens), [0]]",
+        original="numbers[start : end + 1] = tokens",
+        replacement="numbers[start:end] = tokens",
         mistake="the [SEP] behind the second segment belongs to the first",
         tests=(MASKED_LM,),
     ),
@@ -83,8 +83,8 @@ MUTANTS = [
     ),
     Mutant(
         file="objectives/core/noise/spans.py",
-        original="[: parts - 1]) + 1",
-        replacement="[: parts - 1])",
+        original="[: parts - 1] + 1",
+        replacement="[: parts - 1]",
         mistake="a span may have no length",
         tests=(NOISE_SPANS,),
     ),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from objectives.core.noise.masking import (
     budget,
+    by_weight,
     choose_spans,
     choose_tokens,
     choose_words,
@@ -44,6 +45,14 @@ def test_a_budget_rounds_halves_to_the_even_number(length: int, expected: int) -
 def test_a_budget_is_that_of_bert(length: int, expected: int) -> None:
     """C20."""
     assert budget(length, 0.15) == expected
+
+
+@given(weights=st.lists(st.floats(0.01, 10), min_size=1, max_size=12), number=st.integers(0, 30), seed=seeds)
+@FIXED
+def test_what_is_drawn_by_weight_is_what_numpys_choice_draws(weights: list[float], number: int, seed: int) -> None:
+    shares = np.array(weights) / np.sum(weights)
+    expected = np.random.default_rng(seed).choice(len(weights), size=number, p=shares)
+    assert by_weight(np.array(weights), number, np.random.default_rng(seed)).tolist() == expected.tolist()
 
 
 @given(candidates=masks, count=st.integers(0, 45), seed=seeds)
