@@ -28,6 +28,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+SLOW = pytest.mark.slow
+# Each is traced anew, so that by default every part of a mask is tried once, and all together.
+BY_DEFAULT = ("none", "padding", "causal documents", "relative", "prefix behind padding", "causal window", "everything")
+
+
 @pytest.fixture(autouse=True)
 def trains_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.nn.attention.flex_attention, "_validate_device", lambda *tensors: None)
@@ -58,7 +63,10 @@ def check_values_and_gradients(mask: Mask, dtype: torch.dtype, tolerance: float)
         torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-@every_mask
+@pytest.mark.parametrize(
+    "mask",
+    [pytest.param(mask, marks=[] if name in BY_DEFAULT else SLOW, id=name) for name, mask in MASKS.items()],
+)
 def test_values_and_gradients_are_those_of_the_dense_formula(mask: Mask) -> None:
     check_values_and_gradients(mask, torch.float64, 1e-12)
 
@@ -67,7 +75,7 @@ def test_values_and_gradients_in_float32_are_within_its_rounding() -> None:
     check_values_and_gradients(MASKS["everything"], torch.float32, 1e-5)
 
 
-@pytest.mark.parametrize("key_heads", [2, 1])
+@pytest.mark.parametrize("key_heads", [2, pytest.param(1, marks=SLOW)])
 def test_query_heads_share_keys_and_values(key_heads: int) -> None:
     query, key, value = random(B, H, T, C), random(B, key_heads, T, C, seed=1), random(B, key_heads, T, C, seed=2)
     mask = MASKS["causal documents"]
@@ -130,7 +138,10 @@ def body_of(preset: PresetName, blocks: tuple[int, int]) -> Transformer:
     return body
 
 
-@pytest.mark.parametrize(("preset", "blocks"), [("lab", (2, 0)), ("gpt2", (0, 2)), ("t5", (1, 1))])
+@pytest.mark.parametrize(
+    ("preset", "blocks"),
+    [("t5", (1, 1)), pytest.param("lab", (2, 0), marks=SLOW), pytest.param("gpt2", (0, 2), marks=SLOW)],
+)
 def test_a_body_has_the_same_states_and_gradients(preset: PresetName, blocks: tuple[int, int]) -> None:
     """Documents, padding, and T5's bias with the gradient of its table; 1e-12."""
     ids = torch.randint(0, 20, (2, 12), generator=torch.Generator().manual_seed(0))

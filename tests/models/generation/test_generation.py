@@ -153,15 +153,18 @@ def test_a_score_is_the_log_probability_of_what_was_generated(preset: PresetName
         assert one.log_probability == pytest.approx(expected, abs=1e-10)
 
 
+@torch.no_grad()
 def test_many_beams_find_the_likeliest_text_of_all() -> None:
     """With as many beams as there are beginnings, the search is exhaustive."""
     ours = make_ours("gpt2", 1)
     decoding = Decoding(max_new_tokens=2, beams=VOCAB, length_penalty=0.0)
     best = beam_search(ours.body, [PROMPTS[0]], decoding=decoding, eos=EOS, max_positions=POSITIONS)[0][0]
-    every = [[first, second] for first in range(VOCAB) if first != EOS for second in range(VOCAB)]
-    texts = [(ids[:-1], True) if ids[-1] == EOS else (ids, False) for ids in every]
-    scores = [log_probability(ours, PROMPTS[0], None, ids, ends=ends) for ids, ends in [*texts, ([], True)]]
-    assert best.log_probability == pytest.approx(max(scores), abs=1e-10)
+    beginnings = torch.tensor([[*PROMPTS[0], first] for first in range(VOCAB)])
+    states_VTD = ours.body(Inputs(decoder_ids_BT=beginnings))
+    first_V, second_VV = ours.body.logits(states_VTD[:, -2:]).log_softmax(dim=-1).unbind(dim=1)
+    every_VV = first_V[0, :, None] + second_VV
+    every_VV[EOS] = first_V[0, EOS]  # a text that ends there has no second token
+    assert best.log_probability == pytest.approx(float(every_VV.max()), abs=1e-10)
 
 
 def theirs_generated(ours: Module, seed: int, **settings: Any) -> list[list[int]]:
@@ -177,7 +180,7 @@ def theirs_generated(ours: Module, seed: int, **settings: Any) -> list[list[int]
     return found
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("preset", WITH_DECODER)
 @pytest.mark.parametrize(
     "settings",

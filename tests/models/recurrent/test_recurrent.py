@@ -182,7 +182,7 @@ def copied(attention: str, *, steps: int, length: int = 10) -> float:
     body = Recurrent(config, num_blocks=(1, 1), vocab_size=V, max_positions=30)
     initialise(body, 0)
     optimizer = torch.optim.Adam(body.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.5e-2, steps)
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         texts = torch.randint(1, V, (64, length), generator=generator)
@@ -203,7 +203,7 @@ def copied(attention: str, *, steps: int, length: int = 10) -> float:
 
 def test_n50_a_text_of_ten_tokens_is_copied_with_attention_and_forgotten_by_a_context_vector() -> None:
     """Of texts never seen: all of them, but for one or two where rounding differs."""
-    assert copied("general", steps=400) > 0.98
+    assert copied("general", steps=260) > 0.98
     assert copied("none", steps=100) < 0.05
 
 

@@ -24,15 +24,15 @@ from tests.objectives.texts import VOCABULARY, batch_of, examples_of, of_documen
 LENGTH = 24  # of the windows that models are tried on
 
 
-def some_windows(length: int = LENGTH, *, sentences: int = 5) -> Windows:
+def some_windows(length: int = LENGTH, *, documents: int = 12, sentences: int = 5) -> Windows:
     """Windows that cross documents, with a shorter one at the end; their arrays cannot be written to."""
-    documents = random_documents(VOCABULARY, documents=12, sentences=sentences, seed=0)
-    return of_documents(documents, length=length)
+    text = random_documents(VOCABULARY, documents=documents, sentences=sentences, seed=0)
+    return of_documents(text, length=length)
 
 
 EDGES = [
-    some_windows(1),
-    some_windows(2),
+    some_windows(1, documents=3),
+    some_windows(2, documents=5),
     some_windows(7),
     some_windows(),
     some_windows(300),
@@ -57,7 +57,7 @@ def assert_same(one: Example, other: Example) -> None:
     left, right = arrays_of(one), arrays_of(other)
     assert left.keys() == right.keys()
     for name, array in left.items():
-        np.testing.assert_array_equal(array, right[name], err_msg=name)
+        assert np.array_equal(array, right[name]), name
 
 
 def the_same_key_gives_the_same_example(objective: Objective) -> None:

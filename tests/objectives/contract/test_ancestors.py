@@ -14,20 +14,29 @@ from finetuning.body.body import make_body, start_from
 from models.recurrent.config import RecurrentConfig
 from models.recurrent.recurrent import Recurrent
 from objectives.weights.load import load_run
-from tests.helpers import ROOT, make_cli, metrics_of, train_in_process, weights_of
+from tests.helpers import ROOT, UNMEASURED, make_cli, metrics_of, train_in_process, weights_of
 from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 
 Command = Callable[..., list[str]]
-NAMES = ("bahdanau", "luong", "context_vector", "lstm_lm")
+# With attention, and a decoder alone; the others differ from the first by settings of the same body.
+NAMES = ["bahdanau", "lstm_lm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("luong", "context_vector"))]
 
 
 @pytest.fixture
 def tiny(corpus_file: Path, cache: Path, store: Path, tmp_path: Path) -> Command:
-    """The command line of a run of seconds."""
+    """The command line of a run of a moment."""
 
     def command(name: str, run: str, *more: str) -> list[str]:
-        where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(tmp_path / "runs")]
+        where = [
+            *UNMEASURED,
+            "--data.corpus",
+            str(corpus_file),
+            "--data.cache",
+            str(cache),
+            "--runs",
+            str(tmp_path / "runs"),
+        ]
         small = ["--data.vocab_size", "480", "--data.window", "24", "--data.batch_size", "8", "--body.width", "16"]
         quiet = ["--data.validation_windows", "8", "--logging.wandb", "off", "--logging.every_steps", "2"]
         return ["--config", str(ROOT / f"configs/ancestors/{name}.yaml"), "--name", run, *where, *small, *quiet, *more]

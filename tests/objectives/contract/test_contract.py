@@ -87,16 +87,22 @@ def fifth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return config
 
 
+@lru_cache
+def settings_of(config: Path) -> dict[str, Any]:
+    """What a config sets, read once for all laws, which change none of it."""
+    return yaml.safe_load(config.read_text(encoding="utf-8"))
+
+
 def objective_of(config: Path, **more: Any) -> Objective:
     """The objective that a config names, as it sets it."""
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings = settings_of(config)
     module, _, name = settings["model"]["class_path"].rpartition(".")
     return getattr(importlib.import_module(module), name)(**settings["model"].get("init_args", {}), **more)
 
 
 def module_of(config: Path, **more: Any) -> Pretraining:
     """What trains it, over a small Transformer of its preset."""
-    settings, objective = yaml.safe_load(config.read_text(encoding="utf-8")), objective_of(config, **more)
+    settings, objective = settings_of(config), objective_of(config, **more)
     own = settings.get("body", {})
     if own.get("kind") == "recurrent":
         body = {**own, "layers": tuple(min(n, 1) for n in own["layers"])} if isinstance(own["layers"], list) else own
@@ -143,8 +149,7 @@ def test_the_contract_holds_where_documents_are_kept_apart(name: str, law: Calla
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_the_window_of_a_config_fits(config: Path) -> None:
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    base = yaml.safe_load((ROOT / "configs/base.yaml").read_text(encoding="utf-8"))
+    base, settings = settings_of(ROOT / "configs/base.yaml"), settings_of(config)
     window = {**base["data"], **settings.get("data", {})}["window"]
     module_of(config).check_window(window)
 

@@ -189,7 +189,7 @@ def test_an_untrained_model_stands_at_ln_v(objective_class: type[Objective]) -> 
 @every_objective
 def test_a_batch_is_learnt_by_heart(objective_class: type[Objective]) -> None:
     """C44: to below 0.01 nats in 300 steps; every prediction is correct, so greedy decoding repeats it."""
-    module, windows = in_float64(objective_class).float(), make_windows(VOCABULARY, length=24, documents=2)
+    module, windows = in_float64(objective_class).float(), make_windows(VOCABULARY, length=24, documents=2, sentences=4)
     batch = batch_of(module.objective, windows)
     optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)
     for _ in range(300):

@@ -20,7 +20,6 @@ from training.optimizers.optim import gradient_norm, learning_rate_factor, make_
 from training.step.terms import Term
 
 CHAIN = MarkovChain.random(NUM_TOKENS, seed=0, concentration=1.0)
-NUM_HELD_OUT = 1000
 Pairs = Sequence[tuple[Window, Example]]
 Leak = Callable[[Window, Example], Example]  # what an objective with a bug would make of the example
 
@@ -41,6 +40,7 @@ class Training:
         optimum: the least loss of each of its examples.
         window: tokens a window.
         steps, batch_size: every window is read once.
+        held_out: windows that the gap is measured on.
     """
 
     module: Pretraining
@@ -48,6 +48,7 @@ class Training:
     window: int
     steps: int
     batch_size: int
+    held_out: int = 1000
 
     def gap(self, leak: Leak | None = None) -> Gap:
         """Trains, and compares with the optimum example by example; a leak shows the model what it should not see."""
@@ -55,7 +56,7 @@ class Training:
         self.module.build(vocab_size=VOCABULARY.size, window=self.window)
         training = windows_of(CHAIN, self.steps * self.batch_size, length=self.window, seed=1)
         self._train(CorruptedWindows(training, corrupt, seed=2))
-        return self._measure(windows_of(CHAIN, NUM_HELD_OUT, length=self.window, seed=3), corrupt)
+        return self._measure(windows_of(CHAIN, self.held_out, length=self.window, seed=3), corrupt)
 
     def _train(self, examples: CorruptedWindows) -> None:
         """The exact step of training/step/module.py, without what only a run needs."""
@@ -74,13 +75,14 @@ class Training:
             optimizer.step()
 
     @torch.no_grad()
-    def _measure(self, held_out: Windows, corrupt: Corruption) -> Gap:
-        honest = HeldOutWindows(held_out, self.module.objective.corruption(VOCABULARY), seed=0, chosen=NUM_HELD_OUT)
-        leaky = HeldOutWindows(held_out, corrupt, seed=0, chosen=NUM_HELD_OUT)
-        least = np.array([self.optimum(CHAIN, *honest[number]) for number in range(NUM_HELD_OUT)])
-        losses, counts = losses_of(self.module.eval(), [leaky[i] for i in range(NUM_HELD_OUT)], self.window)
+    def _measure(self, windows: Windows, corrupt: Corruption) -> Gap:
+        number = len(windows)
+        honest = HeldOutWindows(windows, self.module.objective.corruption(VOCABULARY), seed=0, chosen=number)
+        leaky = HeldOutWindows(windows, corrupt, seed=0, chosen=number)
+        least = np.array([self.optimum(CHAIN, *honest[index]) for index in range(number)])
+        losses, counts = losses_of(self.module.eval(), [leaky[index] for index in range(number)], self.window)
         above = losses - least
-        return Gap(above.sum() / counts.sum(), above.std() * NUM_HELD_OUT**0.5 / counts.sum())
+        return Gap(above.sum() / counts.sum(), above.std() * number**0.5 / counts.sum())
 
 
 def leaking(corrupt: Corruption, leak: Leak | None) -> Corruption:

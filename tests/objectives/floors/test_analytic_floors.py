@@ -1,7 +1,8 @@
 """On text of a Markov chain the least possible loss is known: a model comes near it, and below it only by a leak.
 
 The optimum is exact for every example (optimum.py), so the comparison is paired, and its standard error small. The
-decoders of an encoder-decoder learn to look into the source many times sooner by Muon than by AdamW.
+decoders of an encoder-decoder learn to look into the source many times sooner by Muon than by AdamW; a causal LM, too,
+is there in half the steps.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from objectives.masked_diffusion import MaskedDiffusion, NoiseSchedule
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.objectives.floors import optimum
-from tests.objectives.floors.floor_training import CHAIN, Gap, Training
+from tests.objectives.floors.floor_training import CHAIN, Leak, Training
 from training.optimizers.optim import OptimizerConfig, OptimizerName
 from training.step.budget import Budget
 
@@ -51,9 +52,9 @@ def module_of(
     return Pretraining(objective, body=shape, optimizer=schedule, budget=Budget(steps=steps))
 
 
-def causal_lm(steps: int = 300) -> Training:
-    module = module_of(CausalLM(), steps, optimizer="adamw", learning_rate=5e-3, layers=1)
-    return Training(module=module, optimum=optimum.of_causal_lm(), window=16, steps=steps, batch_size=64)
+def causal_lm(steps: int = 150) -> Training:
+    module = module_of(CausalLM(), steps, optimizer="muon", learning_rate=1e-2, layers=1)
+    return Training(module=module, optimum=optimum.of_causal_lm(), window=16, steps=steps, batch_size=32)
 
 
 def masked_lm(steps: int = 700) -> Training:
@@ -120,7 +121,9 @@ def test_a_short_training_ends_near_the_optimum_and_never_below_it(training: Cal
 # --- a leak is found ---
 
 
-def is_below(gap: Gap) -> bool:
+def falls_below(training: Training, leak: Leak | None = None) -> bool:
+    """Whether the gap is none that chance could make; a leak lies tens of standard errors below the optimum."""
+    gap = replace(training, held_out=200).gap(leak)
     return gap.mean < -STANDARD_ERRORS * gap.standard_error
 
 
@@ -148,25 +151,25 @@ def test_a_decoder_without_its_mask_falls_below_the_optimum(monkeypatch: pytest.
         "prepare",
         lambda mask, *args, **kwargs: prepare(mask._replace(is_causal=False), *args, **kwargs),
     )
-    assert is_below(causal_lm(120).gap())
+    assert falls_below(causal_lm(60))
 
 
 @pytest.mark.parametrize(
     ("training", "leak"),
     [
         (lambda: causal_lm(30), reads_its_own_targets),
-        (lambda: masked_lm(40), reads_the_window),
-        (lambda: masked_diffusion(40), reads_all_tokens),
+        (lambda: masked_lm(20), reads_the_window),
+        (lambda: masked_diffusion(30), reads_all_tokens),
         pytest.param(lambda: denoising(80), reads_the_window, marks=pytest.mark.slow),
         pytest.param(lambda: denoising(60), reads_its_own_targets, marks=pytest.mark.slow),
-        (lambda: span_corruption(60), reads_its_own_targets),
+        (lambda: span_corruption(30), reads_its_own_targets),
     ],
     ids=["causal labels", "masked text", "hidden text", "denoised text", "denoising labels", "span labels"],
 )
 def test_what_should_be_hidden_lets_a_model_fall_below_the_optimum(
-    training: Callable[[], Training], leak: Callable[[Window, Example], Example]
+    training: Callable[[], Training], leak: Leak
 ) -> None:
-    assert is_below(training().gap(leak))
+    assert falls_below(training(), leak)
 
 
 # --- masked diffusion's loss is that of the whole text, as a causal LM's ---

@@ -205,7 +205,7 @@ REAL: dict[str, Objective] = {
 @pytest.mark.parametrize("name", NOISES)
 def test_the_objectives_read_a_text_as_often_in_every_way_as_the_ways_say(name: str) -> None:
     """Chi-square of the real corruption against the exact probabilities; rare outcomes count as one."""
-    noise, objective, draws = NOISES[name], REAL[name], 6000
+    noise, objective, draws = NOISES[name], REAL[name], 3000
     windows = windows_of([0, 1, 2, 2, 1, 0, 0][: noise.length])
     text = windows[0].tokens.astype(int) - NUM_SPECIAL
     corrupt = objective.corruption(make_vocabulary(NUM_SPECIAL + V))

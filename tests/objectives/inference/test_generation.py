@@ -142,7 +142,7 @@ def trained_batch(objective: Objective, encoded: EncodedPrompt, targets: list[in
 
 
 @cache
-def taught(kind: type[Objective], sentence: str, *, steps: int = 100, **knobs: Any) -> Generator:
+def taught(kind: type[Objective], sentence: str, *, steps: int = 60, **knobs: Any) -> Generator:
     """An objective whose network has seen one document, and nothing else, until it knows it."""
     module, windows = module_of(made(kind, **knobs)), windows_of([[sentence]], end=kind is CausalLM)
     module.build(vocab_size=vocabulary().size, window=WINDOW)
@@ -169,11 +169,11 @@ def taught(kind: type[Objective], sentence: str, *, steps: int = 100, **knobs: A
 
 
 LEARNT = [
-    (MaskedLM, {"next_sentence": False, "noise_density": 0.3, "steps": 200}, "The [MASK] dog sees a [MASK] house."),
+    (MaskedLM, {"next_sentence": False, "noise_density": 0.3, "steps": 160}, "The [MASK] dog sees a [MASK] house."),
     (CausalLM, {}, "The old"),
     (CausalLM, {}, ""),
     (Denoising, {"permute_rate": 0.0}, "The [MASK] a big[MASK]."),
-    (SpanCorruption, {"noise_density": 0.4, "mean_span_length": 2.0}, "The old [MASK] sees a big [MASK]"),
+    (SpanCorruption, {"noise_density": 0.4, "mean_span_length": 2.0, "steps": 100}, "The old [MASK] sees a big [MASK]"),
 ]
 
 
