@@ -4,8 +4,6 @@ import dataclasses
 import html
 import re
 from collections.abc import Callable
-from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -20,52 +18,26 @@ from evaluation.report.summary import answers
 from evaluation.report.text.formatting import apart, difference, interval, number
 from evaluation.report.text.verdicts import sentence
 from tests.evaluation.report.made_up import HOSTILE, KOREAN, make_record
+from tests.evaluation.report.pages import Page, without_drawings
 
 Change = Callable[[str], str]
-VOID = {"meta", "link", "input", "br", "img", "hr"}
 
 
-class Page(HTMLParser):
-    """What a browser makes of a page: its tags, its text, and whether every tag is closed where it should be."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the made-up record's report, where an earlier one had left a figure that this one has not."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "figures").mkdir()
+    for suffix in ("png", "svg"):  # svg: as reports had them once
+        (folder / f"figures/phenomena-gone.{suffix}").touch()
+    write_report(make_record(), folder)
+    return folder
 
 
-@cache
-def plain() -> str:
-    """The page of the made-up record, drawn once for all tests that only read it."""
-    return report.html(make_record())
-
-
-def page_of(record: StudyRecord) -> Page:
-    page = Page(report.html(record))
-    assert page.open == []
-    return page
+@pytest.fixture(scope="module")
+def page(written: Path) -> str:
+    """The page of the made-up record."""
+    return (written / "report.html").read_text(encoding="utf-8")
 
 
 def numbers_of(record: StudyRecord) -> list[str]:
@@ -86,7 +58,7 @@ def numbers_of(record: StudyRecord) -> list[str]:
 @pytest.mark.parametrize("record", [make_record(), make_record(seeds=1, tuned=False), make_record(failed=2)],
                          ids=["five seeds", "one seed", "two failed"])  # fmt: skip
 def test_every_number_stands_in_the_page(record: StudyRecord) -> None:
-    page = page_of(record)
+    page = without_drawings(record)
     for text in numbers_of(record):
         assert text in page.text
     for arm in record.arms:
@@ -95,40 +67,37 @@ def test_every_number_stands_in_the_page(record: StudyRecord) -> None:
 
 
 def test_text_of_a_corpus_stays_text() -> None:
-    page = page_of(make_record(failed=1))
+    page = without_drawings(make_record(failed=1))
     assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe", "object", "embed", "form")]
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert page.text.count(" ".join(HOSTILE.split())) > 3  # as it was: a departure, a reason, a window, a continuation
     assert KOREAN in page.text
 
 
-def test_nothing_comes_from_elsewhere() -> None:
-    for tag, attributes in Page(plain()).tags:
+def test_nothing_comes_from_elsewhere(page: str) -> None:
+    for tag, attributes in Page(page).tags:
         for name in ("src", "href", "xlink:href", "action", "data"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
-    assert "@import" not in plain()
-    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", plain())
+    assert "@import" not in page
+    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", page)
 
 
-def test_figures_are_drawings_with_a_title_for_those_who_do_not_see_them(tmp_path: Path) -> None:
-    record = make_record()
-    write_report(record, tmp_path)
-    figures = all_figures(record)
+def test_figures_are_drawings_with_a_title_for_those_who_do_not_see_them(written: Path, page: str) -> None:
+    figures = all_figures(make_record())
     assert {"evaluations", "hypotheses", "learning-rates"} <= {figure.name for figure in figures}
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     labels = [html.unescape(label) for label in re.findall(r'role="img" aria-label="([^"]+)"', page)]
     for figure in figures:
-        assert (tmp_path / f"figures/{figure.name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert (written / f"figures/{figure.name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         if not figure.name.startswith("phenomena"):  # a table in the page
             assert all(panel.label in labels for panel in figure.panels)
 
 
-def test_the_same_record_is_the_same_file() -> None:
-    assert report.html(make_record()) == plain()
+def test_the_same_record_is_the_same_file(page: str) -> None:
+    assert report.html(make_record()) == page
 
 
-def test_colours_of_figures_are_the_pages() -> None:
-    drawings = "".join(re.findall(r"<svg.*?</svg>", plain(), re.DOTALL))
+def test_colours_of_figures_are_the_pages(page: str) -> None:
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     assert "var(--series-0)" in drawings
     assert not re.search(r"#[0-9a-f]{6}", drawings)
 
@@ -139,8 +108,8 @@ def test_every_axis_has_its_unit() -> None:
             assert re.search(r"nats a target|points|bits a byte|%", panel.label), panel.label
 
 
-def test_the_answer_comes_first() -> None:
-    text = page_of(make_record()).text
+def test_the_answer_comes_first(page: str) -> None:
+    text = Page(page).text
     answer = (
         "causal_lm is 4.2 points higher than masked_lm on minimal_pairs (95 % interval [+2.9, +5.5], p = 0.001, "
         "5 seeds)."
@@ -157,7 +126,7 @@ def test_sections_that_have_nothing_to_show_are_left_out() -> None:
     bare = dataclasses.replace(
         make_record(tuned=False), samples=(), continuations=(), verdicts=(), deviations=(), windows=()
     )
-    page = page_of(bare)
+    page = without_drawings(bare)
     titles = {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
     assert titles == {"summary", "evaluations", "curves", "phenomena", "ground", "cost", "runs", "reproduce"}
     assert "Deviations" not in page.text
@@ -170,24 +139,19 @@ def test_two_seeds_and_the_plateau_have_no_verdict_and_the_first_line_says_why()
         arm="causal_lm", against="masked_lm", metric="minimal_pairs", direction="greater", seeds=2,
         outcome="untested", estimate=0.003, reason=reason,
     )  # fmt: skip
-    page = page_of(dataclasses.replace(record, verdicts=(verdict,)))
+    page = without_drawings(dataclasses.replace(record, verdicts=(verdict,)))
     assert f"No verdict: {reason}." in page.text
     assert "undecided against masked_lm" in page.text
     assert "contradicted" not in page.text.replace("Supported and contradicted", "")
 
 
-def test_figures_that_an_earlier_report_had_are_removed(tmp_path: Path) -> None:
-    left = [tmp_path / f"figures/learning-rates.{suffix}" for suffix in ("png", "svg")]  # svg: as reports had them once
-    left[0].parent.mkdir()
-    for path in left:
-        path.touch()
-    assert "learning-rates" in {figure.name for figure in all_figures(make_record())}
-    write_report(make_record(tuned=False), tmp_path)
-    assert not list(tmp_path.glob("figures/learning-rates.*"))
+def test_figures_that_an_earlier_report_had_are_removed(written: Path) -> None:
+    there = {path.name for path in (written / "figures").iterdir()}
+    assert there == {f"{figure.name}.png" for figure in all_figures(make_record())}
 
 
 def test_one_seed_has_no_intervals_and_the_report_says_what_it_cannot_show() -> None:
-    page = page_of(make_record(seeds=1, tuned=False))
+    page = without_drawings(make_record(seeds=1, tuned=False))
     assert "One seed shows no difference between arms" in page.text
     assert "supported" not in page.text
     assert not re.search(r"\[\d+\.\d+, \d+\.\d+\]", page.text)
@@ -195,21 +159,21 @@ def test_one_seed_has_no_intervals_and_the_report_says_what_it_cannot_show() -> 
 
 def test_runs_that_failed_are_named_with_their_reason() -> None:
     record = make_record(failed=2)
-    page = page_of(record)
+    page = without_drawings(record)
     assert "What 2 of 20 runs would have added: they did not finish (span_corruption)" in page.text
     assert page.text.count("loss is not finite at step 412") == 2
 
 
 def test_losses_are_marked_as_ranking_no_objectives() -> None:
-    page = Page(plain())
-    assert re.search(r"validation_loss, nats\. Of its own question\. Not to be ranked between objectives\.", page.text)
-    assert "Losses of different arms are not to be ranked" in page.text
+    text = without_drawings(make_record()).text
+    assert re.search(r"validation_loss, nats\. Of its own question\. Not to be ranked between objectives\.", text)
+    assert "Losses of different arms are not to be ranked" in text
 
 
 def test_arms_that_did_not_read_the_same_windows_are_warned_of() -> None:
     record = make_record()
     other = dataclasses.replace(record.runs[0], windows_sha256="f" * 64)
-    page = page_of(dataclasses.replace(record, runs=(other, *record.runs[1:])))
+    page = without_drawings(dataclasses.replace(record, runs=(other, *record.runs[1:])))
     assert "In 1 of 5 seeds the arms did NOT read the same windows" in page.text
 
 

@@ -11,12 +11,12 @@ import pytest
 from evaluation.record.files import read_record, write_record
 from evaluation.record.record import MetricRecord, StudyRecord
 from evaluation.record.verdict import VerdictRecord
-from evaluation.report.report import html
 from evaluation.report.text.verdicts import sentence, tone
 from evaluation.statistics.hypotheses import judge
 from evaluation.statistics.intervals import SeedScores
 from evaluation.study.study import Hypothesis
 from tests.evaluation.report.made_up import make_record
+from tests.evaluation.report.pages import without_drawings
 from tests.evaluation.statistics.simulated import numbers
 from tests.evaluation.statistics.test_hypotheses import CLEAR, FAINT, expecting
 from tests.helpers import ROOT
@@ -82,8 +82,8 @@ def test_verdicts_go_into_the_record_and_the_report(tmp_path: Path) -> None:
     record = study_of(judge(declared, scores), "nats")
     write_record(record, tmp_path / "results.json")
     assert read_record(tmp_path / "results.json") == record
-    page = html(record)
-    assert all(sentence(record, verdict) in page for verdict in record.verdicts)
+    text = without_drawings(record).text
+    assert all(sentence(record, verdict) in text for verdict in record.verdicts)
     assert [verdict.seeds for verdict in record.verdicts] == [5, 5, 1]
 
 
