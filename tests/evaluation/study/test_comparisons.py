@@ -26,6 +26,7 @@ def test_a_study_opens_with_its_command_and_what_to_expect(path: Path) -> None:
 def test_a_study_declares_what_can_be_compared(
     path: Path, tiny_run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("training.setup.precision.measured_rates", lambda products, accelerator: {"32-true": 1.0})
     monkeypatch.chdir(tmp_path)
     Path("configs").symlink_to(ROOT / "configs")
     if "runs/teacher" in path.read_text(encoding="utf-8"):  # which the study's opening trains

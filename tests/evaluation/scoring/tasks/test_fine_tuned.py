@@ -1,16 +1,20 @@
 """Fine-tuned tasks as a evaluation: which runs of the grid count, what is reported, and what is remembered."""
 
+import io
 import json
-from contextlib import nullcontext
+import subprocess
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
 import yaml
 
+import finetune
 from common.errors import MachineError, UserError
-from evaluation.scoring.tasks.fine_tuned import FineTuned, best_of, nested, results_of, tuned_in
+from evaluation.scoring.tasks.fine_tuned import FINETUNE, FineTuned, best_of, nested, results_of, tuned_in
 from tests.evaluation.scorers import write_run
 from tests.finetuning.made_tasks import TASKS, write_tasks
 from training.storage.scores import FineTuningResult
@@ -127,6 +131,38 @@ def test_no_pretraining_seed_has_another_ones_fine_tuning_seeds() -> None:
     assert found[:3] == [0, 3, 1]
 
 
+class FinetuneHere:
+    """finetune.py in this process, as `subprocess.Popen` runs it in one of its own."""
+
+    def __init__(self, command: Sequence[str], *, stdout: IO[bytes], **_: Any) -> None:
+        printed = io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(printed):
+            try:
+                finetune.main([*command[2:]])
+            except SystemExit:
+                pass
+        stdout.write(printed.getvalue().encode())
+
+    def send_signal(self, number: int) -> None:
+        raise AssertionError(number)
+
+    def wait(self) -> None:
+        """It has ended."""
+
+
+@pytest.fixture(params=["here", pytest.param("a process of its own", marks=pytest.mark.slow)])
+def finetune_anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default finetune.py runs without the seconds of its start."""
+    if request.param == "here":
+        popen = subprocess.Popen
+
+        def start(command: Sequence[str], **more: Any) -> Any:
+            return FinetuneHere(command, **more) if str(FINETUNE) in command else popen(command, **more)
+
+        monkeypatch.setattr("subprocess.Popen", start)
+
+
+@pytest.mark.usefixtures("finetune_anywhere")
 def test_a_run_is_taken_through_a_task_once_with_every_seed(
     task: dict[str, Any], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +182,7 @@ def test_a_run_is_taken_through_a_task_once_with_every_seed(
         evaluation(run)
 
 
+@pytest.mark.usefixtures("finetune_anywhere")
 def test_a_task_that_a_run_cannot_learn_is_named_with_the_reason(
     task: dict[str, Any], store: Path, tmp_path: Path
 ) -> None:
