@@ -92,11 +92,11 @@ def test_a_head_alone_tells_which_of_two_texts_names_an_animal(
     """Without token types, one mean of both texts would hold the animal wherever it stood."""
     settings = ("--tuning.freeze", "true", "--tuning.attention", attention)
     module, data = opened(tiny_task("pairs", objective, *settings))
-    data.examples["train"] = module.examples(_which_of_two(300, seed=0), DataWarnings())
-    learn_by_heart(module, data, 300, 80, rate=2e-2)
+    data.examples["train"] = module.examples(_which_of_two(150, seed=0), DataWarnings())
+    learn_by_heart(module, data, 150, 40, rate=4e-2)
     rows = _which_of_two(200, seed=1)
     scores = module.measure_predictions(rows, predictions_of(module, rows))
-    assert scores["accuracy"].value > 0.75  # 0.87; 0.5 by one mean
+    assert scores["accuracy"].value > 0.75  # 0.84 and more; 0.5 by one mean
 
 
 def test_an_untrained_head_knows_nothing(tiny_task: Command) -> None:
