@@ -3,7 +3,6 @@
 import json
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,31 +13,25 @@ from evaluation.existing import arms_of
 from evaluation.record.files import read_record
 from evaluation.scoring import loaded
 from objectives.weights.load import load_run
-from tests.helpers import train_in_process
+from tests.evaluation.report.pages import undrawn
+from tests.helpers import ROOT, TINY, train_in_process
 
-Command = Callable[..., list[str]]
 
-
-@pytest.fixture
-def runs(tiny_run: Command, tmp_path: Path) -> Path:
-    """causal_lm with two seeds and masked_lm with one."""
-    for objective, seed in (("causal_lm", 0), ("causal_lm", 1), ("masked_lm", 0)):
-        assert (
-            train_in_process(
-                tiny_run(
-                    objective,
-                    f"{objective}-s{seed}",
-                    "--seed",
-                    str(seed),
-                    "--budget.steps",
-                    "4",
-                    "--logging.wandb",
-                    "off",
-                )
-            )
-            == 0
-        )
-    return tmp_path / "runs"
+@pytest.fixture(scope="module")
+def runs(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of causal_lm with two seeds, of masked_lm with one, and of a causal_lm that learns faster."""
+    folder = tmp_path_factory.mktemp("runs")
+    made = {
+        "causal_lm-s0": ("causal_lm",),
+        "causal_lm-s1": ("causal_lm", "--seed", "1"),
+        "masked_lm-s0": ("masked_lm",),
+        "faster": ("causal_lm", "--optimizer.learning_rate", "1e-2"),
+    }
+    where = ("--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(folder))
+    for name, (objective, *more) in made.items():
+        config = ("--config", str(ROOT / f"configs/{objective}.yaml"), "--name", name, *TINY, *where)
+        assert train_in_process([*config, "--budget.steps", "4", *more]) == 0
+    return folder
 
 
 def test_a_run_is_loaded_once_for_all_evaluations_and_the_report_while_it_fits_into_memory(
@@ -50,7 +43,8 @@ def test_a_run_is_loaded_once_for_all_evaluations_and_the_report_while_it_fits_i
     monkeypatch.setattr(loaded, "load_run", lambda folder: found.append(folder) or load_run(folder))
     folders = [str(runs / name) for name in ("causal_lm-s0", "causal_lm-s1")]
     command = [*folders, "--studies", str(tmp_path / "studies"), "--name", "two"]
-    assert compare.main([*command, "--evaluations", json.dumps(settings)]) == 0
+    with undrawn():
+        assert compare.main([*command, "--evaluations", json.dumps(settings)]) == 0
     one, other = runs / "causal_lm-s0", runs / "causal_lm-s1"
     assert found == [one, other]  # for two evaluations and the report, which loaded each three times
     monkeypatch.setattr(loaded, "KEPT_BYTES", 0)
@@ -96,37 +90,20 @@ def test_runs_that_exist_are_reported_beside_each_other(
     show.check_runs(show.parse(words[3:])[0])
 
     # The same run twice, a folder that is no run, and a run that has not come to its end are refused in one line.
-    shutil.copytree(runs / "masked_lm-s0", runs / "unfinished")
-    (runs / "unfinished/summary.json").unlink()
+    shutil.copytree(runs / "masked_lm-s0", tmp_path / "unfinished")
+    (tmp_path / "unfinished/summary.json").unlink()
     for folders, message in (
-        (["causal_lm-s0", "causal_lm-s0"], "is a second run of seed 0 with the same settings"),
-        (["causal_lm-s0", "nowhere"], "is no run: name folders that train.py made"),
-        (["causal_lm-s0", "unfinished"], "not come to its end"),
+        ([runs / "causal_lm-s0"] * 2, "is a second run of seed 0 with the same settings"),
+        ([runs / "causal_lm-s0", runs / "nowhere"], "is no run: name folders that train.py made"),
+        ([runs / "causal_lm-s0", tmp_path / "unfinished"], "not come to its end"),
     ):
         with pytest.raises(SystemExit) as ended:
-            compare.main([*(str(runs / name) for name in folders), "--studies", str(tmp_path / "studies")])
+            compare.main([*map(str, folders), "--studies", str(tmp_path / "studies")])
         assert ended.value.code == 2
         error = capsys.readouterr().err
         assert message in error
         assert len(error.strip().splitlines()) == 1
 
 
-def test_runs_that_differ_in_more_than_their_seed_are_arms_of_their_own(tiny_run: Command, tmp_path: Path) -> None:
-    for name, rate in (("a", "1e-3"), ("b", "2e-3")):
-        assert (
-            train_in_process(
-                tiny_run(
-                    "causal_lm",
-                    name,
-                    "--optimizer.learning_rate",
-                    rate,
-                    "--budget.steps",
-                    "4",
-                    "--logging.wandb",
-                    "off",
-                )
-            )
-            == 0
-        )
-    arms = arms_of([tmp_path / "runs/a", tmp_path / "runs/b"])
-    assert [*arms] == ["a", "b"]
+def test_runs_that_differ_in_more_than_their_seed_are_arms_of_their_own(runs: Path) -> None:
+    assert [*arms_of([runs / "causal_lm-s0", runs / "faster"])] == ["causal_lm-s0", "faster"]

@@ -17,6 +17,7 @@ import pytest
 
 from evaluation.record.files import read_record
 from evaluation.record.record import RunRecord, StudyRecord
+from tests.evaluation.report.pages import undrawn
 from tests.helpers import ROOT, run_script
 
 Compare = Callable[..., int]
@@ -100,7 +101,8 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert "nothing to do: 4 runs are over" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
     (tmp_path / "studies/tiny/report.html").unlink()  # as after a crash while it was drawn
-    assert compare(command) == 0
+    with undrawn():
+        assert compare(command) == 0
     assert (tmp_path / "studies/tiny/report.html").is_file()
 
     # What was trained at one budget is not taken for another.
@@ -108,7 +110,8 @@ def test_a_study_is_paired_measured_reported_and_not_repeated(
     assert "holds a run with other settings (budget.raw_tokens: 2000.0 -> 3000.0)" in capsys.readouterr().err
 
     # A seed more is one run more of each arm, and the report names the changed declaration.
-    assert compare([*command, "--seeds", "[0, 1, 2]"]) == 0
+    with undrawn():
+        assert compare([*command, "--seeds", "[0, 1, 2]"]) == 0
     after = record_of(tmp_path)
     assert len(after.runs) == 6
     assert numbers(after)[:4] == numbers(record)
@@ -122,7 +125,8 @@ def test_a_run_that_diverges_is_named_and_the_others_go_on(
     settings = {"learning_rate": "1000", "weight_decay": "1000", "schedule": "constant"}
     wild = {"config": config, "settings": {f"optimizer.{name}": value for name, value in settings.items()}}
     command = write_study(arms={"wild": wild, "causal": config}, seeds=[0], hypotheses=[], evaluations={})
-    assert compare(command) == 1
+    with undrawn():
+        assert compare(command) == 1
     record = record_of(tmp_path)
     assert [(run.arm, run.status) for run in record.runs] == [("wild", "failed"), ("causal", "finished")]
     assert record.runs[0].reason == "exit status 3"
@@ -135,7 +139,8 @@ def test_one_arm_under_two_labels_comes_to_the_same(
     config = str(ROOT / "configs/causal_lm.yaml")
     hypothesis = {"arm": "one", "against": "other", "metric": "validation_loss", "direction": "less"}
     command = write_study(arms={"one": config, "other": config}, hypotheses=[hypothesis], evaluations={})
-    assert compare(command) == 0
+    with undrawn():
+        assert compare(command) == 0
     record = record_of(tmp_path)
     one, other = (list(record.runs_of(label)) for label in ("one", "other"))
     assert [run.curve for run in one] == [run.curve for run in other]

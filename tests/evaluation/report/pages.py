@@ -1,5 +1,7 @@
 """Pages of made-up records, as a browser reads them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from unittest import mock
 
@@ -43,10 +45,17 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def without_drawings(record: StudyRecord) -> Page:
-    """The page of a record with nothing in the place of its drawings, which are nearly all that it takes to make it.
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Reports have nothing in the place of their drawings, which are nearly all that it takes to write them."""
+    with (
+        mock.patch.object(report, "svg", return_value=Markup("<svg></svg>")),
+        mock.patch.object(report, "png", return_value=b""),
+    ):
+        yield
 
-    What a test finds in its text is not found there because a drawing has it.
-    """
-    with mock.patch.object(report, "svg", lambda panel: Markup("<svg></svg>")):
+
+def without_drawings(record: StudyRecord) -> Page:
+    """The page of a record but for its drawings: what is found in its text is not there because a drawing has it."""
+    with undrawn():
         return Page(report.html(record))

@@ -10,7 +10,7 @@ from evaluation.record.record import StudyRecord
 from evaluation.report.report import html
 from tests.evaluation.report.made_up import KOREAN, make_record, with_many_arms
 
-WIDTHS, SCHEMES = (360, 1400), ("light", "dark")
+WIDTHS, SCHEMES = (360, 1400), ("dark", "light")
 TRANSPARENT = "rgba(0, 0, 0, 0)"
 
 TWELVE = with_many_arms(make_record(seeds=4), 3)
@@ -33,7 +33,15 @@ def of_twelve_arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page_in(tmp_path_factory.mktemp("twelve"), TWELVE)
 
 
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=lambda p: f"{p[0]} {p[1]}")
+@pytest.fixture(
+    params=[
+        *(pytest.param((width, scheme), id=f"{width} {scheme}") for width, scheme in zip(WIDTHS, SCHEMES, strict=True)),
+        *(
+            pytest.param((width, scheme), id=f"{width} {scheme}", marks=pytest.mark.slow)
+            for width, scheme in zip(WIDTHS, reversed(SCHEMES), strict=True)
+        ),
+    ]
+)
 def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
     """The report; it must neither complain nor ask for anything."""
     width, scheme = request.param

@@ -10,6 +10,7 @@ import yaml
 import compare
 from evaluation.record.files import read_record
 from tests.evaluation.execution.conftest import train_here
+from tests.evaluation.report.pages import undrawn
 from tests.evaluation.study.test_plan import tiny_settings
 from tests.helpers import ROOT, train_in_process
 from training.storage.run_dir import RunFolder
@@ -30,7 +31,7 @@ def command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("evaluation.execution.runner.train_all", train_here)
     one_segment = ["--model.init_args.second_segment", "none"]
-    assert train_in_process(tiny_run("masked_lm", "teacher", *one_segment, "--budget.steps", "4")) == 0
+    assert train_in_process(tiny_run("masked_lm", "teacher", *one_segment, "--budget.steps", "2")) == 0
     settings: dict[str, Any] = {**tiny_settings(corpus_file, cache), "validation.every_steps": "4"}
     settings["data.tokenizer"] = "runs/teacher/tokenizer.json"
     study = {
@@ -52,7 +53,8 @@ def command(
 
 
 def test_a_student_is_an_arm_beside_the_same_body_without_a_teacher(command: list[str], tmp_path: Path) -> None:
-    assert compare.main(command) == 0
+    with undrawn():
+        assert compare.main(command) == 0
     record = read_record(tmp_path / "studies/tiny/results.json")
     distilled, alone = record.arms
     assert (distilled.label, alone.label) == ("distilled", "alone")

@@ -4,7 +4,7 @@ import io
 import json
 import subprocess
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -136,11 +136,8 @@ class FinetuneHere:
 
     def __init__(self, command: Sequence[str], *, stdout: IO[bytes], **_: Any) -> None:
         printed = io.StringIO()
-        with redirect_stdout(printed), redirect_stderr(printed):
-            try:
-                finetune.main([*command[2:]])
-            except SystemExit:
-                pass
+        with redirect_stdout(printed), redirect_stderr(printed), suppress(SystemExit):
+            finetune.main([*command[2:]])
         stdout.write(printed.getvalue().encode())
 
     def send_signal(self, number: int) -> None:
