@@ -1,10 +1,12 @@
 """What the tests of scores share: runs that know nothing, in memory and as folders, their scorers, and random texts."""
 
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from torch import Tensor
 
 from data.store.store import read_tokenizer
 from data.tokens.tokenizer import Vocabulary
@@ -53,19 +55,26 @@ def run_of(
     )
 
 
-def write_run(folder: Path, name: str, store: Path, *more: str) -> Path:
-    """The folder of a run over a token store, with a checkpoint of its initial weights."""
-    where = ("--data.cache", str(store.parent), "--trainer.precision", "32-true", "--name", folder.name)
+@cache
+def _begun(name: str, store: Path, more: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The settings of a run over a token store, and its initial weights; both are only read."""
+    where = ("--data.cache", str(store.parent), "--trainer.precision", "32-true")
     cli = make_cli(["--config", str(ROOT / f"configs/{name}.yaml"), *TINY, *where, "--budget.steps", "1", *more])
-    run, config = RunFolder(folder), cli.resolved_config()
+    config = cli.resolved_config()
     module, (_, vocabulary) = cast(Pretraining, cli.model), read_tokenizer(store)
     module.build(vocab_size=vocabulary.size, window=config["data"]["window"])
+    return config, module.state_dict()
+
+
+def write_run(folder: Path, name: str, store: Path, *more: str) -> Path:
+    """The folder of a run over a token store, with a checkpoint of its initial weights."""
+    run, (config, weights) = RunFolder(folder), _begun(name, store, more)
     folder.mkdir(parents=True)
-    run.write_config(config)
+    run.write_config({**config, "name": folder.name})
     run.write_info(data={"store": store.name})
     shutil.copy(store / "tokenizer.json", folder)
     run.checkpoints.mkdir()
-    write_checkpoint({"state_dict": module.state_dict()}, run.checkpoints / checkpoint_name(1))
+    write_checkpoint({"state_dict": weights}, run.checkpoints / checkpoint_name(1))
     return folder
 
 

@@ -22,7 +22,7 @@ def coverage(seeds: int, strata: tuple[str, ...], studies: int, **spreads: Any) 
     return covered / studies
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 8])
+@pytest.mark.parametrize("seeds", [3, pytest.param(5, marks=pytest.mark.slow), 8])
 def test_95_percent_intervals_cover_93_to_97_percent(seeds: int) -> None:
     """2,000 studies have a standard error of 0.5 %."""
     share = coverage(seeds, ("a", "b") * 15, 2_000, of_seeds=0.4, of_items=0.5, of_both=0.5)

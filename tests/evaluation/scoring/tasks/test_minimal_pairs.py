@@ -18,7 +18,7 @@ from evaluation.scoring.results import macro_mean
 from evaluation.scoring.tasks.minimal_pairs import MinimalPairs, Pair, read_pairs, unigram_log_likelihoods, verdicts
 from objectives.weights.load import load_run
 from tests.evaluation.scorers import write_run
-from tests.helpers import OBJECTIVES, made_up_documents
+from tests.helpers import TWO_BY_DEFAULT, made_up_documents
 
 AGREEMENT = {"UID": "number", "linguistics_term": "agreement"}
 ROWS = [
@@ -81,7 +81,7 @@ def test_a_constant_score_is_right_in_just_half_of_the_pairs(
     assert (result.mean, result.chance, result.beside["ties"]) == (0.5, 0.5, 1)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", TWO_BY_DEFAULT)
 def test_pairs_that_are_turned_round_turn_accuracy_round(name: str, store: Path, tmp_path: Path) -> None:
     run, rows = write_run(tmp_path / "run", name, store), [*ROWS, *shuffled_pairs(12)]
     files = [write_rows(tmp_path / f"{side}.jsonl", side_rows) for side, side_rows in
@@ -93,7 +93,7 @@ def test_pairs_that_are_turned_round_turn_accuracy_round(name: str, store: Path,
             assert there.beside[baseline] == pytest.approx(1 - back.beside[baseline])
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", TWO_BY_DEFAULT)
 def test_a_model_that_knows_nothing_is_right_in_about_half_of_the_pairs(name: str, store: Path, tmp_path: Path) -> None:
     """Within four standard errors of 120 pairs."""
     run = write_run(tmp_path / "run", name, store)
