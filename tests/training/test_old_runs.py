@@ -1,6 +1,7 @@
 """Folders of the first edition, made by tests/old_runs/make.sh, are gone on with, used and taken up as its own were."""
 
 import shlex
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -24,12 +25,19 @@ from training.storage.run_dir import RunFolder
 ARCHIVE = ROOT / "tests/old_runs/first_edition.tar.xz"
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folders, in the current directory: all that they name is relative to it."""
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("old")
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (tmp_path / "studies/finished/report.html").touch()  # left out of the archive, as its runs' weights are
+        archive.extractall(folder, filter="data")
+    (folder / "studies/finished/report.html").touch()  # left out of the archive, as its runs' weights are
+    return folder
+
+
+@pytest.fixture
+def home(extracted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folders, in the current directory: all that they name is relative to it."""
+    shutil.copytree(extracted, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

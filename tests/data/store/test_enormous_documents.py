@@ -63,8 +63,15 @@ def test_a_text_without_the_end_of_a_paragraph_is_one_part() -> None:
         assert list(parts_of(text, 60)) == [text]
 
 
-@pytest.mark.parametrize("kind", ["byte_bpe", "unigram"])
-@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "end"),
+    [
+        ("byte_bpe", True),
+        ("unigram", False),
+        pytest.param("byte_bpe", False, marks=pytest.mark.slow),
+        pytest.param("unigram", True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_store_is_the_same_bytes_whether_documents_are_cut_into_parts(
     kind: str, *, end: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

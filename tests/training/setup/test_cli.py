@@ -122,6 +122,19 @@ def test_no_mistake_ends_in_a_traceback(arguments: tuple[str, ...], expected: st
     assert expected in done.stderr
 
 
+def test_command_lines_of_one_process_leave_nothing_in_each_other(
+    tiny_run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One parser reads them all; a new one finds the same."""
+    plain, other = tiny_run("masked_lm", "plain"), tiny_run("span_corruption", "other", "--logging.tags", "[mine]")
+    before = make_cli(plain).resolved_config()
+    changed = make_cli([*other, "--seed", "3", "--model.init_args.noise_density", "0.3"]).resolved_config()
+    assert train_in_process([*plain, "--data.windw", "3"]) == 2
+    assert make_cli(plain).resolved_config() == before != changed
+    monkeypatch.setattr("training.setup.cli._PARSERS", {})
+    assert make_cli(plain).resolved_config() == before
+
+
 def test_one_budget_on_the_command_line_takes_the_others_back() -> None:
     assert one_budget(["--budget.steps", "5"])[2:] == [
         *("--budget.raw_tokens=null", "--budget.flops=null", "--budget.target_tokens=null"),
