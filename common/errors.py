@@ -23,6 +23,11 @@ class MachineError(OSError):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """Its message without the breaks and the indentation that libraries give theirs; empty where it has none."""
+    return " ".join(str(error).split())
+
+
 def lack_of_memory(error: BaseException) -> str:
     """What could not be allocated, in the words of whatever raised it; empty where it is no lack of memory.
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from common.errors import UserError
+from common.errors import UserError, one_line
 from common.repository import REPOSITORY
 from data.files.encodings import AUTO
 from data.files.formats import lines_of, looked_up, rows_of
@@ -51,13 +51,12 @@ def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Ite
     except UserError as error:  # which names file and line
         raise UserError(f"{key}: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
         if not LOST_NETWORK.isdisjoint(kind.__name__ for kind in type(error).__mro__):
             remedy = "name files, or a folder that `datasets.load_dataset(...).save_to_disk(FOLDER)` wrote elsewhere"
             raise hub_not_reached(f"{key}: '{name}'", error, remedy=remedy) from error
         if _is_ours(error) or isinstance(error, MemoryError) or getattr(error, "errno", None) in REFUSALS:
             raise
-        raise UserError(f"{key}: cannot read '{name}': {reason}") from error
+        raise UserError(f"{key}: cannot read '{name}': {one_line(error.__cause__ or error)}") from error
 
 
 def marked_split(row: Row, column: str, origin: str) -> str:
