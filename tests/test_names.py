@@ -54,14 +54,9 @@ def parts_of(name: str) -> set[str]:
     return {part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def own_identifiers(path: Path) -> Iterator[tuple[int, str]]:
+def own_identifiers(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Names that a file gives: of classes, functions, arguments, variables, attributes."""
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
@@ -72,31 +67,37 @@ def own_identifiers(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
 
 
-def retired_names(path: Path) -> list[str]:
-    where = path.relative_to(ROOT).as_posix()
-    found = {(line, name) for line, name in own_identifiers(path) if parts_of(name) & PARTS or name in WHOLE}
-    modules = [f"{where}: the module's name"] if path.stem in MODULES else []
-    return modules + [f"{where}:{line}: {name}" for line, name in sorted(found) if (where, name) not in REMAINS]
-
-
-def prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of docstrings, messages and comments of a module; all lines of a document or a config."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix != ".py":
-        yield from enumerate(text.splitlines(), start=1)
-        return
-    for node in ast.walk(parsed(path)):
+def prose(text: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Lines of docstrings, messages and comments of a module."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from enumerate(node.value.splitlines(), start=node.lineno)
     # A sign of a comment in a string begins what is prose already.
     yield from ((number, line.partition("#")[2]) for number, line in enumerate(text.splitlines(), start=1))
 
 
+@cache
+def read(path: Path) -> tuple[set[tuple[int, str]], set[tuple[int, str]]]:
+    """The names that a module gives, and its prose; of a document or a config all lines are prose."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return set(), {*enumerate(text.splitlines(), start=1)}
+    tree = ast.parse(text)
+    return {*own_identifiers(tree)}, {*prose(text, tree)}
+
+
+def retired_names(path: Path) -> list[str]:
+    where = path.relative_to(ROOT).as_posix()
+    found = {(line, name) for line, name in read(path)[0] if parts_of(name) & PARTS or name in WHOLE}
+    modules = [f"{where}: the module's name"] if path.stem in MODULES else []
+    return modules + [f"{where}:{line}: {name}" for line, name in sorted(found) if (where, name) not in REMAINS]
+
+
 def retired_words(path: Path) -> list[str]:
     where = path.relative_to(ROOT).as_posix()
     remains = [text for (place, text) in REMAINS if place in ("", where)]
     found = []
-    for number, line in prose(path):
+    for number, line in read(path)[1]:
         for text in remains:
             line = line.replace(text, "")
         found += [f"{where}:{number}: {match.group()}" for match in WORDS.finditer(line)]

@@ -76,7 +76,10 @@ def test_a_variant_is_measured(objective: str, variant: str) -> None:
     assert ("aten::mm" in found.get("kernels", "")) is (variant == "theirs")
 
 
-@pytest.mark.parametrize("objective", PRESET_OF)
+@pytest.mark.parametrize(
+    "objective",
+    [pytest.param(name, marks=pytest.mark.slow if name == "denoising" else []) for name in PRESET_OF],
+)
 def test_every_variant_runs_uncompiled(objective: str) -> None:
     """Those that a GPU is measured by, at the shape of tests; litgpt's where it is installed."""
     for variant in variants_of(objective):

@@ -20,12 +20,11 @@ STEPS = ("--budget.steps", "8", "--trainer.precision", "32-true", "--validation.
 SLOW = pytest.mark.slow
 RUNS = [
     ("masked_lm", ()),
-    ("causal_lm", ()),
     ("span_corruption", ()),
     ("replaced_token_detection", ()),
     *(
         pytest.param(objective, (), marks=SLOW)
-        for objective in ("denoising", "prefix_lm", "masked_diffusion", "fill_in_the_middle", "dual")
+        for objective in ("causal_lm", "denoising", "prefix_lm", "masked_diffusion", "fill_in_the_middle", "dual")
     ),
     pytest.param("causal_lm", ("--body.document_masking", "true"), marks=SLOW),
     pytest.param("causal_lm", ("--data.windows", "within_document"), marks=SLOW),

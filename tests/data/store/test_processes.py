@@ -67,7 +67,7 @@ def test_whoever_takes_no_more_results_leaves_no_process(monkeypatch: pytest.Mon
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
-@pytest.mark.parametrize(("kind", "many"), [("byte_bpe", 3), ("unigram", 2)])
+@pytest.mark.parametrize(("kind", "many"), [("byte_bpe", 3), pytest.param("unigram", 2, marks=pytest.mark.slow)])
 def test_a_store_is_the_same_bytes_whatever_the_number_of_processes(
     kind: str, many: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
