@@ -177,7 +177,7 @@ def test_a_scored_text_is_read_as_in_training() -> None:
     assert np.array_equal(both.decoder_ids, other.decoder_ids)  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("stacks", ["decoder", "both"])
+@pytest.mark.parametrize("stacks", ["decoder", pytest.param("both", marks=pytest.mark.slow)])
 def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], stacks: str
 ) -> None:

@@ -25,7 +25,7 @@ VOCABULARY = make_vocabulary(400, marks=True)
 PAD, EOS, BOS, CLS, SEP, MASK = (getattr(VOCABULARY, role) for role in ("pad", "eos", "bos", "cls", "sep", "mask"))
 SENTINELS = VOCABULARY.sentinels
 FIRST = int(VOCABULARY.ordinary[0])  # the first id that stands for text
-FIXED = settings(deadline=None, derandomize=True, max_examples=60)
+FIXED = settings(deadline=None, derandomize=True, max_examples=30)
 SHAPE = {"width": 32, "layers": 2, "num_heads": 2}
 
 SomeObjective = TypeVar("SomeObjective", bound=Objective)

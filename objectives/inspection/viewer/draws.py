@@ -7,6 +7,7 @@ import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -137,7 +138,12 @@ def draws_of(
         UserError: where there is no text.
     """
     windows, window, tokenizer, vocabulary = text_alone(text, most=MOST_TOKENS)
-    painter = Painter(vocabulary, lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    @cache  # hundreds of draws hold the same tokens
+    def decode(ids: tuple[int, ...]) -> str:
+        return tokenizer.decode(ids, skip_special_tokens=False)
+
+    painter = Painter(vocabulary, lambda ids: decode(tuple(ids)))
     knobs = knobs_of(kind, settings)
     draws: dict[str, Draw] = {}
     rates: dict[str, dict[str, list[float | None]]] = {}

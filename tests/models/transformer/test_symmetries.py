@@ -12,10 +12,11 @@ from models.presets import PRESETS, PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
 from tests.helpers import predicted
+from tests.models.presets import FOUR_BY_DEFAULT
 
 V, S, T = 40, 7, 6
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (1, 2)}
-every_preset = pytest.mark.parametrize("preset", PRESETS)
+every_preset = pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 every_stack = pytest.mark.parametrize("stacks", STACKS)
 
 

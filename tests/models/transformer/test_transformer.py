@@ -13,6 +13,7 @@ from models.transformer.initialisation import initialise
 from models.transformer.layers import sinusoids
 from models.transformer.transformer import Transformer
 from tests.helpers import predicted
+from tests.models.presets import FOUR_BY_DEFAULT
 
 V, S, T = 60, 9, 8
 STACKS = {"encoder": (2, 0), "decoder": (0, 2), "both": (2, 2)}
@@ -54,7 +55,7 @@ def changed(tokens: Tensor, place: int) -> Tensor:
     return other
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", ["decoder", "both"])
 def test_a_decoder_never_sees_what_is_ahead(preset: PresetName, stacks: str) -> None:
     model, inputs = make(preset, stacks), inputs_of(stacks)
@@ -66,7 +67,7 @@ def test_a_decoder_never_sees_what_is_ahead(preset: PresetName, stacks: str) -> 
         assert ((before - after).abs().amax(dim=-1)[:, place:] > 1e-9).all()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", ["encoder", "both"])
 def test_an_encoder_is_seen_from_everywhere(preset: PresetName, stacks: str) -> None:
     model, inputs = make(preset, stacks), inputs_of(stacks)
@@ -86,7 +87,7 @@ def sees(model: Transformer, inputs: Inputs, name: str) -> Tensor:
     return change > 0
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", STACKS)
 def test_inputs_say_whether_the_last_stack_is_causal(preset: PresetName, stacks: str) -> None:
     """A stack of either kind may look to the left or to both sides; the encoder beside a decoder always to both."""
@@ -100,7 +101,7 @@ def test_inputs_say_whether_the_last_stack_is_causal(preset: PresetName, stacks:
         assert sees(model, inputs._replace(is_causal=True), "encoder_ids_BS").all()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", STACKS)
 def test_a_prefix_is_seen_from_everywhere_and_what_follows_it_from_the_right(preset: PresetName, stacks: str) -> None:
     model, inputs = make(preset, stacks), inputs_of(stacks, rows=1)._replace(is_causal=True)
@@ -116,7 +117,7 @@ def test_a_prefix_is_seen_from_everywhere_and_what_follows_it_from_the_right(pre
     assert torch.equal(all_logits(model, whole), all_logits(model, inputs._replace(is_causal=False)))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", ["encoder", "both"])
 def test_padding_changes_nothing(preset: PresetName, stacks: str) -> None:
     model, inputs = make(preset, stacks), inputs_of(stacks)
@@ -137,7 +138,7 @@ def test_rows_of_a_batch_do_not_meet(stacks: str) -> None:
         torch.testing.assert_close(all_logits(model, alone)[0], together[row], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", STACKS)
 def test_documents_packed_together_are_documents_alone(preset: PresetName, stacks: str) -> None:
     model = make(preset, stacks)
@@ -160,7 +161,7 @@ def test_documents_packed_together_are_documents_alone(preset: PresetName, stack
     assert (all_logits(model, Inputs(**unmasked)) - expected).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 def test_logits_are_those_of_the_named_positions_in_their_order(preset: PresetName) -> None:
     model, inputs = make(preset, "both"), inputs_of("both")
     calls = torch.tensor([13, 2, 2, 7])
@@ -170,7 +171,7 @@ def test_logits_are_those_of_the_named_positions_in_their_order(preset: PresetNa
     assert states.shape == (2, T, 16)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("stacks", STACKS)
 def test_blocks_computed_twice_give_the_same_gradient(preset: PresetName, stacks: str) -> None:
     model, inputs = make(preset, stacks).train(), inputs_of(stacks)
@@ -232,7 +233,7 @@ def test_segments_are_distinguished_by_bert() -> None:
     assert (plain - all_logits(model, inputs._replace(segments_BS=segments + 1))).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 def test_a_tied_head_is_the_table_and_another_is_not(preset: PresetName) -> None:
     model = make(preset, "both")
     assert model.head is not None

@@ -186,7 +186,10 @@ def test_an_untrained_model_stands_at_ln_v(objective_class: type[Objective]) -> 
         assert abs(term.loss_sum.item() / term.divisor - math.log(classes)) < 0.05, name
 
 
-@every_objective
+@pytest.mark.parametrize(
+    "objective_class",
+    [*(MaskedLM, SpanCorruption), *(pytest.param(one, marks=pytest.mark.slow) for one in (CausalLM, Denoising))],
+)
 def test_a_batch_is_learnt_by_heart(objective_class: type[Objective]) -> None:
     """C44: to below 0.01 nats in 300 steps; every prediction is correct, so greedy decoding repeats it."""
     module, windows = in_float64(objective_class).float(), make_windows(VOCABULARY, length=24, documents=2, sentences=4)

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.attention.kernels import Kernel
 from models.bodies.make import BodyConfig, make_body
 from models.body import Body, Inputs
-from models.presets import PRESETS, PresetName, TransformerConfig
+from models.presets import PresetName, TransformerConfig
 from models.recurrent.attention import RecurrentAttentionLayer
 from models.recurrent.config import RecurrentConfig
 from models.transformer.initialisation import initialise_children
@@ -18,6 +18,7 @@ from objectives.inspection.attention import AttentionMap, attention_maps, maps_i
 from objectives.mixtures.dual import Dual
 from objectives.prefix_lm import PrefixLM
 from objectives.replaced_token_detection import ReplacedTokenDetection
+from tests.models.presets import FOUR_BY_DEFAULT
 from tests.objectives.contract.contract import some_windows
 from tests.objectives.texts import batch_of, built
 
@@ -62,7 +63,7 @@ def in_order_of_passes(maps: list[AttentionMap]) -> list[AttentionMap]:
     return sorted(maps, key=lambda one: (one.stack != "encoder", one.layer, one.kind != "self"))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_the_mixture_of_values_is_the_kernels_output(

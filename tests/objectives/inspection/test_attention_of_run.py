@@ -1,7 +1,6 @@
 """The attention of a run as its user sees it: a table, a picture in a file, and one while it trains."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,18 +8,22 @@ import pytest
 import show
 from objectives.inspection.attention_of_run import attention_of, attention_tables
 from objectives.weights.load import load_run
-from tests.helpers import train_in_process
+from tests.helpers import ROOT, TINY, train_in_process
 from training.monitoring.next_command import command
 
 TEXT = "The cat sees."
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture
-def run(tiny_run: Callable[..., list[str]], tmp_path: Path) -> Path:
-    command = tiny_run("denoising", "looks", "--budget.steps", "2", "--logging.attention", "true")
-    assert train_in_process(command) == 0
-    return tmp_path / "runs/looks"
+@pytest.fixture(scope="module")
+def run(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has looked at short windows."""
+    runs = tmp_path_factory.mktemp("attention")
+    where = ["--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(runs), "--name", "looks"]
+    short = ["--data.window", "12", "--budget.steps", "2", "--logging.attention", "true"]
+    config = str(ROOT / "configs/denoising.yaml")
+    assert train_in_process(["--config", config, *TINY, *where, *short]) == 0
+    return runs / "looks"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -160,7 +160,7 @@ WITH_SENTENCES = (member(CAUSAL, 0.4), member(MASKED, 0.6))  # and with a head t
 def test_a_run_is_the_same_however_its_batches_are_split(tiny_run: Command, tmp_path: Path, order: str) -> None:
     both = config_of(tmp_path / "both.yaml", *WITH_SENTENCES, order=order)
     for micro in (8, 1):
-        options = ("--budget.steps", "5", *DOUBLE, "--data.micro_batch_size", str(micro))
+        options = ("--budget.steps", "3", *DOUBLE, "--data.micro_batch_size", str(micro))
         assert train_in_process(tiny_run("masked_lm", f"micro-{micro}", *both, *options)) == 0
     assert relative_error(tmp_path / "runs/micro-1", tmp_path / "runs/micro-8") < 1e-12
 

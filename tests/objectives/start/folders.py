@@ -55,10 +55,10 @@ def class_of(folder: Path) -> Any:
 
 
 def trained(recipe: str, corpus: Path, cache: Path, runs: Path, *more: str) -> TrainedRun:
-    """A run of 30 steps."""
+    """A run of 12 steps."""
     where = ("--data.corpus", str(corpus), "--data.cache", str(cache), "--runs", str(runs), "--name", "run")
     exact = ("--trainer.precision", "32-true", "--body.dropout", "0", "--data.micro_batch_size", "8")
-    length = ("--budget.steps", "30", "--optimizer.warmup", "3", "--optimizer.learning_rate", "3e-3")
+    length = ("--budget.steps", "12", "--optimizer.warmup", "3", "--optimizer.learning_rate", "3e-3")
     vocab = ("--data.vocab_size", "700") if recipe in ("papers/bert", "papers/t5") else ()
     config = ("--config", str(ROOT / f"configs/{recipe}.yaml"))
     assert train_in_process([*config, *TINY, *where, *exact, *length, *vocab, *more]) == 0

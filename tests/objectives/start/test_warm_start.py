@@ -144,8 +144,8 @@ def sources(corpus_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFac
     [
         ("causal_lm", "masked_lm", "2"),
         ("masked_lm", "denoising", "[2,1]"),
-        ("denoising", "span_corruption", "2"),
         ("denoising", "causal_lm", "1"),
+        pytest.param("denoising", "span_corruption", "2", marks=pytest.mark.slow),
         pytest.param("causal_lm", "causal_lm", "2", marks=pytest.mark.slow),
         pytest.param("masked_lm", "causal_lm", "2", marks=pytest.mark.slow),
         pytest.param("causal_lm", "span_corruption", "[1,2]", marks=pytest.mark.slow),

@@ -1,7 +1,6 @@
 """A run as transformers loads it from a folder, offline: the same losses, the same answers."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +17,8 @@ from models.presets import TransformerConfig
 from objectives.start.pretrained import open_pretrained
 from objectives.weights.card import pipeline_of
 from objectives.weights.export import export_run
-from tests.helpers import predicted, run_script, train_in_process
+from objectives.weights.load import TrainedRun
+from tests.helpers import predicted, run_script
 from tests.objectives.start.folders import Exported, class_of, last_validation, losses, trained
 
 RECIPES = ("papers/bert", "papers/gpt2", "papers/bart", "papers/t5", "causal_lm")
@@ -157,7 +157,7 @@ def test_the_model_card_tells_data_budget_and_results(exported: Exported) -> Non
         json.loads((exported.folder / "config.json").read_text())["architectures"][0]
     )
     assert all(f"## {part}" in card for part in ("Usage", "Data", "Budget", "Scores", "Licence", "Every setting"))
-    assert "- steps: 30" in card
+    assert "- steps: 12" in card
     assert f"- parameters: {sum(p.numel() for p in exported.run.network.parameters()):,}" in card
 
 
@@ -172,21 +172,26 @@ def test_a_masked_lm_without_pairs_is_the_class_without_that_head(
     assert model(torch.tensor([[4, 200, 5]])).logits.isfinite().all()
 
 
+@pytest.fixture(scope="module")
+def with_segments(corpus_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A masked LM with pairs of segments, which the class of its body has no head for."""
+    return trained("masked_lm", corpus_file, cache, tmp_path_factory.mktemp("pairs"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "generated"),
     [
         (["nowhere", "--to", "new"], "'nowhere' is not a run: it has no config.yaml"),
         (["{run}", "--to", "{run}"], "is not empty: name a new folder"),
-        (["{run}", "--to", "new", "--step", "7"], "has no checkpoint of step 7; it has 2"),
+        (["{run}", "--to", "new", "--step", "7"], "has no checkpoint of step 7; it has 12"),
         (["{run}", "--to", "new"], "EuroBertForMaskedLM has no place for next_sentence_head"),
         (["{run}"], "required: to"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_line(
-    tiny_run: Callable[..., list[str]], tmp_path: Path, arguments: list[str], generated: str
+    with_segments: TrainedRun, tmp_path: Path, arguments: list[str], generated: str
 ) -> None:
-    assert train_in_process(tiny_run("masked_lm", "run", "--budget.steps", "2")) == 0
-    filled = [argument.format(run=tmp_path / "runs/run") for argument in arguments]
+    filled = [argument.format(run=with_segments.folder) for argument in arguments]
     done = run_script("export.py", *(str(tmp_path / "new") if argument == "new" else argument for argument in filled))
     assert done.returncode == 2
     assert generated in done.stderr
@@ -194,12 +199,17 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.fixture(scope="module")
+def without_segments(corpus_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    home = tmp_path_factory.mktemp("single")
+    return trained("masked_lm", corpus_file, cache, home, "--model.init_args.second_segment", "none")
+
+
 @pytest.mark.parametrize("class_name", ["EuroBertForMaskedLM", "LlamaForCausalLM"])
-def test_an_encoder_of_lab_is_two_classes(corpus_file: Path, cache: Path, tmp_path: Path, class_name: str) -> None:
-    run = trained("masked_lm", corpus_file, cache, tmp_path, "--model.init_args.second_segment", "none")
-    folder = tmp_path / "folder"
+def test_an_encoder_of_lab_is_two_classes(without_segments: TrainedRun, tmp_path: Path, class_name: str) -> None:
+    run, folder = without_segments, tmp_path / "folder"
     named = ["--as", class_name] if class_name == "LlamaForCausalLM" else []
-    assert export.main([str(tmp_path / "run"), "--to", str(folder), *named]) == 0
+    assert export.main([str(run.folder), "--to", str(folder), *named]) == 0
     model, loading = class_of(folder).from_pretrained(folder, output_loading_info=True)
     assert type(model).__name__ == class_name
     assert not any(loading[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))

@@ -5,11 +5,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page
 
 TEXTS = ("the red sun and the old dog .", "감사 합니다 .\n정말 감사 .")
 OBJECTIVES = ("causal_lm", "masked_diffusion", "replaced_token_detection", "span_corruption")
 STEPS = (1, 2, 3, 4)
+# A telephone in the dark and a screen in the light by default.
+SCHEMES = pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        *((360, "dark"), (1400, "light")),
+        *(pytest.param(width, scheme, marks=pytest.mark.slow) for width, scheme in ((360, "light"), (1400, "dark"))),
+    ],
+)
 
 
 def data_of(page: str) -> dict[str, Any]:

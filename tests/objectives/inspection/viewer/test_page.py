@@ -18,14 +18,14 @@ from objectives.core.pretraining import Pretraining
 from objectives.inspection.picture import Painter
 from objectives.inspection.text import text_alone
 from objectives.inspection.viewer.html import MOST_BYTES
-from tests.objectives.inspection.viewer.pages import data_of, english_labels, opened_page, panels_of
+from tests.objectives.inspection.viewer.pages import SCHEMES, data_of, english_labels, opened_page, panels_of
 from training.monitoring.next_command import command
 from training.optimizers.optim import OptimizerConfig
 from training.step.budget import Budget
 from training.storage.yaml_text import read_yaml
 
 ENGLISH = "Thank you for inviting me to your party last week . </script><b>bold</b>"
-KOREAN = "지난주 에 파티 에 초대 해 주셔서 감사 합니다 ."
+KOREAN = "지난주 에 파티 에 감사 합니다 ."
 
 
 def decoded(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
@@ -129,7 +129,7 @@ def test_operations_are_those_that_a_training_step_counts(data: dict[str, Any]) 
     assert shown["training MFLOPs per raw token"][0] == pytest.approx(flops / 1e6, abs=0.01)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1400, "light"), (1400, "dark")])
+@SCHEMES
 def test_the_page_can_be_played_with(
     browser: Browser, path: Path, data: dict[str, Any], width: int, scheme: Any
 ) -> None:

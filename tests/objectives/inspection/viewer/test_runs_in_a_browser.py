@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser
 
-from tests.objectives.inspection.viewer.pages import english_labels, opened_page, shown
+from tests.objectives.inspection.viewer.pages import SCHEMES, english_labels, opened_page, shown
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1400, "light"), (1400, "dark")])
+@SCHEMES
 def test_runs_can_be_played_with_by_keyboard(
     browser: Browser, runs_page: Path, runs_data: dict[str, Any], width: int, scheme: Any
 ) -> None:
