@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,32 @@ import pytest
 
 import summarize
 from data.store.store import TokenStore, read_tokenizer
-from tests.helpers import train_in_process
+from tests.helpers import ROOT, TINY, train_in_process
 from training.machine.lock import lock_folder
 from training.storage.overview import runs_in
 from training.storage.run_dir import RunFolder
 
-Command = Callable[..., list[str]]
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def runs(tiny_run: Command, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(corpus_file: Path, cache: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of fewer steps than there are between two logs, and one of another objective."""
-    short = ("--budget.steps", "3", "--logging.every_steps", "10")
-    assert train_in_process(tiny_run("causal_lm", "short", *short)) == 0
-    assert train_in_process(tiny_run("masked_lm", "other", "--budget.steps", "4")) == 0
-    return tmp_path / "runs"
+    folder = tmp_path_factory.mktemp("made")
+    where = ("--data.corpus", str(corpus_file), "--data.cache", str(cache), "--runs", str(folder))
+    for name, (objective, *more) in {
+        "short": ("causal_lm", "--budget.steps", "3", "--logging.every_steps", "10"),
+        "other": ("masked_lm", "--budget.steps", "4"),
+    }.items():
+        config = ("--config", str(ROOT / f"configs/{objective}.yaml"), "--name", name)
+        assert train_in_process([*config, *TINY, *where, *more]) == 0
+    return folder
+
+
+@pytest.fixture
+def runs(made: Path, tmp_path: Path) -> Path:
+    """The folder of both, to be changed."""
+    return shutil.copytree(made, tmp_path / "runs")
 
 
 def rows(capture: Capture, *arguments: str) -> list[dict[str, Any]]:

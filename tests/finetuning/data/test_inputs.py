@@ -31,7 +31,13 @@ def _rows_file(folder: Path, name: str, rows: list[dict[str, str]], encoding: st
     return path
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.tsv.gz", "a.jsonl", "a.json", "a.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a.csv", "a.tsv.gz", "a.jsonl", "a.parquet"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("a.tsv", "a.json")),
+    ],
+)
 def test_rows_of_every_format_are_predicted_by_the_tasks_columns(
     name: str, tuned: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -42,7 +48,10 @@ def test_rows_of_every_format_are_predicted_by_the_tasks_columns(
     assert [line["probabilities"] for line in found] == [line["probabilities"] for line in expected]
 
 
-@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le", "euc_kr"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["cp949", "utf-16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("utf-16-le", "euc_kr"))],
+)
 def test_files_and_standard_input_are_decoded_by_the_encoding_that_is_named(
     encoding: str, tuned: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
