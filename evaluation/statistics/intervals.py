@@ -21,6 +21,7 @@ difference of two arms of them 96 %. `tests/evaluation/statistics/test_coverage.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -95,7 +96,7 @@ class SeedScores:
         rows = [self.values[self.seeds.index(seed)] - other.values[other.seeds.index(seed)] for seed in common]
         return type(self)(values=np.stack(rows), seeds=common, strata=self.strata)
 
-    @property
+    @cached_property
     def by_stratum(self) -> dict[str, np.ndarray]:
         """float64[seeds], the mean over each stratum's items."""
         names, members = np.unique(self.strata, return_inverse=True)

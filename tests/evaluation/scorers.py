@@ -86,7 +86,7 @@ def tokens(text: list[int], prefix: list[int] | None = None) -> PrefixedTokens:
     return PrefixedTokens(text=np.array(text, dtype=np.int64), prefix=np.array(prefix or [], dtype=np.int64))
 
 
-def some_texts(number: int = 12, *, with_prefix: bool = True, seed: int = 0) -> list[PrefixedTokens]:
+def some_texts(number: int = 8, *, with_prefix: bool = True, seed: int = 0) -> list[PrefixedTokens]:
     """Texts of 1 to 12 random ordinary tokens behind up to 8."""
     rng = np.random.default_rng(seed)
 

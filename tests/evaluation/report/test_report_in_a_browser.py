@@ -13,7 +13,21 @@ from tests.evaluation.report.made_up import KOREAN, make_record, with_many_arms
 WIDTHS, SCHEMES = (360, 1400), ("dark", "light")
 TRANSPARENT = "rgba(0, 0, 0, 0)"
 
-TWELVE = with_many_arms(make_record(seeds=4), 3)
+TWELVE = with_many_arms(make_record(seeds=4, tuned=False), 3)
+
+
+OVERLAPS = """() => {
+    const boxes = svg => [...svg.querySelectorAll('text')].filter(one => one.textContent.trim())
+        .map(one => [one.textContent, one.getBoundingClientRect()]);
+    const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+    return [...document.querySelectorAll('figure svg, .verdict svg')].filter(svg => svg.checkVisibility())
+        .flatMap(svg => boxes(svg).flatMap(([name, box], at, all) =>
+            all.slice(at + 1).filter(([, other]) => over(box, other)).map(([other]) => `${name} / ${other}`)));
+}"""
+SMALLEST = """() => Math.min(...[...document.querySelectorAll('svg text')].filter(one => one.checkVisibility())
+    .map(one => [parseFloat(getComputedStyle(one).fontSize), one.getScreenCTM()])
+    .map(([size, matrix]) => size * Math.hypot(matrix.a, matrix.b)))"""
 
 
 def page_in(folder: Path, record: StudyRecord) -> Path:
@@ -65,6 +79,7 @@ def test_the_page_never_scrolls_sideways_and_everything_has_room(page: Page) -> 
         assert all(box["width"] > 20 and box["height"] > 10 and box["x"] >= 0 for box in boxes)
         if kind != "table":  # which scrolls within a box of its own
             assert all(box["x"] + box["width"] <= width + 1 for box in boxes), kind
+    assert page.evaluate(OVERLAPS) == []
 
 
 def test_text_can_be_told_from_the_page(page: Page) -> None:
@@ -130,20 +145,6 @@ def test_korean_has_its_letters(page: Page) -> None:
         return ['가', '힣'].map(letter => context.measureText(letter).width);
     }""")
     assert all(width > 5 for width in widths)
-
-
-OVERLAPS = """() => {
-    const boxes = svg => [...svg.querySelectorAll('text')].filter(one => one.textContent.trim())
-        .map(one => [one.textContent, one.getBoundingClientRect()]);
-    const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
-        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
-    return [...document.querySelectorAll('figure svg, .verdict svg')].filter(svg => svg.checkVisibility())
-        .flatMap(svg => boxes(svg).flatMap(([name, box], at, all) =>
-            all.slice(at + 1).filter(([, other]) => over(box, other)).map(([other]) => `${name} / ${other}`)));
-}"""
-SMALLEST = """() => Math.min(...[...document.querySelectorAll('svg text')].filter(one => one.checkVisibility())
-    .map(one => [parseFloat(getComputedStyle(one).fontSize), one.getScreenCTM()])
-    .map(([size, matrix]) => size * Math.hypot(matrix.a, matrix.b)))"""
 
 
 @pytest.mark.parametrize("width", WIDTHS)

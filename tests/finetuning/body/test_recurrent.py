@@ -37,10 +37,13 @@ def recurrent_task(tiny_run: Command, tiny_task: Command, tmp_path: Path) -> Com
 @pytest.mark.parametrize(
     ("task", "objective", "more"),
     [
-        ("classification", "causal_lm", ("--tuning.layer_decay", "0.5", "--tuning.unfreeze_every", "0.1")),
+        pytest.param(
+            *("classification", "causal_lm", ("--tuning.layer_decay", "0.5", "--tuning.unfreeze_every", "0.1")),
+            marks=pytest.mark.slow,
+        ),
         pytest.param("classification", "span_corruption", ("--tuning.freeze", "true"), marks=pytest.mark.slow),
         pytest.param("generation", "causal_lm", (), marks=pytest.mark.slow),
-        ("text_to_text", "span_corruption", ("--task.source_lengths", "[20]")),
+        ("text_to_text", "span_corruption", ("--task.source_lengths", "[20]", "--tuning.layer_decay", "0.5")),
     ],
 )
 def test_a_recurrent_run_is_tuned_and_answers_from_its_folder_as_it_was_scored(

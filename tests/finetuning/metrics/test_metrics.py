@@ -33,7 +33,7 @@ from finetuning.metrics.metrics import (
 )
 from finetuning.metrics.spans import to_bio
 
-FIXED = settings(deadline=None, derandomize=True, max_examples=60)
+FIXED = settings(deadline=None, derandomize=True, max_examples=30)
 
 # Their annotations know neither numbers for zero_division nor which type comes out.
 learn: Any = sklearn.metrics

@@ -83,7 +83,7 @@ def test_a_constant_score_is_right_in_just_half_of_the_pairs(
 
 @pytest.mark.parametrize("name", TWO_BY_DEFAULT)
 def test_pairs_that_are_turned_round_turn_accuracy_round(name: str, store: Path, tmp_path: Path) -> None:
-    run, rows = write_run(tmp_path / "run", name, store), [*ROWS, *shuffled_pairs(12)]
+    run, rows = write_run(tmp_path / "run", name, store), [*ROWS, *shuffled_pairs(6)]
     files = [write_rows(tmp_path / f"{side}.jsonl", side_rows) for side, side_rows in
              {"as they are": rows, "turned": [turned(row) for row in rows]}.items()]  # fmt: skip
     for there, back in zip(*(MinimalPairs(files=(file,), scorers="all")(run) for file in files), strict=True):
