@@ -135,6 +135,7 @@ def test_a_run_of_a_user_without_a_home_is_logged(
     tiny_run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container that is started under a number that it does not know."""
+    import wandb
 
     def unknown(user: int) -> None:
         raise KeyError(user)
@@ -144,6 +145,7 @@ def test_a_run_of_a_user_without_a_home_is_logged(
     monkeypatch.delenv("HOME")
     more = ("--budget.steps", "1", "--logging.wandb", "offline")
     assert train_in_process(tiny_run("causal_lm", "homeless", *more)) == 0
+    wandb.teardown()  # its service has written all when it has ended
     assert records(tmp_path / "runs/homeless")["history"]
 
 
