@@ -20,6 +20,7 @@ from finetuning.datamodule import TaskData
 from finetuning.export import export_readiness
 from finetuning.load import best_checkpoint, load_fine_tuned, prediction_lines, predictions_of
 from training.monitoring.callbacks import RunCallback
+from training.monitoring.logs import MetricsCsv, take_back
 from training.monitoring.next_command import print_readiness
 from training.monitoring.wandb_run import log_predictions
 from training.session import train
@@ -36,7 +37,7 @@ def score(
     module: FineTuning,
     data: TaskData,
     folder: RunFolder,
-    log: Callable[[dict[str, float]], None] = lambda scores: None,
+    log: Callable[[dict[str, float]], None],
 ) -> None:
     """Scores a run's best weights, which the module loads: writes predictions.jsonl of the reported split, and scores.
 
@@ -106,7 +107,14 @@ def fine_tune(arguments: Sequence[str], *, suffix: str = "", precision: Precisio
         )  # fmt: skip
         data.open(cast(FineTuning, cli.model))
         tuned = load_fine_tuned(folder.path)
-        score(tuned.module, data, folder)
+        summary = folder.read_summary()
+        assert summary is not None
+
+        def log(scores: dict[str, float]) -> None:
+            take_back(folder, scores)
+            MetricsCsv(folder).log_metrics({"raw_tokens": summary["raw_tokens"], **scores}, step=summary["steps"])
+
+        score(tuned.module, data, folder, log)
         result = read_scores(folder)
     assert result is not None
     return result

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import finetuning.grid
 from data.stream.batch import Batch
 from finetuning.cli import FineTuningCLI
 from finetuning.core.base import FineTuning
@@ -22,6 +23,7 @@ from tests.training.stopped import At
 from training.session import train
 from training.step.stops import Interrupted
 from training.storage.checkpoint import checkpoints_in, read_checkpoint
+from training.storage.run_dir import RunFolder
 
 Command = Callable[..., list[str]]
 ALL = ("classification", "entities", "questions", "text_to_text", "generation", "several labels", "regression")
@@ -126,12 +128,28 @@ def test_a_stopped_run_goes_on_bit_by_bit(tiny_task: Command, tmp_path: Path) ->
     assert fine_tune(command).scores == whole.scores  # a run that has come to its end is only read
 
 
-def test_a_run_that_ended_before_its_scores_is_scored(tiny_task: Command) -> None:
-    command = tiny_task("classification", "masked_lm")
-    train(FineTuningCLI(command))  # without what scores it
+@pytest.mark.parametrize("at", ["load_weights", "write_predictions", "write_scores"])
+def test_a_run_that_ended_before_its_scores_is_scored_and_logged_as_one_that_was_not(
+    tiny_task: Command, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise Killed
+
+    whole = fine_tune(tiny_task("classification", "masked_lm", "--name", "whole"))
+    command = tiny_task("classification", "masked_lm", "--name", "killed")
+    with monkeypatch.context() as patched:
+        patched.setattr(finetuning.grid, at, killed)
+        with pytest.raises(Killed):
+            fine_tune(command)
     tuned = fine_tune(command)
+    assert tuned.scores == whole.scores
     assert {"development/accuracy", "test/accuracy"} <= tuned.scores.keys()
-    assert (tuned.folder / "predictions.jsonl").is_file()
+    assert metrics_of(tuned.folder) == metrics_of(whole.folder)
+    assert (tuned.folder / "predictions.jsonl").read_bytes() == (whole.folder / "predictions.jsonl").read_bytes()
+    RunFolder(tuned.folder).check()
 
 
 def test_the_best_weights_are_those_of_the_best_validation(tiny_task: Command) -> None:

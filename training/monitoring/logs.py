@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
@@ -17,7 +18,28 @@ from common.files import expanded, naming, written_whole
 from training.monitoring.callbacks import RunCallback
 from training.setup.settings import WandbMode
 from training.step.module import ExactModule
+from training.storage.metrics_file import parse_metrics
 from training.storage.run_dir import RunFolder
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    with written_whole(path) as writing, writing.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def take_back(folder: RunFolder, names: Collection[str]) -> None:
+    """Drops the rows of metrics.csv, and its columns, that hold these names.
+
+    A process that was killed between logging them and the summary leaves them, and the file is again the one that
+    summary.json has the hash of.
+    """
+    rows = parse_metrics(folder.metrics, folder.metrics.read_bytes() if folder.metrics.is_file() else b"")
+    kept = [row for row in rows if not any(row.get(name) for name in names)]
+    if len(kept) < len(rows):
+        columns = [name for name in rows[0] if name not in names]
+        _write_rows(folder.metrics, columns, [{name: row[name] for name in columns} for row in kept])
 
 
 class MetricsCsv(Logger):
@@ -41,10 +63,7 @@ class MetricsCsv(Logger):
         return ""
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        with written_whole(self.path) as writing, writing.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        _write_rows(self.path, self.columns, rows)
 
     @rank_zero_only
     def keep_until(self, step: int) -> None:
