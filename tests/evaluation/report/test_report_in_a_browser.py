@@ -1,7 +1,9 @@
 """The report in headless Chromium: narrow and wide, light and dark, by pointer and by keyboard."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -10,7 +12,9 @@ from evaluation.record.record import StudyRecord
 from evaluation.report.report import html
 from tests.evaluation.report.made_up import KOREAN, make_record, with_many_arms
 
-WIDTHS, SCHEMES = (360, 1400), ("dark", "light")
+Scheme = Literal["dark", "light"]
+WIDTHS = (360, 1400)
+SCHEMES: tuple[Scheme, Scheme] = ("dark", "light")
 TRANSPARENT = "rgba(0, 0, 0, 0)"
 
 TWELVE = with_many_arms(make_record(seeds=4, tuned=False), 3)
@@ -47,18 +51,19 @@ def of_twelve_arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page_in(tmp_path_factory.mktemp("twelve"), TWELVE)
 
 
-@pytest.fixture(
-    params=[
-        *(pytest.param((width, scheme), id=f"{width} {scheme}") for width, scheme in zip(WIDTHS, SCHEMES, strict=True)),
-        *(
-            pytest.param((width, scheme), id=f"{width} {scheme}", marks=pytest.mark.slow)
-            for width, scheme in zip(WIDTHS, reversed(SCHEMES), strict=True)
-        ),
-    ]
-)
-def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
-    """The report; it must neither complain nor ask for anything."""
-    width, scheme = request.param
+VIEWS = [
+    *(pytest.param((width, scheme), id=f"{width} {scheme}") for width, scheme in zip(WIDTHS, SCHEMES, strict=True)),
+    *(
+        pytest.param((width, scheme), id=f"{width} {scheme}", marks=pytest.mark.slow)
+        for width, scheme in zip(WIDTHS, reversed(SCHEMES), strict=True)
+    ),
+]
+
+
+@contextmanager
+def opened(browser: Browser, report: Path, view: tuple[int, Scheme]) -> Iterator[Page]:
+    """The report in a window of its own; it must neither complain nor ask for anything."""
+    width, scheme = view
     page, messages, requests = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme), [], []
     page.on("console", lambda message: messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
@@ -68,6 +73,21 @@ def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iter
     page.close()
     assert messages == []
     assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
+
+
+@pytest.fixture(scope="module", params=VIEWS)
+def window(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
+    with opened(browser, report, request.param) as page:
+        yield page
+
+
+@pytest.fixture
+def page(window: Page) -> Page:
+    """The report as it was when it was opened: it has no script, so that its inputs are all that it remembers."""
+    window.evaluate("document.querySelectorAll('input').forEach(input => input.checked = input.defaultChecked)")
+    window.evaluate("document.activeElement.blur()")
+    window.mouse.move(0, 0)
+    return window
 
 
 def test_the_page_never_scrolls_sideways_and_everything_has_room(page: Page) -> None:
@@ -113,17 +133,20 @@ def test_what_is_hidden_shows_under_a_pointer_and_under_the_keyboard(page: Page)
     expect(last).not_to_have_css("color", TRANSPARENT)
 
 
-def test_the_tab_key_reaches_whatever_answers_to_it(page: Page) -> None:
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_tab_key_reaches_whatever_answers_to_it(browser: Browser, report: Path, view: tuple[int, Scheme]) -> None:
+    """From the beginning of a page that nothing was clicked in."""
     reached = set()
-    for _ in range(400):
-        page.keyboard.press("Tab")
-        where = page.evaluate("""() => {
-            const at = document.activeElement;
-            return at === document.body ? null : at.tagName + (at.className ? '.' + at.className.split(' ')[0] : '');
-        }""")
-        if where is None:
-            break
-        reached.add(where)
+    with opened(browser, report, view) as page:
+        for _ in range(400):
+            page.keyboard.press("Tab")
+            where = page.evaluate("""() => {
+                const at = document.activeElement, name = at.className && '.' + at.className.split(' ')[0];
+                return at === document.body ? null : at.tagName + name;
+            }""")
+            if where is None:
+                break
+            reached.add(where)
     assert {"A.skip", "A", "INPUT", "DIV.table", "SUMMARY", "SPAN.column", "PRE"} <= reached
 
 
@@ -147,16 +170,17 @@ def test_korean_has_its_letters(page: Page) -> None:
     assert all(width > 5 for width in widths)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_report_of_twelve_arms_can_be_read(browser: Browser, of_twelve_arms: Path, width: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900})
+def test_a_report_of_twelve_arms_can_be_read(browser: Browser, of_twelve_arms: Path) -> None:
+    page = browser.new_page()
     page.goto(of_twelve_arms.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(OVERLAPS) == []
-    assert page.evaluate(SMALLEST) >= 8
-    summary = page.locator("table").first
-    signs = summary.locator("tbody .sign").evaluate_all("all => all.map(one => one.textContent + one.style.color)")
-    assert len(set(signs)) == len(TWELVE.arms) == 12  # no two look alike
-    heights = page.locator("tbody tr").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
-    assert max(heights) < 150  # no row is stretched by a cell beyond the edge of the page
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OVERLAPS) == []
+        assert page.evaluate(SMALLEST) >= 8
+        summary = page.locator("table").first
+        signs = summary.locator("tbody .sign").evaluate_all("all => all.map(one => one.textContent + one.style.color)")
+        assert len(set(signs)) == len(TWELVE.arms) == 12  # no two look alike
+        heights = page.locator("tbody tr").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+        assert max(heights) < 150  # no row is stretched by a cell beyond the edge of the page
     page.close()
