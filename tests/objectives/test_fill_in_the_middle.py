@@ -17,7 +17,7 @@ from data.tokens.tokenizer import Vocabulary, train_tokenizer, vocabulary_of
 from objectives.causal_lm import CausalLM
 from objectives.fill_in_the_middle import FillInTheMiddle, Parts, boundaries, cut, most_documents, rearranged
 from tests.helpers import made_up_documents, make_windows, metrics_of, train_in_process, weights_of
-from tests.objectives.exactness import train_exactly_and_go_on
+from tests.objectives.exactness import train_exactly, train_exactly_and_go_on
 from tests.objectives.texts import EOS, VOCABULARY, key, made, numbered, standard_error, window_of
 
 Command = Callable[..., list[str]]
@@ -170,11 +170,18 @@ def test_a_longer_result_is_cut_and_counted(real: Vocabulary, monkeypatch: pytes
 # --- runs ---
 
 
-def test_it_trains_exactly_goes_on_bit_by_bit_fills_a_gap_and_is_scored(
+CHARACTERS = (*SECOND, "--model.init_args.level", "character")
+
+
+@pytest.mark.slow
+def test_it_goes_on_bit_by_bit(tiny_run: Command, tmp_path: Path) -> None:
+    train_exactly_and_go_on(tiny_run, tmp_path / "runs", "fill_in_the_middle", *CHARACTERS)
+
+
+def test_it_trains_exactly_fills_a_gap_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = (*SECOND, "--model.init_args.level", "character")
-    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "fill_in_the_middle", *own)
+    whole = train_exactly(tiny_run, tmp_path / "runs", "fill_in_the_middle", *CHARACTERS)
     assert any(row.get("train/documents rearranged") for row in metrics_of(whole))
     run = str(whole)
     capsys.readouterr()

@@ -20,7 +20,7 @@ from objectives.core.pretraining import Pretraining
 from objectives.inference.continue_prefix import behind_prefix
 from objectives.prefix_lm import PrefixLM, cut_documents, least_prefix
 from tests.helpers import make_windows
-from tests.objectives.exactness import train_exactly_and_go_on
+from tests.objectives.exactness import train_exactly, train_exactly_and_go_on
 from tests.objectives.texts import (
     EOS,
     FIRST,
@@ -177,12 +177,17 @@ def test_a_scored_text_is_read_as_in_training() -> None:
     assert np.array_equal(both.decoder_ids, other.decoder_ids)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stacks", ["decoder", "both"])
+def test_it_goes_on_bit_by_bit(tiny_run: Command, tmp_path: Path, stacks: str) -> None:
+    train_exactly_and_go_on(tiny_run, tmp_path / "runs", "prefix_lm", "--model.init_args.stacks", stacks)
+
+
 @pytest.mark.parametrize("stacks", ["decoder", pytest.param("both", marks=pytest.mark.slow)])
-def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored(
+def test_it_trains_exactly_generates_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], stacks: str
 ) -> None:
-    own = ("--model.init_args.stacks", stacks)
-    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "prefix_lm", *own)
+    whole = train_exactly(tiny_run, tmp_path / "runs", "prefix_lm", "--model.init_args.stacks", stacks)
     run = str(whole)
     capsys.readouterr()
     for more in ((), ("--beams", "2")):

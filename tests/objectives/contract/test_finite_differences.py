@@ -4,20 +4,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.presets import PRESETS, PresetName
+from models.presets import PresetName
 from objectives.causal_lm import CausalLM
 from objectives.core.base import Objective
 from objectives.denoising import Denoising
 from objectives.masked_lm import MaskedLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import make_windows
+from tests.models.presets import FOUR_BY_DEFAULT
 from tests.objectives.texts import VOCABULARY, batch_of, built, made, mean_loss
 
 STEP = 1e-6
 WINDOW = 24
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", FOUR_BY_DEFAULT)
 @pytest.mark.parametrize("objective_class", [MaskedLM, CausalLM, Denoising, SpanCorruption])
 def test_the_gradient_of_the_loss_is_its_slope_in_every_direction(
     objective_class: type[Objective], preset: PresetName

@@ -20,7 +20,7 @@ from objectives.core.pretraining import Pretraining
 from objectives.masked_diffusion import MaskedDiffusion
 from objectives.mixtures.dual import Dual
 from tests.helpers import make_windows, metrics_of, train_in_process, weights_of
-from tests.objectives.exactness import train_exactly_and_go_on
+from tests.objectives.exactness import train_exactly, train_exactly_and_go_on
 from tests.objectives.texts import FIRST, VOCABULARY, batch_of, built, examples_of, key, made, mean_loss, standard_error
 
 Command = Callable[..., list[str]]
@@ -114,10 +114,15 @@ def test_n54_causal_windows_do_not_react_to_what_follows_and_the_others_do() -> 
     assert kinds == {True, False}
 
 
-def test_it_trains_exactly_goes_on_bit_by_bit_generates_both_ways_and_is_scored(
+@pytest.mark.slow
+def test_it_goes_on_bit_by_bit(tiny_run: Command, tmp_path: Path) -> None:
+    train_exactly_and_go_on(tiny_run, tmp_path / "runs", "dual")
+
+
+def test_it_trains_exactly_generates_both_ways_and_is_scored(
     tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "dual")
+    whole = train_exactly(tiny_run, tmp_path / "runs", "dual")
     assert any(row.get("train/hidden") for row in metrics_of(whole))
     run = str(whole)
     capsys.readouterr()

@@ -20,7 +20,7 @@ from objectives.mixtures.mixture import MixtureOfDenoisers
 from objectives.prefix_lm import PrefixLM
 from objectives.span_corruption import SpanCorruption
 from tests.helpers import ROOT, make_windows, metrics_of, train_in_process, weights_of
-from tests.objectives.exactness import train_exactly_and_go_on
+from tests.objectives.exactness import train_exactly, train_exactly_and_go_on
 from tests.objectives.texts import (
     EOS,
     SENTINELS,
@@ -176,14 +176,24 @@ def test_impossible_mixtures_are_refused(knobs: dict[str, Any], message: str) ->
         ul2(**knobs)
 
 
-def test_it_trains_exactly_goes_on_bit_by_bit_generates_and_is_scored_with_its_mode_tokens(
-    tiny_run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def of_ul2(tmp_path: Path) -> tuple[str, ...]:
+    """What a command line adds to train UL2's mixture."""
     members = tmp_path / "ul2.yaml"
     model = {"class_path": "objectives.mixtures.mixture.MixtureOfDenoisers", "init_args": UL2}
     members.write_text(yaml.safe_dump({"model": model, "data": {"vocabulary_format": 2}}), encoding="utf-8")
-    own = ("--config", str(members), "--data.window", "64")  # no span is longer than its window
-    whole = train_exactly_and_go_on(tiny_run, tmp_path / "runs", "span_corruption", *own)
+    return "--config", str(members), "--data.window", "64"  # no span is longer than its window
+
+
+@pytest.mark.slow
+def test_it_goes_on_bit_by_bit(tiny_run: Command, of_ul2: tuple[str, ...], tmp_path: Path) -> None:
+    train_exactly_and_go_on(tiny_run, tmp_path / "runs", "span_corruption", *of_ul2)
+
+
+def test_it_trains_exactly_generates_and_is_scored_with_its_mode_tokens(
+    tiny_run: Command, of_ul2: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train_exactly(tiny_run, tmp_path / "runs", "span_corruption", *of_ul2)
     rows = metrics_of(whole)
     found = {name for name in NAMES if rows[-1].get(f"validation/{name}")}  # eight windows may leave one out
     assert len(found) >= 4

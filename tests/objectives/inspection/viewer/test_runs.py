@@ -173,7 +173,7 @@ def test_beyond_its_limit_a_page_says_what_it_leaves_out(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = tmp_path / "whole.html"
-    command = ["--config", str(ROOT / "configs/masked_lm.yaml"), *TEXTS]
+    command = ["--config", str(ROOT / "configs/denoising.yaml"), *TEXTS]
     runs_too = ["--runs", str(folders["span_corruption"])]
     assert show.main(["--html", str(whole), *command, *runs_too]) == 0
     size, smallest = whole.stat().st_size, 0
