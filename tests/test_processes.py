@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,15 @@ def test_no_module_of_the_project_is_there_before_the_script_imports_it(script: 
     assert not {*loaded} & {"data", "models", "objectives", "training", "finetuning", "evaluation"}
 
 
+def test_a_run_trains_in_a_new_interpreter_without_a_warning(tiny_run: Callable[..., list[str]]) -> None:
+    command = [sys.executable, "train.py", *tiny_run("causal_lm", "new", "--budget.steps", "2")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in (done.stdout + done.stderr).lower()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_starts_in_a_new_interpreter_without_a_warning(name: str) -> None:
-    """By default train.py alone does: in tests/training/step/test_distributed.py, by torchrun."""
     done = subprocess.run([sys.executable, name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
