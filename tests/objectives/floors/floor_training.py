@@ -109,4 +109,5 @@ def losses_of(module: Pretraining, pairs: Pairs, window: int) -> tuple[np.ndarra
     prediction = objective.predictions(network, batch_of(objective, pairs, window))[objective.token_term]
     logits_NV = prediction.head(prediction.states_ND)
     nats_N = F.cross_entropy(logits_NV.double(), prediction.labels.ids_N, reduction="none")
-    return np.add.reduceat(nats_N.numpy(), np.cumsum(counts) - counts), counts
+    examples_N = np.repeat(np.arange(len(pairs)), counts)  # an example may have no label at all
+    return np.bincount(examples_N, weights=nats_N.numpy(), minlength=len(pairs)), counts
