@@ -102,6 +102,7 @@ def term_of(module: Pretraining, batch: Batch) -> Term:
     return module.terms(batch, count_correct=False)[module.objective.token_term]
 
 
+@torch.no_grad()
 def losses_of(module: Pretraining, pairs: Pairs, window: int) -> tuple[np.ndarray, np.ndarray]:
     """float64[examples] nats, summed over the labels of each example, and their numbers."""
     counts = np.array([(example.token_labels != IGNORE).sum() for _, example in pairs])
