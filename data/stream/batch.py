@@ -6,7 +6,7 @@ by, and uniform random numbers for objectives that sample on the device.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -150,9 +150,9 @@ class Labels(NamedTuple):
     weights_N: Tensor | None = None
     draws_N: Tensor | None = None
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Labels":
-        """The same with every tensor changed, such as moved to a device."""
-        tensors = {name: change(value) for name, value in self._asdict().items() if isinstance(value, Tensor)}
+    def map(self, change: Callable[[Any], Any], kind: type = Tensor) -> "Labels":
+        """The same with every tensor, or whatever is of that kind, changed, such as moved to a device."""
+        tensors = {name: change(value) for name, value in self._asdict().items() if isinstance(value, kind)}
         return self._replace(**tensors)
 
 
@@ -204,12 +204,20 @@ class Batch:
         """Labels of `token_term` in this batch alone."""
         return len(self.labels[self.token_term].ids_N)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self, change: Callable[[Any], Any], kind: type = Tensor) -> Self:
         changed = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        tensors = {name: change(value) for name, value in changed.items() if isinstance(value, Tensor)}
-        labels = {term: labels.map(change) for term, labels in self.labels.items()}
+        tensors = {name: change(value) for name, value in changed.items() if isinstance(value, kind)}
+        labels = {term: labels.map(change, kind) for term, labels in self.labels.items()}
         measures = {name: change(values) for name, values in self.measures.items()}
         return type(self)(**{**changed, **tensors, "labels": labels, "measures": measures})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker's pipe: arrays by value, since a tensor goes by a shared file of its own, which takes longer."""
+        return vars(self._map(lambda tensor: tensor.numpy()))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        vars(self).update(vars(self._map(torch.from_numpy, np.ndarray)))
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
         """The batch on a device, float64 as float32 where the device has none."""

@@ -1,5 +1,7 @@
 """Batches: padding behind, labels by place, shapes that repeat."""
 
+import pickle
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -182,6 +184,22 @@ def test_a_batch_goes_to_a_device_with_all_its_tensors_and_keeps_the_rest() -> N
     assert isinstance(moved.labels["t"], Labels)
     assert (moved.indices, moved.raw_tokens, moved.step_divisors, moved.step_raw_tokens) == ([0, 1], 12, {"t": 9}, 99)
     assert moved.decoder_lengths_B is None
+
+
+def test_a_batch_comes_out_of_a_workers_pipe_as_it_was_and_needs_no_shared_file() -> None:
+    batch = full_batch()
+    sent = bytes(ForkingPickler.dumps(batch))
+    assert b"rebuild_storage" not in sent
+    found = pickle.loads(sent)
+    assert len(tensors_of(found)) == len(tensors_of(batch)) == 8
+    for one, other in zip(tensors_of(found), tensors_of(batch), strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    one = tensors_of(found)[0]
+    one += 1  # memory of its own, that can be written to
+    assert not torch.equal(one, tensors_of(batch)[0])
+    kept = ("indices", "raw_tokens", "step_divisors", "step_raw_tokens", "token_term", "decoder_lengths_B", "measures")
+    assert [getattr(found, name) for name in kept] == [getattr(batch, name) for name in kept]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
