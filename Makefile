@@ -28,7 +28,7 @@ demo: .venv/installed ## trains the four objectives for two to four minutes each
 	@echo "config.yaml, metrics.csv, examples.html, checkpoints/ and wandb/ (offline; 'wandb sync' sends it). The token"
 	@echo "store lies in cache/."
 
-test: .venv/installed ## the default tests, five to ten minutes on two cores
+test: .venv/installed ## the default tests, four to five minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL)
 
 .venv-lowest/installed: pyproject.toml tests/lowest.py
@@ -47,7 +47,7 @@ test-all: .venv/installed ## the default tests and the slow end-to-end ones
 test-faults: .venv/installed ## kills at every write, flipped bits, bad settings, full disks; FAULTS_KILLS=100 and more
 	$(BIN)/python -m pytest -q -m faults tests/faults
 
-mutants: .venv/installed ## the tests against a hundred careless mistakes, one at a time; half an hour and more
+mutants: .venv/installed ## the tests against two hundred careless mistakes, one at a time; a quarter of an hour and more
 	$(BIN)/python -m tests.mutation.run
 
 check: .venv/installed ## ruff (lint and format) and pyright
