@@ -1,18 +1,22 @@
 """What a script needs before it loads its libraries: quiet signals, three standard streams, a working folder.
 
-Every script imports this before all else, since libraries take seconds to load. Ctrl-C and SIGTERM end it at once with
-128 + the number, without a traceback: nothing has begun by then that would have to be saved; and no exception is
-raised, since a library that is being loaded may turn it into one of its own. `training.setup.script` takes the signals
-over when `main` begins.
+Every script imports this before all else, since libraries take seconds to load. Ctrl-C, SIGTERM and SIGHUP end it at
+once with 128 + the number, without a traceback: nothing has begun by then that would have to be saved; and no exception
+is raised, since a library that is being loaded may turn it into one of its own. `training.setup.script` takes the
+signals over when `main` begins.
 """
 
 import os
 import signal
+import stat
 import sys
 
 # What Python does by default, which is where a signal is nobody's: one that nohup ignores stays ignored.
-DEFAULTS = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-
+DEFAULTS = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
 STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by their numbers
 
@@ -20,6 +24,16 @@ STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))  # by their numbers
 def leave(number: int, frame: object) -> None:
     """Ends the process; nothing else runs in it."""
     os._exit(128 + number)
+
+
+def do_without_terminal() -> None:
+    """What is written to the terminal leads nowhere from now on: it is gone, and whoever writes to it would fail."""
+    for number in (1, 2):
+        try:
+            if stat.S_ISCHR(os.fstat(number).st_mode):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        except OSError:  # of a stream that was closed
+            pass
 
 
 def is_script() -> bool:

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from data.stream.collate import collate
 from data.stream.order import Purpose, generator, windows_at
 from data.stream.windows import Window, Windows
 
+GRACE_SECONDS = 60  # for the step that a run ends with
 ENDLESS = 1 << 40  # micro-batches; it is the budget that ends a run, not the data
 
 
@@ -108,16 +110,22 @@ class StepCollator:
         return counted([self.batch(pairs[start : start + self.micro_batch_size]) for start in starts])
 
 
-def _leave_signals_to_the_trainer(worker: int) -> None:
-    """A worker outlives Ctrl-C, so that the step that it loads can end; SIGTERM ends it as it ends any process.
+def _end_later(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.alarm(GRACE_SECONDS)
 
-    It leaves the group of its parent, to which `timeout` and some schedulers send SIGTERM: the run saves first.
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A worker outlives the signals that stop a run, so that the step that it loads can end.
+
+    It leaves the group of its parent, to which `timeout` and terminals send them. Of SIGTERM, which some schedulers
+    send to every process of a job, the first leaves it GRACE_SECONDS, and the second ends it.
     """
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
+    os.setpgrp()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # no threads within a worker, and no warning of them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
 
 
 class StepLoader:

@@ -69,13 +69,15 @@ def passing_signals_on(pass_on: Callable[[signal.Signals], None]) -> Iterator[li
 
     def pass_it_on(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
-        pass_on(signal.Signals(number) if number in REQUEST_OF_SIGNAL else signal.SIGTERM)  # a run knows two of them
+        pass_on(signal.SIGTERM if number == signal.SIGHUP else signal.Signals(number))  # a terminal sends it to all
 
     if threading.current_thread() is not threading.main_thread():  # where no handler can be set
         yield received
         return
     before: dict[signal.Signals, Any] = {
-        number: signal.signal(number, pass_it_on) for number in (*REQUEST_OF_SIGNAL, signal.SIGHUP)
+        number: signal.signal(number, pass_it_on)
+        for number in REQUEST_OF_SIGNAL
+        if signal.getsignal(number) is not signal.SIG_IGN  # as nohup has it
     }
     try:
         yield received

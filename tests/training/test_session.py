@@ -3,9 +3,12 @@
 import itertools
 import json
 import os
+import pty
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tests.helpers import OBJECTIVES, make_cli, metrics_of, run_script, train_in_process, weights_of
-from tests.processes import Script
+from tests.processes import ROOT, Script
 from tests.training.stopped import At, Killed, assert_same_run, killed
 from training.session import train
 from training.step.stops import Interrupted
@@ -94,7 +97,13 @@ def test_a_killed_run_goes_on_bit_by_bit(
     assert_same_run(tmp_path / "runs/killed", reference(objective))
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), pytest.param("SIGINT", 130, marks=pytest.mark.slow)])
+SIGNALS = [
+    ("SIGTERM", 143),
+    *(pytest.param(*one, marks=pytest.mark.slow) for one in (("SIGINT", 130), ("SIGHUP", 129))),
+]
+
+
+@pytest.mark.parametrize(("name", "status"), SIGNALS)
 def test_a_signal_saves_the_step_and_the_run_goes_on_bit_by_bit(
     tiny_run: Command, tmp_path: Path, reference: Reference, name: str, status: int
 ) -> None:
@@ -119,7 +128,7 @@ def wait_for(path: Path, process: Script, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
 def test_a_process_that_is_stopped_says_so_with_its_status(
     tiny_run: Command, tmp_path: Path, name: str, status: int
 ) -> None:
@@ -131,6 +140,24 @@ def test_a_process_that_is_stopped_says_so_with_its_status(
     assert ended.returncode == status, ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stderr.splitlines()[-1].startswith(f"{name}: stopped at ")
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_saves_its_step(tiny_run: Command, tmp_path: Path) -> None:
+    command = tiny_run("causal_lm", "closed", "--budget.steps", "100000", "--validation.every_steps", "100000")
+    process, terminal = pty.fork()
+    if not process:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "train.py", *command])
+    try:
+        while not (metrics := tmp_path / "runs/closed/metrics.csv").exists() or not metrics.stat().st_size:
+            os.read(terminal, 1 << 16)
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 129
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    assert checkpoints_in(tmp_path / "runs/closed/checkpoints")
 
 
 def test_a_run_that_came_to_its_end_is_not_repeated_and_never_starts_over(tiny_run: Command, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What happens around the steps of every run: signals, the end of the budget, checkpoints."""
 
+from common.startup import do_without_terminal
+
 import math
 import os
 import signal
@@ -17,7 +19,11 @@ from training.step.module import ExactModule
 from training.step.stops import Interrupted
 from training.storage.checkpoint import checkpoint_name, checkpoint_step, checkpoints_in
 
-REQUEST_OF_SIGNAL = {signal.SIGTERM: Request.TERMINATE, signal.SIGINT: Request.INTERRUPT}
+REQUEST_OF_SIGNAL = {
+    signal.SIGTERM: Request.TERMINATE,
+    signal.SIGINT: Request.INTERRUPT,
+    signal.SIGHUP: Request.HANG_UP,
+}
 
 DEFAULT_INTERVAL = 250  # steps between validations of a run whose steps are not known beforehand
 LEAST_INTERVAL = 10  # of a run whose steps are known: a short one would validate longer than it trains
@@ -74,7 +80,9 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 class Signals(RunCallback):
-    """SIGTERM and Ctrl-C request a stop at the end of the step, and are answered at once; a second one stops at once.
+    """SIGTERM, Ctrl-C and SIGHUP request a stop at the end of the step, and are answered at once; a second one stops.
+
+    SIGHUP is a terminal that was closed.
 
     Lightning 2.6 would leave SIGTERM with status 0, as if the run had finished (pytorch-lightning #21623).
 
@@ -98,6 +106,8 @@ class Signals(RunCallback):
                 self._print(trainer, f"{name}: stopped {where}")
                 os._exit(128 + number)
             received.append(number)
+            if number == signal.SIGHUP:
+                do_without_terminal()
             step = trainer.global_step + 1
             self._print(trainer, f"{name}: step {step:,} is finished and saved first; a second one stops now")
 

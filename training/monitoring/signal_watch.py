@@ -16,7 +16,7 @@ class SignalWatch:
     """Calls back for every signal of some kinds, in this process alone, from a thread.
 
     Args:
-        numbers: of the signals; what they did before is restored by `stop`.
+        numbers: of the signals; what they did before is restored by `stop`. One that is ignored stays so.
         received: called with the number of each, at once, from a thread.
         handled: called with it between two steps of the main thread, as any handler.
     """
@@ -48,7 +48,8 @@ class SignalWatch:
 
         reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
-        self._before = {number: signal.signal(number, handle) for number in self.numbers}
+        taken = [number for number in self.numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup has it
+        self._before = {number: signal.signal(number, handle) for number in taken}
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
         self._thread.start()

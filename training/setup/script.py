@@ -23,7 +23,7 @@ BROKEN_PIPE = 128 + signal.SIGPIPE  # what reads the output has ended, such as h
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGTERM and Ctrl-C raise SignalReceived in this process, and do in its children what they do by default."""
+    """Signals that end a script raise SignalReceived in it, and do in its children what they do by default."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -32,6 +32,8 @@ def _signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:
+            if number == signal.SIGHUP:
+                startup.do_without_terminal()
             raise SignalReceived(number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

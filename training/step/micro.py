@@ -23,6 +23,7 @@ class Request(IntEnum):
     TERMINATE = 0  # SIGTERM was received
     INTERRUPT = 1  # SIGINT was received
     SAVE = 2
+    HANG_UP = 3  # SIGHUP was received
 
 
 def dropout_seed(seed: int, *, step: int, micro: int, accumulated: int, rank: int, world: int) -> int:

@@ -65,6 +65,25 @@ def test_a_signal_to_the_group_of_a_run_does_not_reach_its_workers() -> None:
     assert next(iter(loader_of(Groups()))) != os.getpgrp()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_worker_goes_on_after_a_signal_that_stops_its_run(number: signal.Signals) -> None:
+    """As schedulers send SIGTERM to every process of a job: the step that the run ends with needs its batches."""
+    batches: Any = iter(loader_of(Numbers(slow=5)))
+    assert next(batches) == 0
+    send_to_its_worker(number)
+    assert list(batches) == [*range(1, 200)]
+
+
+def test_a_second_signal_ends_a_worker() -> None:
+    batches: Any = iter(loader_of(Numbers(slow=20)))
+    assert next(batches) == 0
+    send_to_its_worker(signal.SIGTERM)
+    assert next(batches) == 1
+    send_to_its_worker(signal.SIGTERM)
+    with pytest.raises((MachineError, RuntimeError)):
+        list(batches)
+
+
 @pytest.mark.parametrize(("number", "named"), [(signal.SIGSTOP, "stopped"), (signal.SIGKILL, "killed|lost")])
 def test_a_worker_that_is_stopped_or_killed_is_named(number: int, named: str) -> None:
     batches: Any = iter(loader_of(Numbers(slow=20)))

@@ -35,7 +35,7 @@ def test_a_signal_is_answered_while_the_main_thread_is_busy() -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_every_signal_is_answered_once_and_handlers_are_restored(number: signal.Signals) -> None:
     received: list[int] = []
     before, threads = signal.getsignal(number), threading.active_count()
@@ -69,6 +69,19 @@ def test_a_watch_ends_while_a_process_that_was_forked_meanwhile_lives_on() -> No
         child.kill()
         child.join()
     assert threading.active_count() == threads
+
+
+def test_a_signal_that_is_ignored_as_nohup_has_it_stays_so() -> None:
+    before, received = signal.signal(signal.SIGHUP, signal.SIG_IGN), list[int]()
+    try:
+        watch = SignalWatch([signal.SIGHUP], received.append)
+        watch.start()
+        os.kill(os.getpid(), signal.SIGHUP)
+        watch.stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not received
 
 
 def test_another_thread_takes_no_signals() -> None:
