@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from tests.helpers import make_cli, train_in_process
+from common.errors import MachineError
+from tests.helpers import make_cli, run_script, train_in_process
 from training.step.budget import Budget
-from training.step.compilation import CACHE, tokens_of
+from training.step.compilation import CACHE, tokens_of, without_torn_kernels
 from training.step.module import ExactModule
 
 Command = Callable[..., list[str]]
@@ -78,6 +79,45 @@ def test_compiling_is_reported_once_with_its_seconds_and_the_folder(
     assert train_in_process(tiny_run("causal_lm", "compiled", "--budget.steps", "3", "--compile", "true")) == 0
     printed = caplog.text + capsys.readouterr().err
     assert len(re.findall(r"compiling took \d+\.\d s with the first step; kept in \S*compiled", printed)) == 1
+
+
+class InductorError(RuntimeError):
+    """As torch's compiler raises it."""
+
+    __module__ = "torch._inductor.exc"
+
+
+def test_a_torn_kernel_is_named_and_removed_with_those_that_are_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    torn, empty, whole = (tmp_path / name for name in ("ab/torn.main.so", "cd/empty.so", "cd/whole.so"))
+    for kernel, content in ((torn, b"\x7fELF"), (empty, b""), (whole, b"\x7fELF")):
+        kernel.parent.mkdir(exist_ok=True)
+        kernel.write_bytes(content)
+    message = f"ImportError: {torn}: file too short\n\nSet TORCHDYNAMO_VERBOSE=1"
+    with pytest.raises(MachineError, match="the same command compiles it anew"), without_torn_kernels():
+        raise InductorError(message)
+    assert [kernel.exists() for kernel in (torn, empty, whole)] == [False, False, True]
+    with pytest.raises(InductorError, match="other"), without_torn_kernels():
+        raise InductorError("some other failure")
+
+
+@pytest.mark.slow
+def test_a_run_that_finds_torn_kernels_ends_in_one_line_and_the_same_command_compiles_them(
+    tiny_run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "compiled"))
+    command = [*tiny_run("causal_lm", "torn", "--compile", "true"), "--budget.steps", "2"]
+    assert run_script("train.py", *command).returncode == 0
+    kernels = list((tmp_path / "compiled").glob("*/*.so"))
+    for kernel in kernels:
+        kernel.write_bytes(b"")
+    torn = run_script("train.py", *command, "--resume", "never")
+    assert (torn.returncode, "Traceback" in torn.stderr) == (4, False), torn.stderr
+    assert "the same command compiles it anew" in torn.stderr
+    again = run_script("train.py", *command)
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.parametrize(("steps", "pays"), [("3", False), ("100M", True)])

@@ -2,6 +2,9 @@
 
 import math
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +12,7 @@ import torch
 import torch.fx.experimental._config
 from lightning.pytorch.utilities import rank_zero_info
 
+from common.errors import MachineError
 from training.step.budget import Budget, quantity
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -28,6 +32,40 @@ def begin_compiling(cache: Path) -> None:
     dynamo.automatic_dynamic_shapes = dynamo.automatic_dynamic_local_pgo = False
     dynamo.recompile_limit = max(dynamo.recompile_limit, KINDS)
     shapes.use_duck_shape = False  # two lengths that happen to be equal at first are still two
+
+
+_UNLOADED = re.compile(r"ImportError: (?P<file>/.+?\.so): ")
+
+
+def _torn_kernels(message: str) -> list[Path]:
+    """The kernel that could not be loaded by torch's message, and all that are empty: one of these probes what the
+    processor can do, and another fails to compile for want of it.
+    """
+    named = [Path(found["file"]) for found in _UNLOADED.finditer(message)]
+    kept = Path(os.environ.get(CACHE, "")).glob("*/*.so") if CACHE in os.environ else []
+    return [*named, *(kernel for kernel in kept if not kernel.stat().st_size and kernel not in named)]
+
+
+@contextmanager
+def without_torn_kernels() -> Iterator[None]:
+    """Removes kernels that an earlier process left torn in the cache, which torch takes for whole.
+
+    Raises:
+        MachineError: in place of torch's error; the same command compiles it anew.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_compilers = type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+        torn = _torn_kernels(str(error)) if is_compilers else []
+        if not torn:
+            raise
+        for kernel in torn:
+            kernel.unlink(missing_ok=True)
+        raise MachineError(
+            f"{torn[0]}: a process that was killed while it compiled left it unfinished; it is removed, and the "
+            f"same command compiles it anew"
+        ) from error
 
 
 HELP = "compiles the step (torch.compile); `auto` where the run is long enough for that to pay"
