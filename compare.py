@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
-from training.setup.script import script
+from training.script.script import script
 
 if TYPE_CHECKING:
     from rich.console import Console

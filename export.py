@@ -22,8 +22,8 @@ from finetuning.export import differences_of, export_tuned
 from finetuning.load import is_tuned, load_fine_tuned
 from objectives.weights.export import export_run
 from objectives.weights.load import load_run
+from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.setup.script import script
 
 
 @script()

@@ -14,7 +14,7 @@ import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
 import sys
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
-from training.setup.script import script
+from training.script.script import script
 
 WIDTH = 120  # where there is no terminal
 DRY_RUN = "--dry-run"

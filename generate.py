@@ -29,8 +29,8 @@ from objectives.core.prompts import Generation, Prompts
 from objectives.weights.load import load_run
 from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
+from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.setup.script import script
 from training.step.compilation import begin_compiling
 
 STANDARD_INPUT = "-"

@@ -35,8 +35,8 @@ from finetuning.data.rows import DataWarnings
 from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
 from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
+from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.setup.script import script
 
 
 def parse(arguments: list[str]) -> Namespace:

@@ -20,8 +20,8 @@ from data.store.store import read_manifest
 from models.bodies.make import BodyConfig
 from objectives.core.base import Objective
 from training.monitoring.next_command import print_next
+from training.script.script import script
 from training.setup.cli import RunCLI
-from training.setup.script import script
 
 CONFIG = Path(__file__).parent / "configs/masked_lm.yaml"
 BASE = Path(__file__).parent / "configs/base.yaml"

@@ -31,8 +31,8 @@ from evaluation.study.study import VALIDATION_LOSS
 from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table, print_whole
+from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.setup.script import script
 from training.setup.settings import WandbMode
 from training.storage.run_dir import RunFolder
 

@@ -42,9 +42,9 @@ from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from objectives.inspection.text import text_alone, windows_of_text
 from training.monitoring.next_command import print_next
+from training.script.script import script
 from training.setup.cli import RunCLI
 from training.setup.parsing import OneLineErrors
-from training.setup.script import script
 from training.storage.old_names import renamed_settings
 from training.storage.yaml_text import read_yaml
 

@@ -25,8 +25,8 @@ import training.setup.command_line  # noqa: F401 - before what takes seconds to 
 from training.monitoring.display import duration, short
 from training.monitoring.next_command import print_next
 from training.monitoring.tables import plain_table, print_whole
+from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.setup.script import script
 from training.storage.overview import RunRow, rows_of, runs_in
 
 COLUMNS = (

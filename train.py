@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
-from training.setup.script import script
+from training.script.script import script
 
 
 @script()

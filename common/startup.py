@@ -2,7 +2,7 @@
 
 Every script imports this before all else, since libraries take seconds to load. Ctrl-C, SIGTERM and SIGHUP end it at
 once with 128 + the number, without a traceback: nothing has begun by then that would have to be saved; and no exception
-is raised, since a library that is being loaded may turn it into one of its own. `training.setup.script` takes the
+is raised, since a library that is being loaded may turn it into one of its own. `training.script.script` takes the
 signals over when `main` begins.
 """
 

@@ -15,8 +15,8 @@ from finetuning.body.tuning import Tuning
 from finetuning.core.base import FineTuning
 from finetuning.core.task import Task
 from finetuning.datamodule import ReadingSettings, TaskData
+from training.script.endings import leave
 from training.setup.cli import RunCLI
-from training.setup.endings import leave
 from training.setup.precision import Product, products_of
 from training.setup.run_parser import Parser
 from training.setup.settings import GROUPS, Precision

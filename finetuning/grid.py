@@ -23,8 +23,8 @@ from training.monitoring.callbacks import RunCallback
 from training.monitoring.logs import MetricsCsv, take_back
 from training.monitoring.next_command import print_readiness
 from training.monitoring.wandb_run import log_predictions
+from training.script.messages import one_line
 from training.session import train
-from training.setup.messages import one_line
 from training.setup.settings import Precision
 from training.storage.checkpoint import load_weights
 from training.storage.run_dir import RunFolder

@@ -3,4 +3,4 @@
 Begin with `session.py`, which runs it all; `step/module.py` is the heart.
 """
 
-ROOMS = ("machine", "optimizers", "step", "storage", "setup", "monitoring", ".")  # lowest first
+ROOMS = ("machine", "optimizers", "step", "script", "storage", "setup", "monitoring", ".")  # lowest first

@@ -21,8 +21,8 @@ from training.monitoring.logs import Logs, MetricsCsv, wandb_mode
 from training.monitoring.telemetry import Telemetry
 from training.monitoring.wandb_logger import make_wandb_logger
 from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weights
+from training.script.endings import MACHINE, ending_of
 from training.setup.cli import RunCLI
-from training.setup.endings import MACHINE, ending_of
 from training.setup.settings import LoggingSettings
 from training.step.compilation import begin_compiling, without_torn_kernels
 from training.step.module import ExactModule

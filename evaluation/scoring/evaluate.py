@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from common.errors import UserError
 from evaluation.scoring.results import Evaluation
-from training.setup.messages import nearest
+from training.script.messages import nearest
 from training.setup.parsing import refusing
 
 TASKS = Path(__file__).parent / "tasks"

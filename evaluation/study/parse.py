@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.ranges import check_name, check_ranges, count
 from evaluation.record.kinds import MEASURES
 from evaluation.study.study import Arm, Hypothesis, Study
-from training.setup.messages import nearest
+from training.script.messages import nearest
 from training.setup.parsing import OneLineErrors
 from training.storage.config_file import flat
 from training.storage.old_names import renamed_settings, renamed_study

@@ -21,7 +21,7 @@ from typing import Any, cast
 from common.errors import UserError
 from common.ranges import LEARNING_RATE, SEED, Range, check_ranges
 from evaluation.record.kinds import MEASURES, Direction, Measure
-from training.setup.messages import nearest
+from training.script.messages import nearest
 from training.step.budget import Budget, quantity
 
 VALIDATION_LOSS = "validation_loss"  # of each objective's own question (law 7)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from common.files import write_whole
 from common.processors import set_up
 from common.repository import REPOSITORY, sha256_of_files, source_files
-from training.setup.endings import leave
-from training.setup.messages import one_line
+from training.script.endings import leave
+from training.script.messages import one_line
 
 if TYPE_CHECKING:
     from training.setup.parsing import OneLineErrors

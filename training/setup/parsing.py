@@ -16,10 +16,10 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader
 
 from common.errors import UserError
+from training.script.endings import leave
+from training.script.help_text import HelpText
+from training.script.messages import one_line
 from training.setup.command_line import keep_schema
-from training.setup.endings import leave
-from training.setup.help_text import HelpText
-from training.setup.messages import one_line
 from training.storage.yaml_text import YamlRefused, check_yaml, load
 
 _PARSERS = ("jsonargparse", "yaml")  # whose own errors are about what the user wrote

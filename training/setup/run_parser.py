@@ -7,8 +7,8 @@ import yaml
 from jsonargparse import Namespace, get_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from training.script.endings import leave
 from training.setup.body_kind import of_this_body
-from training.setup.endings import leave
 from training.setup.parsing import OneLineErrors
 from training.step.module import ExactModule
 from training.storage.old_names import renamed_config

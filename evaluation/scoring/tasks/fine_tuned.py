@@ -31,7 +31,7 @@ from evaluation.execution.scheduler import last_line, passing_signals_on, printe
 from evaluation.scoring.results import EvaluationResult, macro_mean
 from evaluation.study.parse import arm_of
 from evaluation.study.study import Arm
-from training.setup.endings import MACHINE, USER
+from training.script.endings import MACHINE, USER
 from training.step.stops import Interrupted
 from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores

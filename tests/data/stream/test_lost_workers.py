@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from common.errors import MachineError
 from data.stream import workers
 from data.stream.loader import StepLoader
-from training.setup.endings import MACHINE, ending_of
+from training.script.endings import MACHINE, ending_of
 
 
 class Numbers(Dataset[int]):

@@ -17,7 +17,7 @@ RUN = "tests/training/storage/test_run_dir.py"
 LOGS = "tests/training/monitoring/test_logs.py"
 CLI = "tests/training/setup/test_cli.py"
 REPEATED = "tests/training/step/test_repeated.py"
-SCRIPT = "tests/training/setup/test_script.py"
+SCRIPT = "tests/training/script/test_script.py"
 OLD_NAMES = "tests/training/storage/test_old_names.py"
 
 MUTANTS = [
@@ -197,7 +197,7 @@ MUTANTS = [
         tests=(OLD_NAMES,),
     ),
     Mutant(
-        file="training/setup/script.py",
+        file="training/script/script.py",
         original="return ending.status",
         replacement="return 0",
         mistake="a run that was stopped ends as if it had come to its end",

@@ -13,9 +13,9 @@ import pytest
 from common.errors import MachineError, UserError
 from tests.helpers import ROOT
 from tests.processes import SERVER
-from training.setup import endings
-from training.setup.endings import OUR_MISTAKE
-from training.setup.script import script
+from training.script import endings
+from training.script.endings import OUR_MISTAKE
+from training.script.script import script
 from training.step.stops import Interrupted, SignalReceived
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from training.setup.endings import leave
-from training.setup.messages import nearest, one_line
+from training.script.endings import leave
+from training.script.messages import nearest, one_line
 
 VALID = ["data.window", "data.batch_size", "optimizer.learning_rate", "model.init_args.noise_density"]
 

@@ -12,7 +12,7 @@ import yaml
 from safetensors import safe_open
 
 from common.errors import MachineError, UserError
-from training.setup.endings import ending_of
+from training.script.endings import ending_of
 
 
 def raised(do: Callable[[], object]) -> Exception:

@@ -9,7 +9,7 @@ import pytest
 from evaluation.study.parse import make_parser
 from objectives.core.base import Objective
 from tests.helpers import ROOT
-from training.setup.help_text import in_words
+from training.script.help_text import in_words
 from training.setup.parsing import OneLineErrors
 
 EXAMPLES = "Does it.\n\n    python it.py runs \\\n        --json\n\nMore of it."

@@ -13,7 +13,7 @@ from types import FrameType
 
 from common import startup
 from common.errors import UserError
-from training.setup.endings import OUR_MISTAKE, ending_of, leave
+from training.script.endings import OUR_MISTAKE, ending_of, leave
 from training.step.stops import RunStopped, SignalReceived
 
 Main = Callable[[list[str]], int]
