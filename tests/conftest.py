@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports what reads it
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tests mean the CPU: they pass as well where there is a GPU
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are so small that threads only get in each other's way
+
+from common.startup import DEFAULTS
 
 from data.store.recipe import Recipe
 from data.store.store import find_or_build
@@ -30,8 +33,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def pytest_configure() -> None:
-    """Folders of tests lie in memory where there is room: thousands of files are flushed before they are renamed."""
+    """Folders of tests lie in memory where there is room: thousands of files are flushed before they are renamed.
+
+    Signals that a job in the background ignores are what they are elsewhere: tests send them.
+    """
     gc.disable()  # until all is collected: nothing of it is garbage
+    for number, default in DEFAULTS.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
