@@ -31,7 +31,7 @@ from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.step.compilation import begin_compiling
+from training.step.compilation import begin_compiling, without_torn_kernels
 
 STANDARD_INPUT = "-"
 TEMPERATURE = 0.8  # of several samples: nearer to what is likely than the model's own distribution (1.0)
@@ -151,13 +151,14 @@ def main(arguments: list[str]) -> int:
         candidates=parsed.candidates,
         on_text=print_piece if sys.stdout.isatty() and not parsed.json else None,
     )
-    for number, generation in enumerate(run.generate(prompts)):
-        if number and not parsed.json:
-            print()
-        if parsed.samples > 1 and not parsed.json:
-            of_text = f"text {number // parsed.samples + 1}, " if len(texts) > 1 else ""
-            print(f"--- {of_text}sample {number % parsed.samples + 1} of {parsed.samples} ---")
-        show(generation, as_json=parsed.json, printed="".join(printed))
+    with without_torn_kernels():
+        for number, generation in enumerate(run.generate(prompts)):
+            if number and not parsed.json:
+                print()
+            if parsed.samples > 1 and not parsed.json:
+                of_text = f"text {number // parsed.samples + 1}, " if len(texts) > 1 else ""
+                print(f"--- {of_text}sample {number % parsed.samples + 1} of {parsed.samples} ---")
+            show(generation, as_json=parsed.json, printed="".join(printed))
     if not parsed.json:
         print_next("score.py", parsed.run)
     return 0

@@ -23,8 +23,8 @@ class MachineError(OSError):
     """
 
 
-def one_line(error: BaseException) -> str:
-    """Its message without the breaks and the indentation that libraries give theirs; empty where it has none."""
+def message_of(error: BaseException) -> str:
+    """Its message in one line, without the breaks and indentation of libraries; empty where it has none."""
     return " ".join(str(error).split())
 
 

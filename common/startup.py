@@ -28,12 +28,11 @@ def leave(number: int, frame: object) -> None:
 
 def do_without_terminal() -> None:
     """What is written to the terminal leads nowhere from now on: it is gone, and whoever writes to it would fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
-        try:
-            if stat.S_ISCHR(os.fstat(number).st_mode):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        except OSError:  # of a stream that was closed
-            pass
+        if stat.S_ISCHR(os.fstat(number).st_mode):
+            os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def is_script() -> bool:

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from common.errors import UserError
+from common.errors import UserError, message_of
 from common.files import write_whole
 from training.machine.hardware import peak_memory
 from training.monitoring.callbacks import Checkpoints, RunCallback, Signals, ValidationSchedule
@@ -269,7 +269,7 @@ def _restoring(checkpoint: Path | None) -> Iterator[None]:
         )
         if ending_of(error) is not None or not is_taking_up:
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = f"{type(error).__name__}: {message_of(error)}"
         raise UserError(f"{checkpoint} holds no state of this run ({reason:.300}); {OTHER_CHECKPOINT}") from error
 
 

@@ -5,7 +5,7 @@ import threading
 from functools import cache
 from typing import Any
 
-from common.errors import MachineError, one_line
+from common.errors import MachineError, message_of
 from data.files.formats import with_class_names
 from data.files.local import Rows
 
@@ -44,7 +44,7 @@ def _knock(found: list[str]) -> None:
     try:
         answer = get_session().head(constants.ENDPOINT, timeout=SECONDS)
     except Exception as error:  # of a library, or of what the user has put in its place
-        found[0] = one_line(error) or type(error).__name__
+        found[0] = message_of(error) or type(error).__name__
     else:
         found[0] = f"status {answer.status_code}" if answer.status_code in _GATEWAY_ERRORS else ""
 

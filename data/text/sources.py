@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from common.errors import UserError, one_line
+from common.errors import UserError, message_of
 from common.repository import REPOSITORY
 from data.files.encodings import AUTO
 from data.files.formats import lines_of, looked_up, rows_of
@@ -56,7 +56,7 @@ def read_or_named(items: Iterator[Item], *, key: str, name: str) -> Iterator[Ite
             raise hub_not_reached(f"{key}: '{name}'", error, remedy=remedy) from error
         if _is_ours(error) or isinstance(error, MemoryError) or getattr(error, "errno", None) in REFUSALS:
             raise
-        raise UserError(f"{key}: cannot read '{name}': {one_line(error.__cause__ or error)}") from error
+        raise UserError(f"{key}: cannot read '{name}': {message_of(error.__cause__ or error)}") from error
 
 
 def marked_split(row: Row, column: str, origin: str) -> str:

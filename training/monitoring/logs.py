@@ -62,14 +62,11 @@ class MetricsCsv(Logger):
     def version(self) -> str:
         return ""
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        _write_rows(self.path, self.columns, rows)
-
     @rank_zero_only
     def keep_until(self, step: int) -> None:
         """Drops the rows of later steps."""
         if self.columns:
-            self._write(self.folder.read_metrics(until=step))
+            _write_rows(self.path, self.columns, self.folder.read_metrics(until=step))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -78,7 +75,7 @@ class MetricsCsv(Logger):
         new = [name for name in row if name not in self.columns]
         if new:
             self.columns += new
-            self._write([*self.folder.read_metrics(), row])
+            _write_rows(self.path, self.columns, [*self.folder.read_metrics(), row])
             return
         with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns).writerow(row)

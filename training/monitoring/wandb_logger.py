@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from common.errors import UserError, one_line
+from common.errors import UserError, message_of
 from common.files import expanded
 from training.setup.settings import LoggingSettings
 
@@ -131,10 +131,10 @@ def make_wandb_logger(
         except wandb.Error as error:
             if mode == "offline":
                 raise
-            warn(f"the run was not taken ({one_line(error)}): it is logged offline; {how_to_sync(folder)}")
+            warn(f"the run was not taken ({message_of(error)}): it is logged offline; {how_to_sync(folder)}")
             return started("offline")
     except (wandb.Error, ValidationError) as error:
         raise UserError(
-            f"W&B refuses what it was given ({one_line(error)}): mend logging.project, logging.entity or the WANDB_ "
+            f"W&B refuses what it was given ({message_of(error)}): mend logging.project, logging.entity or the WANDB_ "
             f"variables of the environment, or set logging.wandb off"
         ) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from common.errors import MachineError, UserError, lack_of_memory
+from common.errors import MachineError, UserError, lack_of_memory, message_of
 from common.repository import REPOSITORY
 from common.terminal import visible
 from training.step.stops import RunStopped
@@ -116,7 +116,7 @@ def _known(error: BaseException) -> Ending | None:
     if "SafetensorError" in names:
         return Ending(f"a file of weights is damaged, or is no safetensors file ({text})", USER)
     if "YAMLError" in names:
-        return Ending(f"not YAML: {' '.join(text.split())}", USER)
+        return Ending(f"not YAML: {message_of(error)}", USER)
     if "JSONDecodeError" in names:
         return Ending(f"a file is damaged, or is no JSON ({text})", USER)
     if isinstance(error, UnicodeDecodeError):

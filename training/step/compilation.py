@@ -42,7 +42,7 @@ def _torn_kernels(message: str) -> list[Path]:
     processor can do, and another fails to compile for want of it.
     """
     named = [Path(found["file"]) for found in _UNLOADED.finditer(message)]
-    kept = Path(os.environ.get(CACHE, "")).glob("*/*.so") if CACHE in os.environ else []
+    kept = Path(os.environ[CACHE]).glob("*/*.so") if CACHE in os.environ else []
     return [*named, *(kernel for kernel in kept if not kernel.stat().st_size and kernel not in named)]
 
 

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.errors import UserError, one_line
+from common.errors import UserError, message_of
 from common.files import drop_folder, read_json, sha256_of_file, write_folder_whole
 from training.storage.old_names import renamed_parameter
 
@@ -222,4 +222,4 @@ def load_weights(module: torch.nn.Module, folder: Path, *, prefix: str = "") -> 
     try:
         module.load_state_dict(state)
     except RuntimeError as error:  # torch's, with a line for each name
-        raise UserError(f"checkpoint {folder} does not fit the run's config.yaml: {one_line(error):.300}") from None
+        raise UserError(f"checkpoint {folder} does not fit the run's config.yaml: {message_of(error):.300}") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from common.errors import UserError, one_line
+from common.errors import UserError, message_of
 from training.storage.old_names import resolved_settings
 from training.storage.yaml_text import check_yaml, load
 
@@ -90,7 +90,7 @@ def parse_settings(path: Path, content: bytes) -> dict[str, Any]:
         check_yaml(text := content.decode())
         config = load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged (no YAML of settings: {one_line(error)}); {RESTORE}") from None
+        raise UserError(f"{path} is damaged (no YAML of settings: {message_of(error)}); {RESTORE}") from None
     if not isinstance(config, dict) or not all(isinstance(config.get(group, {}), dict) for group in _GROUPS):
         raise UserError(f"{path} is damaged (it does not hold the settings of a run); {RESTORE}")
     return resolved_settings(config)
