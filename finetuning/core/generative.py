@@ -20,12 +20,15 @@ from data.stream.batch import Batch
 from data.tokens.decoding import decode_generated
 from finetuning.body.body import make_body, states_of
 from finetuning.core.base import FineTuning
+from finetuning.core.heads import rows_of
 from finetuning.data.batch import TaskExample
 from finetuning.data.rows import DataWarnings
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
 from models.transformer.transformer import Transformer
 from training.step.terms import Term
+
+ROWS_AT_ONCE = 64  # whose likelihood is computed
 
 
 class GenerativeFineTuning(FineTuning):
@@ -174,9 +177,21 @@ class GenerativeFineTuning(FineTuning):
         correct = (scores.argmax(dim=-1) == targets).sum().to(loss.dtype) if count_correct else None
         return {"target": Term(loss, minimised, len(targets), len(targets), correct)}
 
-    def outputs(self, scores: Tensor, batch: Batch) -> list[Any]:
-        """Nothing: `predict` generates one token after another."""
-        return [None] * len(batch.indices)
+    def outputs(self, scores: Tensor, batch: Batch) -> list[float]:
+        """The negative log-likelihood of every row's labels, in nats."""
+        nats_N = F.cross_entropy(scores, batch.labels["target"].ids_N, reduction="none").cpu().double()
+        sums_B = torch.zeros(len(batch.indices), dtype=torch.float64, device="cpu")
+        return sums_B.index_add(0, rows_of(batch, "target").cpu(), nats_N).tolist()
+
+    def nats_of(self, sources: Sequence[str], targets: Sequence[str]) -> np.ndarray:
+        """float64[rows], the negative log-likelihood of each target behind its source, its end included; in evaluation
+        mode. What is longer than an example is cut as training's rows are.
+        """
+        longest, origins = self.decoding.max_new_tokens, [""] * len(sources)
+        assert longest is not None
+        examples = self.encode_pairs(sources, targets, origins, longest=longest, warnings=DataWarnings())
+        found = dict(FineTuning.predict(self, examples, batch_size=ROWS_AT_ONCE))
+        return np.array([found[row] for row in range(len(examples))], dtype=np.float64)
 
     @torch.inference_mode()
     def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:

@@ -16,6 +16,7 @@ from finetuning.core.splits import read_splits
 from finetuning.data.batch import Order, TaskExample
 from finetuning.data.labels import Split
 from finetuning.data.rows import DataWarnings
+from finetuning.metrics.from_source import Likelihood
 from finetuning.metrics.metrics import Score
 
 LONGEST = count(1 << 24)  # tokens
@@ -166,8 +167,8 @@ class Task(ABC):
         """
         raise UserError(f"task.name = {self.name}: tasks of this kind ({type(self).__name__}) have no form as text")
 
-    def measure_text(self, rows: Sequence[Any], generated: Sequence[str]) -> dict[str, Score]:
-        """The metrics of texts that were generated from the sources of `as_text`."""
+    def measure_text(self, rows: Sequence[Any], generated: Sequence[str], nats: Likelihood) -> dict[str, Score]:
+        """The metrics of texts that were generated from the sources of `as_text`, by a model with these likelihoods."""
         raise NotImplementedError
 
     @property

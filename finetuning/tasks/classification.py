@@ -31,6 +31,7 @@ from finetuning.data.labels import UNSEEN, LabelNames, Split, label_names, label
 from finetuning.data.parse import LabelForm, read_texts
 from finetuning.data.rows import DataWarnings, TextRow
 from finetuning.data.texts import balanced_weights, scale_of, shortened
+from finetuning.metrics.from_source import Likelihood
 from finetuning.metrics.label_scores import scores_of_labels, scores_of_numbers, scores_of_sets
 from finetuning.metrics.metrics import Score, mean_of
 from models.transformer.transformer import Transformer
@@ -97,7 +98,7 @@ class ClassificationTask(Task):
         columns = " ".join(f"{column}: {text}" for column, text in zip(self.texts, row.texts, strict=True))
         return f"{self.name} {columns}", None if row.label is None else self._name_of(row)
 
-    def measure_text(self, rows: Sequence[TextRow], generated: Sequence[str]) -> dict[str, Score]:
+    def measure_text(self, rows: Sequence[TextRow], generated: Sequence[str], nats: Likelihood) -> dict[str, Score]:
         """Accuracy; a text that is no label's name is wrong."""
         return {
             "accuracy": mean_of(float(text == self._name_of(row)) for row, text in zip(rows, generated, strict=True))

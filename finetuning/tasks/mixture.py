@@ -168,9 +168,8 @@ class Mixture(GenerativeFineTuning):
         for part, task in enumerate(self.task.tasks):
             here = [number for number, row in enumerate(rows) if row.part == part]
             if here:
-                scores = task.measure_text(
-                    [rows[number].row for number in here], [predictions[number] for number in here]
-                )
+                texts = [predictions[number] for number in here]
+                scores = task.measure_text([rows[number].row for number in here], texts, self.nats_of)
                 found |= {f"{task.name}.{name}": Score(value=score.value) for name, score in scores.items()}
         return found
 

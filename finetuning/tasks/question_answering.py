@@ -30,6 +30,7 @@ from finetuning.data.labels import Split
 from finetuning.data.questions import read_questions
 from finetuning.data.rows import DataWarnings, QuestionRow
 from finetuning.metrics.answers import FoundAnswer, WindowLogits, answer_tokens, best_answer, sliding_windows, within
+from finetuning.metrics.from_source import Likelihood
 from finetuning.metrics.metrics import Score, answer_f1, exact_match, korquad_exact_match, korquad_f1
 from training.step.terms import Term
 
@@ -105,7 +106,7 @@ class QuestionTask(Task):
         answer = row.answers[0].text if row.answers else NO_ANSWER if row.impossible else None
         return f"{self.name} question: {row.question} context: {row.context}", answer
 
-    def measure_text(self, rows: Sequence[QuestionRow], generated: Sequence[str]) -> dict[str, Score]:
+    def measure_text(self, rows: Sequence[QuestionRow], generated: Sequence[str], nats: Likelihood) -> dict[str, Score]:
         return self.measure(rows, ["" if answer == NO_ANSWER else answer for answer in generated])
 
     def measure(self, rows: Sequence[QuestionRow], answers: Sequence[str]) -> dict[str, Score]:

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from common.errors import UserError
 from common.ranges import check_ranges
-from data.stream.batch import Batch
 from data.text.sources import RowSource
 from finetuning.core.base import FineTuning
 from finetuning.core.generative import GenerativeFineTuning
-from finetuning.core.heads import rows_of
 from finetuning.core.task import LONGEST, Task
 from finetuning.data.batch import TaskExample
 from finetuning.data.inputs import columns_of
@@ -135,12 +130,6 @@ class TextGeneration(GenerativeFineTuning):
                     )
                 )
         return found
-
-    def outputs(self, scores: Tensor, batch: Batch) -> list[float]:
-        """The negative log-likelihood of every row's labels, in nats."""
-        nats_N = F.cross_entropy(scores, batch.labels["target"].ids_N, reduction="none").cpu().double()
-        sums_B = torch.zeros(len(batch.indices), dtype=torch.float64, device="cpu")
-        return sums_B.index_add(0, rows_of(batch, "target").cpu(), nats_N).tolist()
 
     def predict(self, examples: Sequence[TaskExample], *, batch_size: int) -> Iterator[tuple[int, Any]]:
         """The continuation of each prompt, or the nats of each text."""

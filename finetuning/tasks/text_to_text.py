@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from common.errors import UserError
 from common.ranges import Range, check_ranges, count
 from data.text.sources import RowSource
@@ -23,10 +25,12 @@ from finetuning.data.parse import read_pairs
 from finetuning.data.rows import DataWarnings, PairRow
 from finetuning.metrics import overlap
 from finetuning.metrics.by_length import rows_by_length
-from finetuning.metrics.metrics import Score
+from finetuning.metrics.from_source import Likelihood, bits_from_source
+from finetuning.metrics.metrics import Score, mean_of
 from models.generation.decoding import Decoding
 
 Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], Score]
+SOURCE = "bits_from_source"
 METRICS: dict[str, Metric] = {
     name: getattr(overlap, name)
     for name in (
@@ -45,7 +49,8 @@ class TextToTextTask(Task):
         target: column of the targets; a list holds several references, of which the first is trained on.
         prefix: goes before every source, and names the task.
         longest_target: tokens that a target has at most.
-        scores: metrics that are reported.
+        scores: metrics that are reported: overlaps of the text with its targets, and `bits_from_source`, how much
+            likelier a source makes the first target than another source does (finetuning/metrics/from_source.py).
         source_lengths: rising numbers of characters by which sources are parted: with [10, 20], every metric is also
             reported of those up to 10, of those of 11 to 20, and of those over 20 (`chrf/source over 20`).
         beams: hypotheses of beam search.
@@ -69,8 +74,8 @@ class TextToTextTask(Task):
             raise UserError(
                 f"task.source_lengths = {list(self.source_lengths)} must be rising numbers of characters, from 1 on"
             )
-        if unknown := [name for name in self.scores if name not in METRICS]:
-            raise UserError(f"task.scores: '{unknown[0]}' is none of {', '.join(METRICS)}")
+        if unknown := [name for name in self.scores if name not in (*METRICS, SOURCE)]:
+            raise UserError(f"task.scores: '{unknown[0]}' is none of {', '.join((*METRICS, SOURCE))}")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -100,12 +105,22 @@ class TextToTextTask(Task):
     def as_text(self, row: PairRow) -> tuple[str, str | None]:
         return f"{self.prefix}{row.source}", row.target if row.targets else None
 
-    def measure_text(self, rows: Sequence[PairRow], generated: Sequence[str]) -> dict[str, Score]:
-        found = {name: METRICS[name](generated, [row.targets for row in rows]) for name in self.scores}
+    def measure_text(self, rows: Sequence[PairRow], generated: Sequence[str], nats: Likelihood) -> dict[str, Score]:
+        bits: np.ndarray | None = None
+        if SOURCE in self.scores:
+            sources = [self.as_text(row)[0] for row in rows]
+            bits = bits_from_source(sources, [row.target for row in rows], nats)
+
+        def measured(name: str, numbers: Sequence[int]) -> Score:
+            if name == SOURCE:
+                assert bits is not None
+                return mean_of(bits[list(numbers)])
+            return METRICS[name]([generated[n] for n in numbers], [rows[n].targets for n in numbers])
+
+        found = {name: measured(name, range(len(rows))) for name in self.scores}
         for length, numbers in rows_by_length([len(row.source) for row in rows], self.source_lengths).items():
-            texts, references = [generated[n] for n in numbers], [rows[n].targets for n in numbers]
             for name in self.scores:  # without the rows' own parts, which stand for all rows
-                found[f"{name}/source {length}"] = replace(METRICS[name](texts, references), items=None)
+                found[f"{name}/source {length}"] = replace(measured(name, numbers), items=None)
         return found
 
     def row_of(self, given: Any) -> PairRow:
@@ -136,7 +151,7 @@ class TextToText(GenerativeFineTuning):
         )
 
     def measure_predictions(self, rows: Sequence[PairRow], predictions: Sequence[str]) -> dict[str, Score]:
-        return self.task.measure_text(rows, predictions)
+        return self.task.measure_text(rows, predictions, self.nats_of)
 
     def row_of(self, given: Any) -> PairRow:
         return self.task.row_of(given)

@@ -37,7 +37,8 @@ from training.storage.run_dir import RunFolder
 from training.storage.scores import FineTuningResult, read_scores
 
 FINETUNE, DEFAULTS = REPOSITORY / "finetune.py", REPOSITORY / "configs/tasks/base.yaml"
-UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte"}  # all other metrics are fractions of one
+# All other metrics are fractions of one.
+UNITS = {"loss": "nats a label", "bits_per_byte": "bits a byte", "bits_from_source": "bits a text"}
 REFUSALS = {USER: UserError, MACHINE: MachineError}  # by the exit status of a script
 OF_THE_EVALUATION = ("seed", "name", "runs", "checkpoint", "optimizer.learning_rate")
 
