@@ -26,7 +26,7 @@ from data.tokens.tokenizer import Vocabulary
 from models.bodies.make import BodyConfig
 from models.presets import TransformerConfig
 from models.transformer.accounting import linear_flops
-from models.transformer.layers import ACTIVATIONS
+from models.transformer.activations import ACTIVATIONS
 from objectives.core.base import Objective, SpecialTokenTemplate, check_between_0_and_1, check_share
 from objectives.core.network import MAIN, BodyPlan, Network, at_labels
 from objectives.core.noise.masking import Unit, budget, choose, mask_keep_or_randomise

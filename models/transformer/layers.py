@@ -1,27 +1,17 @@
-"""The parts of the Transformer beside attention: activations, norms, positions, feed-forward, head.
+"""The parts of the Transformer beside attention: norms, positions, feed-forward, head.
 
 Shapes: B batch, T positions, D width, E width of the embeddings, F feed-forward width, V vocabulary, N labelled
 positions.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.body import OutputLayer
-from models.presets import Activation, Preset, TransformerConfig
+from models.presets import Preset, TransformerConfig
+from models.transformer.activations import ACTIVATIONS
 
 EMBEDDING_STD = 0.02  # of every preset but T5's; see models/transformer/initialisation.py
-
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # the approximation that GPT-2 and T5 1.1 were trained with
-    "relu": F.relu,
-    "silu": F.silu,
-}
 
 
 def make_norm(parts: Preset, width: int) -> nn.Module:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.presets import PRESETS, Activation, PresetName, TransformerConfig
-from models.transformer.layers import ACTIVATIONS, FeedForward, Head, make_norm
+from models.transformer.activations import ACTIVATIONS
+from models.transformer.layers import FeedForward, Head, make_norm
 
 D, F, V = 12, 20, 9
 every_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -59,6 +60,29 @@ def test_activations_are_their_formulas(name: Activation) -> None:
 
 def test_every_activation_has_a_formula_here() -> None:
     assert FORMULAS.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_gelu_of_every_bf16_number_is_torchs_and_so_is_its_gradient(threads: int) -> None:
+    """To one rounding to bf16, and its gradient to two; whatever computes it. Rows may have gaps."""
+    every = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
+    numbers = torch.stack([every, every], dim=1)[:, 0].detach().requires_grad_()
+    exact = every.double().requires_grad_()
+    upstream = torch.linspace(-2, 2, len(every)).bfloat16()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = ACTIVATIONS["gelu_tanh"](numbers)
+        (gradient,) = torch.autograd.grad(found, numbers, upstream)
+    finally:
+        torch.set_num_threads(before)
+    expected = torch.nn.functional.gelu(every, approximate="tanh")
+    torch.testing.assert_close(found, expected, rtol=2**-8, atol=1e-6, equal_nan=True)
+    (slopes,) = torch.autograd.grad(torch.nn.functional.gelu(exact, approximate="tanh").sum(), exact)
+    ordinary = every.abs() < 1e4  # torch's own slope of huge numbers is infinity times 0
+    torch.testing.assert_close(
+        gradient.double()[ordinary], (slopes * upstream.double())[ordinary], rtol=2**-7, atol=1e-5
+    )
 
 
 @every_preset
