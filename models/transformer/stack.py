@@ -21,6 +21,7 @@ from models.body import AttentionKernel
 from models.presets import TransformerConfig
 from models.transformer.embeddings import Embeddings
 from models.transformer.layers import FeedForward, make_norm
+from models.transformer.symbolic import SymbolicSizes
 
 NUM_RELATIVE_BUCKETS = 32
 NO_CACHE = BlockCache()
@@ -128,6 +129,7 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(config, has_memory=has_memory) for _ in range(num_groups))
         self.final_norm = make_norm(parts, config.width) if parts.norm_first else nn.Identity()
         self.final_dropout = nn.Dropout(config.dropout * parts.inner_dropout)
+        self.symbolic: SymbolicSizes | None = None  # in what is compiled
         self.compiled_step: Callable[..., Tensor] | None = None
 
     def compile_generation(self) -> None:
@@ -151,8 +153,7 @@ class Stack(nn.Module):
         """Of rotary positions, for all heads."""
         if self.positions != "rotary":
             return None
-        cosines, sines = rotary_angles(places, self.head_width)
-        return cosines.unsqueeze(-3), sines.unsqueeze(-3)
+        return rotary_angles(places.unsqueeze(-2), self.head_width)
 
     def forward(
         self,
@@ -202,7 +203,14 @@ class Stack(nn.Module):
         kernel = self.attention_kernel if cache is None else "dense"  # a prompt of any length compiles nothing
         kernel_mask = prepare(mask, length, past + length, like=states_BTD, kernel=kernel)
         angles = self._angles(places)
+        symbolic = None if self.symbolic is None or not is_compiled else self.symbolic.on(device)
+        if symbolic is not None:
+            kernel_mask, angles = symbolic.of_mask(kernel_mask), symbolic.of_angles(angles)
+            if memory is not None:
+                memory = Memory(symbolic.of(memory.states_BSD, 1), symbolic.of_mask(memory.mask))
         for number, block in enumerate(self.blocks[group] for group in self.groups):
+            if symbolic is not None:
+                states_BTD = symbolic.of(states_BTD, 1)
             if self.checkpoint_gradients and self.training:
                 compute = partial(block, is_compiled=is_compiled)
                 states_BTD = checkpoint(compute, states_BTD, kernel_mask, angles, memory, use_reentrant=False)

@@ -4,6 +4,8 @@ Shapes: B batch, S encoder positions, T decoder positions, D width, E width of t
 positions.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from models.transformer.accounting import linear_flops, stack_flops
 from models.transformer.embeddings import SharedEmbeddings
 from models.transformer.layers import Head
 from models.transformer.stack import Block, Memory, Stack
+from models.transformer.symbolic import SymbolicSizes
 
 CAPACITIES = 64  # of static caches, a multiple of this: each is compiled anew
 
@@ -159,10 +162,15 @@ class Transformer(Body):
 
     def compile_layers(self, *, encoder: int | None, decoder: int | None) -> None:
         self._compiled_lengths = encoder, decoder
-        is_dynamic = (self.encoder is not None and encoder is None) or (self.decoder is not None and decoder is None)
-        for block in self.modules():
-            if isinstance(block, Block):
-                block.compile_steps(is_dynamic=is_dynamic)
+        pairs = (self.encoder, encoder), (self.decoder, decoder)
+        stacks = {stack: length for stack, length in pairs if stack is not None}
+        lengths_vary, rows_vary = None in stacks.values(), encoder is None and decoder is None
+        for stack in stacks:
+            is_dynamic = lengths_vary and stack.attention_kernel == "flex"  # whose masks hold lengths as numbers, too
+            if not is_dynamic and (lengths_vary or len(stacks) == 2):
+                stack.symbolic = SymbolicSizes(lengths_vary, rows_vary)
+            for block in stack.blocks:
+                cast(Block, block).compile_steps(is_dynamic=is_dynamic)
 
     def use_attention(self, kernel: AttentionKernel) -> None:
         if kernel == "flex" and (reason := why_not_flex(self.config)):

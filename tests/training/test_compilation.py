@@ -1,6 +1,7 @@
 """What `--compile true` compiles, and when."""
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.fx import GraphModule
 
 from common.errors import MachineError
 from tests.helpers import make_cli, run_script, train_in_process
 from training.step.budget import Budget
-from training.step.compilation import CACHE, tokens_of, without_torn_kernels
+from training.step.compilation import CACHE, begin_compiling, tokens_of, without_torn_kernels
 from training.step.module import ExactModule
 
 Command = Callable[..., list[str]]
@@ -79,6 +81,21 @@ def test_compiling_is_reported_once_with_its_seconds_and_the_folder(
     assert train_in_process(tiny_run("causal_lm", "compiled", "--budget.steps", "3", "--compile", "true")) == 0
     printed = caplog.text + capsys.readouterr().err
     assert len(re.findall(r"compiling took \d+\.\d s with the first step; kept in \S*compiled", printed)) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "kept_in"),
+    [(None, "cache/compiled"), (default_cache_dir(), "cache/compiled"), ("/elsewhere", "/elsewhere")],
+)
+def test_kernels_are_kept_in_the_cache_unless_the_user_names_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, kept_in: str
+) -> None:
+    """Where torch's compiler is imported, it names its default by that variable, as if a user had."""
+    monkeypatch.setenv(CACHE, named or "")
+    if named is None:
+        monkeypatch.delenv(CACHE)
+    begin_compiling(tmp_path / "cache")
+    assert os.environ[CACHE] == str(tmp_path / kept_in)
 
 
 class InductorError(RuntimeError):
