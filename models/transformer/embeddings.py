@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from models.presets import TransformerConfig
-from models.transformer.layers import make_norm, sinusoids
+from models.transformer.layers import sinusoids
+from models.transformer.norms import make_norm
 
 
 class Embeddings(nn.Module):

@@ -1,4 +1,4 @@
-"""The parts of the Transformer beside attention: norms, positions, feed-forward, head.
+"""The parts of the Transformer beside attention and norms: positions, feed-forward, head.
 
 Shapes: B batch, T positions, D width, E width of the embeddings, F feed-forward width, V vocabulary, N labelled
 positions.
@@ -8,16 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from models.body import OutputLayer
-from models.presets import Preset, TransformerConfig
+from models.presets import TransformerConfig
 from models.transformer.activations import ACTIVATIONS
+from models.transformer.norms import make_norm
 
 EMBEDDING_STD = 0.02  # of every preset but T5's; see models/transformer/initialisation.py
-
-
-def make_norm(parts: Preset, width: int) -> nn.Module:
-    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang & Sennrich 2019), which has neither mean nor bias."""
-    kind = nn.LayerNorm if parts.norm == "layer" else nn.RMSNorm
-    return kind(width, eps=parts.norm_epsilon)
 
 
 def sinusoids(length: int, width: int) -> Tensor:

@@ -20,7 +20,8 @@ from models.attention.positions import positions_of, relative_buckets, rotary_an
 from models.body import AttentionKernel
 from models.presets import TransformerConfig
 from models.transformer.embeddings import Embeddings
-from models.transformer.layers import FeedForward, make_norm
+from models.transformer.layers import FeedForward
+from models.transformer.norms import make_norm
 from models.transformer.symbolic import SymbolicSizes
 
 NUM_RELATIVE_BUCKETS = 32
@@ -32,6 +33,11 @@ class Memory(NamedTuple):
 
     states_BSD: Tensor
     mask: KernelMask
+
+
+def _with_residual(states_BTD: Tensor, branch_BTD: Tensor) -> Tensor:
+    """Their sum, in the precision of the states: torch adds numbers of two precisions slowly on a CPU."""
+    return states_BTD + (branch_BTD.to(states_BTD.dtype) if states_BTD.is_cpu else branch_BTD)
 
 
 class Block(nn.Module):
@@ -91,9 +97,9 @@ class Block(nn.Module):
         branches.append((self.feed_forward_norm, self.feed_forward))
         for norm, branch in branches:
             if self.norm_first:
-                states_BTD = states_BTD + self.dropout(branch(norm(states_BTD)))
+                states_BTD = _with_residual(states_BTD, self.dropout(branch(norm(states_BTD))))
             else:
-                states_BTD = norm(states_BTD + self.dropout(branch(states_BTD)))
+                states_BTD = norm(_with_residual(states_BTD, self.dropout(branch(states_BTD))))
         return states_BTD
 
 
@@ -142,7 +148,7 @@ class Stack(nn.Module):
             return None
         distances = torch.arange(num_keys, device=places_T.device)[None, :] - places_T[:, None]
         buckets = relative_buckets(distances, bidirectional=not self.is_decoder, num_buckets=NUM_RELATIVE_BUCKETS)
-        return self.relative_table(buckets).permute(2, 0, 1)[None]
+        return self.relative_table(buckets).permute(2, 0, 1)[None].contiguous()  # added to scores in every block
 
     def _embedded(self, tokens_BTE: Tensor, places: Tensor, segments_BT: Tensor | None) -> Tensor:
         """[B, T, D], what the first Block reads."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from models.presets import PRESETS, Activation, PresetName, TransformerConfig
 from models.transformer.activations import ACTIVATIONS
-from models.transformer.layers import FeedForward, Head, make_norm
+from models.transformer.layers import FeedForward, Head
+from models.transformer.norms import make_norm
 
 D, F, V = 12, 20, 9
 every_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -91,6 +92,25 @@ def test_a_norm_is_its_formula(preset: PresetName) -> None:
     weights = arrays_of(norm)
     expected = norm_of(preset, x.numpy(), weights["weight"], weights.get("bias"))
     np.testing.assert_allclose(norm(x).detach().numpy(), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_rms_norm_in_mixed_precision_is_the_one_in_float64_with_its_gradients(scale: float) -> None:
+    """To 1e-5, as torch's own in float32 is; uncompiled on a CPU it is computed in fewer passes."""
+    norm, x = with_random_weights(make_norm(PRESETS["t5"], D)), scale * random(3, 7, D)
+    upstream = random(3, 7, D, seed=5)
+    found: list[list[Tensor]] = []
+    for dtype in (torch.float64, torch.float32):
+        own = make_norm(PRESETS["t5"], D).to(dtype)
+        own.load_state_dict(norm.state_dict())
+        states = x.to(dtype).requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.float32):
+            normed = own(states)
+        assert normed.dtype == dtype
+        gradients = torch.autograd.grad(normed, (states, own.weight), upstream.to(dtype))
+        found.append([normed.detach(), *gradients])
+    for exact, single in zip(*found, strict=True):
+        torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-5 * float(exact.abs().max()))
 
 
 @every_preset
