@@ -18,6 +18,7 @@ from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
 from finetuning.core.definition import HeadDefinition
 from finetuning.core.task import Task
 from finetuning.data.batch import TaskExample, collate
+from models.presets import TransformerConfig
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
 from objectives.start.pretrained import Pretrained
@@ -25,6 +26,7 @@ from objectives.start.warm_start import Report, begin_with
 from training.machine.ranks import of_all_processes
 from training.optimizers.optim import OptimizerConfig, make_optimizer
 from training.step.budget import Budget, StepCost
+from training.step.compilation import CompiledLayers
 from training.step.module import ExactModule
 from training.step.terms import Term
 
@@ -125,6 +127,11 @@ class FineTuning(HeadDefinition, ExactModule):
     def data(self) -> Any:
         """The run's TaskData."""
         return cast(Any, self.trainer).datamodule
+
+    @property
+    def compiled_layers(self) -> CompiledLayers:
+        body = self.start.body
+        return CompiledLayers(kinds=1, is_lab=isinstance(body, TransformerConfig) and body.preset == "lab")
 
     def configure_model(self) -> None:
         if self.body is None:

@@ -27,6 +27,7 @@ from objectives.core.predictions import term_of
 from objectives.start.warm_start import begin_with, check_fits
 from training.optimizers.optim import OptimizerConfig
 from training.step.budget import Budget, StepCost
+from training.step.compilation import CompiledLayers
 from training.step.kernels import AttentionSeconds
 from training.step.micro import at_once
 from training.step.module import ExactModule
@@ -199,6 +200,12 @@ class Pretraining(ExactModule):
     def num_parameters(self) -> int:
         """Those that checkpoints hold: a frozen body is no part of the model."""
         return count_parameters(self, without=self.built.frozen)
+
+    @property
+    def compiled_layers(self) -> CompiledLayers:
+        """Each stack of each body that is trained has a kind of its own."""
+        kinds = sum(1 for plan in self.trained.values() for blocks in plan.num_blocks if blocks)
+        return CompiledLayers(kinds, isinstance(self.config, TransformerConfig) and self.config.preset == "lab")
 
     def compile_steps(self, windows: Windows, vocabulary: Vocabulary) -> None:
         """Compiles steps over these windows; `begin_compiling` comes first."""

@@ -15,7 +15,15 @@ from torch.fx import GraphModule
 from common.errors import MachineError
 from tests.helpers import make_cli, run_script, train_in_process
 from training.step.budget import Budget
-from training.step.compilation import CACHE, begin_compiling, tokens_of, without_torn_kernels
+from training.step.compilation import (
+    CACHE,
+    WORTH,
+    CompiledLayers,
+    begin_compiling,
+    compiling_pays,
+    tokens_of,
+    without_torn_kernels,
+)
 from training.step.module import ExactModule
 
 Command = Callable[..., list[str]]
@@ -137,15 +145,47 @@ def test_a_run_that_finds_torn_kernels_ends_in_one_line_and_the_same_command_com
     assert again.returncode == 0, again.stderr
 
 
-@pytest.mark.parametrize(("steps", "pays"), [("3", False), ("100M", True)])
+@pytest.mark.parametrize(
+    ("steps", "preset", "pays", "why"),
+    [
+        ("3", "lab", False, "of about "),
+        ("100M", "lab", True, "of about "),
+        ("100M", "gpt2", False, "on cpu it saves nothing but with body.preset lab"),
+    ],
+)
 def test_auto_compiles_a_run_that_is_long_enough_and_says_why(
-    tiny_run: Command, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, steps: str, pays: bool
+    tiny_run: Command,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    steps: str,
+    preset: str,
+    pays: bool,
+    why: str,
 ) -> None:
-    cli = make_cli(tiny_run("causal_lm", "auto", "--budget.steps", steps, "--compile", "auto"))
+    options = ("--budget.steps", steps, "--body.preset", preset, "--trainer.accelerator", "cpu")
+    cli = make_cli(tiny_run("causal_lm", "auto", *options, "--compile", "auto"))
     assert cli.compiles is pays
     assert cli.resolved_config()["compile"] is pays
     printed = caplog.text + capsys.readouterr().err
-    assert f"[machine] compile {str(pays).lower()}: of about " in printed
+    assert f"[machine] compile {str(pays).lower()}: {why}" in printed
+
+
+@pytest.mark.parametrize(("objective", "kinds"), [("causal_lm", 1), ("denoising", 2), ("replaced_token_detection", 2)])
+def test_a_stack_of_each_body_is_a_kind_of_layer(tiny_run: Command, objective: str, kinds: int) -> None:
+    assert make_cli(tiny_run(objective, "kinds")).model.compiled_layers == CompiledLayers(kinds, is_lab=True)
+
+
+def test_compiling_pays_where_it_saves_more_than_it_takes() -> None:
+    """Two kinds of layers take twice as long; nothing is decided where nobody knows how long the run is."""
+    one, two = CompiledLayers(1, is_lab=True), CompiledLayers(2, is_lab=True)
+    for layers in (one, two):
+        enough = layers.kinds * WORTH["cpu"].seconds / WORTH["cpu"].saved(layers)
+        assert compiling_pays(1.01 * enough, "cpu", layers)
+        assert not compiling_pays(0.99 * enough, "cpu", layers)
+    assert not compiling_pays(math.nan, "cpu", one)
+    assert not compiling_pays(1e9, "mps", one)
+    assert not compiling_pays(1e9, "cpu", two._replace(is_lab=False))
+    assert compiling_pays(1e9, "cuda", two._replace(is_lab=False))
 
 
 def test_a_run_that_goes_on_keeps_what_auto_chose(tiny_run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,8 +214,9 @@ class RunCLI(LightningCLI):
     def _auto_compile(self) -> bool:
         """As the run, or the one that it branches from, began; else where it pays."""
         kept = None if (run := self._earlier()) is None else run.read_config()["compile"] is True
-        decide = partial(to_compile, kept, self.trainer_settings, vars(self.config_init), self.products, self.measured)
-        return _agreed("compile", decide, self.trainer_settings) == "True"
+        settings, run, layers = self.trainer_settings, vars(self.config_init), self.model.compiled_layers
+        decide = partial(to_compile, kept, settings, run, self.products, self.measured, layers)
+        return _agreed("compile", decide, settings) == "True"
 
     def _choose_kernels(self, settings: TrainerSettings) -> Kernels:
         """What the run, or the one that it branches from, began with, or what is faster, unless a setting names it."""

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from training.setup.settings import Precision, TrainerSettings
-from training.step.compilation import PRODUCTS, SAVED, compiling_pays, tokens_of
+from training.step.compilation import PRODUCTS, WORTH, CompiledLayers, compiling_pays, tokens_of
 
 SINGLE: Precision = "32-true"
 DTYPE_OF: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -155,6 +155,7 @@ def to_compile(
     run: Mapping[str, Any],
     products: Callable[[], Mapping[Product, int]],
     rates: Mapping[Precision, float],
+    layers: CompiledLayers,
 ) -> str:
     """What `--compile auto` is, as text: what the run began with, or whether compiling pays in a run of this length.
 
@@ -164,13 +165,14 @@ def to_compile(
         run: its settings, instantiated.
         products: makes the matrix products of a micro-batch.
         rates: what was measured of them already.
+        layers: that are compiled.
     """
     if kept is not None:
         return str(kept)
     data, budget, seconds = run["data"], run["budget"], math.nan
     if budget.seconds is not None:
         seconds = budget.seconds
-    elif hasattr(data, "window") and settings.accelerator in SAVED:
+    elif hasattr(data, "window") and settings.accelerator in WORTH:
         made = products()
         rows = (data.micro_batch_size or data.batch_size) * data.window
         flops = sum(times * product.flops for product, times in made.items()) / rows
@@ -183,4 +185,4 @@ def to_compile(
         rates = rates or measured_rates(made, settings.accelerator)
         rate = rates.get(settings.precision, max(rates.values()))
         seconds = tokens * flops / rate / PRODUCTS
-    return str(compiling_pays(seconds, settings.accelerator))
+    return str(compiling_pays(seconds, settings.accelerator, layers))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch._inductor.config
@@ -78,10 +78,43 @@ def without_torn_kernels() -> Iterator[None]:
 
 
 HELP = "compiles the step (torch.compile); `auto` where the run is long enough for that to pay"
-# By kind of device: the share of a step that is saved, and the seconds that compiling takes the first time. On a CPU of
-# a causal LM of the shape nano (lab, fp32, one thread): 27 s of the processor, and 2.5 s from kept kernels, most of it
-# to load these and to trace the step; on an H200, roughly, of one of 110 M parameters.
-SAVED = {"cpu": (0.13, 27.0), "cuda": (0.28, 45.0)}
+
+
+class CompiledLayers(NamedTuple):
+    """What is compiled of a model.
+
+    Attributes:
+        kinds: of layers, each of which is compiled by itself.
+        is_lab: whether they are those of the preset `lab`.
+    """
+
+    kinds: int
+    is_lab: bool
+
+
+class Worth(NamedTuple):
+    """What compiling was measured to be worth on a kind of device.
+
+    Attributes:
+        lab: the share of a step that it saves with layers of the preset `lab`, by how many kinds of them there are.
+        others: that with layers of other presets; 0 where it was no faster.
+        seconds: that each kind of layer takes the first time, the loss and all else with it.
+    """
+
+    lab: tuple[float, float]
+    others: float
+    seconds: float
+
+    def saved(self, layers: CompiledLayers) -> float:
+        """The share of a step."""
+        return self.lab[min(layers.kinds, 2) - 1] if layers.is_lab else self.others
+
+
+# On a CPU the least of masked and causal LM, and of denoising and span corruption, at the shape nano on one thread; in
+# bf16 no less than in fp32 (docs/benchmarks.md). Layers of lab are of many small operations, which are fused; those of
+# the families, by kernels of torch's own, were no faster compiled, and up to a fifth slower. On an H200, roughly, of
+# GPT-2's of 110 M parameters in bf16.
+WORTH = {"cpu": Worth(lab=(0.05, 0.1), others=0.0, seconds=15.0), "cuda": Worth((0.28, 0.28), 0.28, 45.0)}
 PRODUCTS = 0.75  # the share of a step that its matrix products take: 0.70 to 0.79 of four objectives at the shape nano
 
 
@@ -98,19 +131,23 @@ def tokens_of(budget: Budget, *, tokens_per_step: float, flops_per_token: float,
     return found[0] if found else math.nan
 
 
-def compiling_pays(seconds: float, accelerator: str) -> bool:
+def compiling_pays(seconds: float, accelerator: str, layers: CompiledLayers) -> bool:
     """What `--compile auto` decides for a run of so many seconds, which is printed.
 
     Args:
         seconds: of the steps, uncompiled; NaN where nobody knows.
         accelerator: the kind of device.
+        layers: that are compiled.
     """
-    share, cost = SAVED.get(accelerator, (0.0, math.inf))
+    worth, all_the_same = WORTH.get(accelerator), "--compile true compiles all the same"
+    share, cost = (0.0, 0.0) if worth is None else (worth.saved(layers), layers.kinds * worth.seconds)
     pays = seconds * share > cost
-    if math.isnan(seconds):
-        why = "how long the run takes is known once its text is read; --compile true compiles all the same"
-    elif accelerator not in SAVED:
-        why = f"what it saves on {accelerator} was never measured; --compile true compiles all the same"
+    if worth is None:
+        why = f"what it saves on {accelerator} was never measured; {all_the_same}"
+    elif not share:
+        why = f"on {accelerator} it saves nothing but with body.preset lab; {all_the_same}"
+    elif math.isnan(seconds):
+        why = f"how long the run takes is known once its text is read; {all_the_same}"
     else:
         why = (
             f"of about {seconds:,.0f} s that the steps take, it saves {share * seconds:,.0f}, and compiling takes "

@@ -22,6 +22,7 @@ from training.optimizers.averaging import WeightAverage
 from training.optimizers.optim import OptimizerConfig, gradient_norm, learning_rate_factor, make_optimizer
 from training.optimizers.scaling import LossScale
 from training.step.budget import Budget, Progress, StepCost
+from training.step.compilation import CompiledLayers
 from training.step.kernels import HasKernels
 from training.step.micro import Request, StepBatch
 from training.step.stops import Diverged
@@ -71,6 +72,11 @@ class ExactModule(ValidatedSteps, HasKernels, ABC):
     def num_parameters(self) -> int:
         """Parameters of the model that is trained."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def compiled_layers(self) -> CompiledLayers:
+        """What `--compile true` compiles."""
+        return CompiledLayers(kinds=1, is_lab=False)
 
     def references(self) -> dict[str, float]:
         """Numbers to read a loss by, logged beside it."""
