@@ -42,6 +42,7 @@ from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from objectives.inspection.text import text_alone, windows_of_text
 from training.monitoring.next_command import print_next
+from training.monitoring.tables import plain_table
 from training.script.script import script
 from training.setup.cli import RunCLI
 from training.setup.parsing import OneLineErrors
@@ -158,9 +159,7 @@ def table_of_rates(objective: Objective, window: Window, windows: Windows, vocab
         for draw in range(DRAWS)
     ]
     here, over_all, nominal = measured(draws[:1]), measured(draws), objective.nominal_rates(len(window))
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("", "here", f"{DRAWS} draws", "nominal"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    table = plain_table("", "here", f"{DRAWS} draws", "nominal")
     for name in over_all:
         if over_all[name] or nominal.get(name):
             table.add_row(name, *(f"{rates[name]:.3f}" if name in rates else "" for rates in (here, over_all, nominal)))

@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.record import add, file_of, machine, today
@@ -37,6 +36,7 @@ from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
+from training.monitoring.tables import plain_table
 
 HAS_ENCODER: dict[PresetName, bool] = {"gpt2": False, "bart": True, "t5": True}
 PROMPT, SOURCE = 16, 128  # tokens that a decoder, or an encoder, reads first
@@ -210,11 +210,8 @@ def measure_batch(
 def print_results(console: Console, results: dict[PresetName, Any]) -> None:
     """A table of each family, and what a token costs at the end of the longest text beside the shortest."""
     for preset, result in results.items():
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column(f"{preset}: tokens a second")
-        for length in LENGTHS:
-            table.add_column(f"{length}", justify="right")
-        table.add_column("a token, longest / shortest", justify="right")
+        lengths = [f"{length}" for length in LENGTHS]
+        table = plain_table(f"{preset}: tokens a second", *lengths, "a token, longest / shortest")
         rates = result["tokens_per_second"]
         for name, row in rates.items():
             ratio = row[min(row)] / row[max(row)]

@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.limited import run_limited
 from benchmarks.record import add, file_of, machine, read, today
@@ -32,6 +31,7 @@ from benchmarks.steps.peers import is_here
 from benchmarks.steps.shapes import MEASURED
 from benchmarks.steps.timing import variants_of
 from common.repository import REPOSITORY
+from training.monitoring.tables import plain_table
 
 MINUTES = 4.0
 SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilation
@@ -118,10 +118,7 @@ def rows_of(found: Found) -> list[list[str]]:
 
 def print_table(console: Console, found: Found) -> None:
     """The raw tokens a second of every variant, with MFU."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("raw tokens a second (MFU)")
-    for objective in found:
-        table.add_column(objective, justify="right")
+    table = plain_table("raw tokens a second (MFU)", *found)
     for name, *cells in rows_of(found):
         table.add_row(name, *cells, style="bold" if " / " in name else "")
     console.print(table)

@@ -23,6 +23,7 @@ from objectives.inspection.picture import Kind, Painter
 from objectives.inspection.text import windows_of_text
 from objectives.weights.load import TrainedRun
 from training.monitoring.callbacks import RunCallback
+from training.monitoring.tables import plain_table
 from training.step.module import ExactModule
 
 FILE = "attention.png"  # in the run folder
@@ -72,11 +73,8 @@ def attention_tables(maps: Sequence[AttentionMap]) -> list[Table]:
     """A table for each stack and kind, with a row for each head: its mean entropy and where its weight goes."""
     tables = []
     for group in groups_of(maps):
-        table = Table(title=heading(group[0]), title_justify="left", title_style="bold", box=None, header_style="dim")
-        columns = ["layer", "head", "entropy (nats)", "on the first"]
-        columns += ["on itself", "on the previous"] if group[0].kind == "self" else []
-        for name in columns:
-            table.add_column(name, justify="right")
+        of_itself = ("on itself", "on the previous") if group[0].kind == "self" else ()
+        table = plain_table("layer", "head", "entropy (nats)", "on the first", *of_itself, title=heading(group[0]))
         for one in group:
             for head, summary in enumerate(summaries(one), start=1):
                 numbers = [f"{value:.3f}" for value in summary if value is not None]

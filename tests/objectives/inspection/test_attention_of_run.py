@@ -45,7 +45,7 @@ def test_a_runs_attention_is_a_table_and_a_picture(run: Path, capsys: pytest.Cap
     assert str(run / "attention.png") in shown.replace("\n", "")
     for heading in ("encoder looks at itself", "decoder looks at itself", "decoder looks at the encoder"):
         assert f"body: {heading}" in shown
-    rows = re.findall(r"^ +1 +[12]((?: +\d\.\d{3})+) *$", shown, re.MULTILINE)
+    rows = re.findall(r"^ *1 +[12]((?: +\d\.\d{3})+) *$", shown, re.MULTILINE)
     assert [len(row.split()) for row in rows] == [4, 4, 4, 4, 2, 2]
 
     svg = run.parent / "here.svg"
