@@ -42,7 +42,7 @@ from objectives.inspection.picture import Painter, legend, picture
 from objectives.inspection.rates import count, measured
 from objectives.inspection.text import text_alone, windows_of_text
 from training.monitoring.next_command import print_next
-from training.monitoring.tables import plain_table
+from training.monitoring.tables import plain_table, print_whole
 from training.script.script import script
 from training.setup.cli import RunCLI
 from training.setup.parsing import OneLineErrors
@@ -226,7 +226,7 @@ def show_attention(parsed: Namespace, console: Console) -> None:
     text = next(iter(texts_of(parsed)), None)
     maps = attention_of(run, example_text(run) if text is None else text, parsed.seed)
     for table in attention_tables(maps):
-        console.print(table)
+        print_whole(console, table)
         console.print()
     png = parsed.png or (None if parsed.svg else run.folder / FILE)
     files: dict[FileKind, Path | None] = {"png": png, "svg": parsed.svg}
@@ -270,7 +270,7 @@ def main(arguments: list[str]) -> int:
         summary = (sys.modules[type(objective).__module__].__doc__ or "").splitlines()[0]
         console.rule(f"[bold]{name}[/]  {summary}", align="left")
         console.print(picture(panels, console.width))
-        console.print(table_of_rates(objective, window, windows, vocabulary, parsed.seed))
+        print_whole(console, table_of_rates(objective, window, windows, vocabulary, parsed.seed))
         console.print()
         drawn += panels
     console.print(legend(drawn))

@@ -36,7 +36,7 @@ from models.huggingface.weights import to_huggingface
 from models.presets import PresetName, TransformerConfig
 from models.transformer.initialisation import initialise
 from models.transformer.transformer import Transformer
-from training.monitoring.tables import plain_table
+from training.monitoring.tables import plain_table, print_whole
 
 HAS_ENCODER: dict[PresetName, bool] = {"gpt2": False, "bart": True, "t5": True}
 PROMPT, SOURCE = 16, 128  # tokens that a decoder, or an encoder, reads first
@@ -219,7 +219,7 @@ def print_results(console: Console, results: dict[PresetName, Any]) -> None:
             table.add_row(name, *cells, f"{ratio:.2f}")
         ratios = [f"{rates['ours'][length] / rates['theirs'][length]:.2f}" for length in LENGTHS]
         table.add_row("ours / theirs", *ratios, style="bold")
-        console.print(table)
+        print_whole(console, table)
         console.print(
             f"theirs: {FAMILIES[preset].name}; the first {result['first_tokens_alike']:,} tokens are the same\n"
         )

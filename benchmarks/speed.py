@@ -31,7 +31,7 @@ from benchmarks.steps.peers import is_here
 from benchmarks.steps.shapes import MEASURED
 from benchmarks.steps.timing import variants_of
 from common.repository import REPOSITORY
-from training.monitoring.tables import plain_table
+from training.monitoring.tables import plain_table, print_whole
 
 MINUTES = 4.0
 SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilation
@@ -121,7 +121,7 @@ def print_table(console: Console, found: Found) -> None:
     table = plain_table("raw tokens a second (MFU)", *found)
     for name, *cells in rows_of(found):
         table.add_row(name, *cells, style="bold" if " / " in name else "")
-    console.print(table)
+    print_whole(console, table)
     for objective, results in found.items():
         for name, result in results.items():
             if "failed" in result:

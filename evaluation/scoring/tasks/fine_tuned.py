@@ -75,6 +75,7 @@ def _result(name: str, runs: Sequence[FineTuningResult], metric: str, *, part: s
     strata = ("all",) * len(scores)
     spread = {"deviation over fine-tuning seeds": float(values.std(ddof=1))} if len(values) > 1 else {}
     of_what = f", {part}," if part else ""
+    how_often = "once" if len(runs) == 1 else f"{len(runs)} times"
     return EvaluationResult(
         metric=f"{whole}{inner}",
         scores=scores,
@@ -84,7 +85,7 @@ def _result(name: str, runs: Sequence[FineTuningResult], metric: str, *, part: s
         rankable=True,
         beside=spread,
         unit=UNITS.get(metric, "%"),
-        description=f"{metric} on the {split} split{of_what} after fine-tuning, {len(runs)} times from each run.",
+        description=f"{metric} on the {split} split{of_what} after fine-tuning {how_often} from each run.",
         part_of=whole if part else "",
     )
 
