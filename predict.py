@@ -29,10 +29,11 @@ from data.files.encodings import AUTO, checked_encoding
 from data.files.formats import STANDARD_INPUT, lines_of_input
 from data.files.json_rows import json_values
 from data.text.sources import FormatSetting
+from finetuning.core.base import ROWS_AT_ONCE
 from finetuning.core.task import Task
 from finetuning.data.inputs import inputs_in
 from finetuning.data.rows import DataWarnings
-from finetuning.load import ROWS_AT_ONCE, load_fine_tuned
+from finetuning.load import load_fine_tuned
 from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.script.script import script

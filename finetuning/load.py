@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from common.errors import UserError
 from finetuning.body.body import Start
 from finetuning.body.tuning import Tuning
-from finetuning.core.base import FineTuning
+from finetuning.core.base import ROWS_AT_ONCE, FineTuning
 from finetuning.core.task import Task
 from finetuning.data.rows import DataWarnings
 from finetuning.metrics.metrics import Score
@@ -21,7 +21,6 @@ from training.step.budget import Budget
 from training.storage.checkpoint import checkpoint_name, load_weights, read_state
 from training.storage.run_dir import RunFolder
 
-ROWS_AT_ONCE = 64
 ROWS_OF_A_PART = 512  # read together, so that texts of similar length meet, and predicted before the next are read
 
 

@@ -18,9 +18,9 @@ from finetuning.body.tuning import Tuning, frozen, is_unfrozen, layer_groups
 from finetuning.core.definition import HeadDefinition
 from finetuning.core.task import Task
 from finetuning.data.batch import TaskExample, collate
-from models.presets import TransformerConfig
 from models.transformer.initialisation import initialise_children
 from models.transformer.transformer import Transformer
+from objectives.core.network import compiled_layers_of
 from objectives.start.pretrained import Pretrained
 from objectives.start.warm_start import Report, begin_with
 from training.machine.ranks import of_all_processes
@@ -30,6 +30,7 @@ from training.step.compilation import CompiledLayers
 from training.step.module import ExactModule
 from training.step.terms import Term
 
+ROWS_AT_ONCE = 64  # in evaluation, by default
 FLOPS_OF_A_STEP = 3  # over those of a forward pass, as in pretraining
 
 
@@ -130,8 +131,7 @@ class FineTuning(HeadDefinition, ExactModule):
 
     @property
     def compiled_layers(self) -> CompiledLayers:
-        body = self.start.body
-        return CompiledLayers(kinds=1, is_lab=isinstance(body, TransformerConfig) and body.preset == "lab")
+        return compiled_layers_of(self.start.body, 1)
 
     def configure_model(self) -> None:
         if self.body is None:

@@ -19,16 +19,16 @@ from common.errors import UserError
 from data.stream.batch import Batch
 from data.tokens.decoding import decode_generated
 from finetuning.body.body import make_body, states_of
-from finetuning.core.base import FineTuning
+from finetuning.core.base import ROWS_AT_ONCE, FineTuning
 from finetuning.core.heads import rows_of
 from finetuning.data.batch import TaskExample
 from finetuning.data.rows import DataWarnings
 from models.generation.decoding import Decoding
 from models.generation.generation import generate
 from models.transformer.transformer import Transformer
+from objectives.core.network import compiled_layers_of
+from training.step.compilation import CompiledLayers
 from training.step.terms import Term
-
-ROWS_AT_ONCE = 64  # whose likelihood is computed
 
 
 class GenerativeFineTuning(FineTuning):
@@ -55,6 +55,10 @@ class GenerativeFineTuning(FineTuning):
 
     def build_body(self) -> Transformer:
         return make_body(self.start, dropout=self.tuning.dropout)
+
+    @property
+    def compiled_layers(self) -> CompiledLayers:
+        return compiled_layers_of(self.start.body, self.start.has_encoder + self.start.has_decoder)
 
     def build_heads(self) -> None:
         """None: the body's own head over the vocabulary is used."""

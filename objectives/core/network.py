@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from data.stream.batch import Batch, Labels
 from models.bodies.make import BodyConfig, make_body
 from models.body import Body, Inputs
+from models.presets import TransformerConfig
 from models.transformer.initialisation import initialise_children
+from training.step.compilation import CompiledLayers
 
 MAIN = "body"  # the role of the body that is evaluated, exported and fine-tuned
 
@@ -36,6 +38,11 @@ class BodyPlan:
     is_saved: bool = True
     shares: str | None = None
     has_head: bool = True
+
+
+def compiled_layers_of(config: BodyConfig, num_stacks: int) -> CompiledLayers:
+    """What `--compile true` compiles of stacks of that shape: the layers of each are a kind of their own."""
+    return CompiledLayers(num_stacks, isinstance(config, TransformerConfig) and config.preset == "lab")
 
 
 def inputs_of(batch: Batch, body: Body) -> Inputs:

@@ -22,7 +22,7 @@ from objectives.core.base import FLOPS_OF_A_STEP, Objective
 from objectives.core.chunks import positions_at_once
 from objectives.core.compiled import CompiledLosses
 from objectives.core.frozen import check_positions, load_frozen, plan_of
-from objectives.core.network import MAIN, BodyPlan, Network
+from objectives.core.network import MAIN, BodyPlan, Network, compiled_layers_of
 from objectives.core.predictions import term_of
 from objectives.start.warm_start import begin_with, check_fits
 from training.optimizers.optim import OptimizerConfig
@@ -203,9 +203,9 @@ class Pretraining(ExactModule):
 
     @property
     def compiled_layers(self) -> CompiledLayers:
-        """Each stack of each body that is trained has a kind of its own."""
-        kinds = sum(1 for plan in self.trained.values() for blocks in plan.num_blocks if blocks)
-        return CompiledLayers(kinds, isinstance(self.config, TransformerConfig) and self.config.preset == "lab")
+        """Those of every body that is trained."""
+        num_stacks = sum(1 for plan in self.trained.values() for blocks in plan.num_blocks if blocks)
+        return compiled_layers_of(self.config, num_stacks)
 
     def compile_steps(self, windows: Windows, vocabulary: Vocabulary) -> None:
         """Compiles steps over these windows; `begin_compiling` comes first."""

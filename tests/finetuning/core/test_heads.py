@@ -22,6 +22,7 @@ from models.body import Inputs
 from objectives.weights.load import load_run
 from tests.finetuning.made_tasks import ANIMALS, sentences
 from tests.finetuning.opened import learn_by_heart, opened, terms_of
+from training.step.compilation import CompiledLayers
 
 Command = Callable[..., list[str]]
 
@@ -54,6 +55,13 @@ def test_every_head_learns_a_few_rows_by_heart(
     rows = data.rows["train"][:8]
     scores = module.measure_predictions(rows, predictions_of(module, rows))
     assert scores[metric].value >= 0.999
+
+
+@pytest.mark.parametrize(("task", "kinds"), [("classification", 1), ("text_to_text", 2)])
+def test_what_is_compiled_is_every_stack_that_a_task_uses(tiny_task: Command, task: str, kinds: int) -> None:
+    """Of an encoder-decoder a head reads one stack, and a generated text takes both."""
+    module, _ = opened(tiny_task(task, "denoising"))
+    assert module.compiled_layers == CompiledLayers(kinds, is_lab=True)
 
 
 def test_each_text_has_a_mean_of_its_own_and_padding_is_in_none() -> None:
