@@ -5,11 +5,11 @@
     python -m benchmarks.speed --device cuda --shape base --variants "lab compiled" --kernels
 
 For each objective: `ours` (the preset of the objective's family) and `lab`, with documents kept apart and not, and
-transformers' class of the family, eager and compiled; ModernBERT and, where it is installed, litgpt's GPT besides; and
-`products`, the matrix products of our step alone, which no step can beat. Every variant has a process of its own with a
-time limit. Results are written as they come, and what stands in the file is not measured again: a call ends in about
-four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are timed by the processor's clock, which
-other processes hardly change.
+transformers' class of the family, eager and compiled; ModernBERT and, where it is installed, litgpt's GPT besides. On a
+CPU our steps are timed in turns with their matrix products alone, which no step can beat. Every variant has a process
+of its own with a time limit. Results are written as they come, and what stands in the file is not measured again: a
+call ends in about four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are timed by the
+processor's clock, which other processes hardly change.
 """
 
 import argparse
@@ -36,6 +36,8 @@ from training.monitoring.tables import plain_table, print_whole
 MINUTES = 4.0
 SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilation
 TIMED_SECONDS = {"cpu": 6.0, "cuda": 2.0}
+PRODUCTS = "its products alone"
+PEERS = ("theirs", "modernbert", "litgpt")
 Found = dict[str, dict[str, dict[str, Any]]]  # by objective, then by variant
 
 
@@ -70,11 +72,6 @@ def missing(held: Found, objectives: list[str], variants: list[str] | None) -> I
                     yield objective, names[place]
 
 
-def rate_of(results: dict[str, dict[str, Any]], variant: str) -> float | None:
-    """The raw tokens a second of a variant; None where it has none."""
-    return results.get(variant, {}).get("tokens_per_second")
-
-
 def best(results: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> float | None:
     """The most raw tokens a second that any variant of these sides reaches, documents not kept apart."""
     rates = [
@@ -93,26 +90,18 @@ def _cell(result: dict[str, Any]) -> str:
 
 
 def rows_of(found: Found) -> list[list[str]]:
-    """A row for each variant, a cell for each objective; the ratios are the last two."""
-    names = [name for objective in PRESET_OF for name in variants_of(objective)]
-    rows = [
-        [name, *(_cell(results[name]) if name in results else "" for results in found.values())]
-        for name in dict.fromkeys(names)
-        if any(name in results for results in found.values())
-    ]
-    peers = ("theirs", "modernbert", "litgpt")
-    ratios = (
-        ("best of ours / best of theirs", lambda held: (best(held, ("ours", "lab")), best(held, peers))),
-        ("our family's step / its products alone", lambda held: (rate_of(held, "products"), rate_of(held, "ours"))),
-        (
-            "our family's step / its products alone, compiled",
-            lambda held: (rate_of(held, "products"), rate_of(held, "ours compiled")),
-        ),
-    )
-    for label, pair_of in ratios:
-        pairs = [pair_of(results) for results in found.values()]
-        if any(one and two for one, two in pairs):
-            rows.append([label, *(f"{one / two:.2f}" if one and two else "" for one, two in pairs)])
+    """A row for each variant, a cell for each objective; ratios are the last."""
+    every = [name for objective in PRESET_OF for name in variants_of(objective)]
+    names = [name for name in dict.fromkeys(every) if any(name in results for results in found.values())]
+    rows = [[name, *(_cell(results[name]) if name in results else "" for results in found.values())] for name in names]
+    pairs = [(best(results, ("ours", "lab")), best(results, PEERS)) for results in found.values()]
+    if any(one and two for one, two in pairs):
+        cells = [f"{one / two:.2f}" if one and two else "" for one, two in pairs]
+        rows.append(["best of ours / best of theirs", *cells])
+    for name in names:
+        times = [results.get(name, {}).get("times_products") for results in found.values()]
+        if any(times):
+            rows.append([f"{name} / {PRODUCTS}", *("" if one is None else f"{one:.2f}" for one in times)])
     return rows
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import busy
 from benchmarks.record import RESULTS, read
-from benchmarks.speed import Found, rows_of
+from benchmarks.speed import PRODUCTS, Found, rows_of
 from common.files import write_whole
 from common.repository import REPOSITORY
 
@@ -24,9 +24,10 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def named(variant: str) -> str:
-    """A variant in words."""
+    """A variant, or a ratio, in words."""
     if " / " in variant:
-        return f"**{variant}**"
+        one, other = variant.split(" / ")
+        return f"**{named(one) if other == PRODUCTS else one} / {other}**"
     side, *how = variant.split()
     words = ["documents kept apart" if one == "documents" else one for one in how]
     return ", ".join([NAMES.get(side, side), *words])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import operator
 import statistics
 import sys
 import time
@@ -32,18 +33,28 @@ def variants_of(objective: str) -> list[str]:
     eager = [*mine, *peers]
     compiled = [f"{name} compiled" for name in [*mine, *peers]]
     documents = [f"{name} documents{how}" for how in ("", " compiled") for name in mine]
-    return [*eager, *compiled, *documents, "products"]
+    return [*eager, *compiled, *documents]
 
 
-def make_arm(setting: Setting, variant: str) -> TimedStep:
-    """The arm of a variant: a side, then `documents` where documents are kept apart, then `compiled`."""
+def make_arm(setting: Setting, variant: str, *, compiles: bool | None = None) -> TimedStep:
+    """The arm of a variant: a side, then `documents` where documents are kept apart, then `compiled`.
+
+    Args:
+        setting: what is compared.
+        variant: one of `variants_of`.
+        compiles: in place of what the variant says.
+    """
     side, *how = variant.split()
-    if side == "products":
-        return products_alone(ours(setting, PRESET_OF[setting.objective], compiles=False))
+    compiles = "compiled" in how if compiles is None else compiles
     if side in ("ours", "lab"):
         preset = "lab" if side == "lab" else PRESET_OF[setting.objective]
-        return ours(setting, preset, compiles="compiled" in how, documents="documents" in how)
-    return theirs(setting, side, compiles="compiled" in how)
+        return ours(setting, preset, compiles=compiles, documents="documents" in how)
+    return theirs(setting, side, compiles=compiles)
+
+
+def has_products(variant: str, device: torch.device) -> bool:
+    """Whether the products of a variant are timed beside its steps: those of our own, whose attention a CPU shows."""
+    return device.type == "cpu" and variant.split()[0] in ("ours", "lab")
 
 
 def _wait(device: torch.device) -> None:
@@ -84,7 +95,8 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
     Returns:
         Raw tokens a second and milliseconds a step (medians), MFU against the fastest product that was measured here
         (where the operations are counted), threads on a CPU, the most gigabytes of memory, seconds until the first step
-        was done, and the compilations behind the second step.
+        was done, the compilations behind the second step, and how many times as long a step takes as its matrix
+        products alone, measured in turns (`has_products`).
     """
     torch.manual_seed(0)
     device, began = setting.device, time.perf_counter()
@@ -97,17 +109,27 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     one = _seconds(arm.step, WARM_UP, device)
-    steps = max(round(seconds / GROUPS / one), 1)
-    median = statistics.median(_seconds(arm.step, steps, device) for _ in range(GROUPS))
+    steps, memory = max(round(seconds / GROUPS / one), 1), peak_memory(device) / 1e9
+    products = None
+    if has_products(variant, device):
+        products = products_alone(make_arm(setting, variant, compiles=False))
+        _seconds(products.step, WARM_UP, device)
+    taken, least = [], []
+    for _ in range(GROUPS):
+        taken.append(_seconds(arm.step, steps, device))
+        least += [] if products is None else [_seconds(products.step, steps, device)]
+    median = statistics.median(taken)
     found: dict[str, Any] = {
         "tokens_per_second": arm.raw_tokens / median,
         "milliseconds": 1000 * median,
-        "memory_gb": peak_memory(device) / 1e9,
+        "memory_gb": memory,
         "seconds_to_build": made - began,
         "seconds_of_first_step": first,
         "recompilations": counters["stats"]["unique_graphs"] - graphs,
         "parameters": arm.parameters,
     }
+    if products is not None:
+        found["times_products"] = statistics.median(map(operator.truediv, taken, least))
     if device.type == "cpu":
         found["threads"] = torch.get_num_threads()
     peak = measured_flops(device, torch.bfloat16 if setting.precision == "bf16" else torch.float32)

@@ -60,13 +60,14 @@ class Attention(nn.Module):
                 if cache is not None:
                     cache.append(key_BKSC, value_BKSC)
         else:
-            heads = self._heads(self.query_key_value(states_BTD))
-            query_BHTC, key_BKSC, value_BKSC = heads.split([self.query_heads, self.key_heads, self.key_heads], dim=1)
-        if angles is not None:
-            cosines, sines = (angle.to(query_BHTC.dtype) for angle in angles)
-            query_BHTC, key_BKSC = rotate(query_BHTC, cosines, sines), rotate(key_BKSC, cosines, sines)
-        if cache is not None and not self.is_cross:
-            key_BKSC, value_BKSC = cache.append(key_BKSC, value_BKSC)
+            heads_BTNC = self.query_key_value(states_BTD).unflatten(-1, (-1, self.head_width))
+            turned_BTNC, value_BSKC = heads_BTNC.split([self.query_heads + self.key_heads, self.key_heads], dim=2)
+            if angles is not None:
+                turned_BTNC = rotate(turned_BTNC, *(angle.to(turned_BTNC.dtype) for angle in angles))
+            query_BHTC, key_BKSC = turned_BTNC.transpose(1, 2).split([self.query_heads, self.key_heads], dim=1)
+            value_BKSC = value_BSKC.transpose(1, 2)
+            if cache is not None:
+                key_BKSC, value_BKSC = cache.append(key_BKSC, value_BKSC)
         dropout = self.dropout if self.training else 0.0
         mixed_BHTC = self.kernel(query_BHTC, key_BKSC, value_BKSC, mask, self.scale, dropout)
         return self.output(mixed_BHTC.transpose(1, 2).flatten(-2))

@@ -117,8 +117,11 @@ def attend(
     if bias is not None and query_BHTC.dtype == torch.float16:
         bias = bias.clamp(min=HIDDEN_IN_FLOAT16)
     bias = None if bias is None else bias.to(query_BHTC.dtype)
-    if query_BHTC.is_cpu and query_BHTC.dtype == torch.bfloat16 and S <= LONGEST_KEYS_FOR_MATMULS:
-        grouped_BKRC = (query_BHTC * scale).reshape(B, K, -1, C)  # R = G · T: the queries of one key head
+    is_short = query_BHTC.dtype == torch.bfloat16 and S <= LONGEST_KEYS_FOR_MATMULS
+    is_learned = bias is not None and bias.requires_grad  # torch would multiply, too, and look for empty rows besides
+    if query_BHTC.is_cpu and (is_short or is_learned):
+        scaled_BHTC = query_BHTC if scale == 1.0 else query_BHTC * scale
+        grouped_BKRC = scaled_BHTC.reshape(B, K, -1, C)  # R = G · T: the queries of one key head
         scores_BHTS = (grouped_BKRC @ key_BKSC.transpose(-1, -2)).view(B, H, T, S)
         weights_BHTS = (scores_BHTS if bias is None else scores_BHTS + bias).softmax(dim=-1)
         weights_BHTS = F.dropout(weights_BHTS, dropout, training=dropout > 0)

@@ -1,7 +1,7 @@
 """The parts of the Transformer beside attention and norms: positions, feed-forward, head.
 
-Shapes: B batch, T positions, D width, E width of the embeddings, F feed-forward width, V vocabulary, N labelled
-positions.
+Shapes: B batch, T positions, D width, E width of the embeddings, F feed-forward width, V vocabulary, N positions of all
+rows, or the labelled ones.
 """
 
 import torch
@@ -37,13 +37,14 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout * parts.inner_dropout)
 
     def forward(self, states_BTD: Tensor) -> Tensor:
-        up = self.up(states_BTD)
+        # Where its values change their shape, a compiled step keeps a ReLU's signs as well, and they are slow to write.
+        up = self.up(states_BTD.flatten(0, -2))
         if self.gated:
             gate, linear = up.chunk(2, dim=-1)
-            inner_BTF = self.activate(gate) * linear
+            inner_NF = self.activate(gate) * linear
         else:
-            inner_BTF = self.activate(up)
-        return self.down(self.dropout(inner_BTF))
+            inner_NF = self.activate(up)
+        return self.down(self.dropout(inner_NF)).view(states_BTD.shape)
 
 
 class Head(nn.Module):

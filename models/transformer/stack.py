@@ -157,9 +157,7 @@ class Stack(nn.Module):
 
     def _angles(self, places: Tensor) -> tuple[Tensor, Tensor] | None:
         """Of rotary positions, for all heads."""
-        if self.positions != "rotary":
-            return None
-        return rotary_angles(places.unsqueeze(-2), self.head_width)
+        return rotary_angles(places, self.head_width) if self.positions == "rotary" else None
 
     def forward(
         self,

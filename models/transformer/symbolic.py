@@ -40,8 +40,8 @@ class SymbolicSizes(NamedTuple):
         return mask if bias is None else mask._replace(bias=self.of(bias, bias.dim() - 2, bias.dim() - 1))
 
     def of_angles(self, angles: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
-        """The same, [..., 1, T, C]."""
+        """The same, [..., T, 1, C]."""
         if angles is None:
             return None
-        cosines, sines = (self.of(angle, angle.dim() - 2) for angle in angles)
+        cosines, sines = (self.of(angle, angle.dim() - 3) for angle in angles)
         return cosines, sines

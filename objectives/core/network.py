@@ -42,7 +42,7 @@ class BodyPlan:
 
 def compiled_layers_of(config: BodyConfig, num_stacks: int) -> CompiledLayers:
     """What `--compile true` compiles of stacks of that shape: the layers of each are a kind of their own."""
-    return CompiledLayers(num_stacks, isinstance(config, TransformerConfig) and config.preset == "lab")
+    return CompiledLayers(num_stacks, config.preset if isinstance(config, TransformerConfig) else None)
 
 
 def inputs_of(batch: Batch, body: Body) -> Inputs:

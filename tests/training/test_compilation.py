@@ -17,12 +17,12 @@ from tests.helpers import make_cli, run_script, train_in_process
 from training.step.budget import Budget
 from training.step.compilation import (
     CACHE,
-    WORTH,
     CompiledLayers,
     begin_compiling,
     compiling_pays,
     tokens_of,
     without_torn_kernels,
+    worth_of,
 )
 from training.step.module import ExactModule
 
@@ -151,7 +151,7 @@ def test_a_run_that_finds_torn_kernels_ends_in_one_line_and_the_same_command_com
     [
         ("3", "lab", False, "of about "),
         ("100M", "lab", True, "of about "),
-        ("100M", "gpt2", False, "on cpu it saves nothing but with body.preset lab"),
+        ("100M", "bert", False, "it was not measured to save anything with body.preset bert in "),
     ],
 )
 def test_auto_compiles_a_run_that_is_long_enough_and_says_why(
@@ -173,20 +173,26 @@ def test_auto_compiles_a_run_that_is_long_enough_and_says_why(
 
 @pytest.mark.parametrize(("objective", "kinds"), [("causal_lm", 1), ("denoising", 2), ("replaced_token_detection", 2)])
 def test_a_stack_of_each_body_is_a_kind_of_layer(tiny_run: Command, objective: str, kinds: int) -> None:
-    assert make_cli(tiny_run(objective, "kinds")).model.compiled_layers == CompiledLayers(kinds, is_lab=True)
+    assert make_cli(tiny_run(objective, "kinds")).model.compiled_layers == CompiledLayers(kinds, preset="lab")
 
 
-def test_compiling_pays_where_it_saves_more_than_it_takes() -> None:
+@pytest.mark.parametrize(
+    ("accelerator", "precision"), [("cpu", "32-true"), ("cpu", "bf16-mixed"), ("cuda", "bf16-true")]
+)
+def test_compiling_pays_where_it_saves_more_than_it_takes(accelerator: str, precision: str) -> None:
     """Two kinds of layers take twice as long; nothing is decided where nobody knows how long the run is."""
-    one, two = CompiledLayers(1, is_lab=True), CompiledLayers(2, is_lab=True)
-    for layers in (one, two):
-        enough = layers.kinds * WORTH["cpu"].seconds / WORTH["cpu"].saved(layers)
-        assert compiling_pays(1.01 * enough, "cpu", layers)
-        assert not compiling_pays(0.99 * enough, "cpu", layers)
-    assert not compiling_pays(math.nan, "cpu", one)
-    assert not compiling_pays(1e9, "mps", one)
-    assert not compiling_pays(1e9, "cpu", two._replace(is_lab=False))
-    assert compiling_pays(1e9, "cuda", two._replace(is_lab=False))
+    worth = worth_of(accelerator, precision)
+    assert worth is not None
+    for kinds in (1, 2):
+        layers = CompiledLayers(kinds, "lab")
+        enough = kinds * worth.seconds / worth.saved.get("lab", worth.others)
+        assert compiling_pays(1.01 * enough, accelerator, precision, layers)
+        assert not compiling_pays(0.99 * enough, accelerator, precision, layers)
+        assert not compiling_pays(math.nan, accelerator, precision, layers)
+        assert not compiling_pays(1e9, "mps", precision, layers)
+    for preset in ("bert", None):
+        saves = accelerator == "cuda"
+        assert compiling_pays(1e9, accelerator, precision, CompiledLayers(1, preset)) is saves, "measured to save none"
 
 
 def test_a_run_that_goes_on_keeps_what_auto_chose(tiny_run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from training.setup.settings import Precision, TrainerSettings
-from training.step.compilation import PRODUCTS, WORTH, CompiledLayers, compiling_pays, tokens_of
+from training.step.compilation import PRODUCTS, CompiledLayers, compiling_pays, tokens_of, worth_of
 
 SINGLE: Precision = "32-true"
 DTYPE_OF: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -172,7 +172,7 @@ def to_compile(
     data, budget, seconds = run["data"], run["budget"], math.nan
     if budget.seconds is not None:
         seconds = budget.seconds
-    elif hasattr(data, "window") and settings.accelerator in WORTH:
+    elif hasattr(data, "window") and worth_of(settings.accelerator, settings.precision):
         made = products()
         rows = (data.micro_batch_size or data.batch_size) * data.window
         flops = sum(times * product.flops for product, times in made.items()) / rows
@@ -185,4 +185,4 @@ def to_compile(
         rates = rates or measured_rates(made, settings.accelerator)
         rate = rates.get(settings.precision, max(rates.values()))
         seconds = tokens * flops / rate / PRODUCTS
-    return str(compiling_pays(seconds, settings.accelerator, layers))
+    return str(compiling_pays(seconds, settings.accelerator, settings.precision, layers))

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -38,6 +38,7 @@ def begin_compiling(cache: Path) -> None:
     dynamo.recompile_limit = max(dynamo.recompile_limit, KINDS)
     shapes.use_duck_shape = False  # two lengths that happen to be equal at first are still two
     inductor = cast(Any, torch._inductor.config)
+    inductor.cpp.use_decompose_tanh = True  # by exp, to 1e-7: all that GELU's 1 + tanh needs, at 0.4 of its time
     if inductor.cpp.vec_isa_ok is None and torch.backends.cpu.get_cpu_capability() == "AVX512":
         # torch itself computes with them here, and a compiler that can read its headers knows them: 9 s of trials less
         inductor.cpp.vec_isa_ok = True
@@ -85,36 +86,43 @@ class CompiledLayers(NamedTuple):
 
     Attributes:
         kinds: of layers, each of which is compiled by itself.
-        is_lab: whether they are those of the preset `lab`.
+        preset: of these layers; None where they have none.
     """
 
     kinds: int
-    is_lab: bool
+    preset: str | None
 
 
 class Worth(NamedTuple):
-    """What compiling was measured to be worth on a kind of device.
+    """What compiling was measured to be worth on a kind of device in a precision.
 
     Attributes:
-        lab: the share of a step that it saves with layers of the preset `lab`, by how many kinds of them there are.
+        saved: the share of a step that it saves, by the preset of the layers.
         others: that with layers of other presets; 0 where it was no faster.
         seconds: that each kind of layer takes the first time, the loss and all else with it.
     """
 
-    lab: tuple[float, float]
+    saved: Mapping[str | None, float]
     others: float
     seconds: float
 
-    def saved(self, layers: CompiledLayers) -> float:
-        """The share of a step."""
-        return self.lab[min(layers.kinds, 2) - 1] if layers.is_lab else self.others
+
+# On a CPU at the shape nano on one thread, the least that was measured (docs/benchmarks.md): layers of lab are of many
+# small operations, which are fused, and those of the families have kernels of torch's own, which in bf16 leave more to
+# save. On an H200, roughly, of GPT-2's of 110 M parameters in bf16.
+WORTH = {
+    ("cpu", "fp32"): Worth({"lab": 0.04, "gpt2": 0.03, "t5": 0.05}, others=0.0, seconds=15.0),
+    ("cpu", "bf16"): Worth({"lab": 0.12, "gpt2": 0.05, "bart": 0.03, "t5": 0.1}, others=0.0, seconds=15.0),
+    ("cuda", "fp32"): Worth({}, others=0.28, seconds=45.0),
+    ("cuda", "bf16"): Worth({}, others=0.28, seconds=45.0),
+}
 
 
-# On a CPU the least of masked and causal LM, and of denoising and span corruption, at the shape nano on one thread; in
-# bf16 no less than in fp32 (docs/benchmarks.md). Layers of lab are of many small operations, which are fused; those of
-# the families, by kernels of torch's own, were 4 % faster compiled at best, and up to a fifth slower. On an H200,
-# roughly, of GPT-2's of 110 M parameters in bf16.
-WORTH = {"cpu": Worth(lab=(0.05, 0.1), others=0.0, seconds=15.0), "cuda": Worth((0.28, 0.28), 0.28, 45.0)}
+def worth_of(accelerator: str, precision: str) -> Worth | None:
+    """What compiling is worth there, in a precision as `trainer.precision` has it; None where nobody measured it."""
+    return WORTH.get((accelerator, "bf16" if "16" in precision else "fp32"))
+
+
 PRODUCTS = 0.75  # the share of a step that its matrix products take: 0.70 to 0.79 of four objectives at the shape nano
 
 
@@ -131,21 +139,24 @@ def tokens_of(budget: Budget, *, tokens_per_step: float, flops_per_token: float,
     return found[0] if found else math.nan
 
 
-def compiling_pays(seconds: float, accelerator: str, layers: CompiledLayers) -> bool:
+def compiling_pays(seconds: float, accelerator: str, precision: str, layers: CompiledLayers) -> bool:
     """What `--compile auto` decides for a run of so many seconds, which is printed.
 
     Args:
         seconds: of the steps, uncompiled; NaN where nobody knows.
         accelerator: the kind of device.
+        precision: as `trainer.precision` has it.
         layers: that are compiled.
     """
-    worth, all_the_same = WORTH.get(accelerator), "--compile true compiles all the same"
-    share, cost = (0.0, 0.0) if worth is None else (worth.saved(layers), layers.kinds * worth.seconds)
+    worth, all_the_same = worth_of(accelerator, precision), "--compile true compiles all the same"
+    share = 0.0 if worth is None else worth.saved.get(layers.preset, worth.others)
+    cost = 0.0 if worth is None else layers.kinds * worth.seconds
     pays = seconds * share > cost
     if worth is None:
         why = f"what it saves on {accelerator} was never measured; {all_the_same}"
     elif not share:
-        why = f"on {accelerator} it saves nothing but with body.preset lab; {all_the_same}"
+        what = "this body" if layers.preset is None else f"body.preset {layers.preset}"
+        why = f"it was not measured to save anything with {what} in {precision} on {accelerator}; {all_the_same}"
     elif math.isnan(seconds):
         why = f"how long the run takes is known once its text is read; {all_the_same}"
     else:

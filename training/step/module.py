@@ -76,7 +76,7 @@ class ExactModule(ValidatedSteps, HasKernels, ABC):
     @property
     def compiled_layers(self) -> CompiledLayers:
         """What `--compile true` compiles."""
-        return CompiledLayers(kinds=1, is_lab=False)
+        return CompiledLayers(kinds=1, preset=None)
 
     def references(self) -> dict[str, float]:
         """Numbers to read a loss by, logged beside it."""

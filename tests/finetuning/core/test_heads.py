@@ -61,7 +61,7 @@ def test_every_head_learns_a_few_rows_by_heart(
 def test_what_is_compiled_is_every_stack_that_a_task_uses(tiny_task: Command, task: str, kinds: int) -> None:
     """Of an encoder-decoder a head reads one stack, and a generated text takes both."""
     module, _ = opened(tiny_task(task, "denoising"))
-    assert module.compiled_layers == CompiledLayers(kinds, is_lab=True)
+    assert module.compiled_layers == CompiledLayers(kinds, preset="lab")
 
 
 def test_each_text_has_a_mean_of_its_own_and_padding_is_in_none() -> None:

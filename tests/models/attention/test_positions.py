@@ -40,12 +40,28 @@ def test_rotary_positions_are_llamas() -> None:
     query, key = torch.randn(2, 1, 4, 20, 8)
     theirs = LlamaRotaryEmbedding(config)(query, torch.arange(20)[None])
     expected, _ = apply_rotary_pos_emb(query, key, *theirs)
-    found = rotate(query, *rotary_angles(torch.arange(20), 8))
+    found = rotate(query.transpose(1, 2), *rotary_angles(torch.arange(20), 8)).transpose(1, 2)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize("of_rows", [False, True])
+def test_a_rotation_and_its_gradient_are_those_of_the_formula(of_rows: bool, is_traced: bool) -> None:
+    """Float64, 1e-12; positions of all rows or of each; states that are a part of wider ones; what is compiled, too."""
+    turn = torch.compile(rotate, backend="eager") if is_traced else rotate
+    places = torch.tensor([[0, 1, 2, 3, 4], [0, 1, 0, 1, 2]]) if of_rows else torch.arange(5)
+    cosines, sines = (angles.double() for angles in rotary_angles(places, 6))
+    wide, upstream = random(2, 5, 4, 6).requires_grad_(), random(2, 5, 3, 6, seed=1)
+    first, second = wide[:, :, :3].chunk(2, dim=-1)
+    expected = wide[:, :, :3] * cosines + torch.cat([-second, first], dim=-1) * sines
+    found = turn(wide[:, :, :3], cosines, sines)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+    gradients = [torch.autograd.grad(one, wide, upstream)[0] for one in (expected, found)]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-12, atol=1e-13)
+
+
 def test_rotary_scores_follow_from_the_distance_alone() -> None:
-    query, key = random(1, 1, 1, 8), random(1, 1, 1, 8, seed=1)
+    query, key = random(1, 1, 1, 8), random(1, 1, 1, 8, seed=1)  # a row, a position, a head
 
     def score(at: int, other: int) -> Tensor:
         angles = [rotary_angles(torch.tensor([place]), 8) for place in (at, other)]

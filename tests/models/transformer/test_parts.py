@@ -107,7 +107,7 @@ def test_rms_norm_in_mixed_precision_is_the_one_in_float64_with_its_gradients(sc
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.float32):
             normed = own(states)
         assert normed.dtype == dtype
-        gradients = torch.autograd.grad(normed, (states, own.weight), upstream.to(dtype))
+        gradients = torch.autograd.grad(normed, (states, *own.parameters()), upstream.to(dtype))
         found.append([normed.detach(), *gradients])
     for exact, single in zip(*found, strict=True):
         torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-5 * float(exact.abs().max()))

@@ -1,12 +1,18 @@
-"""What is compiled takes any length, any number of rows where these vary, and nothing else; numbers are compiled in."""
+"""What is compiled takes any length, any number of rows where these vary, and nothing else; numbers are compiled in.
+
+Each kind of Block is one graph.
+"""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
+from torch._functorch._aot_autograd.utils import make_boxed_func
+from torch._inductor.compile_fx import compile_fx
 from torch.fx import GraphModule
 
 from models.body import Inputs
@@ -53,6 +59,11 @@ def inputs_of(stacks: str, *, rows: int = ROWS, more: int = 0) -> Inputs:
     return Inputs(**(encoder if stacks != "decoder" else {}), **(decoder if stacks != "encoder" else {}))
 
 
+def as_it_is(graph: GraphModule, _inputs: list[Any], **_settings: Any) -> Any:
+    """What a forward or backward graph is compiled to, in place of kernels."""
+    return make_boxed_func(graph)
+
+
 def compute(model: torch.nn.Module, inputs: Inputs) -> None:
     model(inputs)[0].sum().backward()
 
@@ -90,6 +101,39 @@ def test_numbers_are_compiled_in_where_all_sizes_are_symbols(inspected: Inspecte
     model(inputs_of("both"))
     assert len(inspected.symbols) == 2
     assert inspected.numbers == 0
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+@pytest.mark.parametrize("preset", get_args(PresetName))
+def test_each_kind_of_block_is_one_graph(inspected: Inspected, preset: PresetName, is_mixed: bool) -> None:
+    """A call that cannot be traced would have it in pieces, as one of torch.get_num_threads had GPT-2's in six."""
+    model = make(preset, "both").float()
+    model.compile_layers(encoder=None, decoder=None)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed):
+        compute(model, inputs_of("both"))
+    assert len(inspected.symbols) == 2
+
+
+def test_no_signs_are_kept_for_the_gradient_of_a_relu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They follow from its values, which are kept anyway, and a CPU is slow to write them."""
+    torch._dynamo.reset()
+    compile_function, kept = torch.compile, list[tuple[torch.dtype, int]]()
+    backend = partial(compile_fx, inner_compile=as_it_is)
+    monkeypatch.setattr(torch, "compile", lambda function, **how: compile_function(function, backend=backend, **how))
+    model = make("t5", "encoder").float()
+    model.compile_layers(encoder=None, decoder=None)
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append((tensor.dtype, tensor.numel()))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        states = model(inputs_of("encoder"))[0]
+    states.sum().backward()
+    inner = ROWS * S * 24  # the width of its feed-forward
+    assert (torch.float32, inner) in kept
+    assert (torch.bool, inner) not in kept
+    torch._dynamo.reset()
 
 
 @pytest.mark.parametrize("preset", ["lab", "t5"])
