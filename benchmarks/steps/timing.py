@@ -42,7 +42,7 @@ def make_arm(setting: Setting, variant: str, *, compiles: bool | None = None) ->
     Args:
         setting: what is compared.
         variant: one of `variants_of`.
-        compiles: in place of what the variant says.
+        compiles: in place of what the name of the variant has.
     """
     side, *how = variant.split()
     compiles = "compiled" in how if compiles is None else compiles
