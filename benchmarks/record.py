@@ -52,8 +52,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def merged(held: Any, new: Any) -> Any:
-    """Both, the new in place of the old; settings within settings are merged likewise."""
-    if not isinstance(held, dict) or not isinstance(new, dict):
+    """Both, the new in place of the old; settings within settings are merged likewise.
+
+    Of what failed nothing is kept, nor of what stands where it fails now.
+    """
+    if not isinstance(held, dict) or not isinstance(new, dict) or "failed" in held or "failed" in new:
         return new
     return {**held, **{key: merged(held.get(key), value) for key, value in new.items()}}
 

@@ -6,7 +6,7 @@ Everything between the two marks of the page is made from the files; the rest is
 import re
 from typing import Any
 
-from benchmarks import busy
+from benchmarks import busy, preparing
 from benchmarks.record import RESULTS, read
 from benchmarks.speed import PRODUCTS, Found, rows_of
 from common.files import write_whole
@@ -82,6 +82,11 @@ def busy_of(found: dict[str, Any]) -> str:
     return table(busy.header(), busy.rows_of({load: rates for load, rates in found.items() if load != "date"}))
 
 
+def preparing_of(found: dict[str, Any]) -> str:
+    """Seconds and megabytes a second of each way to prepare text."""
+    return table(["", "seconds", "MB a second"], preparing.rows_of(found))
+
+
 def checks_of(checks: dict[str, Any]) -> str:
     """What `benchmarks.machine` found, in a line."""
     statuses = [one["status"] for one in checks.values() if isinstance(one, dict)]
@@ -92,7 +97,13 @@ def checks_of(checks: dict[str, Any]) -> str:
 def tables() -> str:
     """The tables of every machine."""
     parts = []
-    makers = {"speed": speed_of, "loader": loader_of, "generation": generation_of, "busy": busy_of}
+    makers = {
+        "speed": speed_of,
+        "loader": loader_of,
+        "generation": generation_of,
+        "busy": busy_of,
+        "preparing": preparing_of,
+    }
     for path in sorted(RESULTS.glob("*.json")):
         held = read(path)
         parts.append(f"## {machine_line(held['machine'])}")

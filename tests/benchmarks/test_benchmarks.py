@@ -147,6 +147,9 @@ def test_a_machine_has_one_file_that_measurements_add_to(tmp_path: Path) -> None
     assert held["speed"]["nano"] == {"a": {"ours": 1, "lab": 2}}
     assert held["machine"] == described
     assert held["checks"] == {"fsdp": {}}
+    for found in ({"failed": "cut off"}, {"milliseconds": 3}, {"failed": "out of memory"}):
+        record.add(path, described, {"speed": {"nano": {"a": {"theirs": found}}}})
+        assert json.loads(path.read_text())["speed"]["nano"]["a"]["theirs"] == found, "what failed is replaced whole"
 
 
 @pytest.mark.parametrize(

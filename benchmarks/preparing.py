@@ -1,0 +1,168 @@
+"""Measures how fast text becomes tokens beside datasets and tokenizers: python -m benchmarks.preparing.
+
+    python -m benchmarks.preparing --corpus "books/*.txt"
+    python -m benchmarks.preparing --corpus "books/*.txt" --megabytes 50 --turns 1
+
+The text is the corpus, over and over up to that size, in documents of some paragraphs; behind the first time each
+begins with a number, so that none stands twice. It is prepared in turns by `prepare.py`, with a tokenizer trained on it
+and with that one given, sentence boundaries included, and by datasets with the same one, without boundaries: load,
+tokenise in `map`, by transformers as its examples do or by the fastest call of tokenizers, and group into windows.
+Seconds are by the clock.
+"""
+
+import argparse
+import glob
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.limited import run_limited
+from benchmarks.record import add, file_of, machine, today
+from common.processors import usable
+from training.monitoring.tables import plain_table, print_whole
+
+LIMIT = 1800.0  # seconds of one preparation
+WINDOW = 128  # tokens
+OF_A_DOCUMENT = 10  # paragraphs
+
+
+def grown(paragraphs: Sequence[str], size: int) -> Iterator[str]:
+    """Documents of these paragraphs over and over, until they have so many bytes."""
+    documents = [
+        "\n\n".join(paragraphs[first : first + OF_A_DOCUMENT]) for first in range(0, len(paragraphs), OF_A_DOCUMENT)
+    ]
+    written = 0
+    for turn in itertools.count():
+        for document in documents:
+            text = f"{turn} {document}" if turn else document
+            written += len(text.encode())
+            yield text
+            if written >= size:
+                return
+
+
+def paragraphs_of(files: Sequence[str]) -> list[str]:
+    """Those of text files, each in one line."""
+    texts = [Path(name).read_text(encoding="utf-8") for name in files]
+    return [" ".join(part.split()) for text in texts for part in text.split("\n\n") if part.strip()]
+
+
+def ours(text: Path, tokenizer: str, cache: Path) -> None:
+    """A token store by prepare.py, in a cache of its own."""
+    settings = {"corpus": text, "tokenizer": tokenizer, "cache": cache}
+    command = [sys.executable, "prepare.py", *(f"--data.{name}={value}" for name, value in settings.items())]
+    ended = run_limited(command, LIMIT)
+    assert ended.status == 0, ended.errors or f"cut off after {LIMIT:.0f} s"
+
+
+Rows = dict[str, list[Any]]
+
+
+def by_tokenizers(tokenizer: Path) -> Callable[[Rows], Rows]:
+    """Ids of texts by the fastest call of tokenizers."""
+    from tokenizers import Tokenizer
+
+    encode = Tokenizer.from_file(str(tokenizer)).encode_batch_fast
+    return lambda rows: {"input_ids": [one.ids for one in encode(rows["text"], add_special_tokens=False)]}
+
+
+def by_transformers(tokenizer: Path) -> Callable[[Rows], Rows]:
+    """What transformers' examples of pretraining keep of texts."""
+    from transformers import PreTrainedTokenizerFast
+
+    encode = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
+    return lambda rows: dict(encode(rows["text"], return_special_tokens_mask=True))
+
+
+def grouped(rows: Rows) -> Rows:
+    """Windows of all that a tokenizer gave, end to end."""
+    joined = {name: list(itertools.chain.from_iterable(values)) for name, values in rows.items()}
+    firsts = range(0, len(joined["input_ids"]) - WINDOW + 1, WINDOW)
+    return {name: [values[first : first + WINDOW] for first in firsts] for name, values in joined.items()}
+
+
+def by_datasets(text: Path, tokenise: Callable[[Rows], Rows], cache: Path, processes: int) -> int:
+    """The number of windows that datasets makes of the text."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    loaded: Any = datasets.load_dataset("json", data_files=str(text), cache_dir=str(cache), split="train")
+    mapped = loaded.map(tokenise, batched=True, num_proc=processes, remove_columns=["text"])
+    return len(mapped.map(grouped, batched=True, num_proc=processes))
+
+
+def measure(text: Path, folder: Path, *, turns: int, processes: int) -> dict[str, float]:
+    """Seconds of each way, the median of some turns."""
+    trained = folder / "first"
+    ours(text, "byte_bpe", trained)  # which also warms the file up
+    tokenizer = next(trained.rglob("tokenizer.json"))
+    ways: dict[str, Callable[[Path], Any]] = {
+        "prepare.py, tokenizer given": lambda cache: ours(text, str(tokenizer), cache),
+        "prepare.py, tokenizer trained": lambda cache: ours(text, "byte_bpe", cache),
+        "datasets, by transformers": lambda cache: by_datasets(text, by_transformers(tokenizer), cache, processes),
+        "datasets, by tokenizers": lambda cache: by_datasets(text, by_tokenizers(tokenizer), cache, processes),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, prepare in ways.items():
+            with tempfile.TemporaryDirectory(dir=folder) as cache:
+                before = time.perf_counter()
+                prepare(Path(cache))
+                seconds[name].append(time.perf_counter() - before)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
+
+
+def rows_of(found: dict[str, Any]) -> list[list[str]]:
+    """A row for each way: seconds, and megabytes a second."""
+    return [
+        [name, f"{seconds:.1f}", f"{found['megabytes'] / seconds:.1f}"] for name, seconds in found["seconds"].items()
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", required=True, help="text files in UTF-8, as a path or a pattern")
+    parser.add_argument("--megabytes", type=float, default=200.0)
+    parser.add_argument("--turns", type=int, default=3, help="of which the median counts")
+    parser.add_argument(
+        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
+    )
+    options = parser.parse_args(arguments)
+    files = sorted(glob.glob(options.corpus, recursive=True))
+    if not files:
+        parser.error(f"--corpus {options.corpus}: there is no such file")
+    described, console, processes = machine(), Console(highlight=False), len(usable())
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes of `map` are as many as there are processors
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = folder / "text.jsonl"
+        with text.open("w", encoding="utf-8") as file:
+            documents = grown(paragraphs_of(files), int(1e6 * options.megabytes))
+            file.writelines(json.dumps({"text": document}, ensure_ascii=False) + "\n" for document in documents)
+        found = {
+            "date": today(),
+            "megabytes": options.megabytes,
+            "processors": processes,
+            "seconds": measure(text, folder, turns=options.turns, processes=processes),
+        }
+    table = plain_table("", "seconds", "MB a second")
+    for row in rows_of(found):
+        table.add_row(*row)
+    print_whole(console, table)
+    key = f"{options.megabytes:g} MB of text on {processes} processors"
+    add(options.out or file_of(described), described, {"preparing": {key: found}})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
