@@ -3,4 +3,4 @@
 Begin with `speed.py`: python -m benchmarks.speed.
 """
 
-ROOMS = ("steps", ".")  # lowest first
+ROOMS = ("shared", "steps", ".")  # lowest first

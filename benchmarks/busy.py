@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 import torch
 from rich.console import Console
 
-from benchmarks.record import add, file_of, machine, today
+from benchmarks.shared.record import add, file_of, machine, today
 from benchmarks.steps.arms import Setting, ours
 from benchmarks.steps.shapes import MEASURED, shape_named
 from common.processors import usable

@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.record import add, file_of, machine, today
+from benchmarks.shared.record import add, file_of, machine, today
 from benchmarks.steps.shapes import MEASURED, BenchmarkShape, shape_named
 from models.body import Inputs
 from models.generation.decoding import Decoding

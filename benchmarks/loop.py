@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 
 import train
-from benchmarks.record import add, file_of, machine, today
+from benchmarks.shared.record import add, file_of, machine, today
 from benchmarks.steps.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
 from benchmarks.steps.hooks import measure_hooks
 from benchmarks.steps.shapes import MEASURED, shape_named

@@ -22,8 +22,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.checks import CHECKS, Skipped
-from benchmarks.limited import run_limited
-from benchmarks.record import add, file_of, machine, today
+from benchmarks.shared.limited import run_limited
+from benchmarks.shared.record import add, file_of, machine, today
 from common.files import write_whole
 
 MINUTES = 4.0 if torch.cuda.is_available() else 10.0

@@ -25,14 +25,15 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.limited import run_limited
-from benchmarks.record import add, file_of, machine, today
+from benchmarks.shared.limited import run_limited
+from benchmarks.shared.record import add, file_of, machine, today
 from common.processors import usable
 from training.monitoring.tables import plain_table, print_whole
 
 LIMIT = 1800.0  # seconds of one preparation
 WINDOW = 128  # tokens
 OF_A_DOCUMENT = 10  # paragraphs
+Rows = dict[str, list[Any]]  # columns, as datasets gives them to `map`
 
 
 def grown(paragraphs: Sequence[str], size: int) -> Iterator[str]:
@@ -62,9 +63,6 @@ def ours(text: Path, tokenizer: str, cache: Path) -> None:
     command = [sys.executable, "prepare.py", *(f"--data.{name}={value}" for name, value in settings.items())]
     ended = run_limited(command, LIMIT)
     assert ended.status == 0, ended.errors or f"cut off after {LIMIT:.0f} s"
-
-
-Rows = dict[str, list[Any]]
 
 
 def by_tokenizers(tokenizer: Path) -> Callable[[Rows], Rows]:

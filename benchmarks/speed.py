@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks.limited import run_limited
-from benchmarks.record import add, file_of, machine, read, today
+from benchmarks.shared.limited import run_limited
+from benchmarks.shared.record import add, file_of, machine, read, today
 from benchmarks.steps.arms import PRESET_OF, faster_precision
 from benchmarks.steps.peers import is_here
 from benchmarks.steps.shapes import MEASURED

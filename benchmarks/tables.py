@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from benchmarks import busy, preparing
-from benchmarks.record import RESULTS, read
+from benchmarks.shared.record import RESULTS, read
 from benchmarks.speed import PRODUCTS, Found, rows_of
 from common.files import write_whole
 from common.repository import REPOSITORY

@@ -36,20 +36,13 @@ def variants_of(objective: str) -> list[str]:
     return [*eager, *compiled, *documents]
 
 
-def make_arm(setting: Setting, variant: str, *, compiles: bool | None = None) -> TimedStep:
-    """The arm of a variant: a side, then `documents` where documents are kept apart, then `compiled`.
-
-    Args:
-        setting: what is compared.
-        variant: one of `variants_of`.
-        compiles: in place of what the name of the variant has.
-    """
+def make_arm(setting: Setting, variant: str) -> TimedStep:
+    """The arm of a variant: a side, then `documents` where documents are kept apart, then `compiled`."""
     side, *how = variant.split()
-    compiles = "compiled" in how if compiles is None else compiles
     if side in ("ours", "lab"):
         preset = "lab" if side == "lab" else PRESET_OF[setting.objective]
-        return ours(setting, preset, compiles=compiles, documents="documents" in how)
-    return theirs(setting, side, compiles=compiles)
+        return ours(setting, preset, compiles="compiled" in how, documents="documents" in how)
+    return theirs(setting, side, compiles="compiled" in how)
 
 
 def has_products(variant: str, device: torch.device) -> bool:
@@ -112,7 +105,7 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
     steps, memory = max(round(seconds / GROUPS / one), 1), peak_memory(device) / 1e9
     products = None
     if has_products(variant, device):
-        products = products_alone(make_arm(setting, variant, compiles=False))
+        products = products_alone(make_arm(setting, variant.removesuffix(" compiled")))
         _seconds(products.step, WARM_UP, device)
     taken, least = [], []
     for _ in range(GROUPS):

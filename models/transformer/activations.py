@@ -56,9 +56,9 @@ class _GeluTanhByTables(torch.autograd.Function):
 
 def gelu_tanh(numbers: Tensor) -> Tensor:
     """GELU as x / 2 · (1 + tanh(√(2/π) (x + 0.044715 x³))), which GPT-2 and T5 1.1 were trained with."""
-    if torch.compiler.is_compiling() or not numbers.is_cpu or numbers.dtype != torch.bfloat16:
-        return F.gelu(numbers, approximate="tanh")
-    if torch.get_num_threads() <= MOST_THREADS:
+    is_bf16 = numbers.is_cpu and numbers.dtype == torch.bfloat16
+    # In this order: the number of threads cannot be read in what is compiled, and would break it into pieces.
+    if is_bf16 and not torch.compiler.is_compiling() and torch.get_num_threads() <= MOST_THREADS:
         return _GeluTanhByTables.apply(numbers)  # pyright: ignore[reportReturnType]
     return F.gelu(numbers, approximate="tanh")
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import busy, generation, loop, record, speed, tables
+from benchmarks import busy, generation, loop, speed, tables
+from benchmarks.shared import record
 from benchmarks.steps import peers
 from benchmarks.steps.arms import PRESET_OF, Setting, ours
 from benchmarks.steps.peers import make_peer

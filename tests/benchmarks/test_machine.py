@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import machine
-from benchmarks.limited import Ended, run_limited
+from benchmarks.shared.limited import Ended, run_limited
 from tests.processes import Script
 
 

@@ -39,15 +39,19 @@ class Inspected:
         return graph
 
 
+def compile_by(backend: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has torch.compile use a backend."""
+    compile_function = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **how: compile_function(function, backend=backend, **how))
+
+
 @pytest.fixture
 def inspected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inspected]:
     torch._dynamo.reset()
     monkeypatch.setenv(CACHE, str(tmp_path / "compiled"))
     begin_compiling(tmp_path)
-    inspected, compile_function = Inspected(), torch.compile
-    monkeypatch.setattr(
-        torch, "compile", lambda function, **options: compile_function(function, backend=inspected, **options)
-    )
+    inspected = Inspected()
+    compile_by(inspected, monkeypatch)
     yield inspected
     torch._dynamo.reset()
 
@@ -117,9 +121,8 @@ def test_each_kind_of_block_is_one_graph(inspected: Inspected, preset: PresetNam
 def test_no_signs_are_kept_for_the_gradient_of_a_relu(monkeypatch: pytest.MonkeyPatch) -> None:
     """They follow from its values, which are kept anyway, and a CPU is slow to write them."""
     torch._dynamo.reset()
-    compile_function, kept = torch.compile, list[tuple[torch.dtype, int]]()
-    backend = partial(compile_fx, inner_compile=as_it_is)
-    monkeypatch.setattr(torch, "compile", lambda function, **how: compile_function(function, backend=backend, **how))
+    kept = list[tuple[torch.dtype, int]]()
+    compile_by(partial(compile_fx, inner_compile=as_it_is), monkeypatch)
     model = make("t5", "encoder").float()
     model.compile_layers(encoder=None, decoder=None)
 
