@@ -61,11 +61,14 @@ class Attention(nn.Module):
                     cache.append(key_BKSC, value_BKSC)
         else:
             heads_BTNC = self.query_key_value(states_BTD).unflatten(-1, (-1, self.head_width))
-            turned_BTNC, value_BSKC = heads_BTNC.split([self.query_heads + self.key_heads, self.key_heads], dim=2)
-            if angles is not None:
+            H, K = self.query_heads, self.key_heads
+            if angles is None:  # parts of one tensor, whose gradients are joined at once
+                query_BHTC, key_BKSC, value_BKSC = heads_BTNC.transpose(1, 2).split([H, K, K], dim=1)
+            else:
+                turned_BTNC, value_BSKC = heads_BTNC.split([H + K, K], dim=2)
                 turned_BTNC = rotate(turned_BTNC, *(angle.to(turned_BTNC.dtype) for angle in angles))
-            query_BHTC, key_BKSC = turned_BTNC.transpose(1, 2).split([self.query_heads, self.key_heads], dim=1)
-            value_BKSC = value_BSKC.transpose(1, 2)
+                query_BHTC, key_BKSC = turned_BTNC.transpose(1, 2).split([H, K], dim=1)
+                value_BKSC = value_BSKC.transpose(1, 2)
             if cache is not None:
                 key_BKSC, value_BKSC = cache.append(key_BKSC, value_BKSC)
         dropout = self.dropout if self.training else 0.0

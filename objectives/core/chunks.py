@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from models.body import Body, OutputLayer
 
-LEAST_CHUNKS = 8  # fewer save little memory, and no time: measured on a CPU (docs/benchmarks.md)
+LEAST_CHUNKS = 8  # on a GPU, where fewer save little memory; on a CPU one saves time (docs/benchmarks.md)
 LEAST_POSITIONS = 128  # of a chunk; products of fewer rows are slow, and each adds to the gradient of all weights
 
 
@@ -58,15 +58,16 @@ def positions_at_once(logits_at_once: int | None, vocab_size: int) -> int | None
     return None if logits_at_once is None else max(logits_at_once // vocab_size, LEAST_POSITIONS)
 
 
-def chunked_body(head: Callable[[Tensor], Tensor], number: int) -> Body | None:
-    """The body whose logits are taken in chunks where `head` makes those of so many positions; None where it is none.
+def chunked_body(head: Callable[[Tensor], Tensor], states_ND: Tensor) -> Body | None:
+    """The body whose logits are taken in chunks where `head` makes those of such states; None where it is none.
 
-    There are at least `LEAST_CHUNKS` of them.
+    A chunk may be the only one on a CPU: a gradient that is written out takes fewer passes than autograd's.
     """
     body = getattr(head, "__self__", None)
     if not isinstance(body, Body) or body.positions_at_once is None or head != body.logits:
         return None
-    return body if number >= LEAST_CHUNKS * body.positions_at_once else None
+    least = 1 if states_ND.is_cpu else LEAST_CHUNKS * body.positions_at_once
+    return body if len(states_ND) >= least else None
 
 
 def _sums(formula: Formula, logits_nV: Tensor, rows: slice) -> LossSums:
@@ -175,7 +176,7 @@ def over_vocabulary(states_ND: Tensor, head: Callable[[Tensor], Tensor], formula
     In chunks where `head` is the `logits` of a body that takes so many positions at once (`chunked_body`), else of all
     logits at once. Both differ by rounding alone.
     """
-    body = None if torch.compiler.is_compiling() else chunked_body(head, len(states_ND))
+    body = None if torch.compiler.is_compiling() else chunked_body(head, states_ND)
     layer = None if body is None else body.output_layer(states_ND)
     if body is not None and layer is not None:
         return _in_chunks(layer, formula, body)

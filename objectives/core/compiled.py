@@ -38,7 +38,7 @@ class CompiledLosses:
             states_ND: Tensor, head: Callable[[Tensor], Tensor], labels: Labels, *, count_correct: bool
         ) -> LossSums:
             own = labels._replace(divisor=1.0)  # no loss reads it, and its value would be compiled in
-            sums = _sums if chunked_body(head, len(states_ND)) else self._sums  # of chunks the formula is compiled
+            sums = _sums if chunked_body(head, states_ND) else self._sums  # of chunks the formula is compiled
             return sums(loss, states_ND, head, own, count_correct=count_correct)
 
         return compiled

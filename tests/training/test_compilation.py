@@ -18,6 +18,7 @@ from training.step.budget import Budget
 from training.step.compilation import (
     CACHE,
     CompiledLayers,
+    _compile_headers,
     begin_compiling,
     compiling_pays,
     tokens_of,
@@ -126,6 +127,47 @@ def test_a_torn_kernel_is_named_and_removed_with_those_that_are_empty(
     assert [kernel.exists() for kernel in (torn, empty, whole)] == [False, False, True]
     with pytest.raises(InductorError, match="other"), without_torn_kernels():
         raise InductorError("some other failure")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "cc1plus: error: while reading precompiled header: No such file",
+        "fatal error: cannot read PCH file: No such file",
+    ],
+)
+def test_torn_headers_are_named_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """What torch keeps beside its own kernels, for all of them."""
+    monkeypatch.setenv(CACHE, str(tmp_path / "kernels"))
+    header, compiled = tmp_path / "one.h", tmp_path / "one.h.gch"
+    for file in (header, compiled):
+        file.write_text("torn")
+    message = f"C++ compile error\n\nCommand:\ng++ x.cpp -include {header} -I/usr/include -o x.so\n\nOutput:\n{error}"
+    with pytest.raises(MachineError, match=f"{compiled}: .* the same command compiles it anew"), without_torn_kernels():
+        raise InductorError(message)
+    assert (header.exists(), compiled.exists()) == (True, False)
+    compiled.write_text("whole")
+    with pytest.raises(InductorError), without_torn_kernels():
+        raise InductorError(message.replace(error, "x.cpp:3: error: expected ';'"))
+    assert compiled.exists()
+
+
+def test_headers_are_compiled_ahead_as_kernels_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the instructions of this processor; without a word where torch cannot."""
+    from torch._inductor import codecache
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    found: list[Any] = []
+    monkeypatch.setattr(codecache.CppPythonBindingsCodeCache, "cache", {})
+    monkeypatch.setattr(codecache, "_precompile_header", lambda *_, **settings: found.append(settings) or "one.h")
+    _compile_headers()
+    assert [one["vec_isa"] for one in found] == [pick_vec_isa()]
+
+    def failing(*_: Any, **__: Any) -> str:
+        raise OSError
+
+    monkeypatch.setattr(codecache, "_precompile_header", failing)
+    _compile_headers()
 
 
 @pytest.mark.slow

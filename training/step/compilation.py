@@ -3,8 +3,9 @@
 import math
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +20,17 @@ from training.step.budget import Budget, quantity
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 FOLDER = "compiled"  # within the cache of token stores
 KINDS = 32  # that one function is compiled for: Blocks of encoders and decoders of several bodies, kinds of masks
+
+
+def _compile_headers() -> None:
+    """Has torch compile the headers of all its kernels for a CPU, which takes as long as seven kernels, once a machine.
+
+    Beside what is done before the first kernel. What fails here fails there again, and is reported.
+    """
+    with suppress(Exception):
+        from torch._inductor.codecache import CppPythonBindingsCodeCache
+
+        CppPythonBindingsCodeCache.load_pybinding_async([], "// at::vec::")  # compiled where it is called, so never
 
 
 def begin_compiling(cache: Path) -> None:
@@ -39,19 +51,25 @@ def begin_compiling(cache: Path) -> None:
     shapes.use_duck_shape = False  # two lengths that happen to be equal at first are still two
     inductor = cast(Any, torch._inductor.config)
     inductor.cpp.use_decompose_tanh = True  # by exp, to 1e-7: all that GELU's 1 + tanh needs, at 0.4 of its time
-    if inductor.cpp.vec_isa_ok is None and torch.backends.cpu.get_cpu_capability() == "AVX512":
+    if inductor.cpp.vec_isa_ok is None and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         # torch itself computes with them here, and a compiler that can read its headers knows them: 9 s of trials less
         inductor.cpp.vec_isa_ok = True
+    if not torch.cuda.is_available():
+        threading.Thread(target=_compile_headers, daemon=True).start()
 
 
 _UNLOADED = re.compile(r"ImportError: (?P<file>/.+?\.so): ")
+_UNREADABLE = re.compile(r"while reading precompiled header|cannot read PCH file")
+_HEADER = re.compile(r"-include (?P<file>/\S+\.h)\b")
 
 
-def _torn_kernels(message: str) -> list[Path]:
-    """The kernel that could not be loaded by torch's message, and all that are empty: one of these probes what the
-    processor can do, and another fails to compile for want of it.
+def _torn_files(message: str) -> list[Path]:
+    """What torch's message cannot load, a kernel or the compiled headers of all, and all kernels that are empty: one of
+    these probes what the processor can do, and another fails to compile for want of it.
     """
     named = [Path(found["file"]) for found in _UNLOADED.finditer(message)]
+    if _UNREADABLE.search(message):
+        named += {Path(f"{found['file']}.gch") for found in _HEADER.finditer(message)}
     kept = Path(os.environ[CACHE]).glob("*/*.so") if CACHE in os.environ else []
     return [*named, *(kernel for kernel in kept if not kernel.stat().st_size and kernel not in named)]
 
@@ -67,7 +85,7 @@ def without_torn_kernels() -> Iterator[None]:
         yield
     except Exception as error:
         is_compilers = type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
-        torn = _torn_kernels(str(error)) if is_compilers else []
+        torn = _torn_files(str(error)) if is_compilers else []
         if not torn:
             raise
         for kernel in torn:

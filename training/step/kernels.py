@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
-# The logits that a loss holds at once, by kind of device: 8 MB of float32 on a CPU, measured (docs/benchmarks.md); on
+# The logits that a loss holds at once, by kind of device: 32 MB of float32 on a CPU, measured (docs/benchmarks.md); on
 # CUDA 256 MB, whose products are still large.
-LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+LOGITS_AT_ONCE = {"cpu": 2**23, "cuda": 2**26}
 LEAST_GAIN = 0.03  # that a kernel other than the first must be faster by
 
 

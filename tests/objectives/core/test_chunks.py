@@ -19,7 +19,14 @@ from models.recurrent.config import RecurrentConfig
 from models.transformer.initialisation import initialise
 from objectives.causal_lm import CausalLM
 from objectives.core import chunks
-from objectives.core.chunks import LEAST_CHUNKS, LEAST_POSITIONS, LossSums, over_vocabulary, positions_at_once
+from objectives.core.chunks import (
+    LEAST_CHUNKS,
+    LEAST_POSITIONS,
+    LossSums,
+    chunked_body,
+    over_vocabulary,
+    positions_at_once,
+)
 from objectives.core.compiled import CompiledLosses
 from objectives.core.predictions import CrossEntropy, Prediction, _CrossEntropyOf, term_of
 from objectives.mixtures.distances import SoftTargets
@@ -160,9 +167,17 @@ def chunk_sizes(number: int, at_once: int | None, head: Any = None) -> list[int]
     return sizes
 
 
-def test_few_logits_and_other_heads_are_computed_at_once() -> None:
+@pytest.mark.parametrize(("device", "least"), [("cpu", 1), ("meta", 5 * LEAST_CHUNKS)])
+def test_few_logits_are_computed_at_once_on_a_gpu(device: str, least: int) -> None:
+    """A chunk may be the only one on a CPU, as its gradient is written out."""
+    body = body_of(CONFIGS["tied"], 5)
+    for number, is_chunked in ((least, True), (least - 1, False)):
+        assert (chunked_body(body.logits, torch.empty(number, D, device=device)) is body) is is_chunked
+
+
+def test_logits_are_taken_in_chunks_and_those_of_other_heads_at_once() -> None:
     assert chunk_sizes(5 * LEAST_CHUNKS + 3, 5) == [5] * LEAST_CHUNKS + [3]
-    assert chunk_sizes(5 * LEAST_CHUNKS - 1, 5) == [5 * LEAST_CHUNKS - 1]
+    assert chunk_sizes(3, 5) == [3]
     assert chunk_sizes(80, None) == [80]
     assert chunk_sizes(0, 5) == [0]
     assert positions_at_once(2**21, 8192) == 256
