@@ -6,8 +6,9 @@
 
 For each objective: `ours` (the preset of the objective's family) and `lab`, with documents kept apart and not, and
 transformers' class of the family, eager and compiled; ModernBERT and, where it is installed, litgpt's GPT besides. On a
-CPU our steps are timed in turns with their matrix products alone, which no step can beat. Every variant has a process
-of its own with a time limit. Results are written as they come, and what stands in the file is not measured again: a
+CPU our steps are timed in turns with their matrix products alone, which no step can beat, and those of each side in
+turns with the family's, by which sides are compared: a machine's pace changes from process to process. Every variant
+has a process of its own with a time limit. Results are written as they come, and what stands in the file is not measured again: a
 call ends in about four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are timed by the
 processor's clock, which other processes hardly change.
 """
@@ -29,7 +30,7 @@ from benchmarks.shared.record import add, file_of, machine, read, today
 from benchmarks.steps.arms import PRESET_OF, faster_precision
 from benchmarks.steps.peers import is_here
 from benchmarks.steps.shapes import MEASURED
-from benchmarks.steps.timing import variants_of
+from benchmarks.steps.timing import FAMILY, OWN, variants_of
 from common.repository import REPOSITORY
 from training.monitoring.tables import plain_table, print_whole
 
@@ -38,7 +39,8 @@ SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilat
 LEAST_SECONDS = 30.0  # that must be left where a variant is begun
 TIMED_SECONDS = {"cpu": 6.0, "cuda": 2.0}
 PRODUCTS = "its products alone"
-PEERS = ("theirs", "modernbert", "litgpt")
+OURS, PEERS = ("ours", "lab"), ("theirs", "modernbert", "litgpt")
+RATE = "tokens_per_second"
 Found = dict[str, dict[str, dict[str, Any]]]  # by objective, then by variant
 
 
@@ -73,21 +75,28 @@ def missing(held: Found, objectives: list[str], variants: list[str] | None) -> I
                     yield objective, names[place]
 
 
-def best(results: dict[str, dict[str, Any]], sides: tuple[str, ...]) -> float | None:
-    """The most raw tokens a second that any variant of these sides reaches, documents not kept apart."""
-    rates = [
-        result["tokens_per_second"]
+def best(results: dict[str, dict[str, Any]], sides: tuple[str, ...], unit: str) -> float | None:
+    """The most that any variant of these sides reaches, documents not kept apart; a ratio of times counts inversely."""
+    found = [
+        result[unit]
         for name, result in results.items()
         if name.split()[0] in sides and "documents" not in name and "failed" not in result
     ]
-    return max(rates, default=None)
+    return (1 / min(found) if unit == FAMILY else max(found)) if found else None
+
+
+def _ratio(results: dict[str, dict[str, Any]]) -> float | None:
+    """How many times as many tokens the best of ours reaches as the best of theirs."""
+    is_timed = all(FAMILY in result or "failed" in result for result in results.values())
+    ours, theirs = (best(results, sides, FAMILY if is_timed else RATE) for sides in (OURS, PEERS))
+    return ours / theirs if ours and theirs else None
 
 
 def _cell(result: dict[str, Any]) -> str:
     if "failed" in result:
         return "-"
     mfu = f" ({result['mfu']:.0%})" if "mfu" in result else ""
-    return f"{result['tokens_per_second']:,.0f}{mfu}"
+    return f"{result[RATE]:,.0f}{mfu}"
 
 
 def rows_of(found: Found) -> list[list[str]]:
@@ -95,12 +104,11 @@ def rows_of(found: Found) -> list[list[str]]:
     every = [name for objective in PRESET_OF for name in variants_of(objective)]
     names = [name for name in dict.fromkeys(every) if any(name in results for results in found.values())]
     rows = [[name, *(_cell(results[name]) if name in results else "" for results in found.values())] for name in names]
-    pairs = [(best(results, ("ours", "lab")), best(results, PEERS)) for results in found.values()]
-    if any(one and two for one, two in pairs):
-        cells = [f"{one / two:.2f}" if one and two else "" for one, two in pairs]
-        rows.append(["best of ours / best of theirs", *cells])
+    ratios = [_ratio(results) for results in found.values()]
+    if any(ratios):
+        rows.append(["best of ours / best of theirs", *("" if one is None else f"{one:.2f}" for one in ratios)])
     for name in names:
-        times = [results.get(name, {}).get("times_products") for results in found.values()]
+        times = [results.get(name, {}).get(OWN) for results in found.values()]
         if any(times):
             rows.append([f"{name} / {PRODUCTS}", *("" if one is None else f"{one:.2f}" for one in times)])
     return rows

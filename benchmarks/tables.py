@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from benchmarks import busy, preparing
-from benchmarks.shared.record import RESULTS, read
+from benchmarks.shared.record import RESULTS, chip, read
 from benchmarks.speed import PRODUCTS, Found, rows_of
 from common.files import write_whole
 from common.repository import REPOSITORY
@@ -35,10 +35,10 @@ def named(variant: str) -> str:
 
 def machine_line(machine: dict[str, Any]) -> str:
     """What a machine is, in a line."""
-    chip = ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['threads']} threads"
+    name = ", ".join(machine["gpus"]) or f"{chip(machine)}, {machine['threads']} threads"
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "transformers")
                          if name in machine["versions"])  # fmt: skip
-    return f"{chip}; {versions}"
+    return f"{name}; {versions}"
 
 
 def speed_of(found: Found) -> str:

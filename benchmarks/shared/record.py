@@ -31,6 +31,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": name or platform.processor() or platform.machine(),
         "threads": len(usable()),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "amx": "amx_bf16" in flags,
         "avx512_bf16": "avx512_bf16" in flags,
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
@@ -39,10 +40,17 @@ def machine() -> dict[str, Any]:
     }
 
 
+def chip(described: dict[str, Any]) -> str:
+    """The first GPU of a machine, or its processor with what torch multiplies by: one name stands for several."""
+    if described["gpus"]:
+        return described["gpus"][0]
+    narrow = ["AMX"] if described["amx"] else ["bf16"] if described["avx512_bf16"] else []
+    return f"{described['processor']} ({', '.join([described['instructions'], *narrow])})"
+
+
 def file_of(described: dict[str, Any]) -> Path:
     """The file of a machine, by its first GPU or its processor."""
-    chip = (described["gpus"] or [described["processor"]])[0]
-    words = re.sub(r"\((r|tm)\)|@.*| CPU| Processor", "", chip, flags=re.IGNORECASE)
+    words = re.sub(r"\((r|tm)\)|@[^(]*| CPU| Processor", "", chip(described), flags=re.IGNORECASE)
     return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.json"
 
 

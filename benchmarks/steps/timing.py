@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import operator
 import statistics
 import sys
 import time
@@ -45,9 +44,21 @@ def make_arm(setting: Setting, variant: str) -> TimedStep:
     return theirs(setting, side, compiles="compiled" in how)
 
 
-def has_products(variant: str, device: torch.device) -> bool:
-    """Whether the products of a variant are timed beside its steps: those of our own, whose attention a CPU shows."""
-    return device.type == "cpu" and variant.split()[0] in ("ours", "lab")
+FAMILY, OWN = "times_products_of_family", "times_products"
+
+
+def bounds_of(setting: Setting, variant: str) -> dict[str, TimedStep]:
+    """The products alone beside which the steps of a variant are timed on a CPU, by the name of the ratio to them.
+
+    Those of the objective's family are beside every variant of every side, so that two variants compare however fast
+    the machine was when each was measured; its own are beside each of our own.
+    """
+    if setting.device.type != "cpu":
+        return {}
+    bounds, own = {FAMILY: products_alone(make_arm(setting, "ours"))}, variant.removesuffix(" compiled")
+    if own.split()[0] in ("ours", "lab"):
+        bounds[OWN] = bounds[FAMILY] if own == "ours" else products_alone(make_arm(setting, own))
+    return bounds
 
 
 def _wait(device: torch.device) -> None:
@@ -88,8 +99,8 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
     Returns:
         Raw tokens a second and milliseconds a step (medians), MFU against the fastest product that was measured here
         (where the operations are counted), threads on a CPU, the most gigabytes of memory, seconds until the first step
-        was done, the compilations behind the second step, and how many times as long a step takes as its matrix
-        products alone, measured in turns (`has_products`).
+        was done, the compilations behind the second step, and how many times as long a token takes as in matrix
+        products alone, measured in turns (`bounds_of`).
     """
     torch.manual_seed(0)
     device, began = setting.device, time.perf_counter()
@@ -103,14 +114,15 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
         torch.cuda.reset_peak_memory_stats(device)
     one = _seconds(arm.step, WARM_UP, device)
     steps, memory = max(round(seconds / GROUPS / one), 1), peak_memory(device) / 1e9
-    products = None
-    if has_products(variant, device):
-        products = products_alone(make_arm(setting, variant.removesuffix(" compiled")))
-        _seconds(products.step, WARM_UP, device)
-    taken, least = [], []
+    bounds = bounds_of(setting, variant)
+    for bound in bounds.values():
+        _seconds(bound.step, WARM_UP, device)
+    taken, times = [], {name: [] for name in bounds}
     for _ in range(GROUPS):
         taken.append(_seconds(arm.step, steps, device))
-        least += [] if products is None else [_seconds(products.step, steps, device)]
+        for name, bound in bounds.items():
+            of_a_token = _seconds(bound.step, steps, device) / bound.raw_tokens
+            times[name].append(taken[-1] / arm.raw_tokens / of_a_token)
     median = statistics.median(taken)
     found: dict[str, Any] = {
         "tokens_per_second": arm.raw_tokens / median,
@@ -120,9 +132,8 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
         "seconds_of_first_step": first,
         "recompilations": counters["stats"]["unique_graphs"] - graphs,
         "parameters": arm.parameters,
+        **{name: statistics.median(ratios) for name, ratios in times.items()},
     }
-    if products is not None:
-        found["times_products"] = statistics.median(map(operator.truediv, taken, least))
     if device.type == "cpu":
         found["threads"] = torch.get_num_threads()
     peak = measured_flops(device, torch.bfloat16 if setting.precision == "bf16" else torch.float32)

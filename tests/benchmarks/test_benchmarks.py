@@ -76,6 +76,7 @@ def test_a_variant_is_measured(objective: str, variant: str) -> None:
     is_ours = variant not in ("theirs", "modernbert")
     assert ("mfu" in found) is is_ours
     assert (found.get("times_products", 0) > 1) is is_ours, "nothing is faster than a part of itself"
+    assert found["times_products_of_family"] > 0
     assert ("aten::mm" in found.get("kernels", "")) is (variant == "theirs")
 
 
@@ -129,9 +130,25 @@ def test_results_are_written_as_they_come_and_the_next_call_goes_on(
         speed.main(["--variants", "mine"])
 
 
+def test_sides_compare_by_the_products_that_were_timed_beside_each() -> None:
+    """However fast the machine was when each was measured; without them by their rates."""
+    results = {
+        "ours": {"tokens_per_second": 100.0, "times_products_of_family": 1.2},
+        "lab": {"tokens_per_second": 90.0, "times_products_of_family": 1.3},
+        "theirs": {"tokens_per_second": 100.0, "times_products_of_family": 1.8},
+        "modernbert": {"failed": "out of memory"},
+    }
+    rates = {name: {"tokens_per_second": one} for name, one in (("lab", 90.0), ("theirs", 45.0), ("litgpt", 60.0))}
+    rows = speed.rows_of({"masked_lm": results, "causal_lm": rates, "denoising": {"ours": results["ours"]}})
+    assert rows[-1] == ["best of ours / best of theirs", "1.50", "1.50", ""]
+
+
 def test_a_variant_that_is_cut_off_or_fails_is_named_in_one_line() -> None:
     more = ("--device", "cpu", "--shape", "tiny", "--precision", "fp32", "--seconds", "0.01")
     assert speed.run_variant("causal_lm", "ours", 0.2, *more) == {"failed": "cut off after 0 s"}
+
+
+CPU = {"gpus": [], "amx": False, "avx512_bf16": False}
 
 
 def test_a_machine_has_one_file_that_measurements_add_to(tmp_path: Path) -> None:
@@ -139,8 +156,12 @@ def test_a_machine_has_one_file_that_measurements_add_to(tmp_path: Path) -> None
     text = json.dumps(described)
     assert str(Path.home()) not in text
     assert record.file_of({"gpus": ["NVIDIA H200"], "processor": "x"}).name == "nvidia-h200.json"
-    intel = {"gpus": [], "processor": "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz"}
-    assert record.file_of(intel).name == "intel-xeon-platinum-8481c.json"
+    intel = {"processor": "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz", "instructions": "AVX512"}
+    assert record.file_of({**intel, **CPU, "amx": True}).name == "intel-xeon-platinum-8481c-avx512-amx.json"
+    amd = {"processor": "AMD EPYC", "instructions": "AVX2"}
+    assert record.file_of({**amd, **CPU}).name == "amd-epyc-avx2.json"
+    newer = {**amd, **CPU, "instructions": "AVX512", "avx512_bf16": True}
+    assert record.file_of(newer).name == "amd-epyc-avx512-bf16.json", "of the same name, and another machine"
     path = tmp_path / "a.json"
     record.add(path, described, {"speed": {"nano": {"a": {"ours": 1}}}})
     record.add(path, described, {"speed": {"nano": {"a": {"lab": 2}}}, "checks": {"fsdp": {}}})
