@@ -8,9 +8,9 @@ For each objective: `ours` (the preset of the objective's family) and `lab`, wit
 transformers' class of the family, eager and compiled; ModernBERT and, where it is installed, litgpt's GPT besides. On a
 CPU our steps are timed in turns with their matrix products alone, which no step can beat, and those of each side in
 turns with the family's, by which sides are compared: a machine's pace changes from process to process. Every variant
-has a process of its own with a time limit. Results are written as they come, and what stands in the file is not measured again: a
-call ends in about four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are timed by the
-processor's clock, which other processes hardly change.
+has a process of its own with a time limit. Results are written as they come, and what stands in the file is not
+measured again: a call ends in about four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are
+timed by the processor's clock, which other processes hardly change.
 """
 
 import argparse
