@@ -116,13 +116,13 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
     steps, memory = max(round(seconds / GROUPS / one), 1), peak_memory(device) / 1e9
     bounds = bounds_of(setting, variant)
     for bound in bounds.values():
-        _seconds(bound.step, WARM_UP, device)
+        _seconds(bound.step, 1, device)
     taken, times = [], {name: [] for name in bounds}
     for _ in range(GROUPS):
         taken.append(_seconds(arm.step, steps, device))
+        least = {id(bound): _seconds(bound.step, steps, device) for bound in bounds.values()}  # each once
         for name, bound in bounds.items():
-            of_a_token = _seconds(bound.step, steps, device) / bound.raw_tokens
-            times[name].append(taken[-1] / arm.raw_tokens / of_a_token)
+            times[name].append(taken[-1] / arm.raw_tokens / (least[id(bound)] / bound.raw_tokens))
     median = statistics.median(taken)
     found: dict[str, Any] = {
         "tokens_per_second": arm.raw_tokens / median,
