@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-
 from data.text.cleaning import clean, parts_of
 
 Cut = Callable[[str], Iterable[str]]  # a document into its sentences; joined they are the document
@@ -22,11 +20,11 @@ _DOCUMENTS_AT_ONCE = 8_192
 HEADER = struct.Struct("<QQQ?")
 
 
-def document_hash(text: str) -> int:
+def document_hash(parts: Iterable[bytes]) -> int:
     """64 bits of the SHA-256 of a document: what decides, on every machine alike, to which split it belongs."""
     digest = hashlib.sha256()
-    for start in range(0, len(text), CHARACTERS_AT_ONCE):
-        digest.update(text[start : start + CHARACTERS_AT_ONCE].encode())
+    for part in parts:
+        digest.update(part)
     return int.from_bytes(digest.digest()[:8], "big")
 
 
@@ -56,9 +54,9 @@ class DocumentPart(NamedTuple):
         return found
 
 
-def _record(key: int, text: str, sentences: list[str], *, goes_on: bool = False) -> bytes:
-    encoded, lengths = text.encode(), np.array([len(sentence) for sentence in sentences], dtype="<u4")
-    return HEADER.pack(key, len(encoded), len(lengths), goes_on) + encoded + lengths.tobytes()
+def _record(key: int, encoded: bytes, sentences: list[str], *, goes_on: bool = False) -> bytes:
+    lengths = struct.pack(f"<{len(sentences)}I", *map(len, sentences))
+    return HEADER.pack(key, len(encoded), len(sentences), goes_on) + encoded + lengths
 
 
 class Cleaned(NamedTuple):
@@ -94,30 +92,32 @@ class Cleaner:
         if isinstance(piece, DocumentPart):
             sentences = piece.sentences(self.cut)
             cleaned = "".join(sentences)
-            record = _record(piece.key, cleaned, sentences, goes_on=piece.goes_on)
+            encoded = cleaned.encode()
+            record = _record(piece.key, encoded, sentences, goes_on=piece.goes_on)
             characters, left_open = Counter(all=len(cleaned), bad=cleaned.count("\ufffd")), len(sentences)
             return Cleaned(
                 record,
                 num_documents=int(not piece.goes_on),
                 sentences_left_open=left_open if piece.goes_on else 0,
-                num_bytes=len(cleaned.encode()),
+                num_bytes=len(encoded),
                 extremes=[piece.key, piece.key],
                 characters=characters,
                 warnings=piece.warnings,
             )
-        warnings, characters = Counter[str](), Counter[str](all=0, bad=0)
+        warnings = Counter(read=len(piece))
         records, keys = bytearray(), list[int]()
-        num_bytes = 0
+        num_bytes = num_characters = num_bad = 0
         for text in piece:
-            warnings["read"] += 1
             if not (cleaned := clean(text, warnings)):
                 continue
-            keys.append(document_hash(cleaned))
-            record = _record(keys[-1], cleaned, list(self.cut(cleaned)))
-            records += record
-            num_bytes += HEADER.unpack_from(record)[1]
-            characters.update(all=len(cleaned), bad=cleaned.count("\ufffd"))
+            encoded = cleaned.encode()
+            keys.append(document_hash([encoded]))
+            records += _record(keys[-1], encoded, list(self.cut(cleaned)))
+            num_bytes += len(encoded)
+            num_characters += len(cleaned)
+            num_bad += cleaned.count("\ufffd")
         extremes = [min(keys), max(keys)] if keys else []
+        characters = Counter(all=num_characters, bad=num_bad)
         return Cleaned(bytes(records), len(keys), 0, num_bytes, extremes, characters, warnings)
 
 
@@ -129,7 +129,8 @@ def _in_parts(text: str) -> Iterator[DocumentPart]:
     part, following = next(parts), next(parts, None)
     if following is None:
         return
-    key = document_hash(cleaned)
+    starts = range(0, len(cleaned), CHARACTERS_AT_ONCE)
+    key = document_hash(cleaned[start : start + CHARACTERS_AT_ONCE].encode() for start in starts)
     while part is not None:
         yield DocumentPart(key, before, part, following is not None, warnings)
         before, warnings = part[len(part.rstrip()) :], Counter[str]()

@@ -124,8 +124,8 @@ class CorpusPart:
         """
         found = looked_up(row, self.text_column)
         is_set = self.key.startswith("data.")  # else it is an evaluation's, whose column has one name
-        remedy = remedy_for_mark(row, self.text_column) or "; set data.text_column" * is_set
         if found is None:
+            remedy = remedy_for_mark(row, self.text_column) or "; set data.text_column" * is_set
             raise UserError(f"{origin} has no column '{self.text_column}' (it has: {', '.join(row)}){remedy}")
         (text,) = found
         if isinstance(text, RepeatedColumn):

@@ -5,7 +5,7 @@ word as a dictionary takes to find it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -125,6 +125,15 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
+def _numbered(texts: Iterable[str], cut: Callable[[str], Iterable[str]]) -> Iterator[tuple[int, str]]:
+    """The parts of texts, each with the number of its text; one that is looked up at once is its own part."""
+    for number, text in enumerate(texts):
+        if len(text) <= CHARACTERS_AT_ONCE:
+            yield number, text
+        else:
+            yield from ((number, part) for part in cut(text))
+
+
 def _grouped(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     """Numbered parts, as many together as are looked up at once."""
     group, size = [], 0
@@ -162,7 +171,7 @@ class DocumentEncoder:
         ids, begins = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int64)]
         lengths = np.zeros(count, dtype=np.int64)
         start = 0
-        for group in _grouped((number, part) for number, text in enumerate(texts) for part in cut(text)):
+        for group in _grouped(_numbered(texts, cut)):
             words = [self._words_of(part) for _, part in group]
             flat = list(chain.from_iterable(words))
             found = self._encode_words(flat)
@@ -191,8 +200,8 @@ class DocumentEncoder:
         """
         characters = np.concatenate([np.zeros(0, dtype=np.int64), *sentences])
         if self.by_sentence:
-            ends = ([0, *np.cumsum(lengths).tolist()] for lengths in sentences)
-            cut = (text[a:b] for text, bounds in zip(documents, ends, strict=True) for a, b in pairwise(bounds))
+            joined = "".join(documents)
+            cut = (joined[start:end] for start, end in pairwise([0, *np.cumsum(characters).tolist()]))
             ids, _, lengths = self._tokens_of(cut, len(characters))
             return ids, lengths
         longest = max(map(len, documents), default=0)
