@@ -1,7 +1,7 @@
 """Measures how fast text becomes tokens beside datasets and tokenizers: python -m benchmarks.preparing.
 
     python -m benchmarks.preparing --corpus "books/*.txt"
-    python -m benchmarks.preparing --corpus "books/*.txt" --megabytes 50 --turns 1
+    python -m benchmarks.preparing --corpus "books/*.txt" --paragraphs 1 --megabytes 50 --turns 1
 
 The text is the corpus, over and over up to that size, in documents of some paragraphs; behind the first time each
 begins with a number, so that none stands twice. It is prepared in turns by `prepare.py`, with a tokenizer trained on it
@@ -32,15 +32,12 @@ from training.monitoring.tables import plain_table, print_whole
 
 LIMIT = 1800.0  # seconds of one preparation
 WINDOW = 128  # tokens
-OF_A_DOCUMENT = 10  # paragraphs
 Rows = dict[str, list[Any]]  # columns, as datasets gives them to `map`
 
 
-def grown(paragraphs: Sequence[str], size: int) -> Iterator[str]:
-    """Documents of these paragraphs over and over, until they have so many bytes."""
-    documents = [
-        "\n\n".join(paragraphs[first : first + OF_A_DOCUMENT]) for first in range(0, len(paragraphs), OF_A_DOCUMENT)
-    ]
+def grown(paragraphs: Sequence[str], size: int, *, together: int) -> Iterator[str]:
+    """Documents of so many of these paragraphs, over and over, until they have so many bytes."""
+    documents = ["\n\n".join(paragraphs[first : first + together]) for first in range(0, len(paragraphs), together)]
     written = 0
     for turn in itertools.count():
         for document in documents:
@@ -131,6 +128,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", required=True, help="text files in UTF-8, as a path or a pattern")
     parser.add_argument("--megabytes", type=float, default=200.0)
+    parser.add_argument("--paragraphs", type=int, default=10, help="of a document")
     parser.add_argument("--turns", type=int, default=3, help="of which the median counts")
     parser.add_argument(
         "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
@@ -139,13 +137,16 @@ def main(arguments: list[str]) -> int:
     files = sorted(glob.glob(options.corpus, recursive=True))
     if not files:
         parser.error(f"--corpus {options.corpus}: there is no such file")
+    if options.paragraphs < 1:
+        parser.error(f"--paragraphs {options.paragraphs} is less than 1")
     described, console, processes = machine(), Console(highlight=False), len(usable())
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes of `map` are as many as there are processors
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "text.jsonl"
         with text.open("w", encoding="utf-8") as file:
-            documents = grown(paragraphs_of(files), int(1e6 * options.megabytes))
+            size = int(1e6 * options.megabytes)
+            documents = grown(paragraphs_of(files), size, together=options.paragraphs)
             file.writelines(json.dumps({"text": document}, ensure_ascii=False) + "\n" for document in documents)
         found = {
             "date": today(),
@@ -157,7 +158,8 @@ def main(arguments: list[str]) -> int:
     for row in rows_of(found):
         table.add_row(*row)
     print_whole(console, table)
-    key = f"{options.megabytes:g} MB of text on {processes} processors"
+    part = "a paragraph" if options.paragraphs == 1 else f"{options.paragraphs} paragraphs"
+    key = f"{options.megabytes:g} MB of text in documents of {part} on {processes} processors"
     add(options.out or file_of(described), described, {"preparing": {key: found}})
     return 0
 

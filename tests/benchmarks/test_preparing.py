@@ -14,24 +14,26 @@ from common.repository import REPOSITORY
 
 
 def test_text_grows_to_a_size_without_a_document_that_stands_twice() -> None:
-    paragraphs = [str(number) for number in range(preparing.OF_A_DOCUMENT + 1)]
-    first, second, third, *more = preparing.grown(paragraphs, 40)
+    paragraphs = [str(number) for number in range(11)]
+    first, second, third, *more = preparing.grown(paragraphs, 40, together=10)
     assert first.split("\n\n") == paragraphs[:-1]
     assert [second, third.split("\n\n")[0], more] == ["10", "1 0", []]
     assert len(first + second) < 40 <= len(first + second + third)
 
 
 def test_preparing_is_measured_beside_datasets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out, few = tmp_path / "machine.json", ["--megabytes", "0.3", "--turns", "1"]
+    out, few = tmp_path / "machine.json", ["--megabytes", "0.3", "--turns", "1", "--paragraphs", "1"]
     assert preparing.main(["--corpus", str(REPOSITORY / "docs/*.md"), *few, "--out", str(out)]) == 0
-    (found,) = json.loads(out.read_text())["preparing"].values()
+    ((key, found),) = json.loads(out.read_text())["preparing"].items()
+    assert key.startswith("0.3 MB of text in documents of a paragraph on ")
     assert [name.split(",")[0] for name in found["seconds"]] == ["prepare.py", "prepare.py", "datasets", "datasets"]
     assert min(found["seconds"].values()) > 0
     assert "MB a second" in capsys.readouterr().out
     assert len(tables.preparing_of(found).splitlines()) == 2 + 4
-    with pytest.raises(SystemExit):
-        preparing.main(["--corpus", str(tmp_path / "none.txt")])
-    assert "there is no such file" in capsys.readouterr().err
+    for wrong, named in (("--corpus=none.txt", "there is no such file"), ("--paragraphs=0", "is less than 1")):
+        with pytest.raises(SystemExit):
+            preparing.main(["--corpus", str(REPOSITORY / "docs/*.md"), wrong])
+        assert named in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("way", [preparing.by_tokenizers, preparing.by_transformers])
