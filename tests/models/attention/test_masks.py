@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.attention import kernels
 from models.attention.kernels import KernelMask, attend, prepare
 from models.attention.masks import HIDDEN, Mask, dense_bias, visible_keys
 from tests.models.attention.formula import bias_by_formula, random, reference_attention, visible_by_formula
@@ -136,6 +137,46 @@ def test_a_hidden_key_changes_nothing_and_a_visible_one_does(mask: Mask) -> None
         seeing = visible.any(axis=-1)
         assert (change[~visible[:, :, place] & seeing] == 0).all()
         assert (change[visible[:, :, place]] > 1e-6).all()
+
+
+@every_mask
+@pytest.mark.parametrize("queries", [T, 3])
+@pytest.mark.parametrize("learns_bias", [False, True])
+def test_queries_in_parts_have_the_numbers_and_gradients_of_all(
+    mask: Mask, queries: int, learns_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part sees no keys but those that a causal mask may show it; a mask that shows later ones is not cut."""
+    found, sizes, softmax = [], [], kernels.F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        kernels.F,
+        "scaled_dot_product_attention",
+        lambda query, key, *rest, **more: sizes.append(key.shape[2]) or softmax(query, key, *rest, **more),
+    )
+    cut = mask.is_causal and mask.prefixes_BS is None
+    monkeypatch.setattr(kernels, "PARTS", 3)
+    for least in (T + 1, 3):
+        monkeypatch.setattr(kernels, "LEAST_IN_PARTS", least)
+        sizes.clear()
+        whole = last_queries(mask, queries)
+        tensors = [
+            random(B, heads, length, C, seed=heads).requires_grad_() for heads, length in ((H, queries), (2, T), (1, T))
+        ]
+        query, key, value = tensors[0], tensors[1], tensors[2].expand(B, 2, T, C)
+        if whole.bias_1HTS is not None and learns_bias:
+            tensors.append(whole.bias_1HTS.clone().requires_grad_())
+            whole = whole._replace(bias_1HTS=tensors[-1])
+        mixed = attend(query, key, value, prepare(whole, queries, T, like=query), scale=0.3)
+        is_seen = torch.from_numpy(
+            (bias_by_formula(whole._replace(bias_1HTS=None), B, queries, T) > HIDDEN / 2).any(-1)
+        )
+        mixed = torch.where(
+            is_seen.expand(B, H, queries)[..., None], mixed, 0.0
+        )  # a query without keys is read by nobody
+        found.append([mixed.detach(), *torch.autograd.grad(mixed.square().sum(), tensors)])
+        if sizes and least == 3:
+            assert sizes == ([T - queries + end for end in ((3, 5, 7) if queries == T else (1, 2, 3))] if cut else [T])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-14)
 
 
 def test_cuda_takes_the_flag_of_a_causal_mask_alone() -> None:
