@@ -35,7 +35,7 @@ from common.repository import REPOSITORY
 from training.monitoring.tables import plain_table, print_whole
 
 MINUTES = 4.0
-SECONDS_OF_A_VARIANT = {"cpu": 90.0, "cuda": 75.0}  # at most, with its compilation
+SECONDS_OF_A_VARIANT = {"cpu": 150.0, "cuda": 75.0}  # at most, with its compilation
 LEAST_SECONDS = 30.0  # that must be left where a variant is begun
 TIMED_SECONDS = {"cpu": 6.0, "cuda": 2.0}
 PRODUCTS = "its products alone"

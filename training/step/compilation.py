@@ -130,7 +130,7 @@ class Worth(NamedTuple):
 # save. On an H200, roughly, of GPT-2's of 110 M parameters in bf16.
 _ON_CUDA = Worth({}, others=0.28, seconds=45.0)
 WORTH = {
-    ("cpu", "fp32"): Worth({"lab": 0.05, "gpt2": 0.03, "t5": 0.05}, others=0.0, seconds=15.0),
+    ("cpu", "fp32"): Worth({"lab": 0.03, "t5": 0.05}, others=0.0, seconds=15.0),
     ("cpu", "bf16"): Worth({"lab": 0.12, "gpt2": 0.05, "bart": 0.03, "t5": 0.1}, others=0.0, seconds=22.0),
     ("cuda", "fp32"): _ON_CUDA,
     ("cuda", "bf16"): _ON_CUDA,
