@@ -31,7 +31,7 @@ from training.machine.threads import set_threads
 from training.monitoring.next_command import print_next
 from training.script.script import script
 from training.setup.parsing import OneLineErrors
-from training.step.compilation import begin_compiling, without_torn_kernels
+from training.step.compilation import begin_compiling, compile_headers_ahead, without_torn_kernels
 
 STANDARD_INPUT = "-"
 TEMPERATURE = 0.8  # of several samples: nearer to what is likely than the model's own distribution (1.0)
@@ -140,6 +140,7 @@ def main(arguments: list[str]) -> int:
 
         run.network.to("cuda" if torch.cuda.is_available() else "cpu")
         begin_compiling(Path("cache"))
+        compile_headers_ahead()
         run.network.body.compile_generation()
     prompts = Prompts(
         texts=texts,

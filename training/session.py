@@ -24,7 +24,7 @@ from training.monitoring.wandb_run import WandbRun, as_numbers, finish, log_weig
 from training.script.endings import MACHINE, ending_of
 from training.setup.cli import RunCLI
 from training.setup.settings import LoggingSettings
-from training.step.compilation import begin_compiling, without_torn_kernels
+from training.step.compilation import begin_compiling, compile_headers_ahead, without_torn_kernels
 from training.step.module import ExactModule
 from training.storage.branch import ParentRun
 from training.storage.changes import changes_of_data
@@ -238,6 +238,8 @@ def train(cli: RunCLI, callbacks: Sequence[Callback] = ()) -> dict[str, Any]:
         metadata = [RunMetadata(folder, telemetry, parent), WandbRun(folder, cli.begins_with)]
         own = [*first, *(cli.trainer_settings.callbacks or ()), *metadata]
         cast(Any, trainer).callbacks.extend([*own, *callbacks, saving])
+        if module.compiles:
+            compile_headers_ahead()
         with _closing(trainer, folder, saving), _restoring(resumed), without_torn_kernels():
             trainer.fit(module, datamodule=cli.datamodule, ckpt_path=resumed, weights_only=True)
         if trainer.is_global_zero:

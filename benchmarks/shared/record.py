@@ -44,8 +44,8 @@ def chip(described: dict[str, Any]) -> str:
     """The first GPU of a machine, or its processor with what torch multiplies by: one name stands for several."""
     if described["gpus"]:
         return described["gpus"][0]
-    narrow = ["AMX"] if described["amx"] else ["bf16"] if described["avx512_bf16"] else []
-    return f"{described['processor']} ({', '.join([described['instructions'], *narrow])})"
+    for_bf16 = ["AMX"] if described["amx"] else ["bf16"] if described["avx512_bf16"] else []
+    return f"{described['processor']} ({', '.join([described['instructions'], *for_bf16])})"
 
 
 def file_of(described: dict[str, Any]) -> Path:

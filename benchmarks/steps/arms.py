@@ -20,7 +20,7 @@ from objectives.core.base import FLOPS_OF_A_STEP, Objective
 from objectives.core.pretraining import Pretraining
 from training.optimizers.optim import make_optimizer
 from training.setup.cli import RunCLI
-from training.step.compilation import begin_compiling
+from training.step.compilation import begin_compiling, compile_headers_ahead
 
 PRESET_OF = {"masked_lm": "bert", "causal_lm": "gpt2", "denoising": "bart", "span_corruption": "t5"}
 BATCHES = 8  # different ones, made ahead, on the device, and used in turn
@@ -138,6 +138,7 @@ def ours(setting: Setting, preset: str, *, compiles: bool, documents: bool = Fal
     module.build(vocab_size=setting.shape.vocab_size, window=data.window)
     if compiles:
         begin_compiling(data.cache)
+        compile_headers_ahead()
         module.compile_steps(data.training_windows, data.vocabulary)
     module.to(setting.device)
     module.train()

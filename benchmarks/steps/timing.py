@@ -94,14 +94,14 @@ def measure(setting: Setting, variant: str, *, seconds: float, kernels: bool = F
     Args:
         setting: what is compared.
         variant: one of `variants_of`.
-        seconds: that the timed steps take, about.
+        seconds: that the timed steps take, about; the products beside them take their own.
         kernels: whether a table of kernels is made besides.
 
     Returns:
         Raw tokens a second and milliseconds a step (medians), MFU against the fastest product that was measured here
         (where the operations are counted), threads on a CPU, the most gigabytes of memory, seconds until the first step
         was done, the compilations behind the second step, and how many times as long a token takes as in matrix
-        products alone, measured in turns (`bounds_of`).
+        products alone, those of an uncompiled step, measured in turns (`bounds_of`).
     """
     torch.manual_seed(0)
     device, began = setting.device, time.perf_counter()

@@ -59,9 +59,10 @@ def positions_at_once(logits_at_once: int | None, vocab_size: int) -> int | None
 
 
 def chunked_body(head: Callable[[Tensor], Tensor], states_ND: Tensor) -> Body | None:
-    """The body whose logits are taken in chunks where `head` makes those of such states; None where it is none.
+    """The body whose logits `head` makes of such states, where they are taken in chunks; else None.
 
-    A chunk may be the only one on a CPU: a gradient that is written out takes fewer passes than autograd's.
+    On a CPU a chunk may be the only one: a formula that writes its gradient out takes fewer passes than autograd, and
+    any other as many.
     """
     body = getattr(head, "__self__", None)
     if not isinstance(body, Body) or body.positions_at_once is None or head != body.logits:

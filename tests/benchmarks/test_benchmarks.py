@@ -19,7 +19,7 @@ from benchmarks.steps.peers import make_peer
 from benchmarks.steps.products import products_of
 from benchmarks.steps.shapes import MEASURED, shape_named
 from benchmarks.steps.timing import make_arm, measure, variants_of
-from objectives.core.chunks import LEAST_CHUNKS, LEAST_POSITIONS
+from objectives.core.chunks import LEAST_POSITIONS
 from training.step import kernels
 
 
@@ -45,7 +45,7 @@ def test_the_products_of_a_loss_in_chunks_are_among_those_of_the_step(
     """Those that add to a gradient in place as well."""
     monkeypatch.setitem(kernels.LOGITS_AT_ONCE, "cpu", 1)
     shape = shape_named("tiny")
-    shape = replace(shape, batch_size=LEAST_CHUNKS * LEAST_POSITIONS // shape.window)
+    shape = replace(shape, batch_size=8 * LEAST_POSITIONS // shape.window)
     arm = ours(replace(setting("causal_lm"), shape=shape, precision=precision), "gpt2", compiles=False)
     assert arm.flops is not None
     products = products_of(arm)

@@ -18,8 +18,8 @@ from training.step.budget import Budget
 from training.step.compilation import (
     CACHE,
     CompiledLayers,
-    _compile_headers,
     begin_compiling,
+    compile_headers_ahead,
     compiling_pays,
     tokens_of,
     without_torn_kernels,
@@ -152,22 +152,33 @@ def test_torn_headers_are_named_and_removed(tmp_path: Path, monkeypatch: pytest.
     assert compiled.exists()
 
 
-def test_headers_are_compiled_ahead_as_kernels_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the instructions of this processor; without a word where torch cannot."""
-    from torch._inductor import codecache
+@pytest.mark.parametrize("fails", [False, True])
+def test_headers_are_compiled_ahead_as_kernels_have_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool
+) -> None:
+    """In a thread by the settings of this one, which spare the trial of instructions; in silence where it fails."""
+    from torch._inductor import codecache, config
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     found: list[Any] = []
+
+    def precompile(*_: Any, **settings: Any) -> str:
+        found.append((settings["vec_isa"], config.cpp.use_decompose_tanh))
+        if fails:
+            raise OSError
+        return "one.h"
+
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(codecache.CppPythonBindingsCodeCache, "cache", {})
-    monkeypatch.setattr(codecache, "_precompile_header", lambda *_, **settings: found.append(settings) or "one.h")
-    _compile_headers()
-    assert [one["vec_isa"] for one in found] == [pick_vec_isa()]
-
-    def failing(*_: Any, **__: Any) -> str:
-        raise OSError
-
-    monkeypatch.setattr(codecache, "_precompile_header", failing)
-    _compile_headers()
+    monkeypatch.setattr(codecache, "_precompile_header", precompile)
+    begin_compiling(tmp_path)
+    thread = compile_headers_ahead()
+    assert thread is not None
+    thread.join()
+    assert found == [(pick_vec_isa(), True)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert compile_headers_ahead() is None
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """How torch.compile is used: what it compiles follows from the code and the shapes, and is kept for later runs."""
 
+import contextvars
 import math
 import os
 import re
@@ -20,17 +21,6 @@ from training.step.budget import Budget, quantity
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 FOLDER = "compiled"  # within the cache of token stores
 KINDS = 32  # that one function is compiled for: Blocks of encoders and decoders of several bodies, kinds of masks
-
-
-def _compile_headers() -> None:
-    """Has torch compile the headers of all its kernels for a CPU, which takes as long as seven kernels, once a machine.
-
-    Beside what is done before the first kernel. What fails here fails there again, and is reported.
-    """
-    with suppress(Exception):
-        from torch._inductor.codecache import CppPythonBindingsCodeCache
-
-        CppPythonBindingsCodeCache.load_pybinding_async([], "// at::vec::")  # compiled where it is called, so never
 
 
 def begin_compiling(cache: Path) -> None:
@@ -54,8 +44,26 @@ def begin_compiling(cache: Path) -> None:
     if inductor.cpp.vec_isa_ok is None and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         # torch itself computes with them here, and a compiler that can read its headers knows them: 9 s of trials less
         inductor.cpp.vec_isa_ok = True
-    if not torch.cuda.is_available():
-        threading.Thread(target=_compile_headers, daemon=True).start()
+
+
+def compile_headers_ahead() -> threading.Thread | None:
+    """Has torch compile the headers of all its kernels for a CPU in a thread, while a run does what is before them.
+
+    That takes as long as seven kernels, once a machine. What fails there fails at the first kernel again, and is
+    reported then. None where there is a GPU, whose kernels have no such headers.
+    """
+    if torch.cuda.is_available():
+        return None
+    from torch._inductor.codecache import CppPythonBindingsCodeCache
+
+    def compile_headers() -> None:
+        with suppress(Exception):
+            CppPythonBindingsCodeCache.load_pybinding_async([], "// at::vec::")  # compiled where called, so never
+
+    # In this context: what `begin_compiling` sets holds in no other thread.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(compile_headers,), daemon=True)
+    thread.start()
+    return thread
 
 
 _UNLOADED = re.compile(r"ImportError: (?P<file>/.+?\.so): ")
@@ -76,7 +84,7 @@ def _torn_files(message: str) -> list[Path]:
 
 @contextmanager
 def without_torn_kernels() -> Iterator[None]:
-    """Removes kernels that an earlier process left torn in the cache, which torch takes for whole.
+    """Removes kernels and their headers that an earlier process left torn, which torch takes for whole.
 
     Raises:
         MachineError: in place of torch's error; the same command compiles it anew.
@@ -88,8 +96,8 @@ def without_torn_kernels() -> Iterator[None]:
         torn = _torn_files(str(error)) if is_compilers else []
         if not torn:
             raise
-        for kernel in torn:
-            kernel.unlink(missing_ok=True)
+        for file in torn:
+            file.unlink(missing_ok=True)
         raise MachineError(
             f"{torn[0]}: a process that was killed while it compiled left it unfinished; it is removed, and the "
             f"same command compiles it anew"

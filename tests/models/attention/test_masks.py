@@ -146,11 +146,11 @@ def test_queries_in_parts_have_the_numbers_and_gradients_of_all(
     mask: Mask, queries: int, learns_bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part sees no keys but those that a causal mask may show it; a mask that shows later ones is not cut."""
-    found, sizes, softmax = [], [], kernels.F.scaled_dot_product_attention
+    found, sizes, attention = [], [], kernels.F.scaled_dot_product_attention
     monkeypatch.setattr(
         kernels.F,
         "scaled_dot_product_attention",
-        lambda query, key, *rest, **more: sizes.append(key.shape[2]) or softmax(query, key, *rest, **more),
+        lambda query, key, *rest, **more: sizes.append(key.shape[2]) or attention(query, key, *rest, **more),
     )
     cut = mask.is_causal and mask.prefixes_BS is None
     monkeypatch.setattr(kernels, "PARTS", 3)

@@ -218,7 +218,6 @@ def test_a_step_in_chunks_is_exact_and_goes_on_bit_by_bit(
     """Laws 2 and 3, with an encoder-decoder whose labels vary in number."""
     sizes: list[int] = []
     monkeypatch.setattr(chunks, "LEAST_POSITIONS", 7)
-    monkeypatch.setattr(chunks, "LEAST_CHUNKS", 1)
     monkeypatch.setattr(kernels, "LOGITS_AT_ONCE", {"cpu": 1})
     in_chunks = chunks._in_chunks
 
