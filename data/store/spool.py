@@ -1,6 +1,6 @@
 """Cleaned documents on disk, each with its hash and its sentences: what lies between the text and its tokens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,17 +141,23 @@ class Spool:
         """
         # The first stores reckoned with two numbers before each document; the sample must stay theirs.
         share = min(1.0, wanted / max(self.num_bytes + 16 * self.num_documents, 1))
-        return sampled(self.documents(chosen), share)
+        for segment in self.segments:
+            yield from sampled(list(segment.documents(chosen)), share)
 
 
-def sampled(documents: Iterable[Document], share: float) -> Iterator[list[str]]:
+def sampled(documents: Sequence[Document], share: float) -> Iterator[list[str]]:
     """That share of the sentences of every document, some thousand at a time."""
-    for key, text, lengths, before, _ in documents:
-        numbers = np.arange(before, before + len(lengths), dtype=np.uint64)
-        draws = (np.uint64(key % 2**32) + numbers * np.uint64(_GOLDEN)) % np.uint64(2**32)
-        taken = np.flatnonzero(draws < share * 2**32)
-        ends = np.cumsum(lengths, dtype=np.int64)
-        starts = (ends - lengths)[taken].tolist()
-        bounds = list(zip(starts, ends[taken].tolist(), strict=True))
-        for first in range(0, len(bounds), _SENTENCES_AT_ONCE):
-            yield [text[start:end] for start, end in bounds[first : first + _SENTENCES_AT_ONCE]]
+    # S: sentences of all documents, whose texts are put together.
+    counts = np.array([len(document.sentences) for document in documents], dtype=np.int64)
+    lengths_S = np.concatenate([np.zeros(0, dtype=np.uint32), *(document.sentences for document in documents)])
+    firsts = np.cumsum(counts) - counts
+    before = np.array([document.sentences_before for document in documents], dtype=np.int64)
+    numbers_S = (np.arange(len(lengths_S)) + np.repeat(before - firsts, counts)).astype(np.uint64)
+    keys_S = np.repeat(np.array([document.key % 2**32 for document in documents], dtype=np.uint64), counts)
+    draws_S = (keys_S + numbers_S * np.uint64(_GOLDEN)) % np.uint64(2**32)
+    taken = np.flatnonzero(draws_S < share * 2**32)
+    ends_S = np.cumsum(lengths_S, dtype=np.int64)
+    bounds = list(zip((ends_S - lengths_S)[taken].tolist(), ends_S[taken].tolist(), strict=True))
+    text = "".join(document.text for document in documents)
+    for first in range(0, len(bounds), _SENTENCES_AT_ONCE):
+        yield [text[start:end] for start, end in bounds[first : first + _SENTENCES_AT_ONCE]]
