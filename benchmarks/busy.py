@@ -14,13 +14,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 from rich.console import Console
 
-from benchmarks.shared.record import add, file_of, machine, today
+from benchmarks.shared.record import add, add_out, file_of, machine, today
 from benchmarks.steps.arms import Setting, ours
 from benchmarks.steps.shapes import MEASURED, shape_named
 from common.processors import usable
@@ -173,9 +172,7 @@ def main(arguments: list[str]) -> int:
                         help=f"a part of them: {', '.join(ways())}")  # fmt: skip
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="that each is trained in a turn, about")
-    parser.add_argument(
-        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
-    )
+    add_out(parser)
     options = parser.parse_args(arguments)
     described, console = machine(), Console(highlight=False)
     console.print(described)

@@ -18,14 +18,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.shared.record import add, file_of, machine, today
+from benchmarks.shared.record import add, add_out, file_of, machine, today
 from benchmarks.steps.shapes import MEASURED, BenchmarkShape, shape_named
 from models.body import Inputs
 from models.generation.decoding import Decoding
@@ -235,9 +234,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--compiled", action="store_true", help="compiles ours, too; on a GPU it always does")
     parser.add_argument("--length", type=int, default=256, help="tokens of each of these")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument(
-        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
-    )
+    add_out(parser)
     options = parser.parse_args(arguments)
     console, shape, device = Console(highlight=False), shape_named(options.shape), torch.device(options.device)
     described, key = machine(), f"{options.shape} on {options.device}"

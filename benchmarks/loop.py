@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 
 import train
-from benchmarks.shared.record import add, file_of, machine, today
+from benchmarks.shared.record import add, add_out, file_of, machine, today
 from benchmarks.steps.arms import PRESET_OF, Setting, faster_precision, loader_of, our_step, prepared
 from benchmarks.steps.hooks import measure_hooks
 from benchmarks.steps.shapes import MEASURED, shape_named
@@ -114,9 +114,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--batches", type=int, default=60)
     parser.add_argument("--steps", type=int, default=400, help="of each run whose hooks are measured")
     parser.add_argument("--turns", type=int, default=3, help="of these runs, of which the fastest counts")
-    parser.add_argument(
-        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
-    )
+    add_out(parser)
     options = parser.parse_args(arguments)
     described, console, device = machine(), Console(highlight=False), torch.device(options.device)
     console.print(described)

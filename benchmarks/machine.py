@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.checks import CHECKS, Skipped
 from benchmarks.shared.limited import run_limited
-from benchmarks.shared.record import add, file_of, machine, today
+from benchmarks.shared.record import add, add_out, file_of, machine, today
 from common.files import write_whole
 
 MINUTES = 4.0 if torch.cuda.is_available() else 10.0
@@ -90,9 +90,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--checks", nargs="+", choices=list(CHECKS), default=list(CHECKS), metavar="NAME",
                         help=f"a part of them: {', '.join(CHECKS)}")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=MINUTES, help="after which it ends; %(default)g by default")
-    parser.add_argument(
-        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
-    )
+    add_out(parser)
     options = parser.parse_args(arguments)
     if options.one:
         return run_one(options.one[0], Path(options.one[1]))

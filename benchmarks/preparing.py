@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.shared.limited import run_limited
-from benchmarks.shared.record import add, file_of, machine, today
+from benchmarks.shared.record import add, add_out, file_of, machine, today
 from common.processors import usable
 from training.monitoring.tables import plain_table, print_whole
 
@@ -130,9 +130,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--megabytes", type=float, default=200.0)
     parser.add_argument("--paragraphs", type=int, default=10, help="of a document")
     parser.add_argument("--turns", type=int, default=3, help="of which the median counts")
-    parser.add_argument(
-        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
-    )
+    add_out(parser)
     options = parser.parse_args(arguments)
     files = sorted(glob.glob(options.corpus, recursive=True))
     if not files:

@@ -6,8 +6,8 @@
 
 For each objective: `ours` (the preset of the objective's family) and `lab`, with documents kept apart and not, and
 transformers' class of the family, eager and compiled; ModernBERT and, where it is installed, litgpt's GPT besides. On a
-CPU our steps are timed in turns with their matrix products alone, which no step can beat, and those of each side in
-turns with the family's, by which sides are compared: a machine's pace changes from process to process. Every variant
+CPU our steps are timed in turns with their matrix products alone, which no uncompiled step can beat, and those of each
+side in turns with the family's, by which sides compare: a machine's pace changes from process to process. Every variant
 has a process of its own with a time limit. Results are written as they come, and what stands in the file is not
 measured again: a call ends in about four minutes, and the next one goes on. With OMP_NUM_THREADS=1 a CPU's steps are
 timed by the processor's clock, which other processes hardly change.
@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.shared.limited import run_limited
-from benchmarks.shared.record import add, file_of, machine, read, today
+from benchmarks.shared.record import add, add_out, file_of, machine, read, today
 from benchmarks.steps.arms import PRESET_OF, faster_precision
 from benchmarks.steps.peers import is_here
 from benchmarks.steps.shapes import MEASURED
@@ -143,9 +143,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="by default the one that `auto` would choose")
     parser.add_argument("--kernels", action="store_true", help="a table of each variant's kernels besides")
     parser.add_argument("--again", action="store_true", help="measures as well what stands in the file")
-    parser.add_argument(
-        "--out", type=Path, help="the JSON file; by default that of this machine in benchmarks/results/"
-    )
+    add_out(parser)
     options = parser.parse_args(arguments)
     known = {name for objective in PRESET_OF for name in variants_of(objective)}
     if unknown := [name for name in options.variants or [] if name not in known]:

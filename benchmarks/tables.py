@@ -35,10 +35,10 @@ def named(variant: str) -> str:
 
 def machine_line(machine: dict[str, Any]) -> str:
     """What a machine is, in a line."""
-    name = ", ".join(machine["gpus"]) or f"{chip(machine)}, {machine['threads']} threads"
+    title = ", ".join(machine["gpus"]) or f"{chip(machine)}, {machine['threads']} threads"
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "transformers")
                          if name in machine["versions"])  # fmt: skip
-    return f"{name}; {versions}"
+    return f"{title}; {versions}"
 
 
 def speed_of(found: Found) -> str:

@@ -1,5 +1,6 @@
 """What was measured on a machine: one JSON file for each, under benchmarks/results/, that later measurements add to."""
 
+import argparse
 import json
 import platform
 import re
@@ -72,6 +73,12 @@ def merged(held: Any, new: Any) -> Any:
 def today() -> str:
     """The date that stands beside what was measured."""
     return time.strftime("%Y-%m-%d")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """The option that names another file than that of this machine."""
+    help_text = "the JSON file; by default that of this machine in benchmarks/results/"
+    parser.add_argument("--out", type=Path, help=help_text)
 
 
 def add(path: Path, described: dict[str, Any], found: dict[str, Any]) -> None:

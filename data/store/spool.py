@@ -129,11 +129,6 @@ class Spool:
         every = [*self.extremes, *cleaned.extremes]
         self.extremes = [min(every), max(every)]
 
-    def documents(self, chosen: range) -> Iterator[Document]:
-        """The documents whose hashes are in `chosen`, in order."""
-        for segment in self.segments:
-            yield from segment.documents(chosen)
-
     def sample(self, chosen: range, wanted: int) -> Iterator[list[str]]:
         """Sentences of every document, evenly spread, as many as make `wanted` bytes; some thousand at a time.
 
