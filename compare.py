@@ -21,13 +21,18 @@ import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
+from evaluation.execution.jobs import StudyDir
+from evaluation.execution.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
+from evaluation.existing import compare_runs, default_name
+from evaluation.findings import check_evaluations, evaluations_of
+from evaluation.outcome import finish_study, is_finished
+from evaluation.study.parse import parse, parse_runs
+from training.monitoring.next_command import print_next
 from training.script.script import script
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 DEFAULTS = Path(__file__).parent / "configs/base.yaml"
 WIDTH = 120  # where there is no terminal
@@ -35,14 +40,8 @@ DRY_RUN = "--dry-run"
 EXAMPLE = "Thank you for inviting me to your party last week ."
 
 
-def of_runs(arguments: list[str], console: "Console") -> int:
+def of_runs(arguments: list[str], console: Console) -> int:
     """The report on runs that exist; returns the exit status."""
-    from evaluation.execution.jobs import StudyDir
-    from evaluation.existing import compare_runs, default_name
-    from evaluation.findings import evaluations_of
-    from evaluation.study.parse import parse_runs
-    from training.monitoring.next_command import print_next
-
     options, named = parse_runs(arguments)
     study_dir = StudyDir(folder=options.studies / (options.name or default_name(options.runs)))
     evaluations = evaluations_of(named)
@@ -54,15 +53,6 @@ def of_runs(arguments: list[str], console: "Console") -> int:
 @script(interrupted="stopped; the same command goes on from there\n")
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status: 1 where a run or a score is missing from what came out."""
-    from rich.console import Console
-
-    from evaluation.execution.jobs import StudyDir
-    from evaluation.execution.runner import declare, environments_of, jobs_of, locked, plan_of, print_plan, train_study
-    from evaluation.findings import check_evaluations, evaluations_of
-    from evaluation.outcome import finish_study, is_finished
-    from evaluation.study.parse import parse
-    from training.monitoring.next_command import print_next
-
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if arguments and not arguments[0].startswith("-"):
         return of_runs(arguments, console)

@@ -13,7 +13,13 @@ import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
 
 import sys
 
+from rich.console import Console
+
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
+from finetuning.dry_run import dry_run, names_checkpoint
+from finetuning.grid import best_of, example_for, fine_tune, grid_of, table_of
+from training.monitoring.next_command import print_next
+from training.monitoring.tables import print_whole
 from training.script.script import script
 
 WIDTH = 120  # where there is no terminal
@@ -23,13 +29,6 @@ DRY_RUN = "--dry-run"
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    from rich.console import Console
-
-    from finetuning.dry_run import dry_run, names_checkpoint
-    from finetuning.grid import best_of, example_for, fine_tune, grid_of, table_of
-    from training.monitoring.next_command import print_next
-    from training.monitoring.tables import print_whole
-
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if DRY_RUN in arguments:
         settings = [argument for argument in arguments if argument != DRY_RUN]

@@ -15,25 +15,24 @@ from pathlib import Path
 from typing import cast
 
 import training.setup.command_line  # noqa: F401 - before what takes seconds to import
+from data.datamodule import DataModule
+from models.bodies.make import BodyConfig
+from objectives.core.base import Objective
+from objectives.core.pretraining import Pretraining
+from objectives.inspection.attention_of_run import AttentionCallback
+from objectives.inspection.viewer.examples import ExamplesCallback
+from objectives.mixtures.teacher import settle
+from objectives.weights.export import export_readiness
+from training.machine.hardware import total_memory
+from training.monitoring.next_command import print_next, print_readiness
 from training.script.script import script
+from training.session import train
+from training.setup.cli import RunCLI
 
 
 @script()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    from data.datamodule import DataModule
-    from models.bodies.make import BodyConfig
-    from objectives.core.base import Objective
-    from objectives.core.pretraining import Pretraining
-    from objectives.inspection.attention_of_run import AttentionCallback
-    from objectives.inspection.viewer.examples import ExamplesCallback
-    from objectives.mixtures.teacher import settle
-    from objectives.weights.export import export_readiness
-    from training.machine.hardware import total_memory
-    from training.monitoring.next_command import print_next, print_readiness
-    from training.session import train
-    from training.setup.cli import RunCLI
-
     cli = RunCLI(
         Objective,
         DataModule,

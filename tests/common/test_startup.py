@@ -85,7 +85,23 @@ def test_help_and_refusals_come_before_what_is_slow_to_import(path: Path) -> Non
     assert {name.partition(".")[0] for name in before} <= QUICK
 
 
-AS_SCRIPT = f"import __main__; __main__.__file__ = {str(ROOT / 'train.py')!r}; import common.startup, sys; "
+LOADING = f"import __main__; __main__.__file__ = {str(ROOT / 'train.py')!r}; import common.startup, sys; "
+AS_SCRIPT = f"{LOADING}common.startup.loaded(); "
+
+
+def test_garbage_is_looked_for_once_all_is_loaded_and_not_among_that() -> None:
+    program = (
+        f"{LOADING}import gc; from training.script.script import script; before = gc.isenabled(); "
+        "main = script()(lambda arguments: print(before, gc.isenabled(), gc.get_freeze_count() > 1000) or 0); main([])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "False True True\n", ran.stderr
+
+
+def test_what_imports_a_script_looks_for_garbage_as_it_did() -> None:
+    program = "import gc, common.startup; common.startup.loaded(); print(gc.isenabled(), gc.get_freeze_count())"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "True 0\n", ran.stderr
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])

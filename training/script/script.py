@@ -109,6 +109,7 @@ def script(*, interrupted: str = "") -> Callable[[Main], Main]:
     def decorate(main: Main) -> Main:
         @functools.wraps(main)
         def run(arguments: list[str]) -> int:
+            startup.loaded()
             _any_text_can_be_printed()
             try:
                 with _signals():
