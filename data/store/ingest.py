@@ -5,7 +5,7 @@ words that were met, however large the corpus; and a store is the same bytes wha
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from data.store.cleaner import Cleaner, in_pieces
 from data.store.processes import in_order
 from data.store.rate import ReadingRate
 from data.store.recipe import Recipe
-from data.store.splits import SplitWriter, Tokeniser
+from data.store.splits import Hashes, SplitWriter, Tokeniser
 from data.store.spool import Spool, whole
 from data.text.corpora import Corpus
 from data.tokens.encoding import DocumentEncoder
@@ -24,7 +24,9 @@ from data.tokens.fit import described, warn_of_misfit, warn_of_unknown
 from data.tokens.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 
 SPLITS = ("train", "validation")
+EVERY = range(2**64)  # hash
 TOKENIZER_SAMPLE_BYTES = 200_000_000  # of training text, from which a tokenizer is trained
+Source = tuple[Spool, Hashes]  # documents, and which of them are of which split
 
 
 def _warn_of_replacements(corpus: Corpus, characters: Counter[str], report: Callable[[str], None]) -> None:
@@ -91,17 +93,38 @@ def _threshold(recipe: Recipe, extremes: list[int]) -> int:
     return min(max(int(recipe.validation_fraction * 2**64), least + 1), greatest)
 
 
-def _write_split(
-    tokenise: Tokeniser, spool: Spool, folder: Path, warnings: Counter[str], progress: ReadingRate
-) -> dict[str, Any]:
-    """Writes the files of a split and returns its counts."""
-    writer = SplitWriter(folder, end=tokenise.end)
-    segments = spool.segments if tokenise.encode.by_sentence else whole(spool.segments)
-    for part in in_order(tokenise, segments):
-        warnings.update(writer.add(part))
-        progress.add(part.counts["bytes"])
+def _sources(recipe: Recipe, folder: Path, warnings: Counter[str], report: Callable[[str], None]) -> list[Source]:
+    """The documents that were read, and which of them are of which split; what is trained on comes first.
+
+    Raises:
+        UserError: where the corpus cannot be read, holds no text, or leaves nothing to validate on.
+    """
+    spool = _spool(recipe.corpus, folder / "train.spool", warnings, report)
+    if not spool.num_documents:
+        raise UserError(f"data.corpus = '{', '.join(recipe.corpus.source)}' holds no text ({_listed(warnings)})")
+    if recipe.validation is None:
+        threshold = _threshold(recipe, spool.extremes)
+        return [(spool, {"train": range(threshold, 2**64), "validation": range(threshold)})]
+    held_out = _spool(recipe.validation, folder / "validation.spool", warnings, report)
+    if not held_out.num_documents:
+        raise UserError(f"data.validation = '{', '.join(recipe.validation.source)}' holds no text")
+    return [(spool, {"train": EVERY}), (held_out, {"validation": EVERY})]
+
+
+def _write_splits(
+    sources: Sequence[Source], tokenise: Tokeniser, folder: Path, report: Callable[[str], None]
+) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
+    """Writes the files of the splits; returns the counts of each, and what was met in the documents."""
+    writers = {split: SplitWriter(folder / split, end=tokenise.end) for _, chosen in sources for split in chosen}
+    progress, warnings = ReadingRate("tokenising", sum(spool.num_bytes for spool, _ in sources), report), Counter[str]()
+    as_read = iter if tokenise.encode.by_sentence else whole
+    pieces = ((segment, chosen) for spool, chosen in sources for segment in as_read(spool.segments))
+    for parts in in_order(tokenise, pieces):
+        for split, part in parts.items():
+            warnings.update(writers[split].add(part))
+            progress.add(part.counts["bytes"])
     progress.finish()
-    return writer.close()
+    return {split: writer.close() for split, writer in writers.items()}, warnings
 
 
 def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple[dict[str, Any], Counter[str]]:
@@ -115,27 +138,12 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     warnings: Counter[str] = Counter()
     report(f"reading {', '.join(recipe.corpus.source)}")
     _warn_of_repeats(recipe, report)
-    spool = _spool(recipe.corpus, folder / "train.spool", warnings, report)
-    spools, chosen, shares = (
-        dict.fromkeys(SPLITS, spool),
-        dict.fromkeys(SPLITS, range(2**64)),
-        dict.fromkeys(SPLITS, 1.0),
-    )
-    if recipe.validation:
-        spools["validation"] = _spool(recipe.validation, folder / "validation.spool", warnings, report)
-        if not spools["validation"].num_documents:
-            raise UserError(f"data.validation = '{', '.join(recipe.validation.source)}' holds no text")
-    if not spool.num_documents:
-        raise UserError(f"data.corpus = '{', '.join(recipe.corpus.source)}' holds no text ({_listed(warnings)})")
-    if not recipe.validation:
-        threshold = _threshold(recipe, spool.extremes)
-        chosen = {"train": range(threshold, 2**64), "validation": range(threshold)}
-        shares = {"train": 1 - threshold / 2**64, "validation": threshold / 2**64}  # expected ones
-
+    sources = _sources(recipe, folder, warnings, report)
+    spool, trained_on = sources[0][0], sources[0][1]["train"]
     if recipe.tokenizer in KINDS:
         report(f"training a {recipe.tokenizer} tokenizer of {recipe.vocab_size:,} ids")
         progress = ReadingRate("counting words", min(spool.num_bytes, TOKENIZER_SAMPLE_BYTES), report)
-        sample = _counted(spool.sample(chosen["train"], TOKENIZER_SAMPLE_BYTES), progress)
+        sample = _counted(spool.sample(trained_on, TOKENIZER_SAMPLE_BYTES), progress)
         size, vocabulary_format = recipe.vocab_size, recipe.vocabulary_format
         tokenizer = train_tokenizer(sample, kind=recipe.tokenizer, vocab_size=size, vocabulary_format=vocabulary_format)
     else:
@@ -144,25 +152,25 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     tokenizer.save(str(folder / "tokenizer.json"))
     vocabulary = vocabulary_of(tokenizer)
     counts: dict[str, Any] = {"dtype": "uint16" if vocabulary.size <= 2**16 else "uint32"}
+    tokenise = Tokeniser(
+        DocumentEncoder(tokenizer),
+        dtype=counts["dtype"],
+        end=vocabulary.eos if recipe.end_of_document else None,
+        unknown=vocabulary.unk,
+    )
+    report("tokenising")
+    of_splits, met = _write_splits(sources, tokenise, folder, report)
+    warnings.update(met)
     for split in SPLITS:
-        report(f"tokenising {split}")
-        tokenise = Tokeniser(
-            DocumentEncoder(tokenizer),
-            chosen=chosen[split],
-            dtype=counts["dtype"],
-            end=vocabulary.eos if recipe.end_of_document else None,
-            unknown=vocabulary.unk,
-        )
-        progress = ReadingRate(f"tokenising {split}", round(shares[split] * spools[split].num_bytes), report)
-        counts[split] = _write_split(tokenise, spools[split], folder / split, warnings, progress)
+        counts[split] = of_splits[split]
         if not counts[split]["tokens"]:
             raise UserError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")
-        report(described(counts[split]))
+        report(f"{split}: {described(counts[split])}")
         warn_of_unknown(counts[split], split, report)
     if recipe.tokenizer not in KINDS:
-        sample = chain.from_iterable(spool.sample(chosen["train"], FIT_SAMPLE_BYTES))
+        sample = chain.from_iterable(spool.sample(trained_on, FIT_SAMPLE_BYTES))
         warn_of_misfit(sample, tokenizer, counts["train"]["tokens"], report)
-    for used in spools.values():
+    for used, _ in sources:
         used.path.unlink(missing_ok=True)
     report(f"documents: {_listed(warnings)}")
     return counts, warnings

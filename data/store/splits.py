@@ -1,13 +1,16 @@
 """Documents as the flat arrays of a split: tokens, and where sentences and documents begin."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from data.store.spool import Segment
+from data.store.spool import Document, Segment
 from data.tokens.encoding import DocumentEncoder
+
+Hashes = Mapping[str, range]  # those of the documents of each split
 
 
 class SplitPart(NamedTuple):
@@ -30,22 +33,24 @@ class SplitPart(NamedTuple):
 
 
 class Tokeniser:
-    """Makes the documents of a spool into parts of a split.
+    """Makes the documents of a spool into parts of splits.
 
     Args:
         encode: gives the tokens of documents.
-        chosen: hashes of the documents that are taken.
         dtype: of the tokens.
         end: the token behind each document; None for none.
         unknown: the token that stands for what the vocabulary lacks.
     """
 
-    def __init__(self, encode: DocumentEncoder, *, chosen: range, dtype: str, end: int | None, unknown: int) -> None:
-        self.encode, self.chosen, self.dtype, self.end, self.unknown = encode, chosen, dtype, end, unknown
+    def __init__(self, encode: DocumentEncoder, *, dtype: str, end: int | None, unknown: int) -> None:
+        self.encode, self.dtype, self.end, self.unknown = encode, dtype, end, unknown
 
-    def __call__(self, segment: Segment) -> SplitPart:
-        """The documents of a segment; one without a token leaves no trace but its count."""
-        documents = list(segment.documents(self.chosen))
+    def __call__(self, piece: tuple[Segment, Hashes]) -> dict[str, SplitPart]:
+        """The documents of a segment, by split; one without a token leaves no trace but its count."""
+        segment, chosen = piece
+        return {split: self._part(list(segment.documents(hashes))) for split, hashes in chosen.items()}
+
+    def _part(self, documents: Sequence[Document]) -> SplitPart:
         is_part = any(one.goes_on or one.sentences_before for one in documents)
         end = None if is_part else self.end
         texts, sentences = [one.text for one in documents], [one.sentences for one in documents]

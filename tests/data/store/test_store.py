@@ -150,8 +150,8 @@ def test_damage_is_named_and_the_store_built_anew(kind: str, copied: tuple[Recip
 
 @pytest.mark.parametrize(
     ("leave_at", "how"),
-    [("training a", "exit"), ("tokenising validation", "exit"), ("documents:", "kill"), ("", "written")],
-    ids=["in the tokenizer", "between the splits", "before the manifest", "before the rename"],
+    [("training a", "exit"), ("validation:", "exit"), ("documents:", "kill"), ("", "written")],
+    ids=["in the tokenizer", "behind the splits", "before the manifest", "before the rename"],
 )
 def test_a_build_that_is_killed_leaves_no_store_and_the_next_one_works(
     leave_at: str, how: str, corpus_file: Path, tmp_path: Path
