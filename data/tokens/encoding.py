@@ -1,34 +1,18 @@
-"""Documents as tokens: exactly those of the whole text, though each of its words is encoded but once.
+"""Documents as tokens: exactly those of the whole text, though each of its words is encoded but once."""
 
-A natural text is a few hundred thousand words that come again and again, and an encoder takes ten times as long for a
-word as a dictionary takes to find it.
-"""
-
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise
-from typing import Any, NamedTuple
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from common.errors import UserError
 from data.tokens.pieces import cuts_before_blanks, cuts_before_white_space
+from data.tokens.word_encoding import CUT, Key, WordEncoder, key_of, keys_of, numbers
 
 WHOLE_CHARACTERS = 20_000_000  # of one document that is encoded at once: its tokens and offsets take 2 GB
 CHARACTERS_AT_ONCE = 1_000_000  # of texts whose words are looked up together
-KEPT_CHARACTERS = 4_000_000  # of the words that are kept with their tokens, about 100 MB in all
-# White space and what follows it, cut before a blank that stands behind no white space; white space at the end that
-# does not begin with a blank stays with what is before it.
-_WORD = re.compile(r"\s*\S+(?:[^\S ]\s*\S+)*(?:[^\S ]\s*\Z)?|\s+")
-_CUT = re.compile(r"(?<=\S) ")
-
-
-def _runs(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The runs of `values` that begin at `starts` and have `lengths`, one behind another."""
-    places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    places += np.arange(len(places))
-    return values[places]
 
 
 def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -38,113 +22,36 @@ def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return sums[ends] - sums[ends - counts]
 
 
-def _numbers(values: Iterable[int], count: int) -> np.ndarray:
-    return np.fromiter(values, dtype=np.int64, count=count)
-
-
-class Encoded(NamedTuple):
-    """Tokens of words, one word behind another.
-
-    Attributes:
-        ids: int32[tokens].
-        offsets: int32[tokens], characters from the start of its word to each token; zeros where they are not wanted.
-        lengths: int64[words], tokens of each word.
-    """
-
-    ids: np.ndarray
-    offsets: np.ndarray
-    lengths: np.ndarray
-
-
-class _Places(dict[str, int]):
-    """The place of each word in the order in which they were first met."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = place = len(self)
-        return place
-
-
-class WordEncoder:
-    """Encodes words, of which it keeps those it has met.
-
-    Args:
-        tokenizer: of the words.
-        with_offsets: whether the offsets of tokens are wanted, which take as long as the tokens.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, *, with_offsets: bool) -> None:
-        self.tokenizer, self.with_offsets = tokenizer, with_offsets
-        self._forget()
-
-    def _forget(self) -> None:
-        self._places, self._characters = _Places(), 0
-        self._known = Encoded(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
-        self._starts = np.zeros(0, dtype=np.int64)
-
-    def _learn(self) -> None:
-        """Encodes the words that were met for the first time."""
-        new = list(islice(self._places, len(self._starts), None))
-        if not new:
-            return
-        encode = self.tokenizer.encode_batch if self.with_offsets else self.tokenizer.encode_batch_fast
-        encodings = encode(new, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
-        lengths = _numbers(map(len, ids), len(ids))
-        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=lengths.sum())
-        offsets = np.zeros_like(flat)
-        if self.with_offsets:
-            begins = (start for encoding in encodings for start, _ in encoding.offsets)
-            offsets = np.fromiter(begins, dtype=np.int32, count=len(flat))
-        self._starts = np.concatenate([self._starts, len(self._known.ids) + np.cumsum(lengths) - lengths])
-        pairs = zip(self._known, (flat, offsets, lengths), strict=True)
-        self._known = Encoded(*(np.concatenate(pair) for pair in pairs))
-        self._characters += sum(map(len, new))
-
-    def __call__(self, words: Sequence[str]) -> Encoded:
-        """The tokens of words."""
-        places = _numbers(map(self._places.__getitem__, words), len(words))
-        self._learn()
-        starts, lengths = self._starts[places], self._known.lengths[places]
-        ids = _runs(self._known.ids, starts, lengths)
-        offsets = _runs(self._known.offsets, starts, lengths) if self.with_offsets else np.zeros_like(ids)
-        if self._characters > KEPT_CHARACTERS:
-            self._forget()
-        return Encoded(ids, offsets, lengths)
-
-
-def _one_word(text: str) -> list[str]:
+def _whole(text: str) -> list[str]:
     return [text]
+
+
+def _one_key(text: str) -> list[Key]:
+    return [key_of(text)]
 
 
 def _parts(text: str) -> Iterator[str]:
     """A long text in several parts, cut as words are."""
     start = 0
-    while len(text) - start > CHARACTERS_AT_ONCE and (cut := _CUT.search(text, start + CHARACTERS_AT_ONCE)):
+    while len(text) - start > CHARACTERS_AT_ONCE and (cut := CUT.search(text, start + CHARACTERS_AT_ONCE)):
         yield text[start : cut.start()]
         start = cut.start()
     yield text[start:]
 
 
-def _numbered(texts: Iterable[str], cut: Callable[[str], Iterable[str]]) -> Iterator[tuple[int, str]]:
-    """The parts of texts, each with the number of its text; one that is looked up at once is its own part."""
+def _groups(texts: Iterable[str], cut: Callable[[str], Iterable[str]]) -> Iterator[tuple[list[int], list[str]]]:
+    """Texts, as many together as are looked up at once, each with its number; a longer one is cut into parts."""
+    owners, parts, size = list[int](), list[str](), 0
     for number, text in enumerate(texts):
-        if len(text) <= CHARACTERS_AT_ONCE:
-            yield number, text
-        else:
-            yield from ((number, part) for part in cut(text))
-
-
-def _grouped(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """Numbered parts, as many together as are looked up at once."""
-    group, size = [], 0
-    for number, part in parts:
-        group.append((number, part))
-        size += len(part)
-        if size >= CHARACTERS_AT_ONCE:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+        for part in (text,) if len(text) <= CHARACTERS_AT_ONCE else cut(text):
+            owners.append(number)
+            parts.append(part)
+            size += len(part)
+            if size >= CHARACTERS_AT_ONCE:
+                yield owners, parts
+                owners, parts, size = [], [], 0
+    if parts:
+        yield owners, parts
 
 
 class DocumentEncoder:
@@ -159,7 +66,7 @@ class DocumentEncoder:
         self.tokenizer = tokenizer
         self.by_sentence = cuts_before_white_space(tokenizer)
         self.by_word = self.by_sentence or cuts_before_blanks(tokenizer)
-        self._words_of = _WORD.findall if self.by_word else _one_word
+        self._keys_of = keys_of if self.by_word else _one_key
         self._encode_words = WordEncoder(tokenizer, with_offsets=not self.by_sentence)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -167,22 +74,19 @@ class DocumentEncoder:
 
     def _tokens_of(self, texts: Iterable[str], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The tokens of texts, where each begins in all of their characters, and how many each text has."""
-        cut = _parts if self.by_word else _one_word
+        cut = _parts if self.by_word else _whole
         ids, begins = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.int64)]
         lengths = np.zeros(count, dtype=np.int64)
         start = 0
-        for group in _grouped(_numbered(texts, cut)):
-            words = [self._words_of(part) for _, part in group]
-            flat = list(chain.from_iterable(words))
-            found = self._encode_words(flat)
+        for owners, parts in _groups(texts, cut):
+            keys = list(map(self._keys_of, parts))
+            found = self._encode_words(list(chain.from_iterable(keys)))
             ids.append(found.ids)
-            owners = _numbers((number for number, _ in group), len(group))
-            np.add.at(lengths, owners, _sums(found.lengths, _numbers(map(len, words), len(words))))
+            np.add.at(lengths, np.array(owners), _sums(found.lengths, numbers(map(len, keys), len(keys))))
             if not self.by_sentence:
-                characters = _numbers(map(len, flat), len(flat))
-                starts = start + np.cumsum(characters) - characters
+                starts = start + np.cumsum(found.characters) - found.characters
                 begins.append(np.repeat(starts, found.lengths) + found.offsets)
-                start += characters.sum()
+                start += found.characters.sum()
         return np.concatenate(ids), np.concatenate(begins), lengths
 
     def __call__(self, documents: Sequence[str], sentences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

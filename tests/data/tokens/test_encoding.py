@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
 from data.text.cleaning import sentences
-from data.tokens import encoding
+from data.tokens import encoding, word_encoding
 from data.tokens.encoding import DocumentEncoder
 from data.tokens.pieces import cuts_before_blanks, cuts_before_white_space
 from data.tokens.tokenizer import _keep_text_text, train_tokenizer
@@ -102,18 +102,8 @@ def test_the_tokens_of_documents_are_those_of_their_whole_text(name: str, monkey
     wanted = [reference(tokenizer, text) for text in texts]
     assert encoded(DocumentEncoder(tokenizer), texts) == wanted
     monkeypatch.setattr(encoding, "CHARACTERS_AT_ONCE", 40)
-    monkeypatch.setattr(encoding, "KEPT_CHARACTERS", 100)
+    monkeypatch.setattr(word_encoding, "KEPT_CHARACTERS", 100)
     encoder = pickle.loads(pickle.dumps(DocumentEncoder(tokenizer)))
     assert encoder.tokenizer.encode_special_tokens is tokenizer.encode_special_tokens
     for first in range(0, len(texts), 50):
         assert encoded(encoder, texts[first : first + 50]) == wanted[first : first + 50]
-
-
-def test_a_word_is_encoded_once_and_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = DocumentEncoder(own("byte_bpe"))
-    monkeypatch.setattr(encoding, "KEPT_CHARACTERS", 2_000)
-    for _ in range(3):
-        encoded(encoder, ["the cat sat on the mat. " * 50])
-    assert list(encoder._encode_words._places) == ["the", " cat", " sat", " on", " the", " mat.", " "]
-    encoded(encoder, [" ".join(map(str, range(1_000)))])
-    assert not encoder._encode_words._places

@@ -215,10 +215,17 @@ MUTANTS = [
         tests=(INGEST,),
     ),
     Mutant(
-        file="data/tokens/encoding.py",
-        original=r'r"\s*\S+(?:[^\S ]\s*\S+)*(?:[^\S ]\s*\Z)?|\s+"',
-        replacement=r'r"\s*\S+|\s+"',
+        file="data/tokens/word_encoding.py",
+        original=r'r"(?<=\S) "',
+        replacement=r'r"(?<=\S)(?=\s)"',
         mistake="a text is cut before a line feed, where some tokenizers put a blank",
+        tests=(WORDS,),
+    ),
+    Mutant(
+        file="data/tokens/word_encoding.py",
+        original="else (word,)",
+        replacement="else word",
+        mistake="a text that begins with a word has the tokens of one that begins with a blank",
         tests=(WORDS,),
     ),
     Mutant(
