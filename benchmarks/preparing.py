@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from training.monitoring.tables import plain_table, print_whole
 
 LIMIT = 1800.0  # seconds of one preparation
 WINDOW = 128  # tokens
+THREADS = "TOKENIZERS_PARALLELISM"  # of the environment, which tokenizers reads
 Rows = dict[str, list[Any]]  # columns, as datasets gives them to `map`
 
 
@@ -85,14 +87,27 @@ def grouped(rows: Rows) -> Rows:
     return {name: [values[first : first + WINDOW] for first in firsts] for name, values in joined.items()}
 
 
+@contextmanager
+def one_thread_a_process() -> Iterator[None]:
+    """Tokenizers uses no threads: the processes of `map` are as many as there are processors."""
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = "false"
+    try:
+        yield
+    finally:
+        os.environ.pop(THREADS)
+        os.environ |= {} if before is None else {THREADS: before}
+
+
 def by_datasets(text: Path, tokenise: Callable[[Rows], Rows], cache: Path, processes: int) -> int:
     """The number of windows that datasets makes of the text."""
     import datasets
 
     datasets.disable_progress_bars()
     loaded: Any = datasets.load_dataset("json", data_files=str(text), cache_dir=str(cache), split="train")
-    mapped = loaded.map(tokenise, batched=True, num_proc=processes, remove_columns=["text"])
-    return len(mapped.map(grouped, batched=True, num_proc=processes))
+    with one_thread_a_process():
+        mapped = loaded.map(tokenise, batched=True, num_proc=processes, remove_columns=["text"])
+        return len(mapped.map(grouped, batched=True, num_proc=processes))
 
 
 def measure(text: Path, folder: Path, *, turns: int, processes: int) -> dict[str, float]:
@@ -138,7 +153,6 @@ def main(arguments: list[str]) -> int:
     if options.paragraphs < 1:
         parser.error(f"--paragraphs {options.paragraphs} is less than 1")
     described, console, processes = machine(), Console(highlight=False), len(usable())
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes of `map` are as many as there are processors
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = folder / "text.jsonl"

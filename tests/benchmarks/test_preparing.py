@@ -1,6 +1,7 @@
 """Text is prepared in turns by prepare.py and by datasets, whose windows are those that the text fills."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def test_preparing_is_measured_beside_datasets(tmp_path: Path, capsys: pytest.Ca
         with pytest.raises(SystemExit):
             preparing.main(["--corpus", str(REPOSITORY / "docs/*.md"), wrong])
         assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [None, "true"])
+def test_only_datasets_is_kept_from_threads(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(preparing.THREADS, raising=False)
+    if before is not None:
+        monkeypatch.setenv(preparing.THREADS, before)
+    with preparing.one_thread_a_process():
+        assert os.environ[preparing.THREADS] == "false"
+    assert os.environ.get(preparing.THREADS) == before
 
 
 @pytest.mark.parametrize("way", [preparing.by_tokenizers, preparing.by_transformers])
