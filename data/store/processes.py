@@ -18,7 +18,7 @@ from common.errors import MachineError, UserError
 from common.processors import quota, usable
 from common.repository import REPOSITORY
 
-DONE_HERE = 8  # pieces, before other processes are started: of a small text there are no more
+FEW = 8  # pieces: of no more, all are worked on here, before another process would be there
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
@@ -128,10 +128,12 @@ def in_order(
     """
     pieces = iter(pieces)
     count = processors() if processes is None else processes
-    yield from map(work, islice(pieces, DONE_HERE) if count > 1 else pieces)
-    if (first := next(pieces, None)) is not None:
-        with closing(_elsewhere(work, chain([first], pieces), count)) as results:
-            yield from results
+    first = list(islice(pieces, FEW + 1)) if count > 1 else []
+    if len(first) <= FEW:
+        yield from map(work, chain(first, pieces))
+        return
+    with closing(_elsewhere(work, chain(first, pieces), count)) as results:
+        yield from results
 
 
 def _sendable(error: Exception) -> Exception:

@@ -76,7 +76,7 @@ def test_a_store_is_the_same_bytes_whether_documents_are_cut_into_parts(
     kind: str, *, end: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the number of processes; a tokenizer that reads more than sentences is given whole documents."""
-    monkeypatch.setattr(processes, "DONE_HERE", 1)
+    monkeypatch.setattr(processes, "FEW", 1)
     long = ["\n\n".join(made_up_documents(60, seed=seed)) for seed in range(3)]
     korean = "\n\n".join(["\ufeff  그는 갔다. \r\n왔다."] * 300)
     texts = [*made_up_documents(20), long[0], "", odd_text(1), korean, *long[1:]]

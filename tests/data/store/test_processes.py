@@ -1,5 +1,6 @@
 """A store is the same bytes whatever the number of processes, and one that fails or dies is named."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.helpers import made_up_documents, write_jsonl
 
 @pytest.fixture(autouse=True)
 def none_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "DONE_HERE", 1)
+    monkeypatch.setattr(processes, "FEW", 1)
 
 
 def test_results_come_in_order_and_pieces_are_taken_as_they_are_needed() -> None:
@@ -65,6 +66,14 @@ def test_whoever_takes_no_more_results_leaves_no_process(monkeypatch: pytest.Mon
     assert [next(results), next(results)] == [20, 21]
     results.close()  # pyright: ignore[reportAttributeAccessIssue]
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+
+
+def test_few_pieces_are_worked_on_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FEW", 3)
+    here = "__import__('os').getpid()"
+    assert set(in_order(eval, [here] * 3, 2)) == {os.getpid()}
+    assert os.getpid() not in set(in_order(eval, [here] * 4, 2))
+    assert set(in_order(eval, [here] * 4, 1)) == {os.getpid()}
 
 
 @pytest.mark.parametrize(("kind", "many"), [("byte_bpe", 3), pytest.param("unigram", 2, marks=pytest.mark.slow)])
