@@ -38,6 +38,7 @@ MINUTES = 4.0
 SECONDS_OF_A_VARIANT = {"cpu": 150.0, "cuda": 75.0}  # at most, with its compilation
 LEAST_SECONDS = {"cpu": 75.0, "cuda": 30.0}  # that must be left where a variant is begun
 TIMED_SECONDS = {"cpu": 6.0, "cuda": 2.0}
+BEST = "best of ours / best of theirs"
 PRODUCTS = "its products alone"
 OURS, PEERS = ("ours", "lab"), ("theirs", "modernbert", "litgpt")
 RATE = "tokens_per_second"
@@ -106,7 +107,7 @@ def rows_of(found: Found) -> list[list[str]]:
     rows = [[name, *(_cell(results[name]) if name in results else "" for results in found.values())] for name in names]
     ratios = [_ratio(results) for results in found.values()]
     if any(ratios):
-        rows.append(["best of ours / best of theirs", *("" if one is None else f"{one:.2f}" for one in ratios)])
+        rows.append([BEST, *("" if one is None else f"{one:.2f}" for one in ratios)])
     for name in names:
         times = [results.get(name, {}).get(OWN) for results in found.values()]
         if any(times):

@@ -1,18 +1,23 @@
-"""Writes the tables of docs/benchmarks.md from benchmarks/results/: python -m benchmarks.tables.
+"""Writes the tables of docs/benchmarks.md and README from benchmarks/results/: python -m benchmarks.tables.
 
-Everything between the two marks of the page is made from the files; the rest is written by hand.
+Everything between the two marks of a page is made from the files; the rest is written by hand.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from benchmarks import busy, preparing
 from benchmarks.shared.record import RESULTS, chip, read
-from benchmarks.speed import PRODUCTS, Found, rows_of
+from benchmarks.speed import BEST, PRODUCTS, Found, rows_of
 from common.files import write_whole
 from common.repository import REPOSITORY
 
 PAGE = REPOSITORY / "docs/benchmarks.md"
+RATIOS_OF_PAGES = {  # with what each calls them
+    REPOSITORY / "README.md": "training speed as a multiple of the fastest of transformers",
+    REPOSITORY / "README.ko.md": "학습 속도(transformers에서 가장 빠른 쪽의 몇 배인지)",
+}
 BEGIN, END = "<!-- tables: python -m benchmarks.tables -->", "<!-- end of tables -->"
 NAMES = {"ours": "ours, the objective's family", "lab": "ours, `lab`", "theirs": "transformers' class of the family"}
 
@@ -120,12 +125,32 @@ def tables() -> str:
     return "\n\n".join(parts)
 
 
-def page(text: str) -> str:
-    """The page with its tables made anew."""
+def ratios(title: str) -> str:
+    """How many times the training steps of the fastest other side ours are, at each shape on every machine."""
+    rows, objectives = list[list[str]](), list[str]()
+    for path in sorted(RESULTS.glob("*.json")):
+        held = read(path)
+        machine = held["machine"]
+        for key, found in held.get("speed", {}).items():
+            objectives = list(found)
+            name = ", ".join([", ".join(machine["gpus"]) or chip(machine), key])
+            rows += [[name, *cells] for variant, *cells in rows_of(found) if variant == BEST]
+    return table([title, *objectives], rows)
+
+
+def filled(text: str, made: str) -> str:
+    """A page with other tables between its marks."""
     before, _, rest = text.partition(BEGIN)
     _, _, behind = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{behind}"
+    return f"{before}{BEGIN}\n\n{made}\n\n{END}{behind}"
+
+
+def pages() -> dict[Path, str]:
+    """The text of every page with tables, which are made anew."""
+    made = {PAGE: tables(), **{path: ratios(title) for path, title in RATIOS_OF_PAGES.items()}}
+    return {path: filled(path.read_text(encoding="utf-8"), of_page) for path, of_page in made.items()}
 
 
 if __name__ == "__main__":
-    write_whole(PAGE, page(PAGE.read_text(encoding="utf-8")))
+    for page, text in pages().items():
+        write_whole(page, text)

@@ -6,6 +6,7 @@ words that were met, however large the corpus; and a store is the same bytes wha
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from data.store.spool import Spool, whole
 from data.text.corpora import Corpus
 from data.tokens.encoding import DocumentEncoder
 from data.tokens.fit import SAMPLE_BYTES as FIT_SAMPLE_BYTES
-from data.tokens.fit import described, warn_of_misfit, warn_of_unknown
+from data.tokens.fit import described, fit_of, warn_of_misfit, warn_of_unknown
 from data.tokens.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 
 SPLITS = ("train", "validation")
@@ -140,7 +141,8 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     _warn_of_repeats(recipe, report)
     sources = _sources(recipe, folder, warnings, report)
     spool, trained_on = sources[0][0], sources[0][1]["train"]
-    if recipe.tokenizer in KINDS:
+    is_own = recipe.tokenizer in KINDS
+    if is_own:
         report(f"training a {recipe.tokenizer} tokenizer of {recipe.vocab_size:,} ids")
         progress = ReadingRate("counting words", min(spool.num_bytes, TOKENIZER_SAMPLE_BYTES), report)
         sample = _counted(spool.sample(trained_on, TOKENIZER_SAMPLE_BYTES), progress)
@@ -159,7 +161,10 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
         unknown=vocabulary.unk,
     )
     report("tokenising")
-    of_splits, met = _write_splits(sources, tokenise, folder, report)
+    with ThreadPoolExecutor(1) as beside:  # most of which runs without Python's lock
+        sample = chain.from_iterable(spool.sample(trained_on, FIT_SAMPLE_BYTES))
+        fit = beside.submit(fit_of, sample, tokenizer) if not is_own else None
+        of_splits, met = _write_splits(sources, tokenise, folder, report)
     warnings.update(met)
     for split in SPLITS:
         counts[split] = of_splits[split]
@@ -167,9 +172,8 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
             raise UserError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")
         report(f"{split}: {described(counts[split])}")
         warn_of_unknown(counts[split], split, report)
-    if recipe.tokenizer not in KINDS:
-        sample = chain.from_iterable(spool.sample(trained_on, FIT_SAMPLE_BYTES))
-        warn_of_misfit(sample, tokenizer, counts["train"]["tokens"], report)
+    if fit is not None:
+        warn_of_misfit(fit.result(), counts["train"]["tokens"], report)
     for used, _ in sources:
         used.path.unlink(missing_ok=True)
     report(f"documents: {_listed(warnings)}")

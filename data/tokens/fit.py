@@ -1,7 +1,7 @@
 """How well a tokenizer fits a text: tokens a word and a byte, tokens that are unknown, and what its own would take."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
@@ -32,15 +32,22 @@ def warn_of_unknown(counts: dict[str, Any], split: str, report: Report) -> None:
         )
 
 
-def warn_of_misfit(sentences: Iterable[str], tokenizer: Tokenizer, num_tokens: int, report: Report) -> None:
-    """Warns where a tokenizer from elsewhere takes far more tokens than one trained on the text itself.
+class Fit(NamedTuple):
+    """How a tokenizer fits a sample of a text, beside one of its own.
 
-    Args:
-        sentences: an even sample of the text.
-        tokenizer: from elsewhere.
-        num_tokens: that it made of the whole text.
-        report: takes the warning.
+    Attributes:
+        taken: tokens that the tokenizer makes of half of it.
+        needed: tokens that one makes which is trained on the other half.
+        ids: of that one.
     """
+
+    taken: int
+    needed: int
+    ids: int
+
+
+def fit_of(sentences: Iterable[str], tokenizer: Tokenizer) -> Fit:
+    """How a tokenizer from elsewhere fits an even sample of a text."""
     held = list(sentences)
     ids = max(min(tokenizer.get_vocab_size(), _OWN_IDS), 512)
     own = train_tokenizer(iter(held[::2]), kind="byte_bpe", vocab_size=ids)
@@ -48,9 +55,14 @@ def warn_of_misfit(sentences: Iterable[str], tokenizer: Tokenizer, num_tokens: i
         sum(len(encoding.ids) for encoding in one.encode_batch_fast(held[1::2] or held, add_special_tokens=False))
         for one in (tokenizer, own)
     )
-    if needed and taken > _FAR_MORE * needed:
+    return Fit(taken, needed, ids)
+
+
+def warn_of_misfit(fit: Fit, num_tokens: int, report: Report) -> None:
+    """Warns where a tokenizer from elsewhere, which made so many tokens of a text, takes far more than its own."""
+    if fit.needed and fit.taken > _FAR_MORE * fit.needed:
         report(
-            f"warning: data.tokenizer makes {num_tokens:,} tokens of this corpus, {taken / needed:.1f} times as many "
-            f"as one of {ids:,} ids that is trained on it (about {round(num_tokens * needed / taken):,}): its "
-            f"vocabulary is of another language or kind of text"
+            f"warning: data.tokenizer makes {num_tokens:,} tokens of this corpus, {fit.taken / fit.needed:.1f} times "
+            f"as many as one of {fit.ids:,} ids that is trained on it (about "
+            f"{round(num_tokens * fit.needed / fit.taken):,}): its vocabulary is of another language or kind of text"
         )

@@ -220,11 +220,20 @@ def test_generation_is_measured_by_length_and_in_batches(tmp_path: Path, monkeyp
     }
 
 
-def test_the_tables_of_the_page_are_made_from_the_results() -> None:
-    text = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.page(text) == text, "python -m benchmarks.tables writes them anew"
-    assert tables.BEGIN in text
-    assert "best of ours / best of theirs" in text
+@pytest.mark.parametrize("page", [tables.PAGE, *tables.RATIOS_OF_PAGES], ids=lambda path: path.name)
+def test_the_tables_of_a_page_are_made_from_the_results(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert tables.pages()[page] == text, "python -m benchmarks.tables writes them anew"
+    assert text.count(tables.BEGIN) == text.count(tables.END) == 1
+
+
+def test_every_ratio_of_the_readme_stands_in_the_table_of_its_shape() -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    _, _, *rows = tables.ratios("").splitlines()
+    assert rows
+    for row in rows:
+        _, *ratios = row.strip("| ").split(" | ")
+        assert f"| **{speed.BEST}** | {' | '.join(ratios)} |" in page
 
 
 @pytest.mark.slow
