@@ -141,8 +141,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     _warn_of_repeats(recipe, report)
     sources = _sources(recipe, folder, warnings, report)
     spool, trained_on = sources[0][0], sources[0][1]["train"]
-    is_own = recipe.tokenizer in KINDS
-    if is_own:
+    if recipe.tokenizer in KINDS:
         report(f"training a {recipe.tokenizer} tokenizer of {recipe.vocab_size:,} ids")
         progress = ReadingRate("counting words", min(spool.num_bytes, TOKENIZER_SAMPLE_BYTES), report)
         sample = _counted(spool.sample(trained_on, TOKENIZER_SAMPLE_BYTES), progress)
@@ -163,7 +162,7 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
     report("tokenising")
     with ThreadPoolExecutor(1) as beside:  # most of which runs without Python's lock
         sample = chain.from_iterable(spool.sample(trained_on, FIT_SAMPLE_BYTES))
-        fit = beside.submit(fit_of, sample, tokenizer) if not is_own else None
+        fit = beside.submit(fit_of, sample, tokenizer) if recipe.tokenizer not in KINDS else None
         of_splits, met = _write_splits(sources, tokenise, folder, report)
     warnings.update(met)
     for split in SPLITS:
