@@ -127,14 +127,18 @@ def tables() -> str:
 
 def ratios(title: str) -> str:
     """How many times the training steps of the fastest other side ours are, at each shape on every machine."""
-    rows, objectives = list[list[str]](), list[str]()
+    found_of = dict[str, Found]()
     for path in sorted(RESULTS.glob("*.json")):
         held = read(path)
-        machine = held["machine"]
-        for key, found in held.get("speed", {}).items():
-            objectives = list(found)
-            name = ", ".join([", ".join(machine["gpus"]) or chip(machine), key])
-            rows += [[name, *cells] for variant, *cells in rows_of(found) if variant == BEST]
+        name = ", ".join(held["machine"]["gpus"]) or chip(held["machine"])
+        found_of |= {f"{name}, {key}": found for key, found in held.get("speed", {}).items()}
+    objectives = list(dict.fromkeys(objective for found in found_of.values() for objective in found))
+    rows = [
+        [name, *cells]
+        for name, found in found_of.items()
+        for variant, *cells in rows_of({objective: found.get(objective, {}) for objective in objectives})
+        if variant == BEST
+    ]
     return table([title, *objectives], rows)
 
 

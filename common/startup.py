@@ -5,8 +5,8 @@ once with 128 + the number, without a traceback: nothing has begun by then that 
 is raised, since a library that is being loaded may turn it into one of its own. `training.script.script` takes the
 signals over when `main` begins.
 
-Garbage is not looked for meanwhile: a million objects of modules, none of them garbage, would be gone through again and
-again, which takes a sixth of the time.
+Garbage is not looked for meanwhile: a million objects of modules, hardly any of them garbage, would be gone through
+again and again, which takes a sixth of the time.
 """
 
 import gc

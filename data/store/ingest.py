@@ -6,8 +6,7 @@ words that were met, however large the corpus; and a store is the same bytes wha
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from data.store.spool import Spool, whole
 from data.text.corpora import Corpus
 from data.tokens.encoding import DocumentEncoder
 from data.tokens.fit import SAMPLE_BYTES as FIT_SAMPLE_BYTES
-from data.tokens.fit import described, fit_of, warn_of_misfit, warn_of_unknown
+from data.tokens.fit import described, fit_beside, warn_of_misfit, warn_of_unknown
 from data.tokens.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 
 SPLITS = ("train", "validation")
@@ -160,9 +159,10 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
         unknown=vocabulary.unk,
     )
     report("tokenising")
-    with ThreadPoolExecutor(1) as beside:  # most of which runs without Python's lock
-        sample = chain.from_iterable(spool.sample(trained_on, FIT_SAMPLE_BYTES))
-        fit = beside.submit(fit_of, sample, tokenizer) if recipe.tokenizer not in KINDS else None
+    with ExitStack() as beside:
+        fit = None
+        if recipe.tokenizer not in KINDS:
+            fit = beside.enter_context(fit_beside(spool.sample(trained_on, FIT_SAMPLE_BYTES), tokenizer))
         of_splits, met = _write_splits(sources, tokenise, folder, report)
     warnings.update(met)
     for split in SPLITS:

@@ -18,7 +18,7 @@ from common.errors import MachineError, UserError
 from common.processors import quota, usable
 from common.repository import REPOSITORY
 
-FEW = 8  # pieces: of no more, all are worked on here, before another process would be there
+FEW = 8  # pieces: up to so many are worked on here, and are done about as soon as others would have begun
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
@@ -118,7 +118,7 @@ def in_order(
     Args:
         work: a function of a module, or an object, that can be pickled; an object may keep what it learns of one piece
             for the next, as long as the results stay the same.
-        pieces: taken as they are needed; they and their results can be pickled.
+        pieces: taken as they are needed, but for the first nine; they and their results can be pickled.
         processes: by default one for each processor that may be used. With one, or where pieces are few, there is none
             but this.
 
@@ -129,10 +129,13 @@ def in_order(
     pieces = iter(pieces)
     count = processors() if processes is None else processes
     first = list(islice(pieces, FEW + 1)) if count > 1 else []
-    if len(first) <= FEW:
-        yield from map(work, chain(first, pieces))
+    is_little = len(first) <= FEW
+    pieces = chain(first, pieces)
+    del first  # which would be held to the end
+    if is_little:
+        yield from map(work, pieces)
         return
-    with closing(_elsewhere(work, chain(first, pieces), count)) as results:
+    with closing(_elsewhere(work, pieces, count)) as results:
         yield from results
 
 

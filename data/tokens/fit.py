@@ -1,6 +1,10 @@
 """How well a tokenizer fits a text: tokens a word and a byte, tokens that are unknown, and what its own would take."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, takewhile
+from threading import Event
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
@@ -56,6 +60,19 @@ def fit_of(sentences: Iterable[str], tokenizer: Tokenizer) -> Fit:
         for one in (tokenizer, own)
     )
     return Fit(taken, needed, ids)
+
+
+@contextmanager
+def fit_beside(sample: Iterable[list[str]], tokenizer: Tokenizer) -> Iterator[Future[Fit]]:
+    """How a tokenizer fits a sample, found by a thread; where what is done meanwhile fails, the sample ends early."""
+    failed = Event()
+    wanted = takewhile(lambda _: not failed.is_set(), sample)
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield thread.submit(fit_of, chain.from_iterable(wanted), tokenizer)
+        except BaseException:
+            failed.set()
+            raise
 
 
 def warn_of_misfit(fit: Fit, num_tokens: int, report: Report) -> None:

@@ -1,8 +1,8 @@
 """Words as tokens: each is encoded once and looked up from then on.
 
 A natural text is a few hundred thousand words that come again and again, and an encoder takes ten times as long for a
-word as a dictionary takes to find it. A word is the white space before it, too. Most begin with a blank, and are looked
-up by what is behind it, which `str.split` gives in a fifth of the time that a pattern takes.
+word as a dictionary takes to find it. A word includes the white space before it. Most begin with a blank, and are
+looked up by what is behind it, which `str.split` gives in a fifth of the time that a pattern takes.
 """
 
 import re
@@ -121,10 +121,10 @@ class WordEncoder:
 
     def _learn(self) -> None:
         """Encodes the words that were met for the first time."""
-        new, self._places.new = self._places.new, []
-        if new:
+        if new := self._places.new:
             self._known = self._known.followed_by(self._encode(list(map(word_of, new))))
             self._met = np.concatenate([self._met, np.zeros(len(new), dtype=np.int64)])
+            self._places.new = []
 
     def _forget(self) -> None:
         """Keeps the words met most often, half as many characters as may be kept."""

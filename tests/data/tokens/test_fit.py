@@ -1,13 +1,17 @@
 """A tokenizer that does not fit the text is reported when the store is built."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data.store.recipe import Recipe
 from data.store.store import TokenStore, find_or_build, read_manifest, read_tokenizer
 from data.text.corpora import Corpus
+from data.tokens.fit import fit_beside, fit_of
 from data.tokens.tokenizer import train_tokenizer
 from tests.helpers import made_up_documents, write_jsonl
 
@@ -73,3 +77,29 @@ def test_tokens_a_word_and_a_byte_are_reported(tmp_path: Path) -> None:
     )
     expected = f"({counts['tokens'] / counts['words']:.2f} a word, {counts['tokens'] / counts['bytes']:.3f} a byte)"
     assert any(expected in line and f"{counts['tokens']:,} tokens" in line for line in lines)
+
+
+def test_what_is_done_beside_the_fit_is_not_kept_waiting_where_it_fails() -> None:
+    tokenizer = train_tokenizer(iter(ENGLISH), kind="byte_bpe", vocab_size=700)
+    begun = Event()
+
+    def without_end() -> Iterator[list[str]]:
+        while True:
+            yield ENGLISH
+            begun.set()
+
+    def interrupted() -> None:
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), fit_beside(without_end(), tokenizer):
+        interrupted()
+
+
+def test_a_fit_is_that_of_the_whole_sample() -> None:
+    tokenizer = train_tokenizer(iter(ENGLISH), kind="byte_bpe", vocab_size=700)
+    with fit_beside(iter([ENGLISH[:50], ENGLISH[50:]]), tokenizer) as fit:
+        pass
+    assert fit.result() == fit_of(ENGLISH, tokenizer)
+    assert fit.result().ids == tokenizer.get_vocab_size()
+    assert fit.result().taken == sum(len(tokenizer.encode(text).ids) for text in ENGLISH[1::2])
