@@ -59,7 +59,7 @@ def test_a_window_that_cannot_fit_is_refused_before_anything_is_made(
     tiny_run: Command, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = 4_000_000
-    monkeypatch.setattr("training.machine.hardware.total_memory", lambda device: 10**9)
+    monkeypatch.setattr("train.total_memory", lambda device: 10**9)
     assert train_in_process(tiny_run("masked_lm", "huge", "--data.window", str(window))) == 2
     assert f"data.window = {window} with 8 windows at once takes" in capsys.readouterr().err
     assert not (tmp_path / "runs/huge").exists()
