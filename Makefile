@@ -28,7 +28,7 @@ demo: .venv/installed ## trains the four objectives for two to four minutes each
 	@echo "config.yaml, metrics.csv, examples.html, checkpoints/ and wandb/ (offline; 'wandb sync' sends it). The token"
 	@echo "store lies in cache/."
 
-test: .venv/installed ## the default tests, four to six minutes on two cores
+test: .venv/installed ## the default tests, four to seven minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL)
 
 .venv-lowest/installed: pyproject.toml tests/lowest.py

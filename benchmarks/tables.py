@@ -130,8 +130,7 @@ def ratios(title: str) -> str:
     found_of = dict[str, Found]()
     for path in sorted(RESULTS.glob("*.json")):
         held = read(path)
-        name = ", ".join(held["machine"]["gpus"]) or chip(held["machine"])
-        found_of |= {f"{name}, {key}": found for key, found in held.get("speed", {}).items()}
+        found_of |= {f"{chip(held['machine'])}, {key}": found for key, found in held.get("speed", {}).items()}
     objectives = list(dict.fromkeys(objective for found in found_of.values() for objective in found))
     rows = [
         [name, *cells]

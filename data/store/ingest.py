@@ -24,7 +24,7 @@ from data.tokens.fit import described, fit_beside, warn_of_misfit, warn_of_unkno
 from data.tokens.tokenizer import KINDS, load_tokenizer, train_tokenizer, vocabulary_of
 
 SPLITS = ("train", "validation")
-EVERY = range(2**64)  # hash
+EVERY = range(2**64)  # hashes
 TOKENIZER_SAMPLE_BYTES = 200_000_000  # of training text, from which a tokenizer is trained
 Source = tuple[Spool, Hashes]  # documents, and which of them are of which split
 
@@ -165,8 +165,8 @@ def ingest(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> tuple
             fit = beside.enter_context(fit_beside(spool.sample(trained_on, FIT_SAMPLE_BYTES), tokenizer))
         of_splits, met = _write_splits(sources, tokenise, folder, report)
     warnings.update(met)
+    counts |= of_splits
     for split in SPLITS:
-        counts[split] = of_splits[split]
         if not counts[split]["tokens"]:
             raise UserError(f"data.corpus: the {split} split holds no token ({_listed(warnings)})")
         report(f"{split}: {described(counts[split])}")

@@ -118,7 +118,7 @@ def in_order(
     Args:
         work: a function of a module, or an object, that can be pickled; an object may keep what it learns of one piece
             for the next, as long as the results stay the same.
-        pieces: taken as they are needed, but for the first nine; they and their results can be pickled.
+        pieces: taken as they are needed, but for the first few; they and their results can be pickled.
         processes: by default one for each processor that may be used. With one, or where pieces are few, there is none
             but this.
 
