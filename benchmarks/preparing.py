@@ -6,21 +6,19 @@
 The text is the corpus, over and over up to that size, in documents of some paragraphs; behind the first time each
 begins with a number, so that none stands twice. It is prepared in turns by `prepare.py`, with a tokenizer trained on it
 and with that one given, sentence boundaries included, and by datasets with the same one, without boundaries: load,
-tokenise in `map`, by transformers as its examples do or by the fastest call of tokenizers, and group into windows.
-Seconds are by the clock.
+tokenise in `map`, by transformers as its examples do or by the fastest call of tokenizers, and group into windows. Each
+is a command of its own: seconds are by the clock, from its start to its end.
 """
 
 import argparse
 import glob
 import itertools
 import json
-import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +30,6 @@ from common.processors import usable
 from training.monitoring.tables import plain_table, print_whole
 
 LIMIT = 1800.0  # seconds of one preparation
-WINDOW = 128  # tokens
-THREADS = "TOKENIZERS_PARALLELISM"  # of the environment, which tokenizers reads
-Rows = dict[str, list[Any]]  # columns, as datasets gives them to `map`
 
 
 def grown(paragraphs: Sequence[str], size: int, *, together: int) -> Iterator[str]:
@@ -56,58 +51,21 @@ def paragraphs_of(files: Sequence[str]) -> list[str]:
     return [" ".join(part.split()) for text in texts for part in text.split("\n\n") if part.strip()]
 
 
-def ours(text: Path, tokenizer: str, cache: Path) -> None:
-    """A token store by prepare.py, in a cache of its own."""
-    settings = {"corpus": text, "tokenizer": tokenizer, "cache": cache}
-    command = [sys.executable, "prepare.py", *(f"--data.{name}={value}" for name, value in settings.items())]
+def _run(command: Sequence[str]) -> None:
     ended = run_limited(command, LIMIT)
     assert ended.status == 0, ended.errors or f"cut off after {LIMIT:.0f} s"
 
 
-def by_tokenizers(tokenizer: Path) -> Callable[[Rows], Rows]:
-    """Ids of texts by the fastest call of tokenizers."""
-    from tokenizers import Tokenizer
-
-    encode = Tokenizer.from_file(str(tokenizer)).encode_batch_fast
-    return lambda rows: {"input_ids": [one.ids for one in encode(rows["text"], add_special_tokens=False)]}
+def ours(text: Path, tokenizer: str, cache: Path) -> None:
+    """A token store by prepare.py, in a cache of its own."""
+    settings = {"corpus": text, "tokenizer": tokenizer, "cache": cache}
+    _run([sys.executable, "prepare.py", *(f"--data.{name}={value}" for name, value in settings.items())])
 
 
-def by_transformers(tokenizer: Path) -> Callable[[Rows], Rows]:
-    """What transformers' examples of pretraining keep of texts."""
-    from transformers import PreTrainedTokenizerFast
-
-    encode = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))
-    return lambda rows: dict(encode(rows["text"], return_special_tokens_mask=True))
-
-
-def grouped(rows: Rows) -> Rows:
-    """Windows of all that a tokenizer gave, end to end."""
-    joined = {name: list(itertools.chain.from_iterable(values)) for name, values in rows.items()}
-    firsts = range(0, len(joined["input_ids"]) - WINDOW + 1, WINDOW)
-    return {name: [values[first : first + WINDOW] for first in firsts] for name, values in joined.items()}
-
-
-@contextmanager
-def one_thread_a_process() -> Iterator[None]:
-    """Tokenizers uses no threads: the processes of `map` are as many as there are processors."""
-    before = os.environ.get(THREADS)
-    os.environ[THREADS] = "false"
-    try:
-        yield
-    finally:
-        os.environ.pop(THREADS)
-        os.environ |= {} if before is None else {THREADS: before}
-
-
-def by_datasets(text: Path, tokenise: Callable[[Rows], Rows], cache: Path, processes: int) -> int:
-    """The number of windows that datasets makes of the text."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    loaded: Any = datasets.load_dataset("json", data_files=str(text), cache_dir=str(cache), split="train")
-    with one_thread_a_process():
-        mapped = loaded.map(tokenise, batched=True, num_proc=processes, remove_columns=["text"])
-        return len(mapped.map(grouped, batched=True, num_proc=processes))
+def by_datasets(text: Path, tokenizer: Path, way: str, cache: Path, processes: int) -> None:
+    """Windows by datasets, in a cache of their own."""
+    arguments = map(str, (text, tokenizer, way, cache, processes))
+    _run([sys.executable, "-m", "benchmarks.shared.by_datasets", *arguments])
 
 
 def measure(text: Path, folder: Path, *, turns: int, processes: int) -> dict[str, float]:
@@ -118,8 +76,8 @@ def measure(text: Path, folder: Path, *, turns: int, processes: int) -> dict[str
     ways: dict[str, Callable[[Path], Any]] = {
         "prepare.py, tokenizer given": lambda cache: ours(text, str(tokenizer), cache),
         "prepare.py, tokenizer trained": lambda cache: ours(text, "byte_bpe", cache),
-        "datasets, by transformers": lambda cache: by_datasets(text, by_transformers(tokenizer), cache, processes),
-        "datasets, by tokenizers": lambda cache: by_datasets(text, by_tokenizers(tokenizer), cache, processes),
+        "datasets, by transformers": lambda cache: by_datasets(text, tokenizer, "transformers", cache, processes),
+        "datasets, by tokenizers": lambda cache: by_datasets(text, tokenizer, "tokenizers", cache, processes),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(turns):

@@ -6,13 +6,15 @@ looked up by what is behind it, which `str.split` gives in a fifth of the time t
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from data.tokens.joined_words import bytes_of_tokens, encoded_together, ids_of, numbers
+
+TEXTS_TOGETHER = 32  # that are cut into words at once
 KEPT_CHARACTERS = 8_000_000  # of the words that are kept with their tokens, about 200 MB in all
 CUT = re.compile(r"(?<=\S) ")  # a text is cut into words before each blank that is not behind other white space
 Key = str | tuple[str]  # of a word: what is behind its blank, or a word that does not begin with one
@@ -28,20 +30,42 @@ def word_of(key: Key) -> str:
     return f" {key}" if isinstance(key, str) else key[0]
 
 
-def keys_of(text: str) -> list[Key]:
-    """The keys of the words of a text, in order."""
-    if not text:
-        return []
-    body = text.lstrip()
-    has_blanks_alone = body.isprintable() and "  " not in body
-    keys: list[Key] = list(body.split(" ") if has_blanks_alone else CUT.split(body))
-    keys[0] = key_of(f"{text[: len(text) - len(body)]}{keys[0]}")
+def _by_blanks(texts: Sequence[str]) -> list[Key] | None:
+    """The keys of the words of texts, where white space is one blank or begins a line; None where it is anything else.
+
+    They are cut in one go, with a blank between texts that no word keeps.
+    """
+    joined = " ".join([text.removeprefix(" ") for text in texts])
+    has_other = "  " in joined or "\n " in joined or joined.startswith(" ")
+    if has_other or not joined.replace("\n", "").isprintable():
+        return None
+    keys: list[Key] = list(joined.split(" "))
+    first = 0
+    for text in texts:
+        has_blank = text.startswith(" ")
+        if not has_blank:
+            keys[first] = (str(keys[first]),)
+        first += text.count(" ") + 1 - has_blank
     return keys
 
 
-def numbers(values: Iterable[int], count: int) -> np.ndarray:
-    """int64[count], of that many values."""
-    return np.fromiter(values, dtype=np.int64, count=count)
+def _by_pattern(text: str) -> list[Key]:
+    first, *others = CUT.split(text)
+    return [key_of(first), *others]
+
+
+def keys_of(texts: Sequence[str]) -> list[Key]:
+    """The keys of the words of texts, none of them empty, in order."""
+    found: list[Key] = []
+    for first in range(0, len(texts), TEXTS_TOGETHER):
+        some = texts[first : first + TEXTS_TOGETHER]
+        keys = _by_blanks(some)
+        if keys is None:
+            for text in some:
+                found += _by_blanks([text]) or _by_pattern(text)
+        else:
+            found += keys
+    return found
 
 
 def _runs(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -77,6 +101,9 @@ class Encoded(NamedTuple):
         return Encoded(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
+NOTHING = Encoded(*(np.zeros(0, dtype=dtype) for dtype in ("int32", "int32", "int64", "int64")))
+
+
 class _Places(dict[Key, int]):
     """The place of each word by its key, in the order in which they were first met.
 
@@ -104,20 +131,24 @@ class WordEncoder:
 
     def __init__(self, tokenizer: Tokenizer, *, with_offsets: bool) -> None:
         self.tokenizer, self.with_offsets = tokenizer, with_offsets
+        self._bytes_of = None if with_offsets else bytes_of_tokens(tokenizer)
         self._places = _Places({})
-        self._known, self._met = self._encode([]), np.zeros(0, dtype=np.int64)  # how often each word was
+        self._known, self._met = NOTHING, np.zeros(0, dtype=np.int64)  # how often each word was
 
     def _encode(self, words: Sequence[str]) -> Encoded:
+        characters = numbers(map(len, words), len(words))
+        together = None if self._bytes_of is None else encoded_together(self.tokenizer, words, self._bytes_of)
+        if together is not None:
+            ids, lengths = together
+            return Encoded(ids, np.zeros_like(ids), lengths, characters)
         encode = self.tokenizer.encode_batch if self.with_offsets else self.tokenizer.encode_batch_fast
         encodings = encode(words, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
-        lengths, characters = numbers(map(len, ids), len(ids)), numbers(map(len, words), len(words))
-        flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=lengths.sum())
-        offsets = np.zeros_like(flat)
+        ids, lengths = ids_of(encodings)
+        offsets = np.zeros_like(ids)
         if self.with_offsets:
             begins = (start for encoding in encodings for start, _ in encoding.offsets)
-            offsets = np.fromiter(begins, dtype=np.int32, count=len(flat))
-        return Encoded(flat, offsets, lengths, characters)
+            offsets = np.fromiter(begins, dtype=np.int32, count=len(ids))
+        return Encoded(ids, offsets, lengths, characters)
 
     def _learn(self) -> None:
         """Encodes the words that were met for the first time."""

@@ -1,7 +1,6 @@
 """Text is prepared in turns by prepare.py and by datasets, whose windows are those that the text fills."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from benchmarks import preparing, tables
+from benchmarks.shared import by_datasets
 from common.repository import REPOSITORY
 
 
@@ -37,22 +37,12 @@ def test_preparing_is_measured_beside_datasets(tmp_path: Path, capsys: pytest.Ca
         assert named in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("before", [None, "true"])
-def test_only_datasets_is_kept_from_threads(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(preparing.THREADS, raising=False)
-    if before is not None:
-        monkeypatch.setenv(preparing.THREADS, before)
-    with preparing.one_thread_a_process():
-        assert os.environ[preparing.THREADS] == "false"
-    assert os.environ.get(preparing.THREADS) == before
-
-
-@pytest.mark.parametrize("way", [preparing.by_tokenizers, preparing.by_transformers])
+@pytest.mark.parametrize("way", by_datasets.WAYS.values())
 def test_datasets_makes_the_windows_that_the_text_fills(way: Any, tmp_path: Path) -> None:
     text, tokenizer = tmp_path / "text.jsonl", tmp_path / "tokenizer.json"
     words = Tokenizer(WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     words.pre_tokenizer = WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] - its stub has no setter
     words.save(str(tokenizer))
     text.write_text(10 * f'{{"text": "{"a " * 50}"}}\n')
-    windows = preparing.by_datasets(text, way(tokenizer), tmp_path / "cache", processes=1)
-    assert windows == 500 // preparing.WINDOW
+    windows = by_datasets.windows_of(str(text), way(str(tokenizer)), str(tmp_path / "cache"), processes=1)
+    assert windows == 500 // by_datasets.WINDOW

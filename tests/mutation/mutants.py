@@ -9,6 +9,7 @@ from tests.mutation.mistakes import (
     of_all_objectives,
     schedules,
     scoring,
+    tokens,
     training,
 )
 from tests.mutation.mutant import Mutant
@@ -18,6 +19,7 @@ MUTANTS: list[Mutant] = [
     *of_all_objectives.MUTANTS,
     *models.MUTANTS,
     *data.MUTANTS,
+    *tokens.MUTANTS,
     *training.MUTANTS,
     *evaluation.MUTANTS,
     *scoring.MUTANTS,

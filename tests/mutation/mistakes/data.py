@@ -10,9 +10,6 @@ DATAMODULE = "tests/data/test_datamodule.py"
 STORE = "tests/data/store/test_store.py"
 INGEST = "tests/data/store/test_ingest.py"
 TEXT = "tests/data/text/test_cleaning.py"
-WORDS = "tests/data/tokens/test_encoding.py"
-TOKENIZER = "tests/data/tokens/test_tokenizer.py"
-FOREIGN_TOKENIZER = "tests/data/tokens/test_foreign_tokenizer.py"
 CORPORA = "tests/data/text/test_corpora.py"
 FORMATS = "tests/data/files/test_formats.py"
 SOURCES = "tests/data/text/test_sources.py"
@@ -215,39 +212,11 @@ MUTANTS = [
         tests=(INGEST,),
     ),
     Mutant(
-        file="data/tokens/word_encoding.py",
-        original=r'r"(?<=\S) "',
-        replacement=r'r"(?<=\S)(?=\s)"',
-        mistake="a text is cut before a line feed, where some tokenizers put a blank",
-        tests=(WORDS,),
-    ),
-    Mutant(
-        file="data/tokens/word_encoding.py",
-        original="else (word,)",
-        replacement="else word",
-        mistake="a text that begins with a word has the tokens of one that begins with a blank",
-        tests=(WORDS,),
-    ),
-    Mutant(
         file="data/text/cleaning.py",
         original="last, held = held + body, piece[len(body) :]",
         replacement="last, held = body, piece[len(body) :]",
         mistake="white space between sentences is lost",
         tests=(TEXT,),
-    ),
-    Mutant(
-        file="data/tokens/tokenizer.py",
-        original="[ids[sentinel(k)] for k in range(NUM_SENTINELS)]",
-        replacement="[ids[sentinel(k)] for k in reversed(range(NUM_SENTINELS))]",
-        mistake="sentinels come in reverse",
-        tests=(TOKENIZER,),
-    ),
-    Mutant(
-        file="data/tokens/tokenizer.py",
-        original="return _keep_text_text(tokenizer)",
-        replacement="return tokenizer",
-        mistake="special tokens are matched in text",
-        tests=(TOKENIZER, FOREIGN_TOKENIZER),
     ),
     Mutant(
         file="data/text/parts.py",
