@@ -13,7 +13,10 @@ in the run's folder, so that an interrupted command goes on where it was.
 import common.startup  # noqa: F401 - Ctrl-C is quiet while all else is loaded
 
 import json
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,23 @@ from training.script.script import script
 from training.setup.parsing import OneLineErrors
 from training.setup.settings import WandbMode
 from training.storage.run_dir import RunFolder
+
+# Settings of a study's evaluations, which messages name, and the options that give them here.
+_SETTING = re.compile(r"\b(continuation|minimal_pairs|last_word)\.(files|passages|bytes|scorers|precision|cache)\b")
+
+
+def _option(setting: re.Match[str]) -> str:
+    evaluation, name = setting.groups()
+    return "--" + {"files": evaluation, "scorers": "scorer"}.get(name, name)
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Messages of users' mistakes name an evaluation's settings by the options of this command."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(_SETTING.sub(_option, str(error))) from error
 
 
 def parse(arguments: list[str]) -> Namespace:
@@ -128,6 +148,7 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
 
 
 @script(interrupted="")
+@naming_options()
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parsed, console = parse(arguments), Console(highlight=False)

@@ -143,9 +143,9 @@ def generates_compiled(folder: Path) -> Found:
 
 
 def scores(folder: Path) -> Found:
-    """A causal LM is scored on held-out text."""
-    run_folder = trained("causal_lm", folder)
-    found = json.loads(run("score.py", [str(run_folder), "--passages", "4", "--json"]))
+    """A causal LM is scored on text that it was not trained on."""
+    run_folder, text = trained("causal_lm", folder), str(REPOSITORY / "ARCHITECTURE.md")
+    found = json.loads(run("score.py", [str(run_folder), "--continuation", text, "--passages", "4", "--json"]))
     metric, result = next(iter(found["metrics"].items()))
     return {"detail": f"{metric} {result['mean']:.3f} {result['unit']}"}
 

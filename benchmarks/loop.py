@@ -101,6 +101,11 @@ def measure_lightning(setting: Setting, *, turns: int, steps: int) -> dict[str, 
     return {"bare": statistics.median(bare), "whole": statistics.median(whole), "ratio": ratio}
 
 
+def workers_named(count: int) -> str:
+    """`1 worker`, `2 workers`."""
+    return f"{count} worker{'s' * (count != 1)}"
+
+
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -124,7 +129,7 @@ def main(arguments: list[str]) -> int:
         setting = Setting(objective=objective, shape=shape_named(options.shape), device=device, precision=precision)
         if "loader" in options.parts:
             rates = {
-                f"{workers} workers": measure_loader(setting, workers=workers, batches=options.batches)
+                workers_named(workers): measure_loader(setting, workers=workers, batches=options.batches)
                 for workers in options.workers
             }
             found["loader"][objective] = {"date": today(), **rates}

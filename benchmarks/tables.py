@@ -119,7 +119,7 @@ def tables() -> str:
                 dates, precisions = (
                     sorted(set(re.findall(rf"'{name}': '([\w-]+)'", str(found)))) for name in ("date", "precision")
                 )
-                threads = ["one thread"] if "'threads': 1," in str(found) else []
+                threads = ["one thread"] if part == "speed" and "'threads': 1," in str(found) else []
                 parts.append(f"### {part}: {', '.join([key, *threads, *precisions, dates[-1]])}")
                 parts.append(make(found))
     return "\n\n".join(parts)

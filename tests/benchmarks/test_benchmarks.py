@@ -220,20 +220,8 @@ def test_generation_is_measured_by_length_and_in_batches(tmp_path: Path, monkeyp
     }
 
 
-@pytest.mark.parametrize("page", [tables.PAGE, *tables.RATIOS_OF_PAGES], ids=lambda path: path.name)
-def test_the_tables_of_a_page_are_made_from_the_results(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert tables.pages()[page] == text, "python -m benchmarks.tables writes them anew"
-    assert text.count(tables.BEGIN) == text.count(tables.END) == 1
-
-
-def test_every_ratio_of_the_readme_stands_in_the_table_of_its_shape() -> None:
-    page = tables.PAGE.read_text(encoding="utf-8")
-    _, _, *rows = tables.ratios("").splitlines()
-    assert rows
-    for row in rows:
-        _, *ratios = row.strip("| ").split(" | ")
-        assert f"| **{speed.BEST}** | {' | '.join(ratios)} |" in page
+def test_workers_are_counted_in_words() -> None:
+    assert [loop.workers_named(count) for count in range(3)] == ["0 workers", "1 worker", "2 workers"]
 
 
 @pytest.mark.slow

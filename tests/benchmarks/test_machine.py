@@ -33,6 +33,11 @@ def test_a_check_leaves_a_row_and_a_file(
     assert str(Path.home()) not in json.dumps(written)
 
 
+def test_a_run_is_scored_whatever_the_documents_hold(tmp_path: Path) -> None:
+    assert machine.run_one("scoring", tmp_path) == 0
+    assert "bits" in json.loads((tmp_path / "found.json").read_text())["detail"]
+
+
 def test_what_the_limit_cuts_off_has_not_passed() -> None:
     assert machine.check("muon", seconds=0.2)["status"] == "not run"
     assert machine.run_all(["muon"], minutes=0.0) == {"muon": {"status": "not run"}}

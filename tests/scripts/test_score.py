@@ -130,10 +130,12 @@ def test_files_in_another_encoding_are_scored_as_they_are_in_utf8(
             ["--minimal_pairs", "nowhere"],
             ".parquet, or Zorro's .txt) at 'nowhere'",
         ),
-        (["--last_word", "nowhere.jsonl"], "last_word.files: no file at 'nowhere.jsonl'"),
+        (["--last_word", "nowhere.jsonl"], "--last_word: no file at 'nowhere.jsonl'"),
         (["--scorer", "pll"], "--scorer pll needs --minimal_pairs"),
-        (["--precision", "half"], "continuation.precision: 'half' is none of auto, float32"),
-        (["--passages", "0"], "continuation.passages = 0 must be at least 1"),
+        (["--precision", "half"], "--precision: 'half' is none of auto, float32"),
+        (["--passages", "0"], "--passages = 0 must be at least 1"),
+        (["--bytes", "7"], "--bytes = 7 must be at least 8"),
+        (["--continuation", "nowhere.txt"], "--continuation: no file at 'nowhere.txt'"),
         (["--minimal_pair", "nowhere"], "minimal_pair"),
     ],
 )
@@ -146,6 +148,15 @@ def test_a_mistake_ends_in_one_line(
     assert left.value.code == 2
     assert message in printed
     assert len(printed.splitlines()) == 1
+
+
+def test_a_mistake_that_the_text_reveals_names_the_option(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        score.main([str(run), "--bytes", "20000"])
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "--continuation = held out has no document of 10000 bytes and a word behind them: lower --bytes"
+    )
 
 
 def test_what_is_no_run_is_named() -> None:
