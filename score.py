@@ -147,12 +147,12 @@ def as_json(folder: Path, results: list[EvaluationResult]) -> dict[str, Any]:
     return {"run": str(folder), "metrics": metrics}
 
 
-@script(interrupted="")
-@naming_options()
-def main(arguments: list[str]) -> int:
-    """Runs the command; returns its exit status."""
-    parsed, console = parse(arguments), Console(highlight=False)
-    set_threads(None, processes=1)
+def results_of(parsed: Namespace) -> list[EvaluationResult]:
+    """What the evaluations that are declared find of a run, and what it was validated with.
+
+    Raises:
+        UserError: where settings, files or the run are not what an evaluation needs.
+    """
     evaluations = {name: make_evaluation(name, settings) for name, settings in declared(parsed).items()}
     run = RunFolder(parsed.run)
     run.checkpoint()  # refused here where there is none
@@ -164,8 +164,17 @@ def main(arguments: list[str]) -> int:
     if run.read_summary() is not None:
         evaluations[VALIDATION_LOSS] = make_evaluation(VALIDATION_LOSS, {})
     with keeping_runs():
-        results = [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
-    publish_scores(run, results, parsed.wandb)
+        return [result for evaluation in evaluations.values() for result in evaluation(parsed.run)]
+
+
+@script(interrupted="")
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    parsed, console = parse(arguments), Console(highlight=False)
+    set_threads(None, processes=1)
+    with naming_options():
+        results = results_of(parsed)
+    publish_scores(RunFolder(parsed.run), results, parsed.wandb)
     if parsed.json:
         print(json.dumps(as_json(parsed.run, results), ensure_ascii=False, indent=2))
     else:
