@@ -40,7 +40,9 @@ from training.setup.settings import WandbMode
 from training.storage.run_dir import RunFolder
 
 # Settings of a study's evaluations, which messages name, and the options that give them here.
-_SETTING = re.compile(r"\b(continuation|minimal_pairs|last_word)\.(files|passages|bytes|scorers|precision|cache)\b")
+_SETTING = re.compile(
+    r"(?<![\w./'])(continuation|minimal_pairs|last_word)\.(files|passages|bytes|scorers|precision|cache)\b"
+)
 
 
 def _option(setting: re.Match[str]) -> str:

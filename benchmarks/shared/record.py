@@ -18,6 +18,7 @@ from common.repository import REPOSITORY
 from training.machine.provenance import PACKAGES
 
 RESULTS = REPOSITORY / "benchmarks/results"
+WHOLE = {"status", "failed"}  # names in what takes the place of an older result, in which nothing of that is kept
 
 
 def _lines(path: str) -> list[str]:
@@ -63,9 +64,9 @@ def read(path: Path) -> dict[str, Any]:
 def merged(held: Any, new: Any) -> Any:
     """Both, the new in place of the old; settings within settings are merged likewise.
 
-    Of what failed nothing is kept, nor of what stands where it fails now.
+    What has a status is replaced whole, and so is what failed or stands where something fails now.
     """
-    if not isinstance(held, dict) or not isinstance(new, dict) or "failed" in held or "failed" in new:
+    if not isinstance(held, dict) or not isinstance(new, dict) or WHOLE & (held.keys() | new.keys()):
         return new
     return {**held, **{key: merged(held.get(key), value) for key, value in new.items()}}
 

@@ -15,8 +15,8 @@ WHOLE_CHARACTERS = 20_000_000  # of one document that is encoded at once: its to
 CHARACTERS_AT_ONCE = 1_000_000  # of texts whose words are looked up together
 
 
-def _one_by_one(texts: Iterable[str]) -> list[Key]:
-    """The key of each text, which is a word to its tokenizer."""
+def _as_words(texts: Sequence[str]) -> list[Key]:
+    """The keys of texts of which each is a word to its tokenizer."""
     return list(map(key_of, texts))
 
 
@@ -66,7 +66,7 @@ class DocumentEncoder:
         self.tokenizer = tokenizer
         self.by_sentence = cuts_before_white_space(tokenizer)
         self.by_word = self.by_sentence or cuts_before_blanks(tokenizer)
-        self._keys_of = keys_of if self.by_word else _one_by_one
+        self._keys_of = keys_of if self.by_word else _as_words
         self._encode_words = WordEncoder(tokenizer, with_offsets=not self.by_sentence)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -89,7 +89,7 @@ class DocumentEncoder:
 
         Args:
             documents: none of them empty.
-            sentences: for each document int[...], how many characters each of its sentences has.
+            sentences: for each document int[...], how many characters each of its sentences has, one at least.
 
         Returns:
             int32[tokens] and int64[sentences].

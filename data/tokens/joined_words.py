@@ -11,9 +11,11 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
-from data.tokens.pieces import cuts_before_white_space
+from data.tokens.pieces import cuts_before_white_space, reads_bytes
 
 WORDS_TOGETHER = 100
+# Settings of BPE by which tokens depend on more than merges, or have other letters than those of their bytes.
+_BESIDE_MERGES = ("dropout", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
 
 
 def numbers(values: Iterable[int], count: int) -> np.ndarray:
@@ -31,12 +33,14 @@ def ids_of(encodings: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray]:
 def bytes_of_tokens(tokenizer: Tokenizer) -> np.ndarray | None:
     """int64[ids], how many bytes of a text each token stands for; None where that is not known.
 
-    Known of BPE over bytes that is given the text as it is, and cuts before white space.
+    Known of BPE over bytes that is given the text as it is, cuts before white space, has a token for each byte, and
+    comes to its tokens by merges alone.
     """
     content = json.loads(tokenizer.to_str())
     model, vocab = content["model"], tokenizer.get_vocab()
-    is_bytes = model["type"] == "BPE" and not model["dropout"] and set(ByteLevel.alphabet()) <= vocab.keys()
-    if not is_bytes or content["normalizer"] or not cuts_before_white_space(tokenizer):
+    is_by_merges = model["type"] == "BPE" and not any(model.get(setting) for setting in _BESIDE_MERGES)
+    is_of_bytes = reads_bytes(tokenizer) and set(ByteLevel.alphabet()) <= vocab.keys()
+    if not is_by_merges or not is_of_bytes or content["normalizer"] or not cuts_before_white_space(tokenizer):
         return None
     counts = np.zeros(max(vocab.values()) + 1, dtype=np.int64)
     for token, place in vocab.items():
@@ -62,8 +66,8 @@ def encoded_together(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Ids of some words and how many each has, as `ids_of` has them; None where not every word ends where a token does.
 
-    Where each does, BPE merged nothing across, and the ids are those of each word by itself. It is otherwise, for
-    instance, where a special token takes the white space behind it.
+    Where each does, nothing was merged across, and the ids are those of each word by itself. A single one that does not
+    is enough for None: one, for instance, behind a special token that takes the white space behind it.
 
     Args:
         tokenizer: one whose bytes of tokens are known.

@@ -57,6 +57,11 @@ def _cuts_finer(part: dict[str, Any]) -> bool:
     return part == _BRACKETS or part["type"] in _LOCAL_CUTS
 
 
+def reads_bytes(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer is given the bytes of a text, each as a letter."""
+    return any(part["type"] == "ByteLevel" for part in _parts(tokenizer.pre_tokenizer))
+
+
 def cuts_before_white_space(tokenizer: Tokenizer) -> bool:
     """Whether the tokens of a text are those of its parts, wherever it is cut before white space.
 

@@ -163,7 +163,9 @@ class CachedScorer:
         for name in names:
             if name not in self.scorers:
                 kind = type(self.run.objective).__name__
-                raise UserError(f"scorer = '{name}' is none of {kind}'s, which are {', '.join(self.scorers)}")
+                raise UserError(
+                    f"minimal_pairs.scorers: '{name}' is none of {kind}'s, which are {', '.join(self.scorers)}"
+                )
 
     def score(
         self, name: str, passages: Sequence[Passage], advance: Callable[[float], None] = lambda passages: None

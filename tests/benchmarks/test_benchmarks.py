@@ -172,6 +172,9 @@ def test_a_machine_has_one_file_that_measurements_add_to(tmp_path: Path) -> None
     for found in ({"failed": "cut off"}, {"milliseconds": 3}, {"failed": "out of memory"}):
         record.add(path, described, {"speed": {"nano": {"a": {"theirs": found}}}})
         assert json.loads(path.read_text())["speed"]["nano"]["a"]["theirs"] == found, "what failed is replaced whole"
+    for check in ({"status": "failed", "errors": "..."}, {"status": "passed", "loss": 3}, {"status": "failed"}):
+        record.add(path, described, {"checks": {"fsdp": check}})
+        assert json.loads(path.read_text())["checks"]["fsdp"] == check, "a check is replaced whole"
 
 
 @pytest.mark.parametrize(

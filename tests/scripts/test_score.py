@@ -131,6 +131,7 @@ def test_files_in_another_encoding_are_scored_as_they_are_in_utf8(
             ".parquet, or Zorro's .txt) at 'nowhere'",
         ),
         (["--last_word", "nowhere.jsonl"], "--last_word: no file at 'nowhere.jsonl'"),
+        (["--last_word", "last_word.files.txt"], "--last_word: no file at 'last_word.files.txt'"),
         (["--scorer", "pll"], "--scorer pll needs --minimal_pairs"),
         (["--precision", "half"], "--precision: 'half' is none of auto, float32"),
         (["--passages", "0"], "--passages = 0 must be at least 1"),
@@ -154,9 +155,7 @@ def test_a_mistake_that_the_text_reveals_names_the_option(run: Path, capsys: pyt
     with pytest.raises(SystemExit):
         score.main([str(run), "--bytes", "20000"])
     *_, line = capsys.readouterr().err.splitlines()
-    assert line.endswith(
-        "--continuation = held out has no document of 10000 bytes and a word behind them: lower --bytes"
-    )
+    assert line.endswith("/run was validated on has no document of 10000 bytes and a word behind them: lower --bytes")
 
 
 def test_what_is_no_run_is_named() -> None:

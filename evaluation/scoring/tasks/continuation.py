@@ -124,10 +124,10 @@ class Continuation:
         documents = self._corpus().texts() if self.files else held_out_documents(run)
         found = [passage for document in documents if document for passage in passages_of(document, self.bytes)]
         if not found:
-            names = ", ".join(several(self.files)) or HELD_OUT
+            names = ", ".join(several(self.files))
+            text = f"continuation.files = {names}" if names else f"the text that {run.folder} was validated on"
             raise UserError(
-                f"continuation.files = {names} has no document of {self.bytes // 2} bytes and a word behind them: "
-                f"lower continuation.bytes"
+                f"{text} has no document of {self.bytes // 2} bytes and a word behind them: lower continuation.bytes"
             )
         wanted = min(self.passages or len(found), len(found))
         return [found[number * len(found) // wanted] for number in range(wanted)]

@@ -44,6 +44,8 @@ BY_SENTENCE: dict[str, Callable[[], Tokenizer]] = {
     "byte_bpe": lambda: own("byte_bpe"),
     "wordpiece": lambda: own("wordpiece"),
     "white space": lambda: bpe(pre_tokenizers.Whitespace(), normalizers.NFKC()),
+    "letters": lambda: bpe(pre_tokenizers.Whitespace(), alphabet=True),
+    "letters by bert": lambda: bpe(pre_tokenizers.BertPreTokenizer(), alphabet=True),
     "bert": lambda: bpe(pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer()),
 }
 BY_WORD: dict[str, Callable[[], Tokenizer]] = {

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from tests.data.tokens.test_pieces import bpe
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 
-def dropping() -> Tokenizer:
-    tokenizer = bpe(BYTES, alphabet=True)
-    tokenizer.model.dropout = 0.1  # pyright: ignore[reportAttributeAccessIssue]
+def set_to(**settings: Any) -> Tokenizer:
+    """A tokenizer of bytes whose tokens hang on more than merges."""
+    vocab = {letter: place for place, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    tokenizer = Tokenizer(models.BPE({**vocab, "#a": 256, "Ġ..": 257}, [], **settings))
+    tokenizer.pre_tokenizer = BYTES  # pyright: ignore[reportAttributeAccessIssue] - its stub has no setter
     return tokenizer
 
 
@@ -36,7 +39,13 @@ def lacking() -> Tokenizer:
         (lambda: bpe(BYTES, alphabet=True), True),
         (lambda: bpe(BYTES, normalizers.NFC(), alphabet=True), False),
         (lambda: bpe(pre_tokenizers.Whitespace()), False),
-        (dropping, False),
+        (lambda: set_to(dropout=0.1), False),
+        (lambda: set_to(), True),
+        (lambda: set_to(ignore_merges=True), False),
+        (lambda: set_to(continuing_subword_prefix="#"), False),
+        (lambda: set_to(end_of_word_suffix="#"), False),
+        (lambda: bpe(pre_tokenizers.Whitespace(), alphabet=True), False),
+        (lambda: bpe(pre_tokenizers.BertPreTokenizer(), alphabet=True), False),
         (lacking, False),
         *((make, name == "byte_bpe") for name, make in EVERY.items()),
     ],

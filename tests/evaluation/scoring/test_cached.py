@@ -107,7 +107,9 @@ def test_what_stands_before_and_the_text_make_the_tokens_of_both() -> None:
 
 
 def test_a_scorer_that_is_not_there_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="scorer = 'pll' is none of CausalLM's, which are log_likelihood"):
+    with pytest.raises(
+        ValueError, match=r"minimal_pairs.scorers: 'pll' is none of CausalLM's, which are log_likelihood"
+    ):
         CachedScorer(load_run(folder)).check(["log_likelihood", "pll"])
 
 

@@ -122,7 +122,9 @@ def test_each_scorer_is_a_metric_and_a_control_ranks_nothing(store: Path, tmp_pa
     }
     named = MinimalPairs(files=(file,), scorers=("one_span", "span_pll"))(run)  # the latter is the primary one
     assert [result.metric for result in named] == ["minimal_pairs", "minimal_pairs/one_span"]
-    with pytest.raises(ValueError, match="scorer = 'pll' is none of SpanCorruption's, which are span_pll, one_span"):
+    with pytest.raises(
+        ValueError, match=r"minimal_pairs.scorers: 'pll' is none of SpanCorruption's, which are span_pll, one_span"
+    ):
         MinimalPairs(files=(file,), scorers=("pll",))(run)
 
 
