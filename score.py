@@ -56,7 +56,8 @@ def naming_options() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(_SETTING.sub(_option, str(error))) from error
+        message = str(error).removeprefix("evaluations: ")  # where they stand in a study
+        raise UserError(_SETTING.sub(_option, message)) from error
 
 
 def parse(arguments: list[str]) -> Namespace:

@@ -148,6 +148,7 @@ def test_a_mistake_ends_in_one_line(
     printed = capsys.readouterr().err.strip()
     assert left.value.code == 2
     assert message in printed
+    assert "evaluations:" not in printed
     assert len(printed.splitlines()) == 1
 
 
