@@ -50,7 +50,7 @@ def _groups(texts: Iterable[str], cut: Callable[[str], Iterable[str]]) -> Iterat
 def _stretches(documents: Sequence[str], starts: Sequence[int]) -> Iterator[str]:
     """Documents, cut where sentences begin, but not where words are cut anyway: before a blank behind a word."""
     joined = "".join(documents)
-    cuts = (at for at in starts if not at or joined[at] != " " or joined[at - 1].isspace())
+    cuts = (at for at in starts if not at or joined[at : at + 1] != " " or joined[at - 1].isspace())
     return (joined[start:end] for start, end in pairwise([*cuts, len(joined)]))
 
 
@@ -89,7 +89,7 @@ class DocumentEncoder:
 
         Args:
             documents: none of them empty.
-            sentences: for each document int[...], how many characters each of its sentences has, one at least.
+            sentences: for each document int[...], how many characters each of its sentences has.
 
         Returns:
             int32[tokens] and int64[sentences].

@@ -3,12 +3,12 @@
 An encoder takes 1.6 times as long for a text of one word as for one of a hundred words in a text.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
+from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from data.tokens.pieces import cuts_before_white_space, reads_bytes
@@ -36,11 +36,10 @@ def bytes_of_tokens(tokenizer: Tokenizer) -> np.ndarray | None:
     Known of BPE over bytes that is given the text as it is, cuts before white space, has a token for each byte, and
     comes to its tokens by merges alone.
     """
-    content = json.loads(tokenizer.to_str())
-    model, vocab = content["model"], tokenizer.get_vocab()
-    is_by_merges = model["type"] == "BPE" and not any(model.get(setting) for setting in _BESIDE_MERGES)
+    model, vocab = tokenizer.model, tokenizer.get_vocab()
+    is_by_merges = isinstance(model, BPE) and not any(getattr(model, setting) for setting in _BESIDE_MERGES)
     is_of_bytes = reads_bytes(tokenizer) and set(ByteLevel.alphabet()) <= vocab.keys()
-    if not is_by_merges or not is_of_bytes or content["normalizer"] or not cuts_before_white_space(tokenizer):
+    if not is_by_merges or not is_of_bytes or tokenizer.normalizer or not cuts_before_white_space(tokenizer):
         return None
     counts = np.zeros(max(vocab.values()) + 1, dtype=np.int64)
     for token, place in vocab.items():

@@ -55,8 +55,9 @@ def _by_pattern(text: str) -> list[Key]:
 
 
 def keys_of(texts: Sequence[str]) -> list[Key]:
-    """The keys of the words of texts, none of them empty, in order."""
+    """The keys of the words of texts, in order."""
     found: list[Key] = []
+    texts = [text for text in texts if text]
     for first in range(0, len(texts), TEXTS_TOGETHER):
         some = texts[first : first + TEXTS_TOGETHER]
         keys = _by_blanks(some)

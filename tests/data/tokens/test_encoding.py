@@ -109,3 +109,11 @@ def test_the_tokens_of_documents_are_those_of_their_whole_text(name: str, monkey
     assert encoder.tokenizer.encode_special_tokens is tokenizer.encode_special_tokens
     for first in range(0, len(texts), 50):
         assert encoded(encoder, texts[first : first + 50]) == wanted[first : first + 50]
+
+
+@pytest.mark.parametrize("lengths", [[3, 0], [0, 3], [2, 0, 1], [1, 0, 0, 2]])
+def test_an_empty_sentence_has_no_token(lengths: list[int]) -> None:
+    for text in ("a.b", "a b"):
+        ids, counts = DocumentEncoder(own("byte_bpe"))([text], [np.array(lengths)])
+        assert counts.sum() == len(ids)
+        assert [count == 0 for count in counts] == [length == 0 for length in lengths]
